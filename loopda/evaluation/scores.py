@@ -1,0 +1,123 @@
+"""The numbers that a confusion matrix (rows = truth, columns = prediction) comes down to. All of them in percent.
+
+Which classes the mean IoU averages over is the rule of LoopDA (util/metrics.py, `nanmean`) and of cityscapesScripts
+(`getScoreAverage`): a class that occurs neither in the truth nor in the prediction is dropped; one that is predicted
+but never true counts as 0. torchmetrics counts both as 0.
+
+Where cityscapesScripts differs (2.3.0): it scores raw labelIds, so a prediction may hold ids outside the evaluated
+classes ("ego vehicle"); on a labelled pixel such a one is a miss of the true class and a false alarm of none. Ours cannot
+occur: `confusion_matrix` refuses such predictions. Its `evalPixelAccuracy` does not give the accuracy it is named for (it
+selects the ignored pixels, and counts the wrong ones), and it has no frequency-weighted IoU.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+
+def iou(confusion: np.ndarray) -> np.ndarray:
+    """(C,) intersection over union TP / (TP + FP + FN) per class, in percent; NaN: not in the truth, not predicted."""
+    confusion = _checked(confusion)
+    hits = np.diagonal(confusion)
+    return _percent(hits, confusion.sum(axis=0) + confusion.sum(axis=1) - hits)
+
+
+def mean_iou(confusion: np.ndarray) -> float:
+    """The mean of `iou` over the classes that have one, in percent; NaN where none has (no labelled pixel)."""
+    scores = iou(confusion)
+    present = scores[~np.isnan(scores)]
+    return float(present.mean()) if present.size else float("nan")
+
+
+def frequency_weighted_iou(confusion: np.ndarray) -> float:
+    """`iou` weighted by each class's share of the true pixels, in percent; NaN where there is no labelled pixel."""
+    pixels = _checked(confusion).sum(axis=1)
+    if pixels.sum() == 0:
+        return float("nan")
+    # a class without truth has weight 0, whatever its IoU (NaN included)
+    return float(np.nan_to_num(iou(confusion)) @ (pixels / pixels.sum()))
+
+
+def pixel_accuracy(confusion: np.ndarray) -> float:
+    """Share of the labelled pixels that are predicted right, in percent; NaN where there is none."""
+    confusion = _checked(confusion)
+    return float(_percent(np.trace(confusion), confusion.sum()))
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Everything that is reported about one model on one set of images.
+
+    classes: names. confusion: (C, C), rows = truth. The scores are in percent, NaN where undefined (see the functions).
+    """
+
+    classes: tuple[str, ...]
+    confusion: np.ndarray
+
+    def __post_init__(self) -> None:
+        """ValueError unless the matrix has one row and one column per class."""
+        if _checked(self.confusion).shape[0] != len(self.classes):
+            raise ValueError(f"{len(self.classes)} classes and a confusion matrix {self.confusion.shape}")
+
+    @property
+    def iou(self) -> np.ndarray:
+        """(C,) IoU per class."""
+        return iou(self.confusion)
+
+    @property
+    def mean_iou(self) -> float:
+        """Mean IoU."""
+        return mean_iou(self.confusion)
+
+    @property
+    def frequency_weighted_iou(self) -> float:
+        """Frequency-weighted IoU."""
+        return frequency_weighted_iou(self.confusion)
+
+    @property
+    def pixel_accuracy(self) -> float:
+        """Pixel accuracy."""
+        return pixel_accuracy(self.confusion)
+
+    @property
+    def absent(self) -> list[str]:
+        """Names of the classes without a true pixel: whatever the model does, it cannot gain by them."""
+        pixels = self.confusion.sum(axis=1)
+        return [name for name, count in zip(self.classes, pixels, strict=True) if count == 0]
+
+    def to_json(self) -> dict[str, Any]:
+        """The scores as JSON values: `mIoU`, `fwIoU`, `pixel_accuracy`, `IoU` by class, `confusion`; undefined = null."""
+        return {
+            "mIoU": _json_number(self.mean_iou),
+            "fwIoU": _json_number(self.frequency_weighted_iou),
+            "pixel_accuracy": _json_number(self.pixel_accuracy),
+            "IoU": {name: _json_number(score) for name, score in zip(self.classes, self.iou, strict=True)},
+            "confusion": self.confusion.tolist(),
+        }
+
+
+def spread(values: Sequence[float]) -> tuple[float, float | None]:
+    """Mean and sample standard deviation (n - 1 below the root) over seeds; one value has no deviation: None."""
+    numbers = np.asarray(values, dtype=np.float64)
+    if numbers.size == 0:
+        raise ValueError("the mean of no values")
+    return float(numbers.mean()), float(numbers.std(ddof=1)) if numbers.size > 1 else None
+
+
+def _checked(confusion: np.ndarray) -> np.ndarray:
+    if confusion.ndim != 2 or confusion.shape[0] != confusion.shape[1]:
+        raise ValueError(f"a confusion matrix is square, not {confusion.shape}")
+    if not np.issubdtype(confusion.dtype, np.integer):
+        raise ValueError(f"a confusion matrix holds counts, not {confusion.dtype}")
+    return confusion
+
+
+def _percent(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    whole = np.asarray(whole, dtype=np.float64)
+    return np.divide(100.0 * part, whole, out=np.full(whole.shape, np.nan), where=whole > 0)
+
+
+def _json_number(value: float) -> float | None:
+    return None if np.isnan(value) else round(float(value), 4)

@@ -1,0 +1,71 @@
+"""The online label of self-training: label overlap ratio (LOR) and Day-Night Agreement (DNA), LoopDA section 3.2.
+
+Label maps are integer tensors (N, h, w) of class indices, 255 = no label; nothing here carries a gradient.
+"""
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from loopda.labels.classes import IGNORE
+
+
+class OnlineLabel(NamedTuple):
+    """label (N, h, w): what supervises p_n; lor (N,) in [0, 1]; static (N,) bool: which pairs took all static labels."""
+
+    label: Tensor
+    lor: Tensor
+    static: Tensor
+
+
+def membership(labels: Tensor, classes: Iterable[int]) -> Tensor:
+    """Whether each pixel's class is one of `classes`: a bool tensor of the shape of `labels`; never for 255."""
+    table = torch.zeros(256, dtype=torch.bool, device=labels.device)
+    table[sorted(classes)] = True
+    return table[labels.long()]
+
+
+def label_overlap_ratio(*, night: Tensor, reference: Tensor, ssc: Iterable[int]) -> Tensor:
+    """LOR of each pair, (N,) in [0, 1]: 2 |A and B| / (|A| + |B|)  (equation 9).
+
+    A and B are the pixels that the night and the reference prediction give to any shift-sensitive class. A pair without
+    any such pixel has LOR 0: the paper's limitations say that its static label is then dismissed.
+    """
+    ssc = frozenset(ssc)
+    a, b = membership(night, ssc).flatten(1), membership(reference, ssc).flatten(1)
+    total = a.sum(dim=1) + b.sum(dim=1)
+    return 2 * (a & b).sum(dim=1) / total.clamp(min=1)
+
+
+def static_label(*, night: Tensor, reference: Tensor, dynamic: Iterable[int]) -> Tensor:
+    """The reference's prediction wherever both predictions are static classes, else 255."""
+    dynamic = frozenset(dynamic)
+    kept = ~(membership(night, dynamic) | membership(reference, dynamic))
+    kept &= (night != IGNORE) & (reference != IGNORE)
+    return torch.where(kept, reference, IGNORE)
+
+
+def day_night_agreement(*, night: Tensor, static: Tensor) -> Tensor:
+    """DNA: the static label where the night prediction agrees with it, else 255."""
+    return torch.where(static == night, static, IGNORE)
+
+
+def online_label(
+    *, night: Tensor, reference: Tensor, dynamic: Iterable[int], ssc: Iterable[int], tau: float
+) -> OnlineLabel:
+    """The static label of each pair whose LOR is at least `tau`, the agreement of the others (after equation 9).
+
+    tau = 0 always takes the static label: Table 3's row without DNA. The choice is made for each pair by itself.
+    """
+    static = static_label(night=night, reference=reference, dynamic=dynamic)
+    agreement = day_night_agreement(night=night, static=static)
+    lor = label_overlap_ratio(night=night, reference=reference, ssc=ssc)
+    chosen = lor >= tau
+    return OnlineLabel(torch.where(chosen[:, None, None], static, agreement), lor, chosen)
+
+
+def keep_classes(labels: Tensor, classes: Iterable[int]) -> Tensor:
+    """`labels` where the class is one of `classes`, else 255: the offline label keeps dynamic classes and SSC."""
+    return torch.where(membership(labels, classes), labels, IGNORE)

@@ -1,0 +1,292 @@
+"""The class list: names, colours, groups, and how the raw values of a label file become class indices.
+
+A class index is 0 .. N-1 in the order of the list, everywhere in the package; IGNORE marks pixels without a
+class.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from pydantic import Field
+
+from loopda.config import Section, read_section
+from loopda.errors import ConfigError, DataError
+
+IGNORE = 255
+
+INDICES = "indices"
+"""The encoding every class list has: the file already holds class indices, and 255 where there is none."""
+
+MOST_CLASSES = 254
+"""Indices 0 .. 253: 255 is IGNORE, and 254 stays free for a count of pixels without a class."""
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """How the raw 8-bit values of a label file become class indices.
+
+    ids: for each class in order, the raw values that mean it; they may be none. void: legal values without a
+    class. Any other value is a fault of the file.
+    """
+
+    ids: tuple[tuple[int, ...], ...]
+    void: frozenset[int]
+
+
+@dataclass(frozen=True)
+class ClassList:
+    """The classes of an experiment.
+
+    names: one per class. colours: red, green, blue in 0 .. 255, one per class.
+    dynamic: indices of the classes that move (LoopDA, section 3.2, treats them apart from the static ones).
+    ssc: indices of the shift sensitive classes, static but so thin that a small shift of the camera loses
+    them. encodings: by name, how label files of that kind become class indices; `indices` is always
+    understood besides.
+    """
+
+    names: tuple[str, ...]
+    colours: tuple[tuple[int, int, int], ...]
+    dynamic: frozenset[int]
+    ssc: frozenset[int]
+    encodings: Mapping[str, Encoding]
+
+    def __post_init__(self) -> None:
+        """Refuse a list that contradicts itself with a ConfigError that names every fault."""
+        faults = _faults(self)
+        if faults:
+            raise ConfigError("\n".join(f"class list: {fault}" for fault in faults))
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    @property
+    def static(self) -> frozenset[int]:
+        """Indices of the classes that are not dynamic."""
+        return frozenset(range(len(self))) - self.dynamic
+
+    def encoding(self, name: str) -> Encoding:
+        """The encoding called `name`; ConfigError where the list has none of that name."""
+        if name == INDICES:
+            return _identity(len(self))
+        try:
+            return self.encodings[name]
+        except KeyError:
+            known = ", ".join([*self.encodings, INDICES])
+            raise ConfigError(f"class list: no label encoding {name!r}; it has {known}") from None
+
+    def lookup_table(self, encoding: str) -> np.ndarray:
+        """(256,) uint8: raw value -> class index, IGNORE for every value that is no class. `table[raw]`
+        decodes a map."""
+        table = np.full(256, IGNORE, dtype=np.uint8)
+        for index, ids in enumerate(self.encoding(encoding).ids):
+            table[list(ids)] = index
+        return table
+
+    def void_ids(self, encoding: str) -> frozenset[int]:
+        """Raw values that are legal but have no class (they become IGNORE)."""
+        return self.encoding(encoding).void
+
+    def unknown_ids(self, encoding: str) -> frozenset[int]:
+        """Raw values that are neither a class nor void: a file that holds one is of another kind than it is
+        said to be."""
+        known = self.encoding(encoding)
+        return frozenset(range(256)) - known.void - {value for ids in known.ids for value in ids}
+
+    def palette(self) -> np.ndarray:
+        """(256, 3) uint8: class index -> colour; black where there is no class."""
+        table = np.zeros((256, 3), dtype=np.uint8)
+        table[: len(self)] = self.colours
+        return table
+
+    def colour_map(self, label: np.ndarray) -> np.ndarray:
+        """(H, W) uint8 class indices -> (H, W, 3) uint8 colours; IGNORE is black."""
+        return self.palette()[label]
+
+    def to_json(self) -> dict[str, Any]:
+        """The list as dicts, lists, strings and numbers: for classes.json and for checkpoints."""
+        return {
+            "names": list(self.names),
+            "colours": [list(colour) for colour in self.colours],
+            "dynamic": sorted(self.dynamic),
+            "ssc": sorted(self.ssc),
+            "encodings": {
+                name: {"ids": [list(ids) for ids in encoding.ids], "void": sorted(encoding.void)}
+                for name, encoding in self.encodings.items()
+            },
+        }
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> "ClassList":
+        """The inverse of `to_json`; DataError where `value` is not such an object."""
+        try:
+            return cls(
+                names=tuple(value["names"]),
+                colours=tuple(tuple(colour) for colour in value["colours"]),
+                dynamic=frozenset(value["dynamic"]),
+                ssc=frozenset(value["ssc"]),
+                encodings={
+                    name: Encoding(tuple(tuple(ids) for ids in parts["ids"]), frozenset(parts["void"]))
+                    for name, parts in value["encodings"].items()
+                },
+            )
+        except (KeyError, TypeError, AttributeError, ConfigError) as error:
+            raise DataError(f"not a class list: {type(error).__name__}: {error}") from None
+
+
+def read_classes(path: Path) -> ClassList:
+    """Read a class list from YAML; ConfigError names every wrong key.
+
+    ```yaml
+    encoding: ids          # optional: a name for the kind of label file; `labelIds` or `labelTrainIds` where
+    a
+                           # data set in Cityscapes or Dark Zurich layout holds such files
+    void: [255]            # optional: raw values that are no class
+    classes:
+      - {name: road, colour: [128, 64, 128], ids: [0], group: static}
+      - {name: pole, colour: [153, 153, 153], ids: [5], group: static, shift_sensitive: true}
+      - {name: car, colour: [0, 0, 142], ids: [13, 14], group: dynamic}
+    ```
+    """
+    section = read_section(path, _ClassFile)
+    entries = section.classes
+    try:
+        return ClassList(
+            names=tuple(entry.name for entry in entries),
+            colours=tuple(entry.colour for entry in entries),
+            dynamic=frozenset(index for index, entry in enumerate(entries) if entry.group == "dynamic"),
+            ssc=frozenset(index for index, entry in enumerate(entries) if entry.shift_sensitive),
+            encodings={
+                section.encoding: Encoding(tuple(entry.ids for entry in entries), frozenset(section.void))
+            },
+        )
+    except ConfigError as error:
+        raise ConfigError("\n".join(f"{path}: {line}" for line in str(error).splitlines())) from None
+
+
+def load_classes(path: Path) -> ClassList:
+    """Read the classes.json that `prepare` wrote; DataError where there is none, or it is damaged."""
+    try:
+        return ClassList.from_json(json.loads(Path(path).read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such class list; the stage `prepare` writes it") from None
+    except (json.JSONDecodeError, UnicodeDecodeError, DataError) as error:
+        raise DataError(f"{path}: damaged class list ({error}); run the stage `prepare` again") from None
+
+
+def _identity(count: int) -> Encoding:
+    return Encoding(tuple((index,) for index in range(count)), frozenset({IGNORE}))
+
+
+def _faults(classes: ClassList) -> list[str]:
+    count = len(classes.names)
+    faults = []
+    if count == 0:
+        faults.append("it is empty")
+    if count > MOST_CLASSES:
+        faults.append(
+            f"{count} classes; at most {MOST_CLASSES} fit beside the value {IGNORE} for ignored pixels"
+        )
+    faults += [f"the name {name!r} occurs twice" for name in _repeated(classes.names)]
+    if len(classes.colours) != count:
+        faults.append(f"{count} names but {len(classes.colours)} colours")
+    wrong = [
+        (name, colour)
+        for name, colour in zip(classes.names, classes.colours, strict=False)
+        if len(colour) != 3 or not all(_is_byte(part) for part in colour)
+    ]
+    faults += [
+        f"{name}: colour {list(colour)} is not three whole numbers of 0 .. 255" for name, colour in wrong
+    ]
+    faults += [f"the colour {list(colour)} occurs twice" for colour in _repeated(classes.colours)]
+    for group, members in (("dynamic", classes.dynamic), ("shift sensitive", classes.ssc)):
+        faults += [
+            f"{group} class {index} is not in 0 .. {count - 1}"
+            for index in members
+            if index not in range(count)
+        ]
+    faults += [
+        f"{classes.names[index]}: a shift sensitive class is static by definition, but it is called dynamic"
+        for index in sorted(classes.ssc & classes.dynamic)
+        if index in range(count)
+    ]
+    for name, encoding in classes.encodings.items():
+        if name == INDICES:
+            faults.append(f"the encoding name {INDICES!r} is reserved")
+        if len(encoding.ids) != count:
+            faults.append(f"encoding {name}: {count} classes but ids for {len(encoding.ids)}")
+        values = [value for ids in encoding.ids for value in ids] + sorted(encoding.void)
+        faults += [
+            f"encoding {name}: id {value} is not in 0 .. 255" for value in values if not _is_byte(value)
+        ]
+        faults += [f"encoding {name}: id {value} stands for two things" for value in _repeated(values)]
+    return faults
+
+
+def _is_byte(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= 255
+
+
+def _repeated(values: Any) -> list[Any]:
+    return [value for value, times in Counter(values).items() if times > 1]
+
+
+_Byte = Annotated[int, Field(ge=0, le=255)]
+
+
+class _ClassEntry(Section):
+    name: Annotated[str, Field(min_length=1)]
+    colour: tuple[_Byte, _Byte, _Byte]
+    ids: Annotated[tuple[_Byte, ...], Field(min_length=1)]
+    group: Literal["static", "dynamic"]
+    shift_sensitive: bool = False
+
+
+class _ClassFile(Section):
+    classes: tuple[_ClassEntry, ...]
+    encoding: Annotated[str, Field(min_length=1)] = "ids"
+    void: tuple[_Byte, ...] = (IGNORE,)
+
+
+# The 19 evaluated classes of Cityscapes (cityscapesScripts, helpers/labels.py): name, labelId, colour, in the
+# order of the train ids. Dynamic and shift sensitive groups: LoopDA, section 3.2.
+_CITYSCAPES = (
+    ("road", 7, (128, 64, 128)),
+    ("sidewalk", 8, (244, 35, 232)),
+    ("building", 11, (70, 70, 70)),
+    ("wall", 12, (102, 102, 156)),
+    ("fence", 13, (190, 153, 153)),
+    ("pole", 17, (153, 153, 153)),
+    ("traffic light", 19, (250, 170, 30)),
+    ("traffic sign", 20, (220, 220, 0)),
+    ("vegetation", 21, (107, 142, 35)),
+    ("terrain", 22, (152, 251, 152)),
+    ("sky", 23, (70, 130, 180)),
+    ("person", 24, (220, 20, 60)),
+    ("rider", 25, (255, 0, 0)),
+    ("car", 26, (0, 0, 142)),
+    ("truck", 27, (0, 0, 70)),
+    ("bus", 28, (0, 60, 100)),
+    ("train", 31, (0, 80, 100)),
+    ("motorcycle", 32, (0, 0, 230)),
+    ("bicycle", 33, (119, 11, 32)),
+)
+
+# labelIds of Cityscapes that are not evaluated; -1 (licence plate) is 255 in an 8-bit file. 34 is GTA5's
+# licence plate: its labels use the Cityscapes ids otherwise.
+_CITYSCAPES_VOID = frozenset({*range(7), 9, 10, 14, 15, 16, 18, 29, 30, 34, IGNORE})
+
+CITYSCAPES = ClassList(
+    names=tuple(name for name, _, _ in _CITYSCAPES),
+    colours=tuple(colour for _, _, colour in _CITYSCAPES),
+    dynamic=frozenset(range(11, 19)),
+    ssc=frozenset({5, 6, 7}),
+    encodings={
+        "labelIds": Encoding(tuple((label_id,) for _, label_id, _ in _CITYSCAPES), _CITYSCAPES_VOID),
+        "labelTrainIds": _identity(len(_CITYSCAPES)),
+    },
+)

@@ -1,0 +1,21 @@
+"""Losses that compare images or features."""
+
+from torch import Tensor
+from torch.nn import functional
+
+
+def reconstruction(*, output: Tensor, image: Tensor) -> Tensor:
+    """Mean absolute difference of a decoded image and the image it should be, in [0, 2].
+
+    LoopDA, equations 2 and 6: ||Dec(z, p) - x||_1, here per value instead of summed. Both in [-1, 1], (N, 3, H, W).
+    """
+    return functional.l1_loss(output, image)
+
+
+def feature_consistency(*, translated: Tensor, original: Tensor) -> Tensor:
+    """Mean absolute difference of the features of a translated image and of its original, in [0, inf).
+
+    LoopDA, equation 4, first term: ||z_d2n - z_d||_1. The original's features are the target and get no gradient, as in
+    the lineage's training code; the paper does not say.
+    """
+    return functional.l1_loss(translated, original.detach())

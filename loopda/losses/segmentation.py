@@ -1,0 +1,31 @@
+"""Supervised and pseudo-supervised losses on class logits."""
+
+from torch import Tensor
+from torch.nn import functional
+
+from loopda.labels.classes import IGNORE
+
+
+def cross_entropy(*, logits: Tensor, labels: Tensor) -> Tensor:
+    """Mean over the labelled pixels of -log softmax(logits)[label]  (LoopDA, equations 1, 5, 8, 10; ours: the mean).
+
+    logits (N, K, H, W); labels (N, H, W) integer, 255 = not labelled. In [0, inf).
+    Without any labelled pixel the result is 0 and still carries a graph, so that a step needs no special case.
+    The official code divides by all pixels, void ones included; this divides by the labelled ones.
+    """
+    labels = labels.long()
+    total = functional.cross_entropy(logits.float(), labels, ignore_index=IGNORE, reduction="sum")
+    return total / (labels != IGNORE).sum().clamp(min=1)
+
+
+def distillation(*, student: Tensor, teacher: Tensor, labels: Tensor) -> Tensor:
+    """Mean over the labelled pixels of KL(teacher || student) = sum_k t_k (log t_k - log s_k), in [0, inf).
+
+    student, teacher: logits (N, K, H, W), the teacher's without gradient; labels (N, H, W): only where the hard
+    pseudo-label is not 255 (the mask in LoopDA's own distillation loss). ProDA (CVPR 2021), equation 9.
+    """
+    valid = labels != IGNORE
+    log_teacher = functional.log_softmax(teacher.detach().float(), dim=1)
+    log_student = functional.log_softmax(student.float(), dim=1)
+    divergence = (log_teacher.exp() * (log_teacher - log_student)).sum(dim=1)
+    return (divergence * valid).sum() / valid.sum().clamp(min=1)

@@ -1,0 +1,235 @@
+"""LoopDA's inner and outer self-loops (Shen et al., WACV 2023, section 3.1), which warm-up and self-training share.
+
+Symbols as in the paper: z = Enc(x), p = softmax(F(z)); d labelled day, n night, ud unlabelled day reference;
+d2n is a day image translated to night, n2d the reverse. Every term's name is its symbol: `inner_n` is L_inner^n.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from loopda.config import Section
+from loopda.data.batches import DayBatch
+from loopda.errors import DataError
+from loopda.files import written
+from loopda.labels.fusion import fuse
+from loopda.losses.adversarial import discriminator_loss, generator_loss
+from loopda.losses.reconstruction import feature_consistency, reconstruction
+from loopda.losses.segmentation import cross_entropy
+from loopda.models.discriminator import MultiScaleDiscriminator
+from loopda.models.perceptual import PerceptualDistance
+from loopda.models.pspnet import Outputs
+from loopda.models.renderer import ImageDecoder
+from loopda.models.segmenter import Segmenter, load_checkpoint, upsample
+from loopda.training.optimizer import adam
+
+Weight = Annotated[float, Field(ge=0)]
+Terms = dict[str, Tensor]
+
+
+class Decoders(Section):
+    """The image decoders Dec_d and Dec_n, their discriminators, and their optimisers."""
+
+    features: Literal["layer2", "layer4"]
+    width: Annotated[int, Field(ge=8)]
+    residual_blocks: Annotated[int, Field(ge=0)]
+    semantic_channels: Annotated[int, Field(ge=1)]
+    rendering: Literal["residual", "none"]
+    discriminator_width: Annotated[int, Field(ge=4)]
+    discriminator_scales: Annotated[int, Field(ge=1, le=5)]
+    lr: Annotated[float, Field(gt=0)]
+    discriminator_lr: Annotated[float, Field(gt=0)]
+    lpips: Literal["alex", "vgg"]
+    lpips_weights: str
+
+
+class Weights(Section):
+    """The lambdas of equation 11 (section 4.1), the two inside equation 4, and two that the paper leaves open."""
+
+    seg: Weight
+    inner: Weight
+    outer: Weight
+    adv: Weight
+    percep: Weight
+    z: Weight
+    lpips: Weight
+    aux: Weight
+    fusion: Annotated[float, Field(ge=0, le=1)]
+
+
+class LoopSettings(Section):
+    """The section `loops`: which loops run and with which weights. Warm-up and self-training share it."""
+
+    inner_loop: bool
+    outer_loop: bool
+    detach_translated: bool
+    decoders: Decoders
+    weights: Weights
+
+
+class Loops(nn.Module):
+    """The networks that the loops add to the segmentation network, and the loops themselves."""
+
+    def __init__(self, settings: LoopSettings, segmenter: Segmenter):
+        super().__init__()
+        self.settings = settings
+        section = settings.decoders
+        _, layer2, _, layer4 = segmenter.network.channels
+        self.decoders = nn.ModuleDict()
+        self.discriminators = nn.ModuleDict()
+        for side in ("day", "night"):
+            self.decoders[side] = ImageDecoder(
+                features={"layer2": layer2, "layer4": layer4}[section.features],
+                classes=len(segmenter.classes),
+                output_stride=segmenter.section.output_stride,
+                width=section.width,
+                residual_blocks=section.residual_blocks,
+                semantic_channels=section.semantic_channels,
+                rendering=section.rendering,
+            )
+            self.discriminators[side] = MultiScaleDiscriminator(
+                width=section.discriminator_width, scales=section.discriminator_scales
+            )
+        trunk = Path(section.lpips_weights) if section.lpips_weights else None
+        perceptual = PerceptualDistance(section.lpips, trunk) if settings.outer_loop else None
+        self.alone = False
+        # in a list: a frozen distance belongs neither into the checkpoint nor to the optimisers
+        self._perceptual = [perceptual]
+
+    def to(self, *args: object, **kwargs: object) -> "Loops":
+        for distance in self._perceptual:
+            if distance is not None:
+                distance.to(*args, **kwargs)
+        return super().to(*args, **kwargs)
+
+    def optimizers(self) -> dict[str, Optimizer]:
+        """Adam for the decoders and Adam for the discriminators."""
+        section = self.settings.decoders
+        return {
+            "decoders": adam(self.decoders.values(), section.lr),
+            "discriminators": adam(self.discriminators.values(), section.discriminator_lr),
+        }
+
+    def decode(self, side: str, outputs: Outputs, p: Tensor, like: Tensor) -> Tensor:
+        """Dec_side(z, p) at the size of the image `like`. With `alone` set, only the decoder learns from the result."""
+        z = outputs.shallow if self.settings.decoders.features == "layer2" else outputs.features
+        if self.alone:
+            z, p = z.detach(), p.detach()
+        return self.decoders[side](z, p, like.shape[2:])
+
+    def day(self, segmenter: Segmenter, batch: DayBatch) -> tuple[Terms, Tensor | None]:
+        """The labelled day's loops (figure 2(a), equations 1-6): their terms, and x_d2n if there is an outer loop."""
+        x, y = batch
+        weights = self.settings.weights
+        outputs = segmenter(x)
+        terms = {"seg_d": supervision(outputs, y, weights.aux)}
+        p = fuse(probabilities=probabilities(outputs), labels=y, alpha=weights.fusion)  # without gradient
+        if self.settings.inner_loop:
+            inner = self.decode("day", outputs, p, x)
+            terms["inner_d"] = reconstruction(output=inner, image=x)
+        if not self.settings.outer_loop:
+            return terms, None
+        x_d2n = self.decode("night", outputs, p, x)
+        translated = segmenter(x_d2n.detach() if self.settings.detach_translated else x_d2n)
+        terms["seg_d2n"] = supervision(translated, y, weights.aux)
+        terms["percep_d"] = self.perception(x_d2n, x, translated, outputs)
+        p_d2n = fuse(probabilities=probabilities(translated), labels=y, alpha=weights.fusion)
+        outer = self.decode("day", translated, p_d2n, x)
+        terms["outer_d"] = reconstruction(output=outer, image=x)
+        return terms, x_d2n
+
+    def night(self, segmenter: Segmenter, x: Tensor) -> tuple[Terms, Outputs, Tensor | None]:
+        """The night's loops (figure 2(b)): p_n and p_n2d keep their gradient, so rendering reaches Enc and F."""
+        outputs = segmenter(x)
+        p = probabilities(outputs)
+        terms: Terms = {}
+        if self.settings.inner_loop:
+            inner = self.decode("night", outputs, p, x)
+            terms["inner_n"] = reconstruction(output=inner, image=x)
+        if not self.settings.outer_loop:
+            return terms, outputs, None
+        x_n2d = self.decode("day", outputs, p, x)
+        translated = segmenter(x_n2d)
+        terms["percep_n"] = self.perception(x_n2d, x, translated, outputs)
+        outer = self.decode("night", translated, probabilities(translated), x)
+        terms["outer_n"] = reconstruction(output=outer, image=x)
+        return terms, outputs, x_n2d
+
+    def reference(self, segmenter: Segmenter, x: Tensor) -> tuple[Terms, Outputs]:
+        """The day reference's inner loop (figure 2(c)); it has no outer loop and no adversarial term."""
+        outputs = segmenter(x)
+        if not self.settings.inner_loop:
+            return {}, outputs
+        inner = self.decode("day", outputs, probabilities(outputs), x)
+        return {"inner_ud": reconstruction(output=inner, image=x)}, outputs
+
+    def perception(self, translated: Tensor, original: Tensor, outputs: Outputs, target: Outputs) -> Tensor:
+        """Equation 4: lambda_z ||z' - z||_1 + lambda_l LPIPS(x', x); z is the layer4 feature."""
+        weights = self.settings.weights
+        features = feature_consistency(translated=outputs.features, original=target.features)
+        return weights.z * features + weights.lpips * self._perceptual[0](translated, original)
+
+    def discriminate(
+        self, *, day: Tensor, night: Tensor, references: Tensor, d2n: Tensor, n2d: Tensor
+    ) -> Tensor:
+        """Equations 3 and 7 as the discriminators' loss: D_n sees x_n and x_d2n, D_d sees x_d, x_ud and x_n2d."""
+        d_day, d_night = self.discriminators["day"], self.discriminators["night"]
+        real_days = [d_day(day), *([d_day(references)] if len(references) else [])]
+        loss_day = discriminator_loss(real=real_days, fake=d_day(n2d.detach()))
+        return loss_day + discriminator_loss(real=[d_night(night)], fake=d_night(d2n.detach()))
+
+    def alignment(self, *, d2n: Tensor, n2d: Tensor) -> Terms:
+        """Equations 3 and 7 as the translations' loss: both should be taken for real. The discriminators are constant."""
+        return {
+            "adv_d2n": generator_loss(fake=frozen(self.discriminators["night"])(d2n)),
+            "adv_n2d": generator_loss(fake=frozen(self.discriminators["day"])(n2d)),
+        }
+
+    def total(self, terms: Terms) -> Tensor:
+        """The weighted sum of equation 11. A term's family is the first part of its name."""
+        weights = self.settings.weights
+        return torch.stack([getattr(weights, name.split("_")[0]) * term for name, term in terms.items()]).sum()
+
+
+def probabilities(outputs: Outputs) -> Tensor:
+    """p = softmax(F(z)) at the resolution of the logits, (N, K, h, w)."""
+    return outputs.logits.float().softmax(dim=1)
+
+
+def supervision(outputs: Outputs, labels: Tensor, aux: float) -> Tensor:
+    """Cross-entropy of the upsampled main logits, + `aux` times that of the auxiliary head (0.1 in the lineage)."""
+    size = labels.shape[1:]
+    loss = cross_entropy(logits=upsample(outputs.logits, size), labels=labels)
+    if aux:
+        loss = loss + aux * cross_entropy(logits=upsample(outputs.aux, size), labels=labels)
+    return loss
+
+
+def frozen(module: nn.Module) -> Callable[[Tensor], list[Tensor]]:
+    """`module` with constant parameters: gradients pass through to its input, none are computed for its weights."""
+    constants = {name: parameter.detach() for name, parameter in module.named_parameters()}
+    return lambda images: torch.func.functional_call(module, constants, (images,))
+
+
+def save_loops(loops: Loops, path: Path) -> None:
+    """Write the decoders and discriminators, for the stage that goes on with them."""
+    with written(path) as temporary:
+        torch.save({"format": 1, "loops": {key: value.cpu() for key, value in loops.state_dict().items()}}, temporary)
+
+
+def load_loops(loops: Loops, path: Path) -> None:
+    """Load what `save_loops` wrote into networks of the same settings; DataError when they differ."""
+    checkpoint = load_checkpoint(path)
+    try:
+        loops.load_state_dict(checkpoint["loops"])
+    except (KeyError, TypeError, RuntimeError) as error:
+        reason = str(error).splitlines()[0]
+        raise DataError(
+            f"{path}: does not hold decoders and discriminators of these settings ({reason}); "
+            "self_train must use the decoder settings of warmup"
+        ) from None

@@ -1,0 +1,56 @@
+"""LPIPS (Zhang et al., CVPR 2018) from the `lpips` package, frozen, without any download."""
+
+import warnings
+from pathlib import Path
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from loopda.errors import DataError
+from loopda.models.segmenter import load_checkpoint
+
+
+class PerceptualDistance(nn.Module):
+    """LPIPS(x, y) of two batches of images in [-1, 1], averaged over the batch; zero for equal images, else > 0.
+
+    trunk: a file with torchvision's ImageNet weights of `net`; without one the trunk keeps random weights, drawn from a
+    fixed seed. The paper's distance needs the file; a random trunk still compares local structure (Zhang et al.,
+    table 5, "random"), and the report says which one was used. The linear weights v0.1 come with the package.
+    """
+
+    def __init__(self, net: Literal["alex", "vgg"], trunk: Path | None):
+        super().__init__()
+        import lpips  # slow to import, and only this class needs it
+
+        with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
+            warnings.simplefilter("ignore")  # torchvision deprecates the argument that lpips passes
+            torch.manual_seed(0)
+            self.distance = lpips.LPIPS(net=net, pnet_rand=True, verbose=False)
+        if trunk is not None:
+            self._load_trunk(net, trunk)
+        self.distance.eval().requires_grad_(False)
+
+    def _load_trunk(self, net: str, path: Path) -> None:
+        from torchvision import models
+
+        reference = {"alex": models.alexnet, "vgg": models.vgg16}[net](weights=None)
+        weights = load_checkpoint(path)
+        try:
+            reference.load_state_dict(weights)
+        except (RuntimeError, TypeError, AttributeError) as error:
+            raise DataError(
+                f"{path}: not torchvision's {net} weights: {str(error).splitlines()[0]}"
+            ) from None
+        # lpips cuts the trunk into slices whose layers keep torchvision's running number as their name
+        for part in self.distance.net.children():
+            for number, layer in part.named_children():
+                if isinstance(layer, nn.Conv2d):
+                    layer.load_state_dict(reference.features[int(number)].state_dict())
+
+    def train(self, mode: bool = True) -> "PerceptualDistance":
+        """Stays in evaluation mode whatever its owner does."""
+        return super().train(False)
+
+    def forward(self, images: Tensor, references: Tensor) -> Tensor:
+        return self.distance(images, references).mean()

@@ -1,0 +1,126 @@
+"""PSPNet (Zhao et al., CVPR 2017) on the dilated ResNet, in the layout of the official LoopDA evaluation code."""
+
+from collections.abc import Iterator
+from functools import partial
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from loopda.models.resnet import add_trunk, freeze_normalisation_affine, initialise
+
+BINS = (1, 2, 3, 6)  # the pyramid's grid sizes
+
+
+class Outputs(NamedTuple):
+    """What a segmentation network says of a batch. h and w are the input's height and width over the output stride.
+
+    shallow  (N, C2, h, w)  the features after layer2
+    aux      (N, K, h, w)   logits of the auxiliary head on layer3
+    logits   (N, K, h, w)   logits of the main head; callers upsample them bilinearly with aligned corners
+    features (N, C4, h, w)  the features after layer4, the paper's z
+    """
+
+    shallow: Tensor
+    aux: Tensor
+    logits: Tensor
+    features: Tensor
+
+
+class PyramidPooling(nn.Module):
+    """Averages over 1, 4, 9 and 36 regions, each through its own 1x1 convolution, beside the features themselves.
+
+    There is no ReLU anywhere in the head: the official layout has none.
+    """
+
+    def __init__(self, channels: int, out_channels: int, dropout: float):
+        super().__init__()
+        self.stages = nn.ModuleList(
+            nn.Sequential(nn.AdaptiveAvgPool2d(bins), nn.Conv2d(channels, out_channels, 1, bias=False))
+            for bins in BINS
+        )
+        self.bottleneck = nn.Sequential(
+            nn.Conv2d(channels + len(BINS) * out_channels, out_channels, 3, padding=1, bias=False),
+            nn.BatchNorm2d(out_channels),
+            nn.Dropout2d(dropout),
+        )
+
+    def forward(self, features: Tensor) -> Tensor:
+        size = features.shape[2:]
+        pyramid = [
+            functional.interpolate(stage(features), size=size, mode="bilinear", align_corners=True)
+            for stage in self.stages
+        ]
+        return self.bottleneck(torch.cat([*pyramid, features], dim=1))
+
+
+class PSPNet(nn.Module):
+    """The segmentation network: `Enc` (layer0 ... layer4) and `F` (final2) of the paper, and an auxiliary head.
+
+    classes: length of the class list. blocks, width: ResNet-101 is (3, 4, 23, 3) and 64.
+    head_channels: 512 in the literature. bn_pretrain: the extra normalisation of the distilled student, which takes up
+    the large feature scale of self-supervised weights (ProDA). freeze_affine: as the official code does with ImageNet
+    weights; a network trained from scratch needs its scales and shifts.
+    """
+
+    def __init__(
+        self,
+        *,
+        classes: int,
+        blocks: tuple[int, int, int, int] = (3, 4, 23, 3),
+        width: int = 64,
+        head_channels: int = 512,
+        stride_in: str = "conv1",
+        output_stride: int = 8,
+        dropout: float = 0.1,
+        bn_pretrain: bool = False,
+        freeze_affine: bool = True,
+        initialisation: str = "normal",
+    ):
+        super().__init__()
+        self.output_stride = output_stride
+        self.channels = add_trunk(
+            self, blocks=blocks, width=width, stride_in=stride_in, output_stride=output_stride
+        )
+        _, _, layer3, layer4 = self.channels
+        self.bn_pretrain = nn.BatchNorm2d(layer4) if bn_pretrain else None
+        self.final1 = nn.Sequential(
+            nn.Conv2d(layer3, head_channels, 3, padding=1),
+            nn.BatchNorm2d(head_channels),
+            nn.Dropout2d(dropout),
+            nn.Conv2d(head_channels, classes, 1),
+        )
+        self.final2 = nn.Sequential(
+            PyramidPooling(layer4, head_channels, dropout), nn.Conv2d(head_channels, classes, 1)
+        )
+        initialise(self, _INITIALISATIONS[initialisation])
+        if freeze_affine:
+            freeze_normalisation_affine(self)
+
+    def forward(self, images: Tensor) -> Outputs:
+        shallow = self.layer2(self.layer1(self.layer0(images)))
+        middle = self.layer3(shallow)
+        features = self.layer4(middle)
+        if self.bn_pretrain is not None:
+            features = self.bn_pretrain(features)
+        return Outputs(shallow, self.final1(middle), self.final2(features), features)
+
+    def backbone_parameters(self) -> Iterator[nn.Parameter]:
+        """The trainable parameters that have the base learning rate."""
+        for layer in (self.layer0, self.layer1, self.layer2, self.layer3, self.layer4):
+            yield from (parameter for parameter in layer.parameters() if parameter.requires_grad)
+
+    def head_parameters(self) -> Iterator[nn.Parameter]:
+        """The parameters that have ten times the base learning rate, as everywhere in this line of work."""
+        for layer in (self.final1, self.final2, self.bn_pretrain):
+            if layer is not None:
+                yield from layer.parameters()
+
+
+_INITIALISATIONS = {
+    # the official code's own rule for weights that are not loaded
+    "normal": partial(nn.init.normal_, std=0.01),
+    # for training from scratch (He et al., ICCV 2015)
+    "kaiming": partial(nn.init.kaiming_normal_, mode="fan_out", nonlinearity="relu"),
+}

@@ -1,0 +1,116 @@
+"""The image decoder with semantic rendering (LoopDA, section 3.1.1 and figure 2(d))."""
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+Rendering = Literal["residual", "none"]
+
+
+class ConvolutionBlock(nn.Sequential):
+    """Reflection padding, convolution, instance normalisation, and ReLU unless it ends a residual block."""
+
+    def __init__(self, channels: int, out_channels: int, *, activated: bool = True):
+        parts = [
+            nn.Conv2d(channels, out_channels, 3, padding=1, padding_mode="reflect"),
+            nn.InstanceNorm2d(out_channels),
+        ]
+        super().__init__(*parts, nn.ReLU(inplace=True)) if activated else super().__init__(*parts)
+
+
+class ResidualBlock(nn.Module):
+    """Two convolution blocks beside the identity."""
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.blocks = nn.Sequential(
+            ConvolutionBlock(channels, channels), ConvolutionBlock(channels, channels, activated=False)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.blocks(x)
+
+
+class SemanticRendering(nn.Module):
+    """Multiply the semantic features of p with the raw features and add the raw features: x + x * g(p).
+
+    p arrives at the resolution of the logits and is upsampled bilinearly: a nearest resize would let the gradient of
+    the rendering reach only one pixel of p in each block, and at night this gradient is the purpose (section 3.1.2).
+    """
+
+    def __init__(self, classes: int, channels: int, semantic_channels: int):
+        super().__init__()
+        self.semantics = nn.Sequential(
+            nn.Conv2d(classes, semantic_channels, 3, padding=1),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(semantic_channels, channels, 3, padding=1),
+        )
+
+    def forward(self, x: Tensor, probabilities: Tensor) -> Tensor:
+        p = functional.interpolate(probabilities, size=x.shape[2:], mode="bilinear", align_corners=True)
+        return x + x * self.semantics(p)
+
+
+class UpsamplingLevel(nn.Module):
+    """Doubles the resolution: nearest, 3x3 convolution, instance normalisation, semantic rendering, ReLU."""
+
+    def __init__(self, channels: int, out_channels: int, rendering: SemanticRendering | None):
+        super().__init__()
+        self.convolution = nn.Conv2d(channels, out_channels, 3, padding=1)
+        self.normalisation = nn.InstanceNorm2d(out_channels)
+        self.rendering = rendering
+
+    def forward(self, x: Tensor, probabilities: Tensor) -> Tensor:
+        x = functional.interpolate(x, scale_factor=2.0, mode="nearest")
+        x = self.normalisation(self.convolution(x))
+        if self.rendering is not None:
+            x = self.rendering(x, probabilities)
+        return functional.relu(x)
+
+
+class ImageDecoder(nn.Module):
+    """Dec: features z (N, C, h, w) and class probabilities p (N, K, h', w') -> images (N, 3, H, W) in [-1, 1].
+
+    width is the channels of the stem (256 in the lineage); each of the log2(output_stride) levels halves them.
+    The layout is the lineage's plain decoder with the paper's rendering rule at every level; `rendering="none"` is the
+    decoder of Table 3, row (iv), which does not look at p at all.
+    """
+
+    def __init__(
+        self,
+        *,
+        features: int,
+        classes: int,
+        output_stride: int,
+        width: int,
+        residual_blocks: int,
+        semantic_channels: int,
+        rendering: Rendering,
+    ):
+        super().__init__()
+        self.stem = nn.Sequential(
+            ConvolutionBlock(features, width), *(ResidualBlock(width) for _ in range(residual_blocks))
+        )
+        levels = output_stride.bit_length() - 1
+        channels = [max(width // 2**level, 8) for level in range(levels + 1)]
+        self.output_stride = output_stride
+        self.levels = nn.ModuleList(
+            UpsamplingLevel(
+                before,
+                after,
+                SemanticRendering(classes, after, semantic_channels) if rendering == "residual" else None,
+            )
+            for before, after in zip(channels, channels[1:], strict=False)
+        )
+        self.to_image = nn.Conv2d(channels[-1], 3, 7, padding=3, padding_mode="reflect")
+
+    def forward(self, features: Tensor, probabilities: Tensor, size: tuple[int, int]) -> Tensor:
+        """`size` is (H, W) of the image; the features' n/8 + 1 grid is resampled to it."""
+        height, width = (-(-length // self.output_stride) for length in size)
+        x = functional.interpolate(features, size=(height, width), mode="bilinear", align_corners=True)
+        x = self.stem(x)
+        for level in self.levels:
+            x = level(x, probabilities)
+        return torch.tanh(self.to_image(x)[:, :, : size[0], : size[1]])

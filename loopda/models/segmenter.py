@@ -1,0 +1,180 @@
+"""A segmentation network with all that belongs to it: input normalisation, class list, normalisation statistics.
+
+Everywhere in this package an image is a float tensor (N, 3, H, W), RGB, in [-1, 1]. Networks differ in what they want
+to see, and a wrong order or scale is silent; so each network converts for itself, and its checkpoint says how.
+"""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional
+
+from loopda.config import Section
+from loopda.errors import DataError
+from loopda.files import sha256, written
+from loopda.labels.classes import ClassList
+from loopda.models.pspnet import Outputs, PSPNet
+
+FORMAT = 1  # of the checkpoint file
+DOMAINS = ("day", "night")
+
+# channel order, mean and standard deviation in 0 ... 255, of the families in the literature
+NORMALISATIONS = {
+    "caffe": ("bgr", (104.00698793, 116.66876762, 122.67891434), 128.0),  # LoopDA: BGR - mean, / 128
+    "caffe-rgb": ("rgb", (122.67891434, 116.66876762, 104.00698793), 128.0),  # its distilled student
+    "unit": ("rgb", (0.0, 0.0, 0.0), 255.0),  # SimCLRv2, ProDA
+}
+
+
+class Network(Section):
+    """The section `network`: what `pretrain` and `simclr` build; every later stage reads it from a checkpoint."""
+
+    name: Literal["pspnet"]
+    blocks: tuple[
+        Annotated[int, Field(ge=1)],
+        Annotated[int, Field(ge=1)],
+        Annotated[int, Field(ge=1)],
+        Annotated[int, Field(ge=1)],
+    ]
+    width: Annotated[int, Field(ge=4, le=256)]
+    head_channels: Annotated[int, Field(ge=4, le=2048)]
+    stride_in: Literal["conv1", "conv2"]
+    output_stride: Literal[4, 8]
+    dropout: Annotated[float, Field(ge=0, lt=1)]
+    freeze_affine: bool
+    initialisation: Literal["normal", "kaiming"]
+    normalisation: Literal["caffe", "caffe-rgb", "unit"]
+    statistics: Literal["per_domain", "shared"]
+
+
+class Segmenter(nn.Module):
+    """The network of a `Network` section. `images` in [-1, 1] go in, `Outputs` come out.
+
+    `statistics` holds, for each domain, the mean and variance of every batch normalisation, or is empty while the
+    network is being trained (then each batch is normalised by itself).
+    """
+
+    def __init__(self, network: Network, classes: ClassList, *, bn_pretrain: bool = False):
+        super().__init__()
+        self.section = network
+        self.classes = classes
+        self.bn_pretrain = bn_pretrain
+        self.statistics: dict[str, dict[str, Tensor]] = {}
+        arguments = network.model_dump(exclude={"name", "normalisation", "statistics"})
+        self.network = PSPNet(classes=len(classes.names), bn_pretrain=bn_pretrain, **arguments)
+        order, mean, deviation = NORMALISATIONS[network.normalisation]
+        self.reversed = order == "bgr"
+        scale = torch.full((1, 3, 1, 1), 127.5 / deviation)
+        self.register_buffer("scale", scale, persistent=False)
+        shift = (127.5 - torch.tensor(mean).reshape(1, 3, 1, 1)) / deviation
+        self.register_buffer("shift", shift, persistent=False)
+
+    def forward(self, images: Tensor) -> Outputs:
+        if self.reversed:
+            images = images.flip(1)
+        return self.network(images * self.scale + self.shift)
+
+    def use_statistics(self, domain: str) -> str:
+        """Go into evaluation mode with the statistics of `domain`; returns the name of the set that is used."""
+        name = domain if self.section.statistics == "per_domain" else "shared"
+        if name not in self.statistics:
+            raise DataError(
+                f"the model has no {name} statistics (it has {sorted(self.statistics)}): "
+                "run the stage that makes it again"
+            )
+        buffers = dict(self.network.named_buffers())
+        for key, value in self.statistics[name].items():
+            buffers[key].copy_(value)
+        self.eval()
+        return name
+
+
+@torch.no_grad()
+def estimate_statistics(segmenter: Segmenter, batches: Iterable[Tensor]) -> dict[str, Tensor]:
+    """Mean and variance of every batch normalisation over `batches` of images, with the present weights.
+
+    The averages over all batches have equal weights (Wu and Johnson, "Rethinking Batch in BatchNorm", 2021,
+    section 3.1), so the result does not depend on the order in which the domains were seen in training.
+    The segmenter is left in training mode.
+    """
+    segmenter.train()
+    normalisations = [part for part in segmenter.modules() if isinstance(part, nn.BatchNorm2d)]
+    momenta = [part.momentum for part in normalisations]
+    for part in normalisations:
+        part.reset_running_stats()
+        part.momentum = None  # torch's word for a cumulative average
+    for images in batches:
+        segmenter(images)
+    for part, momentum in zip(normalisations, momenta, strict=True):
+        part.momentum = momentum
+    return running_statistics(segmenter)
+
+
+def running_statistics(segmenter: Segmenter) -> dict[str, Tensor]:
+    """A copy of the running mean and variance of every batch normalisation."""
+    return {
+        key: value.detach().clone().cpu()
+        for key, value in segmenter.network.named_buffers()
+        if key.endswith(("running_mean", "running_var"))
+    }
+
+
+def upsample(logits: Tensor, size: tuple[int, int]) -> Tensor:
+    """Bilinear with aligned corners, the literature's rule: (N, K, h, w) -> (N, K, *size)."""
+    return functional.interpolate(logits, size=size, mode="bilinear", align_corners=True)
+
+
+def save_segmenter(segmenter: Segmenter, path: Path, **provenance: object) -> None:
+    """Write a checkpoint that describes itself. `provenance` (stage, seed, config, ...) must be plain values."""
+    checkpoint = {
+        "format": FORMAT,
+        "network": segmenter.section.model_dump(),
+        "bn_pretrain": segmenter.bn_pretrain,
+        "classes": segmenter.classes.to_json(),
+        "statistics": segmenter.statistics,
+        "model": {key: value.cpu() for key, value in segmenter.network.state_dict().items()},
+        "provenance": provenance,
+    }
+    with written(path) as temporary:
+        torch.save(checkpoint, temporary)
+
+
+def load_segmenter(path: Path) -> Segmenter:
+    """Read a checkpoint that `save_segmenter` wrote; DataError when it is missing, damaged or not finite."""
+    checkpoint = load_checkpoint(path)
+    if not isinstance(checkpoint, dict) or checkpoint.get("format") != FORMAT:
+        raise DataError(f"{path}: not a loopda checkpoint of format {FORMAT}; make it again with this version")
+    segmenter = Segmenter(
+        Network(**{**checkpoint["network"], "blocks": tuple(checkpoint["network"]["blocks"])}),
+        ClassList.from_json(checkpoint["classes"]),
+        bn_pretrain=checkpoint["bn_pretrain"],
+    )
+    for name, value in checkpoint["model"].items():
+        if value.is_floating_point() and not value.isfinite().all():
+            raise DataError(f"{path}: {name} holds numbers that are not finite; train that stage again")
+    segmenter.network.load_state_dict(checkpoint["model"])
+    segmenter.statistics = checkpoint["statistics"]
+    return segmenter
+
+
+def load_checkpoint(path: Path) -> object:
+    """torch.load without code execution; a missing or damaged file is a DataError that names it."""
+    if not Path(path).is_file():
+        raise DataError(f"{path}: no such weights file; check the path, or run the stage that makes it")
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises five unrelated types for damaged files
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise DataError(
+            f"{path}: cannot be read as weights ({reason}); the file is damaged or not a plain checkpoint: "
+            "fetch or make it again"
+        ) from None
+
+
+def fingerprint(path: Path) -> str:
+    """What a checkpoint's content is called in other files."""
+    return sha256(path)

@@ -1,0 +1,317 @@
+"""What the report reads: the JSON of `evaluate`, metrics of the training stages, illustrations, configurations.
+
+Every file is checked as it is read; a DataError names the file, what is wrong with it and the remedy.
+"""
+
+import json
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, TypeVar
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from loopda.errors import DataError
+from loopda.evaluation.scores import Scores
+
+STAGES = {
+    "pretrain": "source-only",
+    "warmup": "warm-up",
+    "self_train": "self-training",
+    "distill": "distillation",
+}
+"""The stages that end in a model which is evaluated, in the order of the pipeline, and what a person calls them."""
+
+
+class Written(BaseModel):
+    """Base of what other stages wrote. Keys that the report does not know are left to others."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True, protected_namespaces=())
+
+
+class File(Written):
+    """Base of a whole file. read_from: where it was read; relative paths in it may count from there (see `find`)."""
+
+    read_from: Path = Path()
+
+
+class Protocol(Written):
+    """How a set of images was evaluated: the number beside it means nothing without this."""
+
+    images: int
+    width: int
+    height: int
+    upsampling: str = ""
+    normalisation: str = ""
+    absent: list[str] = []
+
+    def line(self) -> str:
+        """`60 images, 256x128, night statistics`."""
+        parts = [f"{self.images} images", f"{self.width}x{self.height}", self.normalisation]
+        return ", ".join(part for part in parts if part)
+
+
+class Prediction(Written):
+    """One evaluated image: the photograph, its true label map (or ""), the predicted class indices.
+
+    encoding: how the label file stores classes (see ClassList); "" goes by the ending of its name: `_labelIds.png`
+    holds labelIds, every other file class indices.
+    """
+
+    image: str
+    label: str = ""
+    encoding: str = ""
+    prediction: str
+
+
+class Domain(Written):
+    """The scores on one set of images, in percent; null is undefined. `confusion` has the truth in its rows."""
+
+    protocol: Protocol
+    mIoU: float | None
+    fwIoU: float | None
+    pixel_accuracy: float | None
+    IoU: dict[str, float | None]
+    confusion: list[list[int]]
+    predictions: list[Prediction] = []
+
+
+_Byte = Annotated[int, Field(ge=0, le=255)]
+
+
+class Evaluation(File):
+    """One JSON of `evaluate`: one model on every validation set."""
+
+    model_stage: str
+    experiment: str
+    seed: int
+    model: str
+    sha256: str = ""
+    parameters: int
+    classes: list[str]
+    colours: list[tuple[_Byte, _Byte, _Byte]]
+    domains: dict[str, Domain]
+
+    @model_validator(mode="after")
+    def _agree_with_itself(self) -> "Evaluation":
+        if len(self.colours) != len(self.classes):
+            raise ValueError(f"{len(self.classes)} classes but {len(self.colours)} colours")
+        for name, domain in self.domains.items():
+            if list(domain.IoU) != self.classes:
+                raise ValueError(f"domains.{name}.IoU lists other classes than `classes`")
+            _check_scores(name, domain, self.classes)
+        return self
+
+
+class Panel(Written):
+    """A block of pictures: `rows` of paths, one per column."""
+
+    title: str
+    caption: str = ""
+    columns: list[str]
+    rows: list[list[str]]
+
+    @model_validator(mode="after")
+    def _rows_fill_their_columns(self) -> "Panel":
+        if any(len(row) != len(self.columns) for row in self.rows):
+            raise ValueError(f"panel {self.title!r}: a row has not as many pictures as there are columns")
+        return self
+
+
+class Overlap(Written):
+    """The label overlap ratio of a night image and its day reference, and which label set it chose.
+
+    metres: the true distance between the two cameras, known on the built-in town alone.
+    """
+
+    night: str
+    lor: Annotated[float, Field(ge=0, le=1)]
+    chosen: str
+    metres: float | None = None
+
+
+class Threshold(Written):
+    """Offline pseudo-labels of one class: its threshold, pixels predicted as it, pixels kept."""
+
+    threshold: float
+    predicted: int
+    kept: int
+
+    @model_validator(mode="after")
+    def _keeps_a_part(self) -> "Threshold":
+        if not 0 <= self.kept <= self.predicted:
+            raise ValueError(f"{self.kept} pixels kept of {self.predicted} predicted")
+        return self
+
+
+class Illustrations(File):
+    """One illustrations.json: pictures for people and the facts that belong to them."""
+
+    seed: int
+    panels: list[Panel] = []
+    lor: list[Overlap] = []
+    tau: float | None = None
+    thresholds: dict[str, Threshold] = {}
+    notes: list[str] = []
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a file stands in the grammar of results: `<stage>/<experiment>/seed<k>/<file>`."""
+
+    stage: str
+    experiment: str
+    seed: int
+
+
+@dataclass(frozen=True)
+class Metrics:
+    """The metrics.jsonl of one run. curves: name -> (steps, values); speed: images per second, median; seconds in all."""
+
+    origin: Origin
+    curves: dict[str, tuple[np.ndarray, np.ndarray]]
+    speed: float | None
+    seconds: float | None
+
+
+def read_evaluations(paths: Iterable[Path]) -> list[Evaluation]:
+    """Read the JSON files of `evaluate`, in the order of experiment, stage and seed; DataError where two are the same."""
+    found: dict[tuple[str, int, str], Path] = {}
+    evaluations = []
+    for path in paths:
+        evaluation = _read(path, Evaluation, "run the stage `evaluate` again")
+        key = (evaluation.experiment, evaluation.seed, evaluation.model_stage)
+        if key in found:
+            raise DataError(
+                f"{path}: the same experiment, seed and model stage as {found[key]}; give each result once"
+            )
+        found[key] = Path(path)
+        evaluations.append(evaluation)
+    return sorted(evaluations, key=lambda one: (one.experiment, stage_order(one.model_stage), one.seed))
+
+
+def read_illustrations(path: Path) -> Illustrations:
+    """Read an illustrations.json; its relative picture paths are resolved by `find`."""
+    return _read(path, Illustrations, "run the stage that wrote it again")
+
+
+def read_metrics(path: Path) -> Metrics:
+    """Read a metrics.jsonl; a run that was killed and resumed may repeat steps, of which the last record counts."""
+    path = Path(path)
+    records: dict[int, dict[str, object]] = {}
+    for number, line in enumerate(_text(path, "run the training stage again").splitlines(), start=1):
+        try:
+            record = json.loads(line)
+            records[int(record["step"])] = record
+        except (ValueError, KeyError, TypeError):
+            raise DataError(
+                f"{path}: line {number} is not a metrics record with a step; run its stage again"
+            ) from None
+    ordered = [records[step] for step in sorted(records)]
+    names = dict.fromkeys(name for record in ordered for name in record)
+    curves = {
+        name: _curve(ordered, name) for name in names if name not in ("step", "seconds", "images_per_second")
+    }
+    speeds = _curve(ordered, "images_per_second")[1]
+    seconds = _curve(ordered, "seconds")[1]
+    return Metrics(
+        origin=origin(path),
+        curves={name: curve for name, curve in curves.items() if curve[0].size},
+        speed=float(np.median(speeds)) if speeds.size else None,
+        seconds=float(seconds[-1]) if seconds.size else None,
+    )
+
+
+def read_text(path: Path) -> str:
+    """Read a configuration as it stands."""
+    return _text(Path(path), "run its stage again")
+
+
+def origin(path: Path) -> Origin:
+    """Stage, experiment and seed of a result from its place `<stage>/<experiment>/seed<k>/<file>`."""
+    path = Path(path)
+    folders = path.parts[-4:-1]
+    if len(folders) == 3 and folders[2].startswith("seed") and folders[2][4:].isdecimal():
+        return Origin(stage=folders[0], experiment=folders[1], seed=int(folders[2][4:]))
+    raise DataError(
+        f"{path}: expected <stage>/<experiment>/seed<k>/{path.name}; the place tells what the file is of"
+    )
+
+
+def find(picture: str, beside: Path) -> Path:
+    """A picture named in the file `beside`: relative paths count from the working directory, else from that file's folder."""
+    for place in (Path(picture), Path(beside).parent / picture):
+        if place.is_file():
+            return place
+    raise DataError(
+        f"{picture}: no such picture, though {beside} names it; run the stage that wrote it again"
+    )
+
+
+def stage_order(stage: str) -> tuple[int, str]:
+    """A sort key: the pipeline's order, then stages that it does not know by name."""
+    known = list(STAGES)
+    return (known.index(stage), "") if stage in known else (len(known), stage)
+
+
+def stage_title(stage: str) -> str:
+    """What a person calls a model stage."""
+    return STAGES.get(stage, stage.replace("_", " "))
+
+
+def _check_scores(name: str, domain: Domain, classes: list[str]) -> None:
+    """The scores must follow from the confusion matrix that stands beside them: one of the two would be a lie."""
+    if not all(len(row) == len(domain.confusion) for row in domain.confusion):
+        raise ValueError(f"domains.{name}.confusion is not square")
+    expected = Scores(tuple(classes), np.array(domain.confusion, dtype=np.int64)).to_json()
+    given = {
+        "mIoU": domain.mIoU,
+        "fwIoU": domain.fwIoU,
+        "pixel_accuracy": domain.pixel_accuracy,
+        **{f"IoU.{key}": value for key, value in domain.IoU.items()},
+    }
+    expected |= {f"IoU.{key}": value for key, value in expected["IoU"].items()}
+    for key, value in given.items():
+        exact = expected[key]
+        agree = value is exact is None or (
+            value is not None and exact is not None and abs(value - exact) <= 0.06
+        )
+        if not agree:  # so put, NaN agrees with nothing
+            raise ValueError(f"domains.{name}.{key} is {value}, but its confusion matrix gives {exact}")
+
+
+def _curve(records: list[dict[str, object]], name: str) -> tuple[np.ndarray, np.ndarray]:
+    points = [(record["step"], record[name]) for record in records if _is_number(record.get(name))]
+    steps, values = zip(*points, strict=True) if points else ((), ())
+    return np.array(steps, dtype=np.int64), np.array(values, dtype=np.float64)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+_File = TypeVar("_File", bound=File)
+
+
+def _read(path: Path, kind: type[_File], remedy: str) -> _File:
+    try:
+        return kind.model_validate_json(_text(Path(path), remedy)).model_copy(
+            update={"read_from": Path(path)}
+        )
+    except ValidationError as error:
+        faults = [
+            f"{path}: {'.'.join(str(part) for part in fault['loc']) or 'the file'}: {fault['msg']}; {remedy}"
+            for fault in error.errors()
+        ]
+        raise DataError("\n".join(faults)) from None
+
+
+def _text(path: Path, remedy: str) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such file; {remedy}") from None
+    except (UnicodeDecodeError, IsADirectoryError) as error:
+        raise DataError(f"{path}: not a text file ({error}); {remedy}") from None

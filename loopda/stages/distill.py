@@ -1,0 +1,125 @@
+"""Stage `distill`: the self-trained teacher teaches a self-supervised student at night (LoopDA, section 4.2; ProDA)."""
+
+from pathlib import Path
+from typing import Annotated
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from loopda.command import command
+from loopda.config import Section
+from loopda.data.augmentation import each, strong
+from loopda.data.batches import DayBatch, NightBatch, day_batch, night_batch
+from loopda.data.dataset import Input, open_frames
+from loopda.labels.classes import IGNORE
+from loopda.losses.segmentation import cross_entropy, distillation
+from loopda.methods.loopda import supervision
+from loopda.models.segmenter import Segmenter, load_segmenter, save_segmenter, upsample
+from loopda.training.device import choose_device, use_threads
+from loopda.training.log import Log
+from loopda.training.loop import Training, fingerprint
+from loopda.training.optimizer import SegmenterOptimizer, descend, segmenter_optimizer
+from loopda.training.schedule import poly, set_learning_rate
+from loopda.training.statistics import set_statistics
+
+Weight = Annotated[float, Field(ge=0)]
+
+
+class Config(Section):
+    """The section `distill`, with `input`."""
+
+    input: Input
+    steps: Annotated[int, Field(ge=1)]
+    batch_size: Annotated[int, Field(ge=1)]
+    threshold: Annotated[float, Field(ge=0, lt=1)]
+    aux: Weight
+    kl: Weight
+    kl_masked: bool
+    warmup_steps: Annotated[int, Field(ge=0)]
+    optimizer: SegmenterOptimizer
+
+
+def run(
+    *,
+    config: Config,
+    teacher: Path,
+    student: Path,
+    source: Path,
+    night: Path,
+    classes: Path,
+    model: Path,
+    metrics: Path,
+    log: Path,
+    seed: int,
+    device: str = "auto",
+    threads: int = 2,
+) -> None:
+    """Train `student` (from `simclr`) on labelled day and on what `teacher` (from `self_train`) says of night images."""
+    lines = Log(log, "distill")
+    place = choose_device(device)
+    use_threads(threads)
+    day_frames = open_frames(source, classes, config.input.size, threads=threads)
+    night_frames = open_frames(night, classes, config.input.size, threads=threads)
+
+    guide = load_segmenter(teacher).to(place).requires_grad_(False)
+    guide.use_statistics("night")
+    segmenter = load_segmenter(student).to(place).train()
+    optimizer = segmenter_optimizer(segmenter, config.optimizer)
+    inputs = {"teacher": teacher, "student": student, "source": source, "night": night, "classes": classes}
+    training = Training(
+        stage="distill",
+        steps=config.steps,
+        parts={"network": segmenter.network, "optimizer": optimizer},
+        state=model.parent / "state",
+        fingerprint=fingerprint(config, inputs, seed),
+        seed=seed,
+        images=2 * config.batch_size,
+        device=place,
+        log=lines,
+    )
+    sampling = {"batch_size": config.batch_size, "crop": config.input.crop, "seed": seed}
+    augment = strong()
+
+    def batches(step: int) -> tuple[DayBatch, NightBatch]:
+        return day_batch(day_frames, step, **sampling), night_batch(night_frames, step, **sampling)
+
+    for step, (day, dark) in training.over(batches):
+        # set learning rate
+        factor = poly(step, steps=config.steps, power=config.optimizer.power, warmup=config.warmup_steps)
+        set_learning_rate(optimizer, factor)
+
+        # source supervision
+        seg_d = supervision(segmenter(day.images), day.labels, config.aux)
+
+        # the teacher's hard and soft labels for the student's augmented view
+        size = dark.images.shape[2:]
+        soft = teach(guide, dark.images, size)
+        confidence, hard = soft.softmax(dim=1).max(dim=1)
+        hard = torch.where(confidence > config.threshold, hard, IGNORE)
+        answer = upsample(segmenter(each(augment, dark.images)).logits, size)
+        seg_n = cross_entropy(logits=answer, labels=hard)
+        mask = hard if config.kl_masked else torch.zeros_like(hard)
+        kl_n = distillation(student=answer, teacher=soft, labels=mask)
+
+        # update
+        descend(seg_d + seg_n + config.kl * kl_n, optimizer)
+
+        # log
+        training.record(seg_d=seg_d, seg_n=seg_n, kl_n=kl_n, confident=(hard != IGNORE).float().mean())
+
+    set_statistics(segmenter, day=day_frames, night=night_frames, device=place)
+    save_segmenter(segmenter, model, stage="distill", seed=seed, config=config.model_dump(mode="json"))
+    training.publish(metrics)
+
+
+@torch.no_grad()
+def teach(teacher: Segmenter, images: Tensor, size: tuple[int, int]) -> Tensor:
+    """The logarithm of the teacher's probabilities averaged over the image and its mirror image (ProDA), (N, K, *size)."""
+    straight = upsample(teacher(images).logits, size).softmax(dim=1)
+    mirrored = upsample(teacher(images.flip(3)).logits, size).softmax(dim=1).flip(3)
+    return ((straight + mirrored) / 2).clamp(min=1e-8).log()
+
+
+if __name__ == "__main__":
+    command(run)

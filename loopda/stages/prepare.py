@@ -1,0 +1,224 @@
+"""Stage `prepare`: find the four data sets of an experiment, check every file of them, and write their
+manifests.
+
+source: labelled day images to learn from. night: unlabelled night images to adapt to, with day references
+where there are any. day_val, night_val: labelled images to measure on.
+"""
+
+import os
+from collections import Counter
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from loopda.command import command
+from loopda.config import Section
+from loopda.data import cityscapes, dark_zurich, table
+from loopda.data.manifest import Checked, Row, check_rows, write_manifest
+from loopda.errors import ConfigError, DataError
+from loopda.files import write_json
+from loopda.labels.classes import CITYSCAPES, ClassList, read_classes
+
+Split = Literal["train", "val", "test"]
+
+
+class CityscapesLayout(Section):
+    """Images in the folders of Cityscapes: see `loopda.data.cityscapes`."""
+
+    layout: Literal["cityscapes"]
+    root: Path
+    split: Split
+
+
+class DarkZurichLayout(Section):
+    """Images in the folders of Dark Zurich: see `loopda.data.dark_zurich`. pairs: the pair list of the split
+    train."""
+
+    layout: Literal["dark_zurich"]
+    root: Path
+    split: Split
+    pairs: Path | None = None
+
+
+class TableLayout(Section):
+    """Images in a CSV of your own: see `loopda.data.table`. encoding: what the values in its label files
+    mean."""
+
+    layout: Literal["table"]
+    csv: Path
+    encoding: str | None = None
+
+
+DataSet = Annotated[CityscapesLayout | DarkZurichLayout | TableLayout, Field(discriminator="layout")]
+
+
+class Config(Section):
+    """The section `data`.
+
+    classes: `cityscapes`, or the path of a class list (YAML).
+    """
+
+    classes: str
+    source: DataSet
+    night: DataSet
+    day_val: DataSet
+    night_val: DataSet
+
+
+LABELLED = {"source": True, "night": False, "day_val": True, "night_val": True}
+"""The data sets, and whether each image needs a label. Those of `night` stay hidden: the methods must not see
+them."""
+
+
+def run(
+    *,
+    config: Config,
+    town: Path | None = None,
+    source: Path,
+    night: Path,
+    day_val: Path,
+    night_val: Path,
+    classes: Path,
+    summary: Path,
+    log: Path,
+) -> None:
+    """Check every file of the four data sets, then write a manifest for each, the class list and a summary.
+
+    Nothing is written when anything is wrong: one DataError lists the faults of all data sets.
+    `town` is not read. The workflow passes it where the data are the built-in town, so that the town is built
+    first.
+    """
+    class_list = CITYSCAPES if config.classes == "cityscapes" else read_classes(Path(config.classes))
+    manifests = {"source": source, "night": night, "day_val": day_val, "night_val": night_val}
+    found: dict[str, Found] = {}
+    faults: list[str] = []
+
+    # find and check
+    for name, labelled in LABELLED.items():
+        try:
+            found[name] = find(getattr(config, name), class_list, labelled=labelled)
+            faults += [f"{name}: {fault}" for fault in found[name].checked.faults]
+        except (DataError, ConfigError) as error:
+            faults += [f"{name}: {line}" for line in str(error).splitlines()]
+    faults += shared_images(found, "source", "day_val")
+    if faults:
+        raise DataError("\n".join(faults))
+
+    # write
+    for name, path in manifests.items():
+        write_manifest(path, found[name].checked.rows)
+    write_json(classes, class_list.to_json())
+    notes = remarks(found, class_list)
+    write_json(
+        summary,
+        {
+            "classes": list(class_list.names),
+            "sets": {name: statistics(of_set, class_list) for name, of_set in found.items()},
+            "notes": notes,
+        },
+    )
+    with open(log, "a", encoding="utf-8") as file:
+        for name, of_set in found.items():
+            rows = of_set.checked.rows
+            references = sum(row.reference is not None for row in rows)
+            print(f"{name}: {len(rows)} images checked, {references} with a day reference", file=file)
+        print(*notes, sep="\n", file=file)
+
+
+@dataclass(frozen=True)
+class Found:
+    """A data set as it was found. hidden: label maps that exist, but were left out of its rows unread."""
+
+    checked: Checked
+    hidden: int
+
+
+def find(data_set: DataSet, classes: ClassList, *, labelled: bool) -> Found:
+    """The rows of a data set, each file opened and checked; where not `labelled`, without their labels."""
+    rows = _rows(data_set, classes, labelled)
+    hidden = 0
+    if not labelled:
+        hidden = sum(row.label is not None for row in rows)
+        rows = [replace(row, label=None, encoding="") for row in rows]
+    return Found(check_rows(rows, classes, labelled=labelled), hidden)
+
+
+def _rows(data_set: DataSet, classes: ClassList, labelled: bool) -> list[Row]:
+    match data_set:
+        case CityscapesLayout(root=root, split=split):
+            return cityscapes.rows(root, split, classes, labelled=labelled)
+        case DarkZurichLayout(root=root, split=split, pairs=pairs):
+            return dark_zurich.rows(root, split, classes, labelled=labelled, pairs=pairs)
+        case TableLayout(csv=csv, encoding=encoding):
+            return table.rows(csv, classes, labelled=labelled, encoding=encoding)
+
+
+def shared_images(found: dict[str, Found], train: str, val: str) -> list[str]:
+    """A fault for each image that is in both of two data sets."""
+    return [
+        f"{val}: image {image}: it is in {train} too; measure on images that were not trained on"
+        for image in sorted(_images(found, train) & _images(found, val))
+    ]
+
+
+def _images(found: dict[str, Found], name: str) -> set[str]:
+    rows = found[name].checked.rows if name in found else []
+    return {os.path.abspath(row.image) for row in rows}
+
+
+def statistics(of_set: Found, classes: ClassList) -> dict[str, object]:
+    """What the summary says of one data set.
+
+    frequency: of each class among the labelled pixels, 0 .. 1; null for a set without labels. ignored: the
+    share of pixels without a class. sizes: images of each size of file.
+    """
+    rows, pixels = of_set.checked.rows, of_set.checked.pixels
+    labelled = int(pixels.sum())
+    sizes = Counter(f"{row.width}x{row.height}" for row in rows)
+    return {
+        "images": len(rows),
+        "labelled": sum(row.label is not None for row in rows),
+        "with_reference": sum(row.reference is not None for row in rows),
+        "references": len({row.reference for row in rows if row.reference}),
+        "hidden": of_set.hidden,
+        "sizes": dict(sorted(sizes.items())),
+        "frequency": {
+            name: count / labelled for name, count in zip(classes.names, pixels.tolist(), strict=True)
+        }
+        if labelled
+        else None,
+        "ignored": of_set.checked.ignored / (of_set.checked.ignored + labelled) if labelled else None,
+        "absent": absent(of_set, classes) if labelled else None,
+    }
+
+
+def absent(of_set: Found, classes: ClassList) -> list[str]:
+    """The classes without a pixel in the labels of the data set."""
+    return [name for name, count in zip(classes.names, of_set.checked.pixels, strict=True) if count == 0]
+
+
+def remarks(found: dict[str, Found], classes: ClassList) -> list[str]:
+    """What is no fault, but what the reader of the results should know."""
+    notes = []
+    night = found["night"].checked.rows
+    without = sum(row.reference is None for row in night)
+    if without == len(night):
+        notes.append("night: no references: terms that need one are left out")
+    elif without:
+        notes.append(
+            f"night: {without} of {len(night)} images have no reference: terms that need one leave them out"
+        )
+    if found["night"].hidden:
+        notes.append(f"night: {found['night'].hidden} label maps exist and stay hidden from training")
+    for name, labelled in LABELLED.items():
+        if labelled and (missing := absent(found[name], classes)):
+            notes.append(f"{name}: classes without a pixel: {', '.join(missing)}")
+    if both := len(_images(found, "night") & _images(found, "night_val")):
+        notes.append(f"night_val: {both} of its images are in night too: its scores are transductive")
+    return notes
+
+
+if __name__ == "__main__":
+    command(run)

@@ -1,0 +1,111 @@
+"""Stage `pseudo_labels`: offline labels of night images and day references, with a threshold for each class (BDL)."""
+
+import csv
+import io
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import torch
+from pydantic import Field
+
+from loopda.command import command
+from loopda.config import Section
+from loopda.data.dataset import Frames, Input, open_frames
+from loopda.data.manifest import Row
+from loopda.data.transforms import to_images
+from loopda.evaluation.predict import predict
+from loopda.files import write_json, write_text
+from loopda.labels.png import write_label
+from loopda.labels.thresholds import ConfidenceHistogram, keep_confident
+from loopda.models.segmenter import Segmenter, load_segmenter
+from loopda.training.device import choose_device, use_threads
+from loopda.training.log import Log
+
+
+class Config(Section):
+    """The section `pseudo_labels`, with `input`."""
+
+    input: Input
+    portion: Annotated[float, Field(ge=0, le=1)]
+    cap: Annotated[float, Field(ge=0, le=1)]
+    batch_size: Annotated[int, Field(ge=1)]
+
+
+def run(
+    *,
+    config: Config,
+    warmed_up: Path,
+    night: Path,
+    classes: Path,
+    labels: Path,
+    statistics: Path,
+    log: Path,
+    device: str = "auto",
+    threads: int = 2,
+) -> None:
+    """Write a label map for every night image and every day reference, their manifest `labels` (CSV with the columns
+    domain, image, label) and the `statistics` (JSON: threshold, predicted and kept pixels for each class)."""
+    lines = Log(log, "pseudo_labels")
+    place = choose_device(device)
+    use_threads(threads)
+    frames = open_frames(night, classes, config.input.size, threads=threads)
+    segmenter = load_segmenter(warmed_up).to(place)
+    references = sorted({row.reference for row in frames.rows if row.reference})
+    domains = {"night": frames}
+    if references:
+        rows = [Row(path) for path in references]
+        domains["day"] = Frames(rows, frames.classes, config.input.size, threads=threads)
+
+    index, summary = [], {}
+    for domain, images in domains.items():
+        segmenter.use_statistics(domain)
+        # first pass: thresholds of the whole set, in constant memory
+        histogram = ConfidenceHistogram(len(frames.classes))
+        for _, prediction, confidence in predictions(segmenter, images, config.batch_size, place):
+            histogram.add(prediction, confidence)
+        thresholds = histogram.thresholds(portion=config.portion, cap=config.cap)
+
+        # second pass: the label maps
+        kept = np.zeros(len(frames.classes), dtype=np.int64)
+        for number, prediction, confidence in predictions(segmenter, images, config.batch_size, place):
+            label = keep_confident(prediction, confidence, thresholds)
+            kept += np.bincount(label.ravel(), minlength=256)[: len(kept)]
+            path = labels.parent / domain / f"{number:05d}_{images.rows[number].image.stem}.png"
+            write_label(path, label, frames.classes)
+            index.append((domain, images.rows[number].image, path))
+            lines.progress(f"{domain} {number + 1}/{len(images)} label maps")
+        summary[domain] = {
+            name: {"threshold": float(threshold), "predicted": int(predicted), "kept": int(count)}
+            for name, threshold, predicted, count in zip(
+                frames.classes.names, thresholds, histogram.predicted(), kept, strict=True
+            )
+        }
+        share = kept.sum() / histogram.predicted().sum()
+        lines.say(f"{domain}: {len(images)} label maps, {share:.1%} of the pixels kept")
+    write_json(statistics, summary)
+    write_text(labels, _as_csv(index))
+
+
+def predictions(
+    segmenter: Segmenter, frames: Frames, batch_size: int, device: torch.device
+) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+    """(index, label map uint8, confidence float32) of every frame."""
+    for first in range(0, len(frames), batch_size):
+        numbers = range(first, min(first + batch_size, len(frames)))
+        images = to_images([frames.image(number) for number in numbers]).to(device)
+        labels, confidences = predict(segmenter, images, images.shape[2:])
+        yield from zip(numbers, labels.cpu().numpy(), confidences.cpu().numpy(), strict=True)
+
+
+def _as_csv(rows: list[tuple[str, Path, Path]]) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(("domain", "image", "label"))
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+if __name__ == "__main__":
+    command(run)

@@ -1,0 +1,214 @@
+"""One page about one experiment: scores, curves, pictures, and the configuration behind every number.
+
+The page is a single HTML file that needs nothing else; the table is what the terminal shows at the end.
+"""
+
+from collections.abc import Sequence
+from itertools import pairwise
+from pathlib import Path
+
+from pydantic import Field
+
+from loopda.command import command
+from loopda.config import Section
+from loopda.errors import DataError
+from loopda.files import write_text
+from loopda.report import page as parts
+from loopda.report.inputs import (
+    Evaluation,
+    Illustrations,
+    Overlap,
+    Threshold,
+    read_evaluations,
+    read_illustrations,
+    read_metrics,
+    stage_order,
+    stage_title,
+)
+from loopda.report.summary import MINUS, NONE, aligned, check_comparable, domains, protocols, shown
+from loopda.report.versions import versions
+from loopda.training.log import Log
+
+
+class Config(Section):
+    """title: of the page; "" takes the experiment's name. gallery_images, gallery_day_images: rows of the galleries.
+
+    picture_width: pixels; larger pictures are scaled down to it in the page.
+    """
+
+    title: str = ""
+    gallery_images: int = Field(default=6, ge=0)
+    gallery_day_images: int = Field(default=2, ge=0)
+    picture_width: int = Field(default=512, ge=16)
+
+
+def run(
+    *,
+    config: Config,
+    scores: list[Path],
+    metrics: list[Path],
+    pictures: list[Path],
+    sections: list[Path],
+    page: Path,
+    table: Path,
+    log: Path,
+) -> None:
+    """Write the page (HTML) and the table (text) of one experiment.
+
+    scores: JSON files of `evaluate`, any seeds and model stages. metrics: metrics.jsonl of the training stages.
+    pictures: illustrations.json files. sections: the config.yaml of every stage. Any of the last three may be empty;
+    what is missing is listed on the page. DataError where inputs contradict each other.
+    """
+    out = Log(log, "report")
+
+    # read
+    evaluations = _evaluations(scores)
+    recorded = [read_metrics(path) for path in metrics]
+    drawn = [read_illustrations(path) for path in pictures]
+    seeds = sorted({one.seed for one in evaluations})
+    # pictures are those of one seed: the numbers are over all
+    shown_seed, drawn_seed = seeds[0], min((one.seed for one in drawn), default=None)
+    drawn = [one for one in drawn if one.seed == drawn_seed]
+    out.say(f"{len(scores)} models, {len(metrics)} records, {len(pictures)} files of pictures")
+
+    # count
+    title = config.title or f"Experiment {evaluations[-1].experiment}"
+    rows = parts.headline(evaluations)
+    overlaps, tau = _overlaps(drawn)
+    thresholds = _thresholds(drawn)
+
+    # draw
+    counts = {"night": config.gallery_images, "day": config.gallery_day_images}
+    models = [one for one in evaluations if one.seed == shown_seed]
+    gallery = parts.gallery(models, counts, config.picture_width)
+    panels = parts.panels(drawn, config.picture_width)
+    overlap = parts.overlap_part(overlaps, tau) if overlaps else None
+    curves = parts.curves(recorded)
+    absent = parts.missing(evaluations, recorded, drawn, sections, gallery)
+    notes = list(
+        dict.fromkeys([*parts.protocol_notes(evaluations), *(note for one in drawn for note in one.notes)])
+    )
+
+    # write
+    html = parts.render(
+        {
+            "title": title,
+            "statement": parts.statement(evaluations),
+            "tiles": parts.tiles(evaluations),
+            "contents": _contents(bool(curves), bool(gallery), bool(panels), bool(overlap or thresholds)),
+            "classes": parts.legend(evaluations[0]),
+            "seeds": seeds,
+            "domains": domains(evaluations),
+            "headline": [
+                {
+                    "title": stage_title(stage),
+                    "rows": [by_domain.get(domain) for domain in domains(evaluations)],
+                    "seeds": max(len(row.seeds) for row in by_domain.values()),
+                }
+                for stage, by_domain in rows.items()
+            ],
+            "protocols": parts.protocol_lines(evaluations),
+            **parts.charts(evaluations),
+            "class_tables": parts.class_tables(evaluations),
+            "curves": curves,
+            "curve_seeds": parts.seed_colours(recorded),
+            "gallery": gallery,
+            "shown_seed": shown_seed,
+            "panels": panels,
+            "illustrated_seed": drawn_seed,
+            "overlap": overlap,
+            "thresholds": parts.threshold_lines(thresholds, evaluations[0]) if thresholds else [],
+            "models": parts.model_lines(evaluations),
+            "sections": parts.section_lines(sections),
+            "versions": versions(),
+            "notes": notes,
+            "missing": absent,
+        }
+    )
+    write_text(table, _text_table(title, evaluations, absent, page))
+    write_text(page, html)
+    out.say(f"{page}, {len(html) / 1e6:.1f} MB")
+
+
+def _evaluations(scores: Sequence[Path]) -> list[Evaluation]:
+    """The scores in the order of the pipeline, one model per stage and seed, all comparable."""
+    if not scores:
+        raise DataError("--scores names no file; a report needs the scores of at least one model")
+    evaluations = sorted(read_evaluations(scores), key=lambda one: (stage_order(one.model_stage), one.seed))
+    for one, other in pairwise(evaluations):
+        if (one.model_stage, one.seed) == (other.model_stage, other.seed):
+            raise DataError(
+                f"{one.read_from} and {other.read_from} are of different experiments, but both are {one.model_stage} with"
+                f" seed {one.seed}; a report is about one experiment"
+            )
+    for one in evaluations:
+        if not one.domains:
+            raise DataError(f"{one.read_from}: no scores in it; run the stage `evaluate` again")
+    check_comparable(evaluations)
+    return evaluations
+
+
+def _overlaps(drawn: Sequence[Illustrations]) -> tuple[list[Overlap], float | None]:
+    overlaps = [overlap for one in drawn for overlap in one.lor]
+    taus = {one.tau for one in drawn if one.lor and one.tau is not None}
+    if len(taus) > 1:
+        raise DataError(
+            f"the illustrations have different values of tau: {sorted(taus)}; give those of one experiment"
+        )
+    return overlaps, taus.pop() if taus else None
+
+
+def _thresholds(drawn: Sequence[Illustrations]) -> dict[str, Threshold]:
+    given = [one for one in drawn if one.thresholds]
+    if len(given) > 1 and any(one.thresholds != given[0].thresholds for one in given):
+        raise DataError(
+            f"{given[0].read_from} and {given[-1].read_from} have different thresholds; give those of one experiment"
+        )
+    return given[0].thresholds if given else {}
+
+
+def _contents(curves: bool, gallery: bool, panels: bool, statistics: bool) -> list[tuple[str, str]]:
+    """The links at the head of the page: name and target of each part that there is."""
+    parts_of_page = [
+        ("Results", "results", True),
+        ("IoU per class", "classes", True),
+        ("Learning curves", "curves", curves),
+        ("Gallery", "gallery", gallery),
+        ("Translations and pseudo-labels", "illustrations", panels),
+        ("Pseudo-label statistics", "pseudo-labels", statistics),
+        ("Behind the numbers", "provenance", True),
+        ("Notes", "notes", True),
+    ]
+    return [(name, target) for name, target, there in parts_of_page if there]
+
+
+def _text_table(title: str, evaluations: Sequence[Evaluation], absent: Sequence[str], page: Path) -> str:
+    """What the terminal shows: the headline table, its protocol, what is missing, where the page is."""
+    seeds = sorted({one.seed for one in evaluations})
+    names = domains(evaluations)
+    deviation = ", mean ± sample standard deviation" if len(seeds) > 1 else ""
+    lines = [
+        [
+            "stage",
+            *(f"{name} {column}" for name in names for column in ("mIoU", "change", "fwIoU", "accuracy")),
+        ]
+    ]
+    for stage, by_domain in parts.headline(evaluations).items():
+        cells = [stage_title(stage)]
+        for name in names:
+            row = by_domain.get(name)
+            cells += (
+                [shown(row.mIoU), shown(row.gain, signed=True), shown(row.fwIoU), shown(row.pixel_accuracy)]
+                if row
+                else [NONE] * 4
+            )
+        lines.append(cells)
+    plain = aligned(lines).replace(MINUS, "-").replace(NONE, "-")
+    heads = [f"{name} validation: {' | '.join(protocols(evaluations, name))}" for name in names]
+    text = [f"{title} ({parts.seed_list(seeds)}{deviation}; percent)", *heads, "", plain, ""]
+    text += [f"missing: {line}" for line in absent]
+    return "\n".join([*text, f"report: {page}"]) + "\n"
+
+
+if __name__ == "__main__":
+    command(run)

@@ -1,0 +1,181 @@
+"""Stage `self_train`: reference-guided self-training with Day-Night Agreement (LoopDA, section 3.2)."""
+
+import csv
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from loopda.command import command
+from loopda.config import Section
+from loopda.data.batches import DayBatch, NightBatch, PseudoLabels, day_batch, night_batch
+from loopda.data.dataset import Input, open_frames, resize_label
+from loopda.errors import DataError
+from loopda.labels.agreement import keep_classes, online_label
+from loopda.labels.classes import ClassList
+from loopda.labels.png import read_label
+from loopda.losses.segmentation import cross_entropy
+from loopda.methods.loopda import Loops, LoopSettings, load_loops
+from loopda.models.segmenter import load_segmenter, save_segmenter, upsample
+from loopda.training.device import choose_device, use_threads
+from loopda.training.log import Log
+from loopda.training.loop import Training, fingerprint
+from loopda.training.optimizer import SegmenterOptimizer, descend, segmenter_optimizer
+from loopda.training.schedule import poly, set_learning_rate
+from loopda.training.statistics import set_statistics
+
+
+class Config(Section):
+    """The section `self_train`, with `input` and `loops`."""
+
+    input: Input
+    loops: LoopSettings
+    steps: Annotated[int, Field(ge=1)]
+    batch_size: Annotated[int, Field(ge=1)]
+    tau: Annotated[float, Field(ge=0, le=1)]
+    optimizer: SegmenterOptimizer
+
+
+def run(
+    *,
+    config: Config,
+    warmed_up: Path,
+    loops: Path,
+    labels: Path,
+    source: Path,
+    night: Path,
+    classes: Path,
+    model: Path,
+    metrics: Path,
+    log: Path,
+    seed: int,
+    device: str = "auto",
+    threads: int = 2,
+) -> None:
+    """Go on from the warm-up's model and loops, with the offline labels of `pseudo_labels` and online ones."""
+    lines = Log(log, "self_train")
+    place = choose_device(device)
+    use_threads(threads)
+    day_frames = open_frames(source, classes, config.input.size, threads=threads)
+    night_frames = open_frames(night, classes, config.input.size, threads=threads)
+    pseudo = read_pseudo_labels(labels, config.input.size)
+    referenced = sum(bool(row.reference) for row in night_frames.rows)
+    if referenced < len(night_frames):
+        lines.say(
+            f"{len(night_frames) - referenced} of {len(night_frames)} night images have no day reference: for them "
+            "inner_ud, seg_ud and the online label are left out, and the offline label keeps every class"
+        )
+
+    segmenter = load_segmenter(warmed_up).to(place).train()
+    nets = Loops(config.loops, segmenter).to(place)
+    load_loops(nets, loops)
+    optimizers = {"segmenter": segmenter_optimizer(segmenter, config.optimizer), **nets.optimizers()}
+    inputs = {"warmed_up": warmed_up, "loops": loops, "labels": labels, "source": source, "night": night}
+    training = Training(
+        stage="self_train",
+        steps=config.steps,
+        parts={"network": segmenter.network, "loops": nets, **optimizers},
+        state=model.parent / "state",
+        fingerprint=fingerprint(config, inputs, seed),
+        seed=seed,
+        images=(3 if referenced else 2) * config.batch_size,
+        device=place,
+        log=lines,
+    )
+    sampling = {"batch_size": config.batch_size, "crop": config.input.crop, "seed": seed}
+
+    def batches(step: int) -> tuple[DayBatch, NightBatch]:
+        night_pairs = night_batch(night_frames, step, pseudo=pseudo, **sampling)
+        return day_batch(day_frames, step, **sampling), night_pairs
+
+    for step, (day, pairs) in training.over(batches):
+        # set learning rate
+        factor = poly(step, steps=config.steps, power=config.optimizer.power)
+        for optimizer in optimizers.values():
+            set_learning_rate(optimizer, factor)
+
+        # labelled day: source supervision, inner and outer loop
+        terms, x_d2n = nets.day(segmenter, day)
+
+        # night: inner and outer loop
+        night_terms, night_outputs, x_n2d = nets.night(segmenter, pairs.images)
+        terms |= night_terms
+
+        # day reference: inner loop, offline label (equation 8)
+        size = pairs.labels.shape[1:]
+        night_logits = upsample(night_outputs.logits, size)
+        reference_logits = night_logits[:0]
+        if len(pairs.references):
+            reference_terms, reference_outputs = nets.reference(segmenter, pairs.references)
+            reference_logits = upsample(reference_outputs.logits, size)
+            terms |= reference_terms
+            terms["seg_ud"] = cross_entropy(logits=reference_logits, labels=pairs.reference_labels)
+
+        # co-teaching: offline label and Day-Night Agreement (equations 9 and 10)
+        terms["seg_n"], lor = co_teaching(
+            night_logits, reference_logits, pairs, segmenter.classes, tau=config.tau
+        )
+
+        # adversarial alignment: the discriminators step first, then judge the translations
+        if config.loops.outer_loop:
+            discrimination = nets.discriminate(
+                day=day.images, night=pairs.images, references=pairs.references, d2n=x_d2n, n2d=x_n2d
+            )
+            descend(discrimination, optimizers["discriminators"])
+            training.record(discriminators=discrimination)
+            terms |= nets.alignment(d2n=x_d2n, n2d=x_n2d)
+
+        # update
+        descend(nets.total(terms), optimizers["segmenter"], optimizers["decoders"])
+
+        # log
+        training.record(**terms, **({"lor": lor.mean()} if len(lor) else {}))
+
+    set_statistics(segmenter, day=day_frames, night=night_frames, device=place)
+    save_segmenter(segmenter, model, stage="self_train", seed=seed, config=config.model_dump(mode="json"))
+    training.publish(metrics)
+
+
+def co_teaching(
+    night_logits: Tensor, reference_logits: Tensor, pairs: NightBatch, classes: ClassList, *, tau: float
+) -> tuple[Tensor, Tensor]:
+    """L_seg^n of equation 10, CE with the offline plus CE with the online label, and the LOR of each pair.
+
+    The offline label keeps dynamic and shift-sensitive classes; a night image without a reference keeps all of its
+    offline label, since nothing else would teach it static classes. Each cross-entropy is a mean over its own
+    labelled pixels. No label carries a gradient.
+    """
+    paired = pairs.paired
+    offline = torch.where(
+        paired[:, None, None], keep_classes(pairs.labels, classes.dynamic | classes.ssc), pairs.labels
+    )
+    loss = cross_entropy(logits=night_logits, labels=offline)
+    if not paired.any():
+        return loss, paired.new_zeros(0, dtype=torch.float32)
+    online = online_label(
+        night=night_logits[paired].argmax(dim=1),
+        reference=reference_logits.argmax(dim=1),
+        dynamic=classes.dynamic,
+        ssc=classes.ssc,
+        tau=tau,
+    )
+    return loss + cross_entropy(logits=night_logits[paired], labels=online.label), online.lor
+
+
+def read_pseudo_labels(manifest: Path, size: tuple[int, int]) -> PseudoLabels:
+    """The label maps of a manifest that `pseudo_labels` wrote, at `size`; DataError when it is not such a file."""
+    found: dict[str, dict[Path, np.ndarray]] = {"night": {}, "day": {}}
+    try:
+        with open(manifest, newline="", encoding="utf-8") as file:
+            for row in csv.DictReader(file):
+                found[row["domain"]][Path(row["image"])] = resize_label(read_label(Path(row["label"])), size)
+    except (OSError, KeyError) as error:
+        raise DataError(f"{manifest}: not a manifest of pseudo-labels ({error}); run that stage again") from None
+    return PseudoLabels(found["night"], found["day"])
+
+
+if __name__ == "__main__":
+    command(run)

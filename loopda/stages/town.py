@@ -1,0 +1,127 @@
+"""Stage town: draw the built-in world and write it as two data sets, Cityscapes by day and Dark Zurich by night."""
+
+import hashlib
+import multiprocessing
+import sys
+import time
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from pydantic import Field
+
+from loopda.command import command
+from loopda.config import Section
+from loopda.files import sha256, write_json, write_text
+from loopda.town import write
+from loopda.labels.classes import CITYSCAPES
+from loopda.town.sheet import contact_sheet
+from loopda.town.write import Frame, apart, cityscapes_frames, dark_zurich_pairs
+
+
+class Config(Section):
+    """What the town holds. Counts are images; 64 x 32 serves tests, 1024 x 512 is half of Cityscapes' size."""
+
+    seed: int = Field(default=0, ge=0)
+    width: int = Field(default=256, ge=32, le=2048)
+    height: int = Field(default=128, ge=16, le=1024)
+    source_train: int = Field(default=400, ge=1, le=100_000)
+    source_val: int = Field(default=60, ge=1, le=100_000)
+    night_train: int = Field(default=400, ge=1, le=100_000)
+    night_val: int = Field(default=60, ge=1, le=100_000)
+    near_fraction: float = Field(default=0.5, ge=0, le=1)  # of the pairs, from almost the same pose
+    supersample: int = Field(default=2, ge=1, le=4)  # samples per pixel and axis
+    workers: int = Field(default=1, ge=1, le=256)
+
+
+def run(*, config: Config, summary: Path, log: Path) -> None:
+    """Write the folders Cityscapes and DarkZurich beside `summary`, and last `summary` itself (town.json).
+
+    Same config, same bytes, whatever the number of workers; an interrupted run leaves no `summary` and may be repeated.
+    """
+    root = summary.parent
+    summary.unlink(missing_ok=True)
+    pairs = {
+        split: dark_zurich_pairs(split, count, seed=config.seed, near_fraction=config.near_fraction)
+        for split, count in (("train", config.night_train), ("val", config.night_val))
+    }
+    frames = cityscapes_frames("train", config.source_train) + cityscapes_frames("val", config.source_val)
+    frames += [pair.night for split in pairs for pair in pairs[split]]
+    frames += list({pair.day.image: pair.day for split in pairs for pair in pairs[split]}.values())
+
+    # draw and write every frame
+    size = {"width": config.width, "height": config.height, "supersample": config.supersample}
+    one = partial(write.write, root=root, seed=config.seed, **size)
+    pixels: dict[str, np.ndarray] = {}
+    for frame, count in zip(frames, _progress(_each(one, frames, config.workers), len(frames), log), strict=True):
+        name = frame.split if frame.night or frame.split.startswith("source") else f"{frame.split}_reference"
+        pixels[name] = pixels.get(name, 0) + count
+
+    # the lists
+    rows = [f"{_pair_name(pair.night)},{_pair_name(pair.day)}\n" for pair in pairs["train"]]
+    write_text(root / "DarkZurich" / "zurich_dn_pair_train.csv", "".join(rows))
+    truth = ["night,reference,metres,degrees\n"]
+    for pair in pairs["train"] + pairs["val"]:
+        metres, degrees = apart(pair, config.seed)
+        truth.append(f"{pair.night.image},{pair.day.image},{metres:.3f},{degrees:.3f}\n")
+    write_text(root / "poses.csv", "".join(truth))
+    contact_sheet(root / "contact_sheet.png", pairs["train"], seed=config.seed, **size)
+
+    # the summary
+    write_json(
+        summary,
+        {
+            "config": config.model_dump(exclude={"workers"}),
+            "images": {name: sum(_split_of(frame) == name for frame in frames) for name in pixels},
+            "pairs": len(pairs["train"]),
+            "classes": list(CITYSCAPES.names),
+            "frequency": {name: [round(float(v), 6) for v in count / count.sum()] for name, count in pixels.items()},
+            "sha256": _fingerprint(root, frames),
+        },
+    )
+
+
+def _each(one: partial, frames: list[Frame], workers: int) -> Iterator[np.ndarray]:
+    if workers == 1:
+        yield from map(one, frames)
+    else:
+        with multiprocessing.get_context("spawn").Pool(workers) as pool:
+            yield from pool.imap(one, frames, chunksize=4)
+
+
+def _progress(counts: Iterator[np.ndarray], total: int, log: Path) -> Iterator[np.ndarray]:
+    """Pass `counts` on, and tell every few seconds how far the town is, on stderr and in the log."""
+    begin = told = time.monotonic()
+    for done, count in enumerate(counts, start=1):
+        yield count
+        now = time.monotonic()
+        if now - told > 4 or done == total:
+            told, speed = now, done / max(now - begin, 1e-6)
+            line = f"town: {done} of {total} frames, {speed:.1f} frames/s, {(total - done) / speed:.0f} s left"
+            print(line, file=sys.stderr, flush=True)
+            with open(log, "a", encoding="utf-8") as file:
+                print(line, file=file)
+
+
+def _split_of(frame: Frame) -> str:
+    return frame.split if frame.night or frame.split.startswith("source") else f"{frame.split}_reference"
+
+
+def _pair_name(frame: Frame) -> str:
+    """As the pair list names it: relative to rgb_anon, without suffix."""
+    return frame.image.removeprefix("DarkZurich/rgb_anon/").removesuffix("_rgb_anon.png")
+
+
+def _fingerprint(root: Path, frames: list[Frame]) -> str:
+    """One SHA-256 over names and bytes of everything written."""
+    names = [name for frame in frames for name in (frame.image, *frame.labels)]
+    names += ["DarkZurich/zurich_dn_pair_train.csv", "poses.csv", "contact_sheet.png"]
+    total = hashlib.sha256()
+    for name in sorted(names):
+        total.update(f"{name} {sha256(root / name)}\n".encode())
+    return total.hexdigest()
+
+
+if __name__ == "__main__":
+    command(run)

@@ -1,0 +1,43 @@
+"""The pinhole camera on the windscreen of the own car.
+
+World axes, in metres: x to the right of the street's middle, y up from the ground, z along the street. Seen from
+outside, a surface's `along` axis points right and its `up` axis up, so that its outward normal is up x along.
+"""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Camera:
+    """Position in metres, angles in radians (yaw to the right, pitch upwards), lens in fractions of the image."""
+
+    x: float
+    y: float
+    z: float
+    yaw: float
+    pitch: float
+    focal: float  # focal length / image width
+    middle: float = 0.46  # row of the optical axis / image height
+
+    def axes(self) -> np.ndarray:
+        """Rows right, up, forward in world coordinates, shape (3, 3)."""
+        sin, cos = np.sin(self.yaw), np.cos(self.yaw)
+        right = np.array([cos, 0.0, -sin])
+        forward = np.array([sin * np.cos(self.pitch), np.sin(self.pitch), cos * np.cos(self.pitch)])
+        return np.stack([right, np.cross(forward, right), forward])
+
+    def position(self) -> np.ndarray:
+        return np.array([self.x, self.y, self.z])
+
+    def rays(self, width: int, height: int) -> tuple[np.ndarray, np.ndarray]:
+        """Directions of the pixel centres with depth 1: rightward part per column, upward part per row."""
+        focal = self.focal * width
+        columns = (np.arange(width) + 0.5 - 0.5 * width) / focal
+        rows = (self.middle * height - np.arange(height) - 0.5) / focal
+        return columns.astype(np.float32), rows.astype(np.float32)
+
+    def moved(self, *, sideways: float, ahead: float, turn: float) -> "Camera":
+        """The same camera `sideways` and `ahead` metres away along the street, turned by `turn` radians."""
+        return replace(self, x=self.x + sideways, z=self.z + ahead, yaw=self.yaw + turn)

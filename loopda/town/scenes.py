@@ -1,0 +1,181 @@
+"""A visit to a place: where the camera stands and what moves or parks there at that moment."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from loopda.town import people, vehicles
+from loopda.town.camera import Camera
+from loopda.town.street import Street, ground_of, sample_street, static_world
+from loopda.town.world import BUS, TRUCK, Lamp, Quad, Scene
+
+
+@dataclass(frozen=True)
+class Place:
+    """A place is its seed and the rare things that it or its visitors must show; everything else follows."""
+
+    seed: tuple[int, ...]
+    needs: frozenset[str]
+    city: float  # 0 plaster .. 1 brick
+    yellow: bool
+
+    def street(self) -> Street:
+        return sample_street(np.random.default_rng([*self.seed, 1]), self.needs, city=self.city, yellow=self.yellow)
+
+
+# Every sixth image shows each of these for certain, so that even eight images hold all classes.
+ROUND = (
+    {"truck", "fence", "sign", "person"},
+    {"bus", "terrain", "light", "bicycle"},
+    {"train", "wall", "person"},
+    {"rider", "light", "terrain"},
+    {"motorcycle", "wall", "sign"},
+    {"rider engine", "fence", "bicycle", "light"},
+)
+
+
+def needs_of(index: int, rng: np.random.Generator) -> frozenset[str]:
+    """What image `index` of a split must show."""
+    extra = {need for need, chance in (("truck", 0.03), ("bus", 0.03), ("sign", 0.3)) if rng.random() < chance}
+    return frozenset(ROUND[index % len(ROUND)] | extra)
+
+
+def sample_camera(street: Street, rng: np.random.Generator, *, style: str) -> Camera:
+    """In the own lane, roughly along it. `style` "target" is a wider lens that looks a little higher."""
+    wide = style == "target"
+    own = street.lane * (0.5 if street.lanes == 1 or rng.random() < 0.5 else 1.5)
+    return Camera(
+        x=own + rng.normal(0, 0.2),
+        y=rng.uniform(1.3, 1.55),
+        z=rng.uniform(-1, 1),
+        yaw=rng.normal(0, 0.045),
+        pitch=rng.normal(0.0, 0.012),
+        focal=rng.uniform(0.53, 0.57) if wide else rng.uniform(0.56, 0.64),
+        middle=0.47 if wide else 0.45,
+    )
+
+
+def visit(place: Place, camera: Camera, seed: tuple[int, ...]) -> Scene:
+    """The place as the camera finds it at one moment, told by `seed`: traffic, parked cars, people."""
+    street = place.street()
+    eye = camera.position()
+    rng = np.random.default_rng([*seed, 3])
+    quads, lamps, skyline = static_world(
+        street, np.random.default_rng([*place.seed, 2]), eye, place.needs, phase=int(rng.choice(3, p=[0.5, 0.1, 0.4]))
+    )
+    scene = Scene(
+        ground=ground_of(street), quads=quads, lamps=lamps, skyline=skyline, facade_at=street.front, first_metre=-24
+    )
+    _parked(place, street, camera, rng, scene.quads)
+    _traffic(street, camera, rng, place.needs, scene.quads, scene.lamps)
+    _people(street, camera, rng, place.needs, scene.quads)
+    return scene
+
+
+def _parked(place: Place, street: Street, camera: Camera, rng: np.random.Generator, quads: list[Quad]) -> None:
+    """Cars along the kerb; half of them belong to the place and stand there on every visit."""
+    residents = np.random.default_rng([*place.seed, 4])
+    for side in range(2):
+        if not street.parking[side]:
+            continue
+        z = -14.0 + residents.uniform(0, 5)
+        while z < 75:
+            resident = residents.random() < 0.4
+            own = residents.integers(1 << 30)
+            other, present = rng.integers(1 << 30), rng.random() < 0.45
+            near_light = street.crossing is not None and abs(z - street.crossing) < 6
+            if (resident or present) and not near_light and not _opens(street, side, z):
+                car = np.random.default_rng(int(own if resident else other))
+                body = vehicles.truck_body(car) if car.random() < 0.015 else vehicles.car_body(car)
+                x = (1 if side else -1) * (street.edge + street.parking[side] / 2 + car.normal(0, 0.06))
+                heading = (0.0 if side else np.pi) + car.normal(0, 0.02)
+                quads += vehicles.vehicle(car, body, x, z, heading, moving=False)[0]
+            z += 6.0
+
+
+def _opens(street: Street, side: int, z: float) -> bool:
+    return any(kind == "side" and start - 3 <= z <= start + length + 3 for kind, start, length in street.lots[side])
+
+
+def _traffic(
+    street: Street, camera: Camera, rng: np.random.Generator, needs: frozenset[str], quads: list[Quad], lamps: list[Lamp]
+) -> None:
+    """Moving vehicles: ahead in the own direction and oncoming; what is needed comes first in its lane."""
+
+    def add(body: vehicles.Body, x: float, z: float, angle: float) -> None:
+        more, light = vehicles.vehicle(rng, body, x, z, angle + rng.normal(0, 0.015), moving=True)
+        quads.extend(more)
+        lamps.extend(light)
+
+    def any_body() -> vehicles.Body:
+        pick = rng.random()
+        if pick < 0.03:
+            return vehicles.truck_body(rng)
+        return vehicles.bus_body(rng) if pick < 0.05 else vehicles.car_body(rng)
+
+    big = [need for need in ("truck", "bus", "train") if need in needs]
+    for lane in range(street.lanes):
+        for way in (1, -1):
+            x = way * street.lane * (lane + 0.5)
+            own = abs(x - camera.x) < street.lane * 0.6
+            z = camera.z + (rng.uniform(9, 32) if own else rng.uniform(5, 26))
+            first = None
+            if big and way == -1 and lane == 0:
+                need = big.pop(0)
+                first = {"truck": vehicles.truck_body, "bus": vehicles.bus_body, "train": vehicles.tram_body}[need](rng)
+                z = camera.z + rng.uniform(6, 14) + first.length / 2
+            elif big and way == 1 and lane == 0:
+                need = big.pop(0)
+                first = {"truck": vehicles.truck_body, "bus": vehicles.bus_body, "train": vehicles.tram_body}[need](rng)
+                z = camera.z + rng.uniform(10, 18) + first.length / 2
+            free = rng.random() < (0.3 if own else 0.25)
+            for i in range(4):
+                if first is None and free:
+                    break
+                body = first if i == 0 and first is not None else any_body()
+                z += 0 if i == 0 else body.length / 2
+                if body.label in (BUS, TRUCK) and not first and own:
+                    z += 8
+                if z > 95:
+                    break
+                add(body, x + rng.normal(0, 0.15), z, 0.0 if way == 1 else np.pi)
+                z += body.length / 2 + rng.uniform(3, 25)
+
+
+def _people(street: Street, camera: Camera, rng: np.random.Generator, needs: frozenset[str], quads: list[Quad]) -> None:
+    """Pedestrians on the pavement and the crossing, riders along the kerb, two-wheelers that lean on walls."""
+    eye = camera.position()
+
+    def on_pavement(side: int) -> float:
+        low, high = street.kerb(side) + 0.6, street.front[side] - 0.3
+        return (1 if side else -1) * float(rng.uniform(low, max(high, low + 0.2)))
+
+    count = int(rng.poisson(4.5))
+    for i in range(count + (2 if "person" in needs else 0)):
+        side = int(rng.integers(2))
+        z = camera.z + (rng.uniform(5, 11) if "person" in needs and i < 2 else float(np.exp(rng.uniform(np.log(5), np.log(50)))))
+        x = on_pavement(side)
+        for _ in range(int(rng.choice([1, 2, 3], p=[0.7, 0.22, 0.08]))):
+            quads += people.pedestrian(rng, x, z, eye)
+            x, z = x + rng.uniform(0.35, 0.6), z + rng.uniform(-0.3, 0.6)
+    if street.crossing is not None and rng.random() < 0.35:
+        for _ in range(int(rng.integers(1, 4))):
+            quads += people.pedestrian(rng, rng.uniform(-street.edge, street.edge), street.crossing + rng.uniform(-1.2, 1.2), eye)
+    rides = [("rider" in needs, False), ("rider engine" in needs, True), (rng.random() < 0.1, False), (rng.random() < 0.04, True)]
+    for wanted, engine in rides:
+        if wanted:
+            oncoming = rng.random() < 0.45
+            x = -rng.uniform(0.8, street.edge - 0.5) if oncoming else rng.uniform(max(camera.x + 0.9, street.edge - 0.9), max(camera.x + 1.0, street.edge - 0.3))
+            z = camera.z + rng.uniform(4.5, 9)
+            if rng.random() < 0.25:  # one who crosses
+                quads += people.bicycle(rng, x * 0.5, camera.z + rng.uniform(7, 12), 0.0, ridden=True, engine=engine, moving=True)
+            else:
+                quads += people.rider(rng, x, z, eye, engine=engine, oncoming=oncoming)
+    stands = [("bicycle" in needs, False), ("motorcycle" in needs, True), (rng.random() < 0.25, False), (rng.random() < 0.05, True)]
+    for wanted, engine in stands:
+        if wanted:
+            side = int(rng.integers(2)) if street.parking[1] else 1
+            x, z = (1 if side else -1) * (street.kerb(side) + (0.7 if engine else 1.0)), camera.z + rng.uniform(4.5, 9)
+            for _ in range(int(rng.integers(1, 4))):
+                quads += people.bicycle(rng, x, z, rng.uniform(-0.5, 0.5), ridden=False, engine=engine)
+                z += rng.uniform(0.7, 1.2)

@@ -1,0 +1,204 @@
+"""Stepping, timing, saving and resuming, so that a stage's loop holds nothing but its algorithm.
+
+    training = Training(...)
+    for step, batch in training.over(make_batch):
+        ...                              # the algorithm
+        training.record(loss=loss)
+    training.publish(metrics)            # after the stage has written its results
+"""
+
+import fcntl
+import hashlib
+import json
+import math
+import os
+import shutil
+import signal
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor
+
+import loopda
+from loopda.config import Section
+from loopda.data.sampling import prefetched
+from loopda.errors import DataError, Interrupted, NumericError
+from loopda.files import sha256, write_text
+from loopda.training.log import Log, duration
+from loopda.randomness import seed_torch
+from loopda.training.state import load_state, save_state
+
+SAVE_SECONDS = 60.0  # between two checkpoints
+RECORD_STEPS = 20  # steps that one line of metrics.jsonl averages
+
+AnyBatch = TypeVar("AnyBatch")
+
+
+class Training:
+    """The steps 1 ... `steps` of a stage, of which an earlier process may have done some.
+
+    parts: every module and optimiser that a step changes, by name; all of them are saved and restored together.
+    state: the folder of the progress, beside the declared outputs (Snakemake deletes those when a job fails).
+    images: images consumed per step, for the speed. Before each step PyTorch's random generator is seeded from
+    (seed, stage, step), so no generator's state has to be kept.
+    """
+
+    def __init__(
+        self,
+        *,
+        stage: str,
+        steps: int,
+        parts: Mapping[str, Any],
+        state: Path,
+        fingerprint: str,
+        seed: int,
+        images: int,
+        device: torch.device,
+        log: Log,
+    ):
+        self.device = device
+        self.stage, self.steps, self.parts, self.seed, self.images = stage, steps, parts, seed, images
+        self.state, self.fingerprint, self.log = state, fingerprint, log
+        self.pending: dict[str, tuple[Tensor | float, int]] = {}  # sum and number of values
+        self.signal = 0
+        self._lock = _lock(state)
+        self.step = load_state(state, parts, fingerprint, log.say)
+        self.history = _cut_back(self.metrics_path, self.step)
+
+    @property
+    def metrics_path(self) -> Path:
+        return self.state / "metrics.jsonl"
+
+    def over(self, make: Callable[[int], AnyBatch], *, workers: int = 1) -> Iterator[tuple[int, AnyBatch]]:
+        """Yield (step, make(step)) for each step that remains; the batches are made ahead of use by `workers` threads."""
+        self._listen()
+        self.started = time.monotonic()
+        self.first, self.saved = self.step, self.started
+        self.elapsed = self.history[-1]["seconds"] if self.history else 0.0
+        for batch in prefetched(make, first=self.step + 1, last=self.steps, workers=workers):
+            seed_torch(self.seed, self.stage, self.step + 1)
+            yield self.step + 1, _moved(batch, self.device)
+            self.step += 1
+            self._after_step()
+        self.log.progress(f"step {self.step}/{self.steps} done", final=True)
+
+    def record(self, **values: Tensor | float) -> None:
+        """Add values of this step to the averages that metrics.jsonl shows; a value may be absent from some steps."""
+        for name, value in values.items():
+            value = value.detach() if isinstance(value, Tensor) else value
+            total, count = self.pending.get(name, (0.0, 0))
+            self.pending[name] = (total + value, count + 1)
+
+    def publish(self, metrics: Path) -> None:
+        """Copy the metrics to their declared place and drop the progress: the stage is done."""
+        write_text(metrics, self.metrics_path.read_text() if self.metrics_path.exists() else "")
+        shutil.rmtree(self.state, ignore_errors=True)
+
+    def _after_step(self) -> None:
+        now = time.monotonic()
+        last = self.step == self.steps
+        due = last or now - self.saved >= SAVE_SECONDS or self.signal != 0
+        if self.pending and (self.step % RECORD_STEPS == 0 or due):
+            self._write_record(now)
+        if due:
+            save_state(self.state, self.step, self.parts, self.fingerprint)
+            self.saved = now
+        if self.signal and not last:
+            raise Interrupted(
+                f"stopped by signal {self.signal} after step {self.step}, which is saved; "
+                "the same command goes on from there"
+            )
+
+    def _write_record(self, now: float) -> None:
+        losses = {name: float(total) / count for name, (total, count) in self.pending.items()}
+        self.pending = {}
+        for name, value in losses.items():
+            if not math.isfinite(value):
+                raise NumericError(
+                    f"{self.stage}: {name} became {value} before step {self.step}; lower the learning rate. "
+                    f"The last good progress is in {self.state}"
+                )
+        seconds = now - self.started
+        speed = (self.step - self.first) * self.images / max(seconds, 1e-9)
+        line = {
+            "step": self.step,
+            "seconds": round(self.elapsed + seconds, 2),
+            "images_per_second": round(speed, 2),
+            **{name: round(value, 6) for name, value in losses.items()},
+        }
+        self.state.mkdir(parents=True, exist_ok=True)
+        with open(self.metrics_path, "a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+        left = (self.steps - self.step) * seconds / max(self.step - self.first, 1)
+        shown = "  ".join(f"{name} {value:.3f}" for name, value in losses.items())
+        self.log.progress(
+            f"step {self.step}/{self.steps}  {speed:.1f} images/s  {duration(left)} left  {shown}"
+        )
+
+    def _listen(self) -> None:
+        """SIGTERM and SIGINT set a flag; the step in progress ends, its result is saved. A second one stops at once."""
+
+        def remember(number: int, frame: object) -> None:
+            if self.signal:
+                signal.signal(number, signal.SIG_DFL)
+                os.kill(os.getpid(), number)
+            self.signal = number
+
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1):
+            signal.signal(number, remember)
+
+
+def fingerprint(config: Section, inputs: Mapping[str, Path], seed: int) -> str:
+    """What a stage's progress depends on: configuration, seed, the content of its inputs, and the package's code."""
+    digest = hashlib.sha256()
+    digest.update(json.dumps([config.model_dump(mode="json"), seed], sort_keys=True).encode())
+    for name, path in sorted(inputs.items()):
+        digest.update(f"{name} {sha256(path)}".encode())
+    package = Path(loopda.__file__).parent
+    for source in sorted(package.rglob("*.py")):
+        digest.update(source.relative_to(package).as_posix().encode())
+        digest.update(source.read_bytes())
+    digest.update(torch.__version__.encode())
+    return digest.hexdigest()
+
+
+def _moved(batch: AnyBatch, device: torch.device) -> AnyBatch:
+    """The batch, a tensor or tuples of tensors, on the device."""
+    if isinstance(batch, Tensor):
+        return batch.to(device, non_blocking=True)
+    parts = [_moved(part, device) for part in batch]
+    return type(batch)(*parts) if hasattr(batch, "_fields") else tuple(parts)
+
+
+def _lock(folder: Path) -> Any:
+    """Hold the folder's lock until the process ends; DataError when another process trains here."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    file = open(folder.parent / f".{folder.name}.lock", "a+", encoding="utf-8")  # noqa: SIM115
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        file.seek(0)
+        raise DataError(f"{folder}: another process ({file.read().strip()}) trains this stage; end it first") from None
+    file.truncate(0)
+    file.write(f"{os.uname().nodename} pid {os.getpid()}")
+    file.flush()
+    return file
+
+
+def _cut_back(path: Path, step: int) -> list[dict[str, Any]]:
+    """Drop the records after `step`, and a half-written last line; returns what stays."""
+    kept = []
+    if path.exists():
+        for line in path.read_text(encoding="utf-8").splitlines():
+            try:
+                record = json.loads(line)
+            except ValueError:
+                break
+            if record["step"] > step:
+                break
+            kept.append(record)
+        write_text(path, "".join(json.dumps(record) + "\n" for record in kept))
+    return kept

@@ -1,0 +1,53 @@
+"""The optimisers of the lineage."""
+
+from collections.abc import Iterable
+from typing import Annotated
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.optim import SGD, Adam, Optimizer
+
+from loopda.config import Section
+from loopda.models.segmenter import Segmenter
+
+Positive = Annotated[float, Field(gt=0)]
+
+
+class SegmenterOptimizer(Section):
+    """SGD of the segmentation network (LoopDA, section 4.1)."""
+
+    lr: Positive
+    head_factor: Positive
+    momentum: Annotated[float, Field(ge=0, lt=1)]
+    weight_decay: Annotated[float, Field(ge=0)]
+    power: Annotated[float, Field(ge=0)]
+
+
+def segmenter_optimizer(segmenter: Segmenter, section: SegmenterOptimizer) -> Optimizer:
+    """SGD with the base learning rate on the backbone and `head_factor` times as much on the heads."""
+    groups = [
+        {"params": list(segmenter.network.backbone_parameters()), "lr": section.lr},
+        {"params": list(segmenter.network.head_parameters()), "lr": section.lr * section.head_factor},
+    ]
+    for group in groups:
+        group["initial_lr"] = group["lr"]
+    return SGD(groups, lr=section.lr, momentum=section.momentum, weight_decay=section.weight_decay)
+
+
+def adam(modules: Iterable[nn.Module], lr: float) -> Optimizer:
+    """Adam with betas (0.5, 0.999), as the lineage trains its decoders and discriminators."""
+    parameters = [parameter for module in modules for parameter in module.parameters()]
+    optimizer = Adam(parameters, lr=lr, betas=(0.5, 0.999), foreach=torch.cuda.is_available())
+    for group in optimizer.param_groups:
+        group["initial_lr"] = lr
+    return optimizer
+
+
+def descend(loss: Tensor, *optimizers: Optimizer) -> None:
+    """One step of each optimiser along the gradient of `loss`."""
+    for optimizer in optimizers:
+        optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    for optimizer in optimizers:
+        optimizer.step()

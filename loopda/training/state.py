@@ -1,0 +1,96 @@
+"""The progress of a training on disk: exact, verified, and never half of anything.
+
+    <folder>/step-0000200/state.pt        networks and optimisers
+    <folder>/step-0000200/manifest.json   step, sha256 of state.pt, fingerprint: written last, makes the rest valid
+
+A checkpoint is a folder that is renamed into place when it is whole. Loading takes the newest valid one, else the one
+before it, else nothing, and says what it found.
+"""
+
+import json
+import os
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from loopda.errors import DataError, DeviceError
+from loopda.files import sha256, write_json
+from loopda.models.segmenter import load_checkpoint
+
+KEPT = 2  # checkpoints on disk: the newest, and one in case it is damaged
+
+
+def save_state(folder: Path, step: int, parts: Mapping[str, Any], fingerprint: str) -> None:
+    """Save the state_dict of each of `parts` as the checkpoint of `step`, then forget all but the newest two.
+
+    When the disk is full, the older checkpoints stay and a DeviceError says what to do.
+    """
+    final = folder / f"step-{step:07d}"
+    temporary = folder / f".step-{step:07d}.{os.getpid()}"
+    try:
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir(parents=True)
+        _write_state(temporary / "state.pt", {name: part.state_dict() for name, part in parts.items()})
+        manifest = {"step": step, "sha256": sha256(temporary / "state.pt"), "fingerprint": fingerprint}
+        write_json(temporary / "manifest.json", manifest)
+        shutil.rmtree(final, ignore_errors=True)
+        os.replace(temporary, final)
+    except (OSError, RuntimeError) as error:  # torch reports a full disk as a RuntimeError
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise DeviceError(
+            f"{final}: cannot save the progress ({str(error).splitlines()[0]}); "
+            "free some disk space and run the same command again: it goes on from the checkpoint before"
+        ) from error
+    for old in _checkpoints(folder)[KEPT:]:
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def load_state(
+    folder: Path, parts: Mapping[str, Any], fingerprint: str, say: Callable[[str], None]
+) -> int:
+    """Load the newest valid checkpoint into `parts` and return its step; 0 when there is none.
+
+    A checkpoint of another configuration, other inputs or other code (a different fingerprint) is not used.
+    """
+    for checkpoint in _checkpoints(folder):
+        fault = _fault(checkpoint, fingerprint)
+        if fault:
+            say(f"{checkpoint}: not used: {fault}")
+            continue
+        manifest = json.loads((checkpoint / "manifest.json").read_text())
+        states = load_checkpoint(checkpoint / "state.pt")
+        if set(states) != set(parts):
+            say(f"{checkpoint}: not used: it holds other parts")
+            continue
+        for name, part in parts.items():
+            part.load_state_dict(states[name])
+        say(f"goes on after step {manifest['step']} ({checkpoint})")
+        return manifest["step"]
+    return 0
+
+
+def _fault(checkpoint: Path, fingerprint: str) -> str:
+    try:
+        manifest = json.loads((checkpoint / "manifest.json").read_text())
+        if manifest["fingerprint"] != fingerprint:
+            return "it belongs to another configuration, other inputs or other code"
+        if sha256(checkpoint / "state.pt") != manifest["sha256"]:
+            return "its content does not match its sha256"
+        load_checkpoint(checkpoint / "state.pt")
+    except (OSError, ValueError, KeyError, TypeError, DataError) as error:
+        return f"it is damaged ({error})"
+    return ""
+
+
+def _checkpoints(folder: Path) -> list[Path]:
+    return sorted(folder.glob("step-*"), reverse=True)
+
+
+def _write_state(path: Path, state: Mapping[str, Any]) -> None:
+    with open(path, "wb") as file:
+        torch.save(dict(state), file)
+        file.flush()
+        os.fsync(file.fileno())

@@ -1,0 +1,36 @@
+"""The normalisation statistics that a finished network is evaluated with."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from loopda.data.dataset import Frames
+from loopda.data.transforms import to_images
+from loopda.models.segmenter import Segmenter, estimate_statistics, running_statistics
+
+IMAGES = 128  # of each domain, spread evenly over its training set
+BATCH = 8
+
+
+def set_statistics(segmenter: Segmenter, *, day: Frames, night: Frames, device: torch.device) -> None:
+    """Give the segmenter its statistics, by the rule of its section `network`.
+
+    per_domain: one set for "day" from labelled training images, one for "night" from unlabelled ones, both with the
+    final weights; every method and every stage goes through this same function, so no comparison depends on the order
+    of passes in a training loop. shared: the one running average of training, as in the lineage.
+    """
+    if segmenter.section.statistics == "shared":
+        segmenter.statistics = {"shared": running_statistics(segmenter)}
+        return
+    segmenter.statistics = {
+        domain: estimate_statistics(segmenter, _batches(frames, device))
+        for domain, frames in (("day", day), ("night", night))
+    }
+
+
+def _batches(frames: Frames, device: torch.device) -> Iterator[Tensor]:
+    indices = np.linspace(0, len(frames) - 1, min(IMAGES, len(frames))).round().astype(int)
+    for first in range(0, len(indices), BATCH):
+        yield to_images([frames.image(index) for index in indices[first : first + BATCH]]).to(device)

@@ -1,0 +1,181 @@
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from loopda.errors import ConfigError, DataError
+from loopda.labels.classes import (
+    CITYSCAPES,
+    IGNORE,
+    INDICES,
+    ClassList,
+    Encoding,
+    load_classes,
+    read_classes,
+)
+
+
+def entry(name="road", colour=(1, 2, 3), ids=(0,), group="static", **more):
+    return {"name": name, "colour": list(colour), "ids": list(ids), "group": group, **more}
+
+
+def class_file(folder, entries, **more):
+    path = folder / "classes.yaml"
+    path.write_text(json.dumps({"classes": entries, **more}))  # every JSON text is YAML
+    return path
+
+
+def test_label_ids_of_cityscapes_become_the_published_train_ids():
+    table = CITYSCAPES.lookup_table("labelIds")
+    # labelId -> trainId of cityscapesScripts' labels.py
+    expected = {7: 0, 8: 1, 11: 2, 12: 3, 13: 4, 17: 5, 19: 6, 20: 7, 21: 8, 22: 9, 23: 10, 24: 11, 25: 12}
+    expected |= {26: 13, 27: 14, 28: 15, 31: 16, 32: 17, 33: 18}
+    assert {int(raw): int(table[raw]) for raw in np.flatnonzero(table != IGNORE)} == expected
+
+
+def test_label_ids_without_a_train_id_are_void_and_not_unknown():
+    void = CITYSCAPES.void_ids("labelIds")
+    assert {0, 1, 2, 3, 4, 5, 6, 9, 10, 14, 15, 16, 18, 29, 30, 255} <= void
+    assert 35 in CITYSCAPES.unknown_ids("labelIds")
+    assert not void & CITYSCAPES.unknown_ids("labelIds")
+
+
+def test_train_ids_are_taken_as_they_are_and_never_mapped_again():
+    table = CITYSCAPES.lookup_table("labelTrainIds")
+    assert table[:19].tolist() == list(range(19))
+    assert (table[19:] == IGNORE).all()
+    assert CITYSCAPES.void_ids("labelTrainIds") == {255}
+    assert CITYSCAPES.unknown_ids("labelTrainIds") == set(range(19, 255))
+
+
+def test_every_class_of_cityscapes_is_static_or_dynamic_and_the_thin_static_ones_are_shift_sensitive():
+    assert {CITYSCAPES.names[index] for index in CITYSCAPES.ssc} == {"pole", "traffic light", "traffic sign"}
+    assert CITYSCAPES.static == set(range(11))
+    assert CITYSCAPES.dynamic == set(range(11, 19))
+
+
+def test_every_list_understands_files_that_already_hold_class_indices():
+    table = CITYSCAPES.lookup_table(INDICES)
+    assert table[18] == 18
+    assert table[19] == IGNORE
+    assert CITYSCAPES.unknown_ids(INDICES) == set(range(19, 255))
+
+
+def test_an_encoding_the_list_does_not_know_is_a_config_error_that_names_the_known_ones():
+    with pytest.raises(ConfigError, match="'colours'; it has labelIds, labelTrainIds, indices"):
+        CITYSCAPES.lookup_table("colours")
+
+
+def test_a_colour_map_shows_each_class_in_its_colour_and_ignored_pixels_black():
+    colours = CITYSCAPES.colour_map(np.array([[0, 13], [18, IGNORE]], dtype=np.uint8))
+    assert colours.dtype == np.uint8
+    assert colours.tolist() == [[[128, 64, 128], [0, 0, 142]], [[119, 11, 32], [0, 0, 0]]]
+
+
+def test_a_class_list_survives_json_and_a_weights_only_checkpoint(tmp_path):
+    torch = pytest.importorskip("torch")
+    assert ClassList.from_json(json.loads(json.dumps(CITYSCAPES.to_json()))) == CITYSCAPES
+    torch.save({"classes": CITYSCAPES.to_json()}, tmp_path / "model.pt")
+    loaded = torch.load(tmp_path / "model.pt", weights_only=True)
+    assert ClassList.from_json(loaded["classes"]) == CITYSCAPES
+
+
+@pytest.mark.parametrize("damage", ['{"names": ["road"]}', "[]", "{", '{"names": null}', "null"])
+def test_a_damaged_class_list_is_a_data_error_that_names_the_file(tmp_path, damage):
+    path = tmp_path / "classes.json"
+    path.write_text(damage)
+    with pytest.raises(DataError, match="classes.json: damaged class list"):
+        load_classes(path)
+
+
+def test_a_missing_class_list_says_which_stage_writes_it(tmp_path):
+    with pytest.raises(DataError, match="classes.json: no such class list; the stage `prepare`"):
+        load_classes(tmp_path / "classes.json")
+
+
+def test_a_class_list_in_yaml_gives_names_groups_ids_and_void(tmp_path):
+    path = tmp_path / "classes.yaml"
+    path.write_text(
+        """
+        void: [0, 255]
+        classes:
+          - {name: road, colour: [128, 64, 128], ids: [3, 4], group: static}
+          - {name: pole, colour: [153, 153, 153], ids: [7], group: static, shift_sensitive: true}
+          - {name: car, colour: [0, 0, 142], ids: [9], group: dynamic}
+        """
+    )
+    classes = read_classes(path)
+    assert classes.names == ("road", "pole", "car")
+    assert classes.colours[1] == (153, 153, 153)
+    assert (classes.static, classes.dynamic, classes.ssc) == ({0, 1}, {2}, {1})
+    assert classes.lookup_table("ids")[[0, 3, 4, 7, 9, 255]].tolist() == [255, 0, 0, 1, 2, 255]
+    assert classes.void_ids("ids") == {0, 255}
+    assert 5 in classes.unknown_ids("ids")
+
+
+def test_only_255_is_void_unless_the_class_list_says_otherwise(tmp_path):
+    assert read_classes(class_file(tmp_path, [entry()])).void_ids("ids") == {255}
+
+
+@pytest.mark.parametrize(
+    ("entries", "more", "fault"),
+    [
+        ([], {}, "empty"),
+        ([entry(), entry("wall", (4, 5, 6), [0])], {}, "id 0 stands for two things"),
+        ([entry(ids=[255])], {}, "id 255 stands for two things"),
+        ([entry(), entry("road", (4, 5, 6), [1])], {}, "name 'road' occurs twice"),
+        ([entry(), entry("wall", (1, 2, 3), [1])], {}, r"colour \[1, 2, 3\] occurs twice"),
+        ([entry(colour=(1, 2))], {}, r"classes\.0\.colour"),
+        ([entry(colour=(1, 2, 256))], {}, r"classes\.0\.colour\.2"),
+        ([entry(colour=("1", 2, 3))], {}, r"classes\.0\.colour\.0"),
+        ([entry(ids=[256])], {}, r"classes\.0\.ids\.0"),
+        ([entry(ids=[-1])], {}, r"classes\.0\.ids\.0"),
+        ([entry(ids=[])], {}, r"classes\.0\.ids"),
+        ([entry(group="moving")], {}, r"classes\.0\.group"),
+        ([entry(group="dynamic", shift_sensitive=True)], {}, "road: a shift sensitive class is static"),
+        ([entry(color=[1, 2, 3])], {}, r"classes\.0\.color"),
+        ([entry()], {"void": [300]}, r"void\.0"),
+        ([entry()], {"encoding": "indices"}, "'indices' is reserved"),
+        ([entry(f"c{i}", (i, 0, 0), [i]) for i in range(255)], {"void": []}, "255 classes; at most 254"),
+    ],
+)
+def test_a_wrong_class_list_is_a_config_error_that_names_file_and_fault(tmp_path, entries, more, fault):
+    path = class_file(tmp_path, entries, **more)
+    with pytest.raises(ConfigError, match=fault) as caught:
+        read_classes(path)
+    assert all(line.startswith(str(path)) for line in str(caught.value).splitlines())
+
+
+def test_all_faults_of_a_class_list_are_told_at_once(tmp_path):
+    path = class_file(tmp_path, [entry(), entry("road", (1, 2, 3), [0])])
+    with pytest.raises(ConfigError) as caught:
+        read_classes(path)
+    assert len(str(caught.value).splitlines()) == 3
+
+
+def test_a_list_of_254_classes_is_the_largest(tmp_path):
+    entries = [entry(f"c{i}", (i, 0, 0), [i]) for i in range(254)]
+    assert len(read_classes(class_file(tmp_path, entries))) == 254
+
+
+@given(st.lists(st.sets(st.integers(0, 254), min_size=1, max_size=4), min_size=1, max_size=20))
+def test_a_lookup_table_gives_every_raw_value_its_class_or_ignore(groups):
+    taken: set[int] = set()
+    ids = []
+    for group in groups:
+        ids.append(tuple(sorted(group - taken)))
+        taken |= group
+    classes = ClassList(
+        names=tuple(f"c{i}" for i in range(len(ids))),
+        colours=tuple((i, 0, 0) for i in range(len(ids))),
+        dynamic=frozenset(),
+        ssc=frozenset(),
+        encodings={"ids": Encoding(tuple(ids), frozenset({255}))},
+    )
+    table = classes.lookup_table("ids")
+    for raw in range(256):
+        owners = [index for index, values in enumerate(ids) if raw in values]
+        assert table[raw] == (owners[0] if owners else IGNORE)
+        assert (raw in classes.unknown_ids("ids")) == (not owners and raw != 255)

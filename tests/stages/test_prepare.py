@@ -1,0 +1,312 @@
+import csv
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from PIL import Image
+
+from loopda.config import parse_section
+from loopda.data.manifest import read_manifest
+from loopda.errors import ConfigError, DataError
+from loopda.labels.classes import CITYSCAPES, load_classes
+from loopda.stages.prepare import Config, run
+
+OUTPUTS = ("source.csv", "night.csv", "day_val.csv", "night_val.csv", "classes.json", "summary.json")
+
+
+def image(path, mode="RGB", value=0, size=(8, 4)):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new(mode, size, value).save(path)
+
+
+@pytest.fixture
+def world(tmp_path):
+    """Cityscapes and Dark Zurich in miniature, with the published names; labels: road, one car, one sky."""
+    city, zurich = tmp_path / "Cityscapes", tmp_path / "DarkZurich"
+    for split, name, value in [
+        ("train", "aachen_000000_000019", 7),
+        ("train", "bochum_000000_000313", 26),
+        ("val", "munster_000000_000019", 7),
+    ]:
+        place = f"{split}/{name.split('_')[0]}/{name}"
+        image(city / f"leftImg8bit/{place}_leftImg8bit.png")
+        image(city / f"gtFine/{place}_gtFine_labelIds.png", "L", value)
+    pairs = []
+    for number in (1, 2, 3):
+        night, day = (
+            f"train/night/GOPR0376/GOPR0376_frame_00000{number}",
+            "train/day/GOPR0374/GOPR0374_frame_000001",
+        )
+        image(zurich / f"rgb_anon/{night}_rgb_anon.png", size=(16, 9))
+        image(zurich / f"rgb_anon/{day}_rgb_anon.png", size=(16, 9))
+        pairs.append(f"{night},{day}\n")
+    (zurich / "zurich_dn_pair_train.csv").write_text("".join(pairs))
+    image(zurich / "rgb_anon/val/night/GOPR0356/GOPR0356_frame_000321_rgb_anon.png", size=(16, 9))
+    image(zurich / "gt/val/night/GOPR0356/GOPR0356_frame_000321_gt_labelTrainIds.png", "L", 10, (16, 9))
+    return tmp_path
+
+
+@pytest.fixture
+def section(world):
+    """The section `data`, to be changed by a test before it prepares."""
+    city = {"layout": "cityscapes", "root": str(world / "Cityscapes")}
+    zurich = {"layout": "dark_zurich", "root": str(world / "DarkZurich")}
+    return {
+        "classes": "cityscapes",
+        "source": city | {"split": "train"},
+        "night": zurich | {"split": "train"},
+        "day_val": city | {"split": "val"},
+        "night_val": zurich | {"split": "val"},
+    }
+
+
+@pytest.fixture
+def prepare(world, section):
+    def go():
+        out = world / "out"
+        run(
+            config=parse_section(section, Config, "config.yaml"),
+            source=out / "source.csv",
+            night=out / "night.csv",
+            day_val=out / "day_val.csv",
+            night_val=out / "night_val.csv",
+            classes=out / "classes.json",
+            summary=out / "summary.json",
+            log=world / "prepare.log",
+        )
+        return out
+
+    return go
+
+
+def as_table(world, name, lines):
+    path = world / f"{name}.csv"
+    with open(path, "w", newline="") as file:
+        csv.writer(file).writerows([("image", "label", "reference"), *lines])
+    return {"layout": "table", "csv": str(path)}
+
+
+def test_four_manifests_the_class_list_and_the_summary_are_written(prepare):
+    out = prepare()
+    assert sorted(path.name for path in out.iterdir()) == sorted(OUTPUTS)
+    assert load_classes(out / "classes.json") == CITYSCAPES
+    assert {row.encoding for row in read_manifest(out / "source.csv")} == {"labelIds"}
+    [night_val] = read_manifest(out / "night_val.csv")
+    assert (night_val.encoding, night_val.width, night_val.height) == ("labelTrainIds", 16, 9)
+    night = read_manifest(out / "night.csv")
+    assert len(night) == 3
+    assert all(row.reference and row.label is None for row in night)
+
+
+def test_the_summary_counts_images_references_and_pixels(prepare):
+    summary = json.loads((prepare() / "summary.json").read_text())
+    assert summary["classes"] == list(CITYSCAPES.names)
+    source, night, night_val = (summary["sets"][name] for name in ("source", "night", "night_val"))
+    assert (source["images"], source["labelled"], source["with_reference"]) == (2, 2, 0)
+    assert source["frequency"]["road"] == source["frequency"]["car"] == 0.5
+    assert sum(source["frequency"].values()) == 1
+    assert "train" in source["absent"]
+    assert "car" not in source["absent"]
+    assert source["sizes"] == {"8x4": 2}
+    assert (night["images"], night["labelled"], night["with_reference"], night["references"]) == (3, 0, 3, 1)
+    assert night["frequency"] is None
+    assert night_val["frequency"]["sky"] == 1
+
+
+def test_labels_of_night_are_hidden_and_counted_and_not_even_opened(prepare, section, world):
+    broken = world / "mask.png"
+    broken.write_bytes(b"not a label")
+    night = world / "DarkZurich/rgb_anon/train/night/GOPR0376/GOPR0376_frame_000001_rgb_anon.png"
+    section["night"] = as_table(world, "mine", [(night, broken, "")])
+    out = prepare()
+    assert "mask.png" not in (out / "night.csv").read_text()
+    summary = json.loads((out / "summary.json").read_text())
+    assert summary["sets"]["night"]["hidden"] == 1
+    assert any("1 label maps exist and stay hidden" in note for note in summary["notes"])
+
+
+@pytest.mark.parametrize(
+    ("with_reference", "note"),
+    [
+        (0, "night: no references: terms that need one are left out"),
+        (1, "night: 1 of 2 images have no reference"),
+        (2, None),
+    ],
+)
+def test_night_images_may_have_no_or_some_references_and_the_summary_and_log_say_so(
+    prepare, section, world, with_reference, note
+):
+    folder = world / "DarkZurich/rgb_anon/train"
+    day = folder / "day/GOPR0374/GOPR0374_frame_000001_rgb_anon.png"
+    section["night"] = as_table(
+        world,
+        "mine",
+        [
+            (
+                folder / f"night/GOPR0376/GOPR0376_frame_00000{n}_rgb_anon.png",
+                "",
+                day if n <= with_reference else "",
+            )
+            for n in (1, 2)
+        ],
+    )
+    summary = json.loads((prepare() / "summary.json").read_text())
+    assert summary["sets"]["night"]["with_reference"] == with_reference
+    notes = [line for line in summary["notes"] if line.startswith("night:")]
+    if note is None:
+        assert notes == []
+    else:
+        assert notes[0].startswith(note)
+        assert note in (world / "prepare.log").read_text()
+
+
+def test_all_faults_of_all_sets_come_in_one_error_and_nothing_is_written(prepare, world):
+    truncated = world / "Cityscapes/leftImg8bit/train/aachen/aachen_000000_000019_leftImg8bit.png"
+    truncated.write_bytes(truncated.read_bytes()[:44])
+    image(world / "Cityscapes/gtFine/train/bochum/bochum_000000_000313_gtFine_labelIds.png", "L", 99)
+    (world / "Cityscapes/gtFine/val/munster/munster_000000_000019_gtFine_labelIds.png").unlink()
+    (world / "DarkZurich/rgb_anon/train/day/GOPR0374/GOPR0374_frame_000001_rgb_anon.png").unlink()
+    image(world / "DarkZurich/gt/val/night/GOPR0356/GOPR0356_frame_000321_gt_labelTrainIds.png", "RGB")
+    with pytest.raises(DataError) as caught:
+        prepare()
+    lines = str(caught.value).splitlines()
+    assert [line.split(":")[0] for line in lines] == [
+        "source",
+        "source",
+        "night",
+        "night",
+        "night",
+        "day_val",
+        "night_val",
+    ]
+    for part in (
+        "aachen_000000_000019_leftImg8bit.png",
+        "id 99",
+        "GOPR0374_frame_000001",
+        "munster",
+        "mode RGB",
+    ):
+        assert part in str(caught.value)
+    assert not (world / "out").exists()
+
+
+def test_faults_of_a_tree_are_listed_with_the_faults_of_files(prepare, world, section):
+    section["source"]["split"] = "test"
+    (world / "DarkZurich/zurich_dn_pair_train.csv").write_text("train/night/a,\n")
+    image(
+        world / "DarkZurich/gt/val/night/GOPR0356/GOPR0356_frame_000321_gt_labelTrainIds.png",
+        "L",
+        10,
+        (9, 16),
+    )
+    with pytest.raises(DataError) as caught:
+        prepare()
+    source, night, night_val = str(caught.value).splitlines()
+    assert source.startswith("source: ")
+    assert "leftImg8bit/test" in source
+    assert night.startswith("night: ")
+    assert "zurich_dn_pair_train.csv, line 1" in night
+    assert "9x16" in night_val
+
+
+def test_a_validation_set_whose_labels_are_all_void_is_a_fault(prepare, world):
+    image(world / "Cityscapes/gtFine/val/munster/munster_000000_000019_gtFine_labelIds.png", "L", 0)
+    with pytest.raises(DataError, match="day_val: label .*munster.*every pixel is void"):
+        prepare()
+
+
+@pytest.mark.parametrize("name", ["source", "day_val", "night_val"])
+def test_a_set_to_learn_from_or_to_measure_on_needs_labels(prepare, section, world, name):
+    picture = world / "unlabelled.png"
+    image(picture)
+    section[name] = as_table(world, "mine", [(picture, "", "")])
+    with pytest.raises(DataError, match=rf"{name}: image .*unlabelled\.png: it has no label map"):
+        prepare()
+
+
+def test_a_validation_image_that_is_trained_on_is_a_fault(prepare, section):
+    section["day_val"] = section["source"]
+    with pytest.raises(DataError, match="day_val: image .*aachen.*: it is in source too"):
+        prepare()
+
+
+def test_night_images_that_are_measured_on_too_are_allowed_but_noted(prepare, section, world):
+    night = world / "DarkZurich/rgb_anon/val/night/GOPR0356/GOPR0356_frame_000321_rgb_anon.png"
+    section["night"] = as_table(world, "mine", [(night, "", "")])
+    summary = json.loads((prepare() / "summary.json").read_text())
+    assert any(
+        "1 of its images are in night too: its scores are transductive" in note for note in summary["notes"]
+    )
+
+
+def test_a_class_list_of_your_own_is_used_for_every_set(prepare, section, world):
+    path = world / "classes.yaml"
+    entries = [
+        {"name": "road", "colour": [1, 2, 3], "ids": [7], "group": "static"},
+        {"name": "car", "colour": [4, 5, 6], "ids": [26, 27], "group": "dynamic"},
+    ]
+    path.write_text(yaml.safe_dump({"encoding": "labelIds", "void": [0, 23, 255], "classes": entries}))
+    section["classes"] = str(path)
+    image(world / "DarkZurich/gt/val/night/GOPR0356/GOPR0356_frame_000321_gt_labelIds.png", "L", 27, (16, 9))
+    out = prepare()
+    assert load_classes(out / "classes.json").names == ("road", "car")
+    summary = json.loads((out / "summary.json").read_text())
+    assert summary["sets"]["source"]["frequency"] == {"road": 0.5, "car": 0.5}
+    assert summary["sets"]["night_val"]["frequency"] == {"road": 0, "car": 1}
+
+
+def test_a_missing_class_list_is_a_config_error(prepare, section, world):
+    section["classes"] = str(world / "none.yaml")
+    with pytest.raises(ConfigError, match=r"none\.yaml"):
+        prepare()
+
+
+@pytest.mark.parametrize(
+    ("change", "key"),
+    [
+        ({"size": [256, 128]}, "size"),
+        ({"classes": 19}, "classes"),
+        ({"source": {"layout": "kitti", "root": "x"}}, "source"),
+        ({"source": {"layout": "cityscapes", "root": "x", "split": "training"}}, "source"),
+        (
+            {"source": {"layout": "cityscapes", "root": "x", "split": "train", "pairs": "y"}},
+            "source.cityscapes.pairs",
+        ),
+        ({"night": {"layout": "table", "root": "x"}}, "night.table"),
+        ({"night": {"layout": "dark_zurich", "root": 3, "split": "train"}}, "night.dark_zurich.root"),
+        ({"night": None}, "night"),
+        ({"validation": {}}, "validation"),
+    ],
+)
+def test_a_wrong_section_is_refused_by_the_key(section, change, key):
+    with pytest.raises(ConfigError, match=key):
+        parse_section(section | change, Config, "config.yaml")
+
+
+def test_each_set_is_required(section):
+    for name in ("source", "night", "day_val", "night_val", "classes"):
+        with pytest.raises(ConfigError, match=f"{name}: Field required"):
+            parse_section({key: value for key, value in section.items() if key != name}, Config, "c.yaml")
+
+
+def test_the_command_line_prints_the_faults_alone_and_exits_with_the_code_of_data_errors(world, section):
+    (world / "config.yaml").write_text(yaml.safe_dump(section))
+    label = world / "Cityscapes/gtFine/val/munster/munster_000000_000019_gtFine_labelIds.png"
+    label.write_bytes(b"")
+    arguments = ["--config", "config.yaml", "--town", "town.json", "--log", "prepare.log"]
+    for output in OUTPUTS:
+        arguments += [f"--{output.split('.')[0].replace('_', '-')}", f"out/{output}"]
+    command = [sys.executable, "-m", "loopda.stages.prepare", *arguments]
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
+    result = subprocess.run(command, cwd=world, env=environment, capture_output=True, text=True, check=False)
+    assert result.returncode == 3
+    assert result.stderr.startswith("DataError: day_val: label ")
+    assert "Traceback" not in result.stderr
+    assert str(label) in (world / "prepare.log").read_text()
+    image(label, "L", 7)
+    assert subprocess.run(command, cwd=world, env=environment, check=False).returncode == 0
+    assert len(read_manifest(world / "out/source.csv")) == 2

@@ -1,0 +1,56 @@
+rule town:
+    """Build the town: day and night driving scenes in the layouts of Cityscapes and Dark Zurich."""
+    input:
+        config="results/town/config.yaml",
+    output:
+        summary="results/town/town.json",
+    log:
+        "logs/town.log",
+    benchmark:
+        "benchmarks/town.tsv"
+    threads: 8
+    shell:
+        r"""
+        python -m loopda.stages.town \
+            --config {input.config:q} \
+            --summary {output.summary:q} \
+            --workers {threads} \
+            --log {log:q}
+        """
+
+
+def town_if_used(wildcards):
+    data = experiments.section(config, wildcards.experiment, "prepare")
+    used = any("results/town/" in str(values) for values in data.values())
+    return "results/town/town.json" if used else []
+
+
+rule prepare:
+    """Check every image and label of an experiment's data sets, and write their manifests."""
+    input:
+        config="results/prepare/{experiment}/config.yaml",
+        town=town_if_used,
+    output:
+        source="results/prepare/{experiment}/source.csv",
+        night="results/prepare/{experiment}/night.csv",
+        day_val="results/prepare/{experiment}/day_val.csv",
+        night_val="results/prepare/{experiment}/night_val.csv",
+        classes="results/prepare/{experiment}/classes.json",
+        summary="results/prepare/{experiment}/summary.json",
+    log:
+        "logs/prepare/{experiment}.log",
+    benchmark:
+        "benchmarks/prepare/{experiment}.tsv"
+    threads: 4
+    shell:
+        r"""
+        python -m loopda.stages.prepare \
+            --config {input.config:q} \
+            --source {output.source:q} \
+            --night {output.night:q} \
+            --day-val {output.day_val:q} \
+            --night-val {output.night_val:q} \
+            --classes {output.classes:q} \
+            --summary {output.summary:q} \
+            --log {log:q}
+        """

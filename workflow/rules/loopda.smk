@@ -1,0 +1,151 @@
+rule warmup:
+    """Inner and outer self-loops on labelled day, night and day reference (section 3.1)."""
+    input:
+        config="results/warmup/{experiment}/seed{seed}/config.yaml",
+        pretrained=upstream("pretrain", "model.pt"),
+        source=prepared("source.csv"),
+        night=prepared("night.csv"),
+        classes=prepared("classes.json"),
+    output:
+        model="results/warmup/{experiment}/seed{seed}/model.pt",
+        loops="results/warmup/{experiment}/seed{seed}/loops.pt",
+        metrics="results/warmup/{experiment}/seed{seed}/metrics.jsonl",
+    log:
+        "logs/warmup/{experiment}/seed{seed}.log",
+    benchmark:
+        "benchmarks/warmup/{experiment}/seed{seed}.tsv"
+    threads: 8
+    resources:
+        gpu=1,
+    params:
+        device=config["device"],
+    shell:
+        r"""
+        python -m loopda.stages.warmup \
+            --config {input.config:q} \
+            --pretrained {input.pretrained:q} \
+            --source {input.source:q} \
+            --night {input.night:q} \
+            --classes {input.classes:q} \
+            --model {output.model:q} \
+            --loops {output.loops:q} \
+            --metrics {output.metrics:q} \
+            --seed {wildcards.seed} \
+            --device {params.device} \
+            --threads {threads} \
+            --log {log:q}
+        """
+
+
+rule pseudo_labels:
+    """Offline labels of night images and day references, with a threshold for each class."""
+    input:
+        config="results/pseudo_labels/{experiment}/seed{seed}/config.yaml",
+        warmed_up=upstream("warmup", "model.pt"),
+        night=prepared("night.csv"),
+        classes=prepared("classes.json"),
+    output:
+        labels="results/pseudo_labels/{experiment}/seed{seed}/labels.csv",
+        statistics="results/pseudo_labels/{experiment}/seed{seed}/statistics.json",
+    log:
+        "logs/pseudo_labels/{experiment}/seed{seed}.log",
+    benchmark:
+        "benchmarks/pseudo_labels/{experiment}/seed{seed}.tsv"
+    threads: 8
+    resources:
+        gpu=1,
+    params:
+        device=config["device"],
+    shell:
+        r"""
+        python -m loopda.stages.pseudo_labels \
+            --config {input.config:q} \
+            --warmed-up {input.warmed_up:q} \
+            --night {input.night:q} \
+            --classes {input.classes:q} \
+            --labels {output.labels:q} \
+            --statistics {output.statistics:q} \
+            --device {params.device} \
+            --threads {threads} \
+            --log {log:q}
+        """
+
+
+rule self_train:
+    """Co-teaching by offline labels and Day-Night Agreement, with all loops (section 3.2)."""
+    input:
+        config="results/self_train/{experiment}/seed{seed}/config.yaml",
+        warmed_up=upstream("warmup", "model.pt"),
+        loops=upstream("warmup", "loops.pt"),
+        labels=upstream("pseudo_labels", "labels.csv"),
+        source=prepared("source.csv"),
+        night=prepared("night.csv"),
+        classes=prepared("classes.json"),
+    output:
+        model="results/self_train/{experiment}/seed{seed}/model.pt",
+        metrics="results/self_train/{experiment}/seed{seed}/metrics.jsonl",
+    log:
+        "logs/self_train/{experiment}/seed{seed}.log",
+    benchmark:
+        "benchmarks/self_train/{experiment}/seed{seed}.tsv"
+    threads: 8
+    resources:
+        gpu=1,
+    params:
+        device=config["device"],
+    shell:
+        r"""
+        python -m loopda.stages.self_train \
+            --config {input.config:q} \
+            --warmed-up {input.warmed_up:q} \
+            --loops {input.loops:q} \
+            --labels {input.labels:q} \
+            --source {input.source:q} \
+            --night {input.night:q} \
+            --classes {input.classes:q} \
+            --model {output.model:q} \
+            --metrics {output.metrics:q} \
+            --seed {wildcards.seed} \
+            --device {params.device} \
+            --threads {threads} \
+            --log {log:q}
+        """
+
+
+rule distill:
+    """The self-trained teacher teaches a self-supervised student at night (section 4.2)."""
+    input:
+        config="results/distill/{experiment}/seed{seed}/config.yaml",
+        teacher=upstream("self_train", "model.pt"),
+        student=upstream("simclr", "model.pt"),
+        source=prepared("source.csv"),
+        night=prepared("night.csv"),
+        classes=prepared("classes.json"),
+    output:
+        model="results/distill/{experiment}/seed{seed}/model.pt",
+        metrics="results/distill/{experiment}/seed{seed}/metrics.jsonl",
+    log:
+        "logs/distill/{experiment}/seed{seed}.log",
+    benchmark:
+        "benchmarks/distill/{experiment}/seed{seed}.tsv"
+    threads: 8
+    resources:
+        gpu=1,
+    params:
+        device=config["device"],
+    shell:
+        r"""
+        python -m loopda.stages.distill \
+            --config {input.config:q} \
+            --teacher {input.teacher:q} \
+            --student {input.student:q} \
+            --source {input.source:q} \
+            --night {input.night:q} \
+            --classes {input.classes:q} \
+            --model {output.model:q} \
+            --metrics {output.metrics:q} \
+            --seed {wildcards.seed} \
+            --device {params.device} \
+            --threads {threads} \
+            --log {log:q}
+        """

@@ -1,0 +1,68 @@
+rule pretrain:
+    """Train the segmentation network on labelled day images: the source-only model."""
+    input:
+        config="results/pretrain/{experiment}/seed{seed}/config.yaml",
+        source=prepared("source.csv"),
+        night=prepared("night.csv"),
+        classes=prepared("classes.json"),
+    output:
+        model="results/pretrain/{experiment}/seed{seed}/model.pt",
+        metrics="results/pretrain/{experiment}/seed{seed}/metrics.jsonl",
+    log:
+        "logs/pretrain/{experiment}/seed{seed}.log",
+    benchmark:
+        "benchmarks/pretrain/{experiment}/seed{seed}.tsv"
+    threads: 8
+    resources:
+        gpu=1,
+    params:
+        device=config["device"],
+    shell:
+        r"""
+        python -m loopda.stages.pretrain \
+            --config {input.config:q} \
+            --source {input.source:q} \
+            --night {input.night:q} \
+            --classes {input.classes:q} \
+            --model {output.model:q} \
+            --metrics {output.metrics:q} \
+            --seed {wildcards.seed} \
+            --device {params.device} \
+            --threads {threads} \
+            --log {log:q}
+        """
+
+
+rule simclr:
+    """Pretrain the backbone of the distilled student without labels, or import SimCLRv2 weights."""
+    input:
+        config="results/simclr/{experiment}/seed{seed}/config.yaml",
+        source=prepared("source.csv"),
+        night=prepared("night.csv"),
+        classes=prepared("classes.json"),
+    output:
+        model="results/simclr/{experiment}/seed{seed}/model.pt",
+        metrics="results/simclr/{experiment}/seed{seed}/metrics.jsonl",
+    log:
+        "logs/simclr/{experiment}/seed{seed}.log",
+    benchmark:
+        "benchmarks/simclr/{experiment}/seed{seed}.tsv"
+    threads: 8
+    resources:
+        gpu=1,
+    params:
+        device=config["device"],
+    shell:
+        r"""
+        python -m loopda.stages.simclr \
+            --config {input.config:q} \
+            --source {input.source:q} \
+            --night {input.night:q} \
+            --classes {input.classes:q} \
+            --model {output.model:q} \
+            --metrics {output.metrics:q} \
+            --seed {wildcards.seed} \
+            --device {params.device} \
+            --threads {threads} \
+            --log {log:q}
+        """
