@@ -2,15 +2,12 @@
 #   results/<stage>/<experiment>/seed<k>/{model.pt, metrics.jsonl, config.yaml}
 # data stages have no seed; logs/ and benchmarks/ mirror it. An experiment is an overlay in config.yaml; stages that are
 # configured alike are shared, and belong to the first experiment that needs them (loopda/experiments.py).
-from snakemake.utils import min_version, validate
+from snakemake.utils import min_version
 
 min_version("9.0")
 
 
 configfile: "config.yaml"
-
-
-validate(config, "workflow/schemas/config.schema.json", set_default=False)
 
 
 include: "workflow/rules/common.smk"
@@ -25,6 +22,8 @@ localrules:
     all,
     configure,
     seeds,
+    ablation,
+    tau,
 
 
 rule all:
@@ -35,9 +34,21 @@ rule all:
 
 
 rule seeds:
-    """The table over `table_seeds` of every experiment of `run`."""
+    """The table over `table_seeds` of every experiment of `run`: mean, spread and gain over source-only."""
     input:
-        "results/seeds/table.md",
+        expand("results/tables/{table}.md", table="+".join(config["run"])),
+
+
+rule ablation:
+    """Table 3 of the paper over `table_seeds`: LoopDA without one of its parts."""
+    input:
+        "results/tables/no-outer-loop+no-inner-loop+no-rendering+no-dna+loopda.md",
+
+
+rule tau:
+    """Table 4 of the paper over `table_seeds`: the threshold of the label overlap ratio."""
+    input:
+        "results/tables/no-dna+tau-0.25+loopda+tau-0.75+tau-1.md",
 
 
 onsuccess:

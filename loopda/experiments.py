@@ -6,11 +6,13 @@ functions on plain dictionaries, without any heavy import: the Snakefile calls t
 
 import copy
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
+from jsonschema import Draft202012Validator, validators
 
 from loopda.errors import ConfigError
 
@@ -21,14 +23,18 @@ STAGES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "pretrain": (("prepare",), ("input", "network")),
     "warmup": (("pretrain",), ("input", "loops")),
     "pseudo_labels": (("warmup",), ("input",)),
-    "self_train": (("pseudo_labels",), ("input", "loops")),
+    "self_train": (("pseudo_labels",), ("input", "loops", "agreement")),
     "simclr": (("prepare",), ("input", "network")),
     "distill": (("self_train", "simclr"), ("input",)),
     "evaluate": ((), ("input",)),
-    "illustrate": (("self_train",), ("input", "loops")),
+    "illustrate": (("pseudo_labels",), ("input", "loops", "agreement")),
+    "report": ((), ()),
 }
 
 MODEL_STAGES = ("pretrain", "warmup", "self_train", "distill")
+
+SETTINGS = frozenset({"run", "seeds", "table_seeds", "device", "experiments"})  # what is no stage's business
+SECTIONS = SETTINGS | {"data"} | (STAGES.keys() - {"prepare"}) | {name for _, shared in STAGES.values() for name in shared}
 
 Config = Mapping[str, Any]
 
@@ -62,6 +68,12 @@ def model_stages(config: Config, experiment: str) -> list[str]:
     return list(MODEL_STAGES[: MODEL_STAGES.index(until) + 1])
 
 
+def training_stages(config: Config, experiment: str) -> list[str]:
+    """The stages of `experiment` that train, in pipeline order."""
+    found = model_stages(config, experiment)
+    return [*found[:-1], "simclr", found[-1]] if found[-1] == "distill" else found
+
+
 def as_yaml(values: Mapping[str, Any]) -> str:
     """`values` as YAML text, in their own order: the content of a stage's config.yaml."""
     return yaml.safe_dump(_plain(values), sort_keys=False, allow_unicode=True)
@@ -84,26 +96,73 @@ def merged(base: Any, overlay: Any) -> Any:
     return result
 
 
-def check(config: Config) -> None:
-    """Refuse what a schema cannot see: unknown experiments, sections and stages, and weights files that are missing.
+def check(config: Config, schemas: Mapping[str, Any]) -> None:
+    """Refuse a wrong configuration before any job starts; a ConfigError lists every fault by the path of its key.
 
-    ConfigError lists every fault.
+    `schemas` holds the JSON schema of each stage's resolved section (workflow/schemas/config.schema.json).
     """
-    faults = []
-    experiments = config["experiments"]
-    for name in config["run"]:
-        if name not in experiments:
-            faults.append(f"run: there is no experiment {name!r}; there are {', '.join(experiments)}")
-    for name in experiments:
-        for stage in STAGES:
-            for path, value in _leaves(section(config, name, stage)):
-                if path.endswith("weights") and value and not Path(value).is_file():
-                    faults.append(
-                        f"experiments.{name}: {stage}.{path}: no such file: {value}; "
-                        "put the weights there, or set it to an empty string"
-                    )
+    faults = [f"there is no section {name!r}" for name in config if name not in SECTIONS]
+    faults += [f"the section {name!r} is missing" for name in SECTIONS if name not in config]
+    if not faults:
+        faults = _faults_of_settings(config) or [
+            fault for name in config["experiments"] for fault in _faults_of_experiment(config, name, schemas)
+        ]
     if faults:
-        raise ConfigError("\n".join(dict.fromkeys(faults)))
+        raise ConfigError("\n".join(f"configuration: {fault}" for fault in dict.fromkeys(faults)))
+
+
+def _faults_of_settings(config: Config) -> list[str]:
+    faults = []
+    known = config["experiments"]
+    if not isinstance(known, Mapping) or not known:
+        return ["experiments: expected names, each with an overlay"]
+    for name, overlay in known.items():
+        if not re.fullmatch(r"[\w.-]+", str(name)):
+            faults.append(f"experiments.{name}: names have letters, digits, '.', '_' and '-' alone")
+        if not isinstance(overlay or {}, Mapping):
+            faults.append(f"experiments.{name}: expected sections, found {overlay!r}")
+            continue
+        for key, value in (overlay or {}).items():
+            if key == "until" and value not in MODEL_STAGES:
+                faults.append(f"experiments.{name}.until: {value!r} is not one of {', '.join(MODEL_STAGES)}")
+            elif key != "until" and key not in SECTIONS - SETTINGS:
+                faults.append(f"experiments.{name}: there is no section {key!r}")
+    run = config["run"]
+    if not isinstance(run, list) or not run:
+        faults.append("run: expected a list of experiments")
+    else:
+        faults += [f"run: no experiment {name!r}; there are {', '.join(known)}" for name in run if name not in known]
+    for key in ("seeds", "table_seeds"):
+        seeds = config[key]
+        whole = isinstance(seeds, list) and all(type(seed) is int and seed >= 0 for seed in seeds)
+        if not whole or not seeds or len(set(seeds)) != len(seeds):
+            faults.append(f"{key}: expected a list of different whole numbers >= 0, found {seeds!r}")
+    if config["device"] not in ("auto", "cpu", "cuda"):
+        faults.append(f"device: {config['device']!r} is not one of auto, cpu, cuda")
+    return faults
+
+
+def _faults_of_experiment(config: Config, name: str, schemas: Mapping[str, Any]) -> list[str]:
+    # a whole number is written 1000: 1e3 is a float, here as in the stages
+    strict = Draft202012Validator.TYPE_CHECKER.redefine("integer", lambda _, value: type(value) is int)
+    validator = validators.extend(Draft202012Validator, type_checker=strict)
+    faults = []
+    for stage, (_, shared) in STAGES.items():
+        resolved = section(config, name, stage)
+        for error in validator(schemas[stage]).iter_errors(resolved):
+            path = [str(part) for part in error.absolute_path]
+            if stage != "prepare" and (not path or path[0] not in shared):
+                path.insert(0, stage)
+            elif stage == "prepare":
+                path.insert(0, "data")
+            faults.append(f"{'.'.join(path)}: {error.message} (experiment {name})")
+        for path, value in _leaves(resolved):
+            if path.endswith("weights") and isinstance(value, str) and value and not Path(value).is_file():
+                owner_path = path if path.split(".")[0] in shared else f"{stage}.{path}"
+                faults.append(
+                    f"{owner_path}: no such file: {value}; put the weights there, or set it to an empty string"
+                )
+    return faults
 
 
 def _lineage(config: Config, experiment: str, stages: tuple[str, ...]) -> str:

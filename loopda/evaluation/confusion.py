@@ -1,6 +1,7 @@
 """The confusion matrix: how many pixels of each true class were predicted as each class.
 
-All scores derive from one matrix over a whole set of images: sum the matrices of the images, then score the sum.
+All scores derive from one matrix over a whole set of images: sum the matrices of the images, then score the
+sum.
 """
 
 import numpy as np
@@ -14,9 +15,10 @@ _BYTES = 256
 def confusion_matrix(prediction: np.ndarray, label: np.ndarray, classes: int) -> np.ndarray:
     """Count pixels by true and predicted class: (classes, classes) int64, rows = truth, columns = prediction.
 
-    prediction: class indices 0 .. classes - 1, any integer type and shape. label: the same shape, and IGNORE (255) where
-    there is no truth; those pixels count nowhere. DataError: the label holds another id. ValueError: the prediction
-    holds one (IGNORE too, and also on ignored pixels: a network cannot abstain), or the shapes differ.
+    prediction: class indices 0 .. classes - 1, any integer type and shape. label: the same shape, and IGNORE
+    (255) where there is no truth; those pixels count nowhere. DataError: the label holds another id.
+    ValueError: the prediction holds one (IGNORE too, and also on ignored pixels: a network cannot abstain),
+    or the shapes differ.
     """
     if not 1 <= classes <= MOST_CLASSES:
         raise ValueError(f"{classes} classes; expected 1 .. {MOST_CLASSES}")
@@ -28,8 +30,9 @@ def confusion_matrix(prediction: np.ndarray, label: np.ndarray, classes: int) ->
         )
     if not _fits_in_bytes(prediction):
         raise ValueError(f"predicted ids {prediction.min()} .. {prediction.max()} of {classes} classes")
-    # One count over all pairs of bytes, without a mask: void and foreign ids fall into rows and columns of their own,
-    # where they are seen, and copying the valid pixels out (the dear part of the usual way) is saved.
+    # One count over all pairs of bytes, without a mask: void and foreign ids fall into rows and columns of
+    # their own, where they are seen, and copying the valid pixels out (the dear part of the usual way) is
+    # saved.
     pairs = label.astype(np.uint16).ravel() * _BYTES + prediction.astype(np.uint16).ravel()
     counts = np.bincount(pairs, minlength=_BYTES * _BYTES).reshape(_BYTES, _BYTES)
     foreign = np.flatnonzero(counts[:, classes:].any(axis=0)) + classes
@@ -38,8 +41,8 @@ def confusion_matrix(prediction: np.ndarray, label: np.ndarray, classes: int) ->
     foreign = np.flatnonzero(counts[classes:IGNORE].any(axis=1)) + classes
     if foreign.size:
         raise DataError(
-            f"label ids {foreign.tolist()}; class ids are 0 .. {classes - 1} or {IGNORE}: the label map was not"
-            " decoded, or belongs to another class list"
+            f"label ids {foreign.tolist()}; class ids are 0 .. {classes - 1} or {IGNORE}: the label map was"
+            " not decoded, or belongs to another class list"
         )
     return counts[:classes, :classes].astype(np.int64)
 

@@ -1,13 +1,14 @@
-"""The numbers that a confusion matrix (rows = truth, columns = prediction) comes down to. All of them in percent.
+"""The numbers that a confusion matrix (rows = truth, columns = prediction) comes down to, all in percent.
 
-Which classes the mean IoU averages over is the rule of LoopDA (util/metrics.py, `nanmean`) and of cityscapesScripts
-(`getScoreAverage`): a class that occurs neither in the truth nor in the prediction is dropped; one that is predicted
-but never true counts as 0. torchmetrics counts both as 0.
+Which classes the mean IoU averages over is the rule of LoopDA (util/metrics.py, `nanmean`) and of
+cityscapesScripts (`getScoreAverage`): a class that occurs neither in the truth nor in the prediction is
+dropped; one that is predicted but never true counts as 0. torchmetrics counts both as 0.
 
-Where cityscapesScripts differs (2.3.0): it scores raw labelIds, so a prediction may hold ids outside the evaluated
-classes ("ego vehicle"); on a labelled pixel such a one is a miss of the true class and a false alarm of none. Ours cannot
-occur: `confusion_matrix` refuses such predictions. Its `evalPixelAccuracy` does not give the accuracy it is named for (it
-selects the ignored pixels, and counts the wrong ones), and it has no frequency-weighted IoU.
+Where cityscapesScripts differs (2.3.0): it scores raw labelIds, so a prediction may hold ids outside the
+evaluated classes ("ego vehicle"); on a labelled pixel such a one is a miss of the true class and a false
+alarm of none. Ours cannot occur: `confusion_matrix` refuses such predictions. Its `evalPixelAccuracy` does
+not give the accuracy it is named for (it selects the ignored pixels, and counts the wrong ones), and it has
+no frequency-weighted IoU.
 """
 
 from collections.abc import Sequence
@@ -18,21 +19,21 @@ import numpy as np
 
 
 def iou(confusion: np.ndarray) -> np.ndarray:
-    """(C,) intersection over union TP / (TP + FP + FN) per class, in percent; NaN: not in the truth, not predicted."""
+    """(C,) intersection over union TP / (TP + FP + FN) in percent; NaN where neither true nor predicted."""
     confusion = _checked(confusion)
     hits = np.diagonal(confusion)
     return _percent(hits, confusion.sum(axis=0) + confusion.sum(axis=1) - hits)
 
 
 def mean_iou(confusion: np.ndarray) -> float:
-    """The mean of `iou` over the classes that have one, in percent; NaN where none has (no labelled pixel)."""
+    """The mean of `iou` over the classes that have one, in percent; NaN where none has (no labels)."""
     scores = iou(confusion)
     present = scores[~np.isnan(scores)]
     return float(present.mean()) if present.size else float("nan")
 
 
 def frequency_weighted_iou(confusion: np.ndarray) -> float:
-    """`iou` weighted by each class's share of the true pixels, in percent; NaN where there is no labelled pixel."""
+    """`iou` weighted by each class's share of the true pixels, in percent; NaN without labels."""
     pixels = _checked(confusion).sum(axis=1)
     if pixels.sum() == 0:
         return float("nan")
@@ -50,7 +51,8 @@ def pixel_accuracy(confusion: np.ndarray) -> float:
 class Scores:
     """Everything that is reported about one model on one set of images.
 
-    classes: names. confusion: (C, C), rows = truth. The scores are in percent, NaN where undefined (see the functions).
+    classes: names. confusion: (C, C), rows = truth. The scores are in percent, NaN where undefined (see the
+    functions).
     """
 
     classes: tuple[str, ...]
@@ -88,7 +90,7 @@ class Scores:
         return [name for name, count in zip(self.classes, pixels, strict=True) if count == 0]
 
     def to_json(self) -> dict[str, Any]:
-        """The scores as JSON values: `mIoU`, `fwIoU`, `pixel_accuracy`, `IoU` by class, `confusion`; undefined = null."""
+        """JSON values: mIoU, fwIoU, pixel_accuracy, IoU by class name, confusion; undefined is null."""
         return {
             "mIoU": _json_number(self.mean_iou),
             "fwIoU": _json_number(self.frequency_weighted_iou),
@@ -99,7 +101,7 @@ class Scores:
 
 
 def spread(values: Sequence[float]) -> tuple[float, float | None]:
-    """Mean and sample standard deviation (n - 1 below the root) over seeds; one value has no deviation: None."""
+    """Mean and sample standard deviation (n - 1 below the root) over seeds; None for that of one value."""
     numbers = np.asarray(values, dtype=np.float64)
     if numbers.size == 0:
         raise ValueError("the mean of no values")

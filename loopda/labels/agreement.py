@@ -4,12 +4,20 @@ Label maps are integer tensors (N, h, w) of class indices, 255 = no label; nothi
 """
 
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import torch
+from pydantic import Field
 from torch import Tensor
 
+from loopda.config import Section
 from loopda.labels.classes import IGNORE
+
+
+class Agreement(Section):
+    """The section `agreement`. tau: the label overlap ratio from which a pair takes the static label."""
+
+    tau: Annotated[float, Field(ge=0, le=1)]
 
 
 class OnlineLabel(NamedTuple):

@@ -40,6 +40,7 @@ class Decoders(Section):
     residual_blocks: Annotated[int, Field(ge=0)]
     semantic_channels: Annotated[int, Field(ge=1)]
     rendering: Literal["residual", "none"]
+    coarse_rendering: bool
     discriminator_width: Annotated[int, Field(ge=4)]
     discriminator_scales: Annotated[int, Field(ge=1, le=5)]
     lr: Annotated[float, Field(gt=0)]
@@ -91,6 +92,7 @@ class Loops(nn.Module):
                 residual_blocks=section.residual_blocks,
                 semantic_channels=section.semantic_channels,
                 rendering=section.rendering,
+                coarse_rendering=section.coarse_rendering,
             )
             self.discriminators[side] = MultiScaleDiscriminator(
                 width=section.discriminator_width, scales=section.discriminator_scales
@@ -98,8 +100,9 @@ class Loops(nn.Module):
         trunk = Path(section.lpips_weights) if section.lpips_weights else None
         perceptual = PerceptualDistance(section.lpips, trunk) if settings.outer_loop else None
         self.alone = False
-        # in a list: a frozen distance belongs neither into the checkpoint nor to the optimisers
-        self._perceptual = [perceptual]
+        # in a tuple, unseen by Module: a frozen distance belongs neither into the checkpoint nor to the optimisers
+        self._perceptual = (perceptual,)
+        self.to(memory_format=torch.channels_last)  # the faster layout, on CPUs and GPUs
 
     def to(self, *args: object, **kwargs: object) -> "Loops":
         for distance in self._perceptual:

@@ -65,7 +65,8 @@ class Segmenter(nn.Module):
         self.bn_pretrain = bn_pretrain
         self.statistics: dict[str, dict[str, Tensor]] = {}
         arguments = network.model_dump(exclude={"name", "normalisation", "statistics"})
-        self.network = PSPNet(classes=len(classes.names), bn_pretrain=bn_pretrain, **arguments)
+        pspnet = PSPNet(classes=len(classes), bn_pretrain=bn_pretrain, **arguments)
+        self.network = pspnet.to(memory_format=torch.channels_last)  # the faster layout, on CPUs and GPUs
         order, mean, deviation = NORMALISATIONS[network.normalisation]
         self.reversed = order == "bgr"
         scale = torch.full((1, 3, 1, 1), 127.5 / deviation)

@@ -1,7 +1,7 @@
 """The figures of the report, as SVG elements that stand in the page.
 
-Text stays text and takes the page's font; colours are the page's CSS variables, so figures follow light and dark. The
-same numbers give the same bytes: no date, no random identifiers.
+Text stays text and takes the page's font; colours are the page's CSS variables, so figures follow light and
+dark. The same numbers give the same bytes: no date, no random identifiers.
 """
 
 import html
@@ -91,10 +91,10 @@ class Line:
     values: np.ndarray
 
 
-def stage_chart(stages: Sequence[str], scores: dict[str, Sequence[Cell | None]]) -> str:
-    """Mean IoU over the stages, a line per set of images (night, day, ...), whiskers for one standard deviation."""
+def stage_chart(stages: Sequence[str], scores: dict[str, Sequence[Cell | None]], height: float = 330) -> str:
+    """Mean IoU over the stages, a line per set of images; whiskers are one sample standard deviation."""
     with _styled("stages"):
-        figure, axes = _canvas(560, 330, left=38, right=18, top=34, bottom=34)
+        figure, axes = _canvas(560, height, left=38, right=18, top=34, bottom=34)
         ends = []
         for index, (domain, cells) in enumerate(scores.items()):
             colour = _COLOUR.get(domain, _SERIES[(index + 2) % SERIES_COUNT])
@@ -109,7 +109,7 @@ def stage_chart(stages: Sequence[str], scores: dict[str, Sequence[Cell | None]])
                     means,
                     yerr=deviations,
                     fmt="none",
-                    ecolor=colour,
+                    color=colour,
                     elinewidth=1.5,
                     capsize=4,
                     zorder=3,
@@ -125,9 +125,13 @@ def stage_chart(stages: Sequence[str], scores: dict[str, Sequence[Cell | None]])
                 zorder=4,
             )
             for place, cell in zip(places, present, strict=True):
+                # the number of the highest line stands above its point, the others below theirs
+                rivals = [others[place].mean for others in scores.values() if others[place]]
+                side = 1 if cell.mean == max(rivals) else -1
                 axes.annotate(
-                    f"{cell.mean:.1f}", (place, cell.mean + (cell.std or 0.0)), (0, 9), textcoords="offset points",
-                    ha="center", color=colour, fontsize=12, fontweight="bold",
+                    f"{cell.mean:.1f}", (place, cell.mean + side * (cell.std or 0.0)), (0, 10 * side),
+                    textcoords="offset points", ha="center", va="bottom" if side > 0 else "top", color=colour,
+                    fontsize=12, fontweight="bold",
                 )  # fmt: skip
             ends.append((domain, colour))
         highest = max(
@@ -142,20 +146,24 @@ def stage_chart(stages: Sequence[str], scores: dict[str, Sequence[Cell | None]])
         return _svg(figure, "stages", "Mean IoU of every model stage")
 
 
+def class_chart_height(classes: int) -> float:
+    """Pixels: a line per class, the axis, the key."""
+    return 21 * classes + 66
+
+
 def class_chart(
     names: Sequence[str], before: Sequence[float], after: Sequence[float], labels: tuple[str, str]
 ) -> str:
     """IoU of each class before (ring) and after (dot); NaN where a class has none."""
-    height = 21 * len(names) + 66
     with _styled("classes"):
-        figure, axes = _canvas(560, height, left=96, right=52, top=34, bottom=28)
+        figure, axes = _canvas(560, class_chart_height(len(names)), left=96, right=52, top=34, bottom=28)
         for place, (start, end) in enumerate(zip(before, after, strict=True)):
             if np.isfinite(start) and np.isfinite(end):
                 colour = _COLOUR["gain" if end >= start else "loss"]
                 axes.plot([start, end], [place, place], color=colour, linewidth=2.5, alpha=0.55, zorder=2)
                 axes.text(
-                    1.015, place, f"{end - start:+.1f}".replace("-", MINUS), transform=axes.get_yaxis_transform(),
-                    va="center", color=colour, fontsize=11,
+                    1.015, place, f"{end - start:+.1f}".replace("-", MINUS), va="center", color=colour,
+                    fontsize=11, transform=axes.get_yaxis_transform(),
                 )  # fmt: skip
             if np.isfinite(end):
                 axes.plot(
@@ -184,7 +192,7 @@ def class_chart(
 
 
 def learning_curve(stage: str, name: str, lines: Sequence[Line]) -> str:
-    """One quantity over the steps of a stage: the records faint, their running mean strong, a colour per seed."""
+    """One quantity over the steps of a stage: records faint, their running mean strong, a colour per seed."""
     key = re.sub(r"\W+", "-", f"{stage}-{name}")
     with _styled(key):
         figure, axes = _canvas(264, 150, left=44, right=14, top=28, bottom=26)
@@ -205,11 +213,11 @@ def learning_curve(stage: str, name: str, lines: Sequence[Line]) -> str:
 
 
 def overlap_histogram(overlaps: Sequence[Overlap], tau: float | None) -> str:
-    """How many night images have which label overlap ratio; stacked by the cameras' true distance where it is known."""
+    """How many night images have which label overlap ratio; stacked by the cameras' distance if known."""
     edges = np.linspace(0.0, 1.0, _BINS + 1)
     groups = distance_groups(overlaps)
     with _styled("overlap"):
-        figure, axes = _canvas(720, 270, left=44, right=18, top=40, bottom=46)
+        figure, axes = _canvas(1080, 290, left=44, right=18, top=40, bottom=46)
         bottom = np.zeros(_BINS)
         for colour, (_, members) in zip(_shades(groups), groups, strict=True):
             counts, _ = np.histogram([one.lor for one in members], bins=edges)
@@ -221,8 +229,8 @@ def overlap_histogram(overlaps: Sequence[Overlap], tau: float | None) -> str:
         if tau is not None:
             axes.axvline(tau, color=_COLOUR["day"], linewidth=2, zorder=3)
             axes.annotate(
-                f"τ = {tau:g}", (tau, 1), (6, -2), xycoords=("data", "axes fraction"), textcoords="offset points",
-                color=_COLOUR["day"], fontsize=12, fontweight="bold", va="top",
+                f"τ = {tau:g}", (tau, 1), (6, -2), xycoords=("data", "axes fraction"),
+                textcoords="offset points", color=_COLOUR["day"], fontsize=12, fontweight="bold", va="top",
             )  # fmt: skip
         axes.set_xlim(-0.01, 1.01)
         axes.set_ylim(0, max(1.0, bottom.max() * 1.12))
@@ -232,13 +240,14 @@ def overlap_histogram(overlaps: Sequence[Overlap], tau: float | None) -> str:
             "label overlap ratio of a night image and its day reference", fontsize=11.5, labelpad=8
         )
         if len(groups) > 1 or groups[0][0] != "night images":
-            _key(figure, [(name, colour, "s") for colour, (name, _) in zip(_shades(groups), groups, strict=True)],
-                 left=44, top=14)  # fmt: skip
+            names = [name for name, _ in groups]
+            entries = [(name, colour, "s") for name, colour in zip(names, _shades(groups), strict=True)]
+            _key(figure, entries, left=44, top=14)
         return _svg(figure, "overlap", "Histogram of the label overlap ratio")
 
 
 def distance_groups(overlaps: Sequence[Overlap]) -> list[tuple[str, list[Overlap]]]:
-    """The images by the true distance to their reference, nearest first; one group where no distance is known."""
+    """The images by the true distance to their reference, nearest first; one group if none is known."""
     known = [one for one in overlaps if one.metres is not None]
     if not known:
         return [("night images", list(overlaps))]
@@ -260,15 +269,15 @@ def thinned(steps: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarr
 
 
 def running_mean(values: np.ndarray) -> np.ndarray | None:
-    """The mean over a tenth of the curve around each point (less at its ends); None for a curve of few points."""
+    """The mean over a tenth of the curve around each point (less at its ends); None for few points."""
     count = len(values)
     if count < _SMOOTHED:
         return None
-    half = max(1, count // 20)
+    # the window shrinks towards both ends and stays centred: a lopsided one would bend the ends of a slope
+    places = np.arange(count)
+    half = np.minimum(max(1, count // 20), np.minimum(places, count - 1 - places))
     sums = np.concatenate([[0.0], np.cumsum(values)])
-    first = np.maximum(np.arange(count) - half, 0)
-    last = np.minimum(np.arange(count) + half + 1, count)
-    return (sums[last] - sums[first]) / (last - first)
+    return (sums[places + half + 1] - sums[places - half]) / (2 * half + 1)
 
 
 def _shades(groups: Sequence[tuple[str, object]]) -> list[str]:
@@ -299,7 +308,7 @@ def _step_axis(axes: Axes) -> None:
 
 
 def _key(figure: Figure, entries: Sequence[tuple[str, str, str]], *, left: float, top: float) -> None:
-    """A legend in one line at the head of a figure; `top` is the distance of its middle from the upper edge."""
+    """A legend in one line at the head of a figure, its middle `top` pixels below the upper edge."""
     width, height = figure.get_size_inches() * 72
     layer = figure.add_axes((0, 0, 1, 1), zorder=5)
     layer.set_axis_off()
@@ -324,7 +333,8 @@ def _svg(figure: Figure, key: str, title: str) -> str:
     )
     text = buffer.getvalue()
     text = text[text.index("<svg") :]
-    text = re.sub(r"<metadata>.*?</metadata>|<!--.*?-->", "", text, flags=re.DOTALL)
+    # the style element goes too: in a page it would reach every element (page.css says it of the figures)
+    text = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>|<!--.*?-->", "", text, flags=re.DOTALL)
     # identifiers are unique to a figure, not to a page
     text = re.sub(r'\bid="([^"]+)"', rf'id="{key}-\1"', text)
     text = re.sub(r'(xlink:href="#|url\(#)', rf"\1{key}-", text)

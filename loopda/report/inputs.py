@@ -1,4 +1,4 @@
-"""What the report reads: the JSON of `evaluate`, metrics of the training stages, illustrations, configurations.
+"""What the report reads: scores of `evaluate`, metrics of the training stages, illustrations, configurations.
 
 Every file is checked as it is read; a DataError names the file, what is wrong with it and the remedy.
 """
@@ -22,7 +22,7 @@ STAGES = {
     "self_train": "self-training",
     "distill": "distillation",
 }
-"""The stages that end in a model which is evaluated, in the order of the pipeline, and what a person calls them."""
+"""The stages that end in an evaluated model, in the order of the pipeline, and what a person calls them."""
 
 
 class Written(BaseModel):
@@ -32,7 +32,7 @@ class Written(BaseModel):
 
 
 class File(Written):
-    """Base of a whole file. read_from: where it was read; relative paths in it may count from there (see `find`)."""
+    """Base of a whole file. read_from: its path; relative paths in it may count from there (see `find`)."""
 
     read_from: Path = Path()
 
@@ -56,8 +56,8 @@ class Protocol(Written):
 class Prediction(Written):
     """One evaluated image: the photograph, its true label map (or ""), the predicted class indices.
 
-    encoding: how the label file stores classes (see ClassList); "" goes by the ending of its name: `_labelIds.png`
-    holds labelIds, every other file class indices.
+    encoding: how the label file stores classes (see ClassList); "" goes by the ending of its name:
+    `_labelIds.png` holds labelIds, every other file class indices.
     """
 
     image: str
@@ -67,7 +67,7 @@ class Prediction(Written):
 
 
 class Domain(Written):
-    """The scores on one set of images, in percent; null is undefined. `confusion` has the truth in its rows."""
+    """The scores on one set of images, in percent, null where undefined. confusion: the truth in its rows."""
 
     protocol: Protocol
     mIoU: float | None
@@ -168,7 +168,10 @@ class Origin:
 
 @dataclass(frozen=True)
 class Metrics:
-    """The metrics.jsonl of one run. curves: name -> (steps, values); speed: images per second, median; seconds in all."""
+    """The metrics.jsonl of one run.
+
+    curves: name -> (steps, values). speed: median of images per second. seconds: of training, in all.
+    """
 
     origin: Origin
     curves: dict[str, tuple[np.ndarray, np.ndarray]]
@@ -177,7 +180,7 @@ class Metrics:
 
 
 def read_evaluations(paths: Iterable[Path]) -> list[Evaluation]:
-    """Read the JSON files of `evaluate`, in the order of experiment, stage and seed; DataError where two are the same."""
+    """Read the JSON files of `evaluate`, by experiment, stage and seed; DataError where two are the same."""
     found: dict[tuple[str, int, str], Path] = {}
     evaluations = []
     for path in paths:
@@ -198,7 +201,7 @@ def read_illustrations(path: Path) -> Illustrations:
 
 
 def read_metrics(path: Path) -> Metrics:
-    """Read a metrics.jsonl; a run that was killed and resumed may repeat steps, of which the last record counts."""
+    """Read a metrics.jsonl; a run that was killed and resumed may repeat steps: the last record counts."""
     path = Path(path)
     records: dict[int, dict[str, object]] = {}
     for number, line in enumerate(_text(path, "run the training stage again").splitlines(), start=1):
@@ -241,7 +244,7 @@ def origin(path: Path) -> Origin:
 
 
 def find(picture: str, beside: Path) -> Path:
-    """A picture named in the file `beside`: relative paths count from the working directory, else from that file's folder."""
+    """The picture that the file `beside` names; a relative path counts from here, else from its folder."""
     for place in (Path(picture), Path(beside).parent / picture):
         if place.is_file():
             return place
@@ -262,7 +265,7 @@ def stage_title(stage: str) -> str:
 
 
 def _check_scores(name: str, domain: Domain, classes: list[str]) -> None:
-    """The scores must follow from the confusion matrix that stands beside them: one of the two would be a lie."""
+    """The scores must follow from the confusion matrix beside them: one of the two would be a lie."""
     if not all(len(row) == len(domain.confusion) for row in domain.confusion):
         raise ValueError(f"domains.{name}.confusion is not square")
     expected = Scores(tuple(classes), np.array(domain.confusion, dtype=np.int64)).to_json()

@@ -14,6 +14,7 @@ from loopda.report.figures import (
     SERIES_COUNT,
     Line,
     class_chart,
+    class_chart_height,
     distance_groups,
     learning_curve,
     overlap_histogram,
@@ -109,9 +110,10 @@ def statement(evaluations: Sequence[Evaluation]) -> str:
         for protocol in [next(one.domains[domain].protocol for one in evaluations if domain in one.domains)]
     ]
     return (
-        "A segmentation network learns from labelled day images and is then adapted to night with unlabelled night images"
-        f" alone. This page scores the model after {listed(stages)}, in experiment{several} {experiments}"
-        f" ({seed_list(one.seed for one in evaluations)}), on {listed(sets)} with true labels that no stage trained on."
+        "A segmentation network learns from labelled day images and is then adapted to night with unlabelled"
+        f" night images alone. This page scores it at every stage: {listed(stages)}, in experiment{several}"
+        f" {experiments} ({seed_list(one.seed for one in evaluations)}), on {listed(sets)} with true labels"
+        " that no stage trained on."
     )
 
 
@@ -197,22 +199,24 @@ def class_means(models: Sequence[Evaluation], domain: str) -> dict[str, float | 
 def charts(evaluations: Sequence[Evaluation]) -> dict[str, str]:
     """The two figures of the results."""
     table, stages = headline(evaluations), by_stage(evaluations)
-    names = [stage_title(stage) for stage in table]
-    lines = {
-        domain: [scores[domain].mIoU if domain in scores else None for scores in table.values()]
-        for domain in domains(evaluations)
-    }
-    parts = {"stage_chart": stage_chart(names, lines), "class_chart": "", "class_chart_caption": ""}
-    domain = domains(evaluations)[0]
-    reached = [stage for stage in stages if domain in table[stage]]
-    if BASELINE in reached and reached[-1] != BASELINE:
-        before, after = (class_means(stages[stage], domain) for stage in (BASELINE, reached[-1]))
+    first = domains(evaluations)[0]
+    reached = [stage for stage in stages if first in table[stage]]
+    parts = {"class_chart": "", "class_chart_caption": ""}
+    compared = BASELINE in reached and reached[-1] != BASELINE
+    if compared:
+        before, after = (class_means(stages[stage], first) for stage in (BASELINE, reached[-1]))
         values = [[np.nan if v is None else v for v in scores.values()] for scores in (before, after)]
         labels = ("source-only", stage_title(reached[-1]))
         parts["class_chart"] = class_chart(list(before), *values, labels)
         parts["class_chart_caption"] = (
-            f"IoU of each class at {domain}: {labels[0]} (ring) and {labels[1]} (dot), with the change at the right."
+            f"IoU of each class at {first}: {labels[0]} (ring), {labels[1]} (dot), the change at the right."
         )
+    lines = {
+        domain: [scores[domain].mIoU if domain in scores else None for scores in table.values()]
+        for domain in domains(evaluations)
+    }
+    height = max(330, class_chart_height(len(evaluations[0].classes)) if compared else 0)
+    parts["stage_chart"] = stage_chart([stage_title(stage) for stage in table], lines, min(height, 480))
     return parts
 
 
@@ -242,7 +246,7 @@ def seed_colours(metrics: Sequence[Metrics]) -> list[tuple[int, str]]:
 
 
 def gallery(evaluations: Sequence[Evaluation], counts: Mapping[str, int], width: int) -> list[dict[str, Any]]:
-    """Rows of image, prediction of every stage, truth, for models of one seed. counts: rows by set of images."""
+    """Rows of image, prediction of every stage, truth; models of one seed. counts: rows by set of images."""
     blocks = []
     for domain in domains(evaluations):
         models = [one for one in evaluations if domain in one.domains and one.domains[domain].predictions]
@@ -250,7 +254,12 @@ def gallery(evaluations: Sequence[Evaluation], counts: Mapping[str, int], width:
         common = (
             [image for image in listed_by[0] if all(image in items for items in listed_by)] if models else []
         )
-        chosen = [common[index] for index in evenly(len(common), counts.get(domain, 0))]
+        if models and not common:
+            raise DataError(
+                f"{models[0].read_from}: no {domain} image of which all models of its seed have a prediction;"
+                " run `evaluate` again for all stages"
+            )
+        chosen = [common[index] for index in evenly(len(common), counts.get(domain, counts["night"]))]
         if not chosen:
             continue
         names, colours = models[0].classes, np.array(models[0].colours, dtype=np.uint8)
@@ -312,8 +321,8 @@ def threshold_lines(thresholds: Mapping[str, Threshold], evaluation: Evaluation)
     foreign = [name for name in thresholds if name not in evaluation.classes]
     if foreign:
         raise DataError(
-            f"the illustrations have thresholds for {', '.join(foreign)}, which the scores' class list lacks; the inputs"
-            " belong to different data"
+            f"the illustrations have thresholds for {', '.join(foreign)}, which the scores' class list lacks;"
+            " the inputs belong to different data"
         )
     colours = dict(zip(evaluation.classes, map(_hexadecimal, evaluation.colours), strict=True))
 
@@ -370,7 +379,7 @@ def section_lines(paths: Sequence[Path]) -> list[dict[str, str]]:
 
 
 def protocol_lines(evaluations: Sequence[Evaluation]) -> list[tuple[str, str]]:
-    """Set of images -> how it was evaluated. Where the stages' protocols differ, all stand there, with their stages."""
+    """Set of images -> how it was evaluated; where the models' protocols differ, each with its models."""
     result = []
     for domain in domains(evaluations):
         models = [one for one in evaluations if domain in one.domains]
@@ -391,7 +400,7 @@ def protocol_lines(evaluations: Sequence[Evaluation]) -> list[tuple[str, str]]:
 def protocol_notes(evaluations: Sequence[Evaluation]) -> list[str]:
     """A warning for each set of images on which the models were not all evaluated alike."""
     return [
-        f"The models were evaluated on the {domain} images under {count} different protocols: compare with care."
+        f"The models were evaluated on the {domain} images under {count} protocols: compare with care."
         for domain in domains(evaluations)
         for count in [len(protocols(evaluations, domain))]
         if count > 1
@@ -403,9 +412,8 @@ def missing(
     metrics: Sequence[Metrics],
     drawn: Sequence[Illustrations],
     sections: Sequence[Path],
-    shown: Sequence[Mapping[str, Any]],
 ) -> list[str]:
-    """What a full report has and this one has not, in words. shown: the blocks of the gallery."""
+    """What a full report has and this one has not, in words."""
     stages = by_stage(evaluations)
     seeds = sorted({one.seed for one in evaluations})
     lines = [f"scores of {title}" for stage, title in STAGES.items() if stage not in stages]
@@ -420,10 +428,15 @@ def missing(
         ("configuration", {origin(path).stage for path in sections}),
     ):
         lines += [f"{name} of {stage_title(stage)}" for stage in stages if stage not in given]
-    titles = {block["title"] for block in shown}
-    lines += [
-        f"{name} images with predictions" for name in domains(evaluations) if name.capitalize() not in titles
-    ]
+    for domain in domains(evaluations):
+        pictured = {
+            one.model_stage
+            for one in evaluations
+            if one.seed == seeds[0] and domain in one.domains and one.domains[domain].predictions
+        }
+        lines += [
+            f"{domain} predictions of {stage_title(stage)}" for stage in stages if stage not in pictured
+        ]
     if not any(one.panels for one in drawn):
         lines.append("pictures of translations and pseudo-labels")
     if not any(one.lor for one in drawn):
@@ -434,7 +447,7 @@ def missing(
 
 
 def evenly(count: int, wanted: int) -> list[int]:
-    """`wanted` indices (at most `count`) spread evenly over 0 .. count - 1, each in the middle of its share."""
+    """`wanted` indices (at most `count`) spread evenly over 0 .. count - 1, each amid its share."""
     wanted = min(count, wanted)
     return [(2 * index + 1) * count // (2 * wanted) for index in range(wanted)]
 

@@ -16,7 +16,7 @@ _PALETTE_COLOURS = 256
 
 
 def picture(path: Path, width: int) -> str:
-    """A picture for people as a data URI, at most `width` pixels wide; drawings stay PNG, photographs become JPEG."""
+    """A picture for people as a data URI, at most `width` pixels wide: drawings PNG, photographs JPEG."""
     image = read_image(path)
     if image.getcolors(_PALETTE_COLOURS) is None:
         return _jpeg(_narrowed(image, width, Image.Resampling.LANCZOS))
@@ -30,14 +30,14 @@ def label_picture(
 ) -> str:
     """A label map in the colours of its classes (black where it has none), as a data URI.
 
-    colours: (C, 3) uint8. encoding: how the file stores classes; only Cityscapes' own can be told from the names.
+    colours: (C, 3) uint8. encoding: how the file stores classes; `indices`, or one of Cityscapes' own.
     """
     raw = read_label(path)
     if encoding != INDICES:
         if tuple(names) != CITYSCAPES.names:
             raise DataError(
-                f"{path}: a label map in {encoding}, which the class list of the scores does not explain; `evaluate`"
-                " must name a map of class indices"
+                f"{path}: a label map in {encoding}, which the class list of the scores does not explain;"
+                " `evaluate` must name a map of class indices"
             )
         raw = CITYSCAPES.lookup_table(encoding)[raw]
     foreign = sorted(set(np.unique(raw).tolist()) - {*range(len(names)), IGNORE})
@@ -53,7 +53,7 @@ def label_picture(
 
 
 def encoding_of(path: str, stated: str) -> str:
-    """The encoding of a label file: as stated, else by the ending of its name (Cityscapes and Dark Zurich)."""
+    """The encoding of a label file: as stated, else by the ending of its name, as in Cityscapes."""
     return stated or ("labelIds" if path.endswith("_labelIds.png") else INDICES)
 
 

@@ -41,7 +41,7 @@ class Row:
     fwIoU: Cell | None
     pixel_accuracy: Cell | None
     gain: Cell | None
-    """mIoU less that of source-only, seed by seed, over the seeds that have both; None for source-only itself."""
+    """mIoU less that of source-only, paired by seed; None for source-only itself."""
 
 
 Measure = Callable[[Domain], float | None]
@@ -93,10 +93,11 @@ def row(models: Sequence[Evaluation], base: Sequence[Evaluation], domain: str) -
 
 
 def baseline(experiment: str, evaluations: Sequence[Evaluation]) -> list[Evaluation]:
-    """The source-only models an experiment is compared with: its own, else those of the one experiment that has any.
+    """The source-only models an experiment is compared with: its own, else those of the one that has any.
 
-    Experiments share stages: an ablation of the warm-up has no source-only model of its own. Where several experiments
-    have one, which it stands on cannot be told from the scores, and the list is empty: no gain is better than a wrong one.
+    Experiments share stages: an ablation of the warm-up has no source-only model of its own. Where several
+    experiments have one, the scores do not tell which it stands on; the list is then empty, because no gain
+    is better than a wrong one.
     """
     models = [one for one in evaluations if one.model_stage == BASELINE]
     own = [one for one in models if one.experiment == experiment]
@@ -128,8 +129,8 @@ def check_comparable(evaluations: Sequence[Evaluation]) -> None:
                 ours, theirs = getattr(domain.protocol, key), getattr(reference.protocol, key)
                 if ours != theirs:
                     raise DataError(
-                        f"{_name(one)} and {_name(other)} were evaluated on different {name} sets: {key} is {ours} and"
-                        f" {theirs}; run `evaluate` again for the older one"
+                        f"{_name(one)} and {_name(other)} were evaluated on different {name} sets: {key} is"
+                        f" {ours} and {theirs}; run `evaluate` again for the older one"
                     )
 
 

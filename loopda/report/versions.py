@@ -21,7 +21,7 @@ _LIBRARIES = (
 
 
 def versions() -> dict[str, str]:
-    """Name -> version, of this package, its commit, Python and the libraries; what cannot be told is `not installed`."""
+    """Name -> version of this package, its commit, Python and the libraries."""
     return {
         "loopda": loopda.__version__,
         "commit": commit(Path(loopda.__file__).parent),
@@ -31,7 +31,7 @@ def versions() -> dict[str, str]:
 
 
 def commit(package: Path) -> str:
-    """The git commit of the source tree of `package`, `-dirty` if changed since; `unknown` outside of a checkout."""
+    """The git commit of `package`'s source tree, `-dirty` if changed since; `unknown` where there is none."""
     try:
         # a virtual environment inside of someone's own repository is not a checkout of this package
         _git(package, "ls-files", "--error-unmatch", "__init__.py")

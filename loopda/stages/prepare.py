@@ -82,13 +82,15 @@ def run(
     night_val: Path,
     classes: Path,
     summary: Path,
+    workers: int | None = None,
     log: Path,
 ) -> None:
     """Check every file of the four data sets, then write a manifest for each, the class list and a summary.
 
     Nothing is written when anything is wrong: one DataError lists the faults of all data sets.
-    `town` is not read. The workflow passes it where the data are the built-in town, so that the town is built
-    first.
+    town: not read; the workflow may name it where the data are the built-in town, so that the town is built
+    first. workers: threads that open files, by default one for each processor that the process may use; their
+    number changes no result.
     """
     class_list = CITYSCAPES if config.classes == "cityscapes" else read_classes(Path(config.classes))
     manifests = {"source": source, "night": night, "day_val": day_val, "night_val": night_val}
@@ -98,7 +100,7 @@ def run(
     # find and check
     for name, labelled in LABELLED.items():
         try:
-            found[name] = find(getattr(config, name), class_list, labelled=labelled)
+            found[name] = find(getattr(config, name), class_list, labelled=labelled, workers=workers)
             faults += [f"{name}: {fault}" for fault in found[name].checked.faults]
         except (DataError, ConfigError) as error:
             faults += [f"{name}: {line}" for line in str(error).splitlines()]
@@ -135,14 +137,14 @@ class Found:
     hidden: int
 
 
-def find(data_set: DataSet, classes: ClassList, *, labelled: bool) -> Found:
+def find(data_set: DataSet, classes: ClassList, *, labelled: bool, workers: int | None = None) -> Found:
     """The rows of a data set, each file opened and checked; where not `labelled`, without their labels."""
     rows = _rows(data_set, classes, labelled)
     hidden = 0
     if not labelled:
         hidden = sum(row.label is not None for row in rows)
         rows = [replace(row, label=None, encoding="") for row in rows]
-    return Found(check_rows(rows, classes, labelled=labelled), hidden)
+    return Found(check_rows(rows, classes, labelled=labelled, workers=workers), hidden)
 
 
 def _rows(data_set: DataSet, classes: ClassList, labelled: bool) -> list[Row]:

@@ -25,15 +25,16 @@ from loopda.report.inputs import (
     stage_order,
     stage_title,
 )
-from loopda.report.summary import MINUS, NONE, aligned, check_comparable, domains, protocols, shown
+from loopda.report.summary import MINUS, NONE, Row, aligned, check_comparable, domains, protocols, shown
 from loopda.report.versions import versions
 from loopda.training.log import Log
 
 
 class Config(Section):
-    """title: of the page; "" takes the experiment's name. gallery_images, gallery_day_images: rows of the galleries.
+    """The look of the page.
 
-    picture_width: pixels; larger pictures are scaled down to it in the page.
+    title: "" takes the experiment's name. gallery_images, gallery_day_images: rows of the galleries at night
+    and by day. picture_width: in pixels; larger pictures are scaled down to it.
     """
 
     title: str = ""
@@ -55,9 +56,9 @@ def run(
 ) -> None:
     """Write the page (HTML) and the table (text) of one experiment.
 
-    scores: JSON files of `evaluate`, any seeds and model stages. metrics: metrics.jsonl of the training stages.
-    pictures: illustrations.json files. sections: the config.yaml of every stage. Any of the last three may be empty;
-    what is missing is listed on the page. DataError where inputs contradict each other.
+    scores: JSON files of `evaluate`, any seeds and model stages. metrics: metrics.jsonl of the training
+    stages. pictures: illustrations.json files. sections: the config.yaml of every stage. Any of the last
+    three may be empty; what is missing is listed on the page. DataError where inputs contradict each other.
     """
     out = Log(log, "report")
 
@@ -84,7 +85,7 @@ def run(
     panels = parts.panels(drawn, config.picture_width)
     overlap = parts.overlap_part(overlaps, tau) if overlaps else None
     curves = parts.curves(recorded)
-    absent = parts.missing(evaluations, recorded, drawn, sections, gallery)
+    absent = parts.missing(evaluations, recorded, drawn, sections)
     notes = list(
         dict.fromkeys([*parts.protocol_notes(evaluations), *(note for one in drawn for note in one.notes)])
     )
@@ -95,7 +96,13 @@ def run(
             "title": title,
             "statement": parts.statement(evaluations),
             "tiles": parts.tiles(evaluations),
-            "contents": _contents(bool(curves), bool(gallery), bool(panels), bool(overlap or thresholds)),
+            "contents": _contents(
+                gallery=bool(gallery),
+                illustrations=bool(panels),
+                pseudo_labels=bool(overlap or thresholds),
+                curves=bool(curves),
+                notes=bool(notes or absent),
+            ),
             "classes": parts.legend(evaluations[0]),
             "seeds": seeds,
             "domains": domains(evaluations),
@@ -138,8 +145,8 @@ def _evaluations(scores: Sequence[Path]) -> list[Evaluation]:
     for one, other in pairwise(evaluations):
         if (one.model_stage, one.seed) == (other.model_stage, other.seed):
             raise DataError(
-                f"{one.read_from} and {other.read_from} are of different experiments, but both are {one.model_stage} with"
-                f" seed {one.seed}; a report is about one experiment"
+                f"{one.read_from} and {other.read_from} are of different experiments, but both are"
+                f" {one.model_stage} with seed {one.seed}; a report is about one experiment"
             )
     for one in evaluations:
         if not one.domains:
@@ -162,24 +169,27 @@ def _thresholds(drawn: Sequence[Illustrations]) -> dict[str, Threshold]:
     given = [one for one in drawn if one.thresholds]
     if len(given) > 1 and any(one.thresholds != given[0].thresholds for one in given):
         raise DataError(
-            f"{given[0].read_from} and {given[-1].read_from} have different thresholds; give those of one experiment"
+            f"{given[0].read_from} and {given[-1].read_from} have different thresholds; give those of one"
+            " experiment"
         )
     return given[0].thresholds if given else {}
 
 
-def _contents(curves: bool, gallery: bool, panels: bool, statistics: bool) -> list[tuple[str, str]]:
+def _contents(
+    *, gallery: bool, illustrations: bool, pseudo_labels: bool, curves: bool, notes: bool
+) -> list[tuple[str, str]]:
     """The links at the head of the page: name and target of each part that there is."""
-    parts_of_page = [
+    there = [
         ("Results", "results", True),
-        ("IoU per class", "classes", True),
-        ("Learning curves", "curves", curves),
         ("Gallery", "gallery", gallery),
-        ("Translations and pseudo-labels", "illustrations", panels),
-        ("Pseudo-label statistics", "pseudo-labels", statistics),
+        ("IoU per class", "classes", True),
+        ("Translations and pseudo-labels", "illustrations", illustrations),
+        ("Pseudo-label statistics", "pseudo-labels", pseudo_labels),
+        ("Learning curves", "curves", curves),
         ("Behind the numbers", "provenance", True),
-        ("Notes", "notes", True),
+        ("Notes", "notes", notes),
     ]
-    return [(name, target) for name, target, there in parts_of_page if there]
+    return [(name, target) for name, target, shown_on_page in there if shown_on_page]
 
 
 def _text_table(title: str, evaluations: Sequence[Evaluation], absent: Sequence[str], page: Path) -> str:
@@ -187,27 +197,29 @@ def _text_table(title: str, evaluations: Sequence[Evaluation], absent: Sequence[
     seeds = sorted({one.seed for one in evaluations})
     names = domains(evaluations)
     deviation = ", mean ± sample standard deviation" if len(seeds) > 1 else ""
-    lines = [
-        [
-            "stage",
-            *(f"{name} {column}" for name in names for column in ("mIoU", "change", "fwIoU", "accuracy")),
-        ]
+    # the full scores of the first set of images (night), mean IoU of the others: it must fit a terminal
+    columns = [
+        (name, key) for name in names for key in (_COLUMNS if name == names[0] else ("mIoU", "change"))
     ]
+    lines = [["stage", *(f"{name} {key}" if key == "mIoU" else key for name, key in columns)]]
     for stage, by_domain in parts.headline(evaluations).items():
-        cells = [stage_title(stage)]
-        for name in names:
-            row = by_domain.get(name)
-            cells += (
-                [shown(row.mIoU), shown(row.gain, signed=True), shown(row.fwIoU), shown(row.pixel_accuracy)]
-                if row
-                else [NONE] * 4
-            )
-        lines.append(cells)
+        cells = {name: _row_cells(row) for name, row in by_domain.items()}
+        lines.append(
+            [stage_title(stage), *(cells[name][key] if name in cells else NONE for name, key in columns)]
+        )
     plain = aligned(lines).replace(MINUS, "-").replace(NONE, "-")
     heads = [f"{name} validation: {' | '.join(protocols(evaluations, name))}" for name in names]
     text = [f"{title} ({parts.seed_list(seeds)}{deviation}; percent)", *heads, "", plain, ""]
     text += [f"missing: {line}" for line in absent]
     return "\n".join([*text, f"report: {page}"]) + "\n"
+
+
+_COLUMNS = ("mIoU", "change", "fwIoU", "accuracy")
+
+
+def _row_cells(row: Row) -> dict[str, str]:
+    cells = (shown(row.mIoU), shown(row.gain, signed=True), shown(row.fwIoU), shown(row.pixel_accuracy))
+    return dict(zip(_COLUMNS, cells, strict=True))
 
 
 if __name__ == "__main__":

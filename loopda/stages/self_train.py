@@ -14,7 +14,7 @@ from loopda.config import Section
 from loopda.data.batches import DayBatch, NightBatch, PseudoLabels, day_batch, night_batch
 from loopda.data.dataset import Input, open_frames, resize_label
 from loopda.errors import DataError
-from loopda.labels.agreement import keep_classes, online_label
+from loopda.labels.agreement import Agreement, keep_classes, online_label
 from loopda.labels.classes import ClassList
 from loopda.labels.png import read_label
 from loopda.losses.segmentation import cross_entropy
@@ -29,13 +29,13 @@ from loopda.training.statistics import set_statistics
 
 
 class Config(Section):
-    """The section `self_train`, with `input` and `loops`."""
+    """The section `self_train`, with `input`, `loops` and `agreement`."""
 
     input: Input
     loops: LoopSettings
+    agreement: Agreement
     steps: Annotated[int, Field(ge=1)]
     batch_size: Annotated[int, Field(ge=1)]
-    tau: Annotated[float, Field(ge=0, le=1)]
     optimizer: SegmenterOptimizer
 
 
@@ -116,7 +116,7 @@ def run(
 
         # co-teaching: offline label and Day-Night Agreement (equations 9 and 10)
         terms["seg_n"], lor = co_teaching(
-            night_logits, reference_logits, pairs, segmenter.classes, tau=config.tau
+            night_logits, reference_logits, pairs, segmenter.classes, tau=config.agreement.tau
         )
 
         # adversarial alignment: the discriminators step first, then judge the translations

@@ -1,4 +1,4 @@
-"""Stage town: draw the built-in world and write it as two data sets, Cityscapes by day and Dark Zurich by night."""
+"""Stage town: draw the built-in world and write it as Cityscapes (day) and Dark Zurich (night)."""
 
 import hashlib
 import multiprocessing
@@ -14,14 +14,14 @@ from pydantic import Field
 from loopda.command import command
 from loopda.config import Section
 from loopda.files import sha256, write_json, write_text
-from loopda.town import write
 from loopda.labels.classes import CITYSCAPES
+from loopda.town import write
 from loopda.town.sheet import contact_sheet
 from loopda.town.write import Frame, apart, cityscapes_frames, dark_zurich_pairs
 
 
 class Config(Section):
-    """What the town holds. Counts are images; 64 x 32 serves tests, 1024 x 512 is half of Cityscapes' size."""
+    """What the town holds. Counts are images; 64 x 32 serves tests, 1024 x 512 is half Cityscapes' size."""
 
     seed: int = Field(default=0, ge=0)
     width: int = Field(default=256, ge=32, le=2048)
@@ -38,7 +38,8 @@ class Config(Section):
 def run(*, config: Config, summary: Path, log: Path) -> None:
     """Write the folders Cityscapes and DarkZurich beside `summary`, and last `summary` itself (town.json).
 
-    Same config, same bytes, whatever the number of workers; an interrupted run leaves no `summary` and may be repeated.
+    Same config, same bytes, whatever the number of workers. An interrupted run leaves no `summary`; the same
+    command starts it again.
     """
     root = summary.parent
     summary.unlink(missing_ok=True)
@@ -50,11 +51,15 @@ def run(*, config: Config, summary: Path, log: Path) -> None:
     frames += [pair.night for split in pairs for pair in pairs[split]]
     frames += list({pair.day.image: pair.day for split in pairs for pair in pairs[split]}.values())
 
+    write.remove_stale(root, frames)
+
     # draw and write every frame
     size = {"width": config.width, "height": config.height, "supersample": config.supersample}
     one = partial(write.write, root=root, seed=config.seed, **size)
     pixels: dict[str, np.ndarray] = {}
-    for frame, count in zip(frames, _progress(_each(one, frames, config.workers), len(frames), log), strict=True):
+    for frame, count in zip(
+        frames, _progress(_each(one, frames, config.workers), len(frames), log), strict=True
+    ):
         name = frame.split if frame.night or frame.split.startswith("source") else f"{frame.split}_reference"
         pixels[name] = pixels.get(name, 0) + count
 
@@ -76,7 +81,9 @@ def run(*, config: Config, summary: Path, log: Path) -> None:
             "images": {name: sum(_split_of(frame) == name for frame in frames) for name in pixels},
             "pairs": len(pairs["train"]),
             "classes": list(CITYSCAPES.names),
-            "frequency": {name: [round(float(v), 6) for v in count / count.sum()] for name, count in pixels.items()},
+            "frequency": {
+                name: [round(float(v), 6) for v in count / count.sum()] for name, count in pixels.items()
+            },
             "sha256": _fingerprint(root, frames),
         },
     )
@@ -98,7 +105,9 @@ def _progress(counts: Iterator[np.ndarray], total: int, log: Path) -> Iterator[n
         now = time.monotonic()
         if now - told > 4 or done == total:
             told, speed = now, done / max(now - begin, 1e-6)
-            line = f"town: {done} of {total} frames, {speed:.1f} frames/s, {(total - done) / speed:.0f} s left"
+            line = (
+                f"town: {done} of {total} frames, {speed:.1f} frames/s, {(total - done) / speed:.0f} s left"
+            )
             print(line, file=sys.stderr, flush=True)
             with open(log, "a", encoding="utf-8") as file:
                 print(line, file=file)

@@ -7,14 +7,15 @@ from loopda.town.world import BUILDING, UP, Lamp, Quad, Shade, Surface
 
 PLASTER = [
     (0.62, 0.55, 0.42), (0.55, 0.50, 0.45), (0.66, 0.60, 0.50), (0.50, 0.36, 0.24), (0.44, 0.44, 0.42),
-    (0.58, 0.46, 0.30), (0.40, 0.26, 0.19), (0.68, 0.66, 0.62), (0.45, 0.47, 0.50), (0.52, 0.42, 0.38), (0.36, 0.36, 0.36),
+    (0.58, 0.46, 0.30), (0.40, 0.26, 0.19), (0.68, 0.66, 0.62), (0.45, 0.47, 0.50), (0.52, 0.42, 0.38),
+    (0.36, 0.36, 0.36),
 ]  # fmt: skip
 BRICK = [(0.30, 0.13, 0.08), (0.36, 0.18, 0.11), (0.25, 0.15, 0.11), (0.40, 0.26, 0.16)]
 LIT = [(1.0, 0.62, 0.28), (1.0, 0.72, 0.42), (1.0, 0.82, 0.60), (0.85, 0.95, 1.0), (1.0, 0.55, 0.20)]
 
 
 def facade(rng: np.random.Generator, width: float, height: float, *, shops: bool, style: float) -> Surface:
-    """A storeyed front of `width` x `height` metres; `style` 0..1 leans from plaster to brick; part of it lit by night."""
+    """A storeyed front of `width` x `height` metres, partly lit; `style` 0..1 leans from plaster to brick."""
     palette = BRICK if rng.random() < style else PLASTER
     base = np.array(palette[int(rng.integers(len(palette)))])
     base = np.clip(base * rng.uniform(0.8, 1.15) * rng.uniform(0.94, 1.06, 3), 0.05, 0.8)
@@ -47,7 +48,13 @@ def facade(rng: np.random.Generator, width: float, height: float, *, shops: bool
         sharp = np.clip(1.4 - footprint / (0.18 * bay), 0.45, 1)  # far windows melt into the wall
         half = 0.47 if ribbon else window_width / 2
         window = upstairs & (np.abs(fu - 0.5) < half) & (fv > window_low) & (fv < window_high)
-        border = upstairs & ~window & (np.abs(fu - 0.5) < half + 0.045) & (fv > window_low - 0.05) & (fv < window_high + 0.04)
+        border = (
+            upstairs
+            & ~window
+            & (np.abs(fu - 0.5) < half + 0.045)
+            & (fv > window_low - 0.05)
+            & (fv < window_high + 0.04)
+        )
         chance = cell(column, row, salt)
         pane = fill(n, glass) * (0.5 + 1.3 * cell(column, row, salt + 3))[:, None]
         # the sky mirrors in the upper part of a pane, curtains hang in some
@@ -67,14 +74,16 @@ def facade(rng: np.random.Generator, width: float, height: float, *, shops: bool
         if shops:
             inside = downstairs & (v < ground_floor - 0.8) & (np.abs(u / (2 * bay) % 1 - 0.5) < 0.44)
             paint(albedo, inside, glass * 1.3)
-            goods = 0.5 * cell(u / 0.35, v / 0.45, salt + 11) + 0.5 * cloud(u * 7, v * 5 + salt)
+            goods = 0.25 * cell(u / 0.35, v / 0.45, salt + 11) + 0.75 * cloud(u * 7, v * 5 + salt)
             paint(albedo, inside * (goods > 0.6) * (v < 1.8) * 0.5, (0.35, 0.3, 0.26))
             if shop_lit:
                 emitted += (inside * (0.25 + 1.3 * goods**1.5))[:, None] * shop_tone
             sign = downstairs & (v > ground_floor - 0.75) & (v < ground_floor - 0.1)
             paint(albedo, sign, trim * 0.7 if awning is None else awning)
             if shop_lit:
-                letters = sign & (cell(u / 0.3, v / 2, salt + 2) > 0.55) & (np.abs(u / (4 * bay) % 1 - 0.5) < 0.3)
+                letters = (
+                    sign & (cell(u / 0.3, v / 2, salt + 2) > 0.55) & (np.abs(u / (4 * bay) % 1 - 0.5) < 0.3)
+                )
                 emitted += letters[:, None] * shop_tone * 2.5
         else:
             door = downstairs & (v < 2.3) & (np.abs(u / (3 * bay) % 1 - 0.5) < 0.17 / bay * 1.4)
@@ -107,7 +116,9 @@ def gable(rng: np.random.Generator) -> Surface:
 
 def tiles(rng: np.random.Generator) -> Surface:
     """A roof of tiles or slate."""
-    base = np.array(((0.33, 0.13, 0.08), (0.20, 0.12, 0.09), (0.16, 0.16, 0.17), (0.40, 0.20, 0.12))[int(rng.integers(4))])
+    base = np.array(
+        ((0.33, 0.13, 0.08), (0.20, 0.12, 0.09), (0.16, 0.16, 0.17), (0.40, 0.20, 0.12))[int(rng.integers(4))]
+    )
 
     def surface(u: np.ndarray, v: np.ndarray, footprint: np.ndarray) -> Shade:
         rows = 0.9 + 0.2 * (v / 0.35 % 1)
@@ -117,21 +128,30 @@ def tiles(rng: np.random.Generator) -> Surface:
 
 
 def building(
-    rng: np.random.Generator, *, side: int, front: float, start: float, length: float, height: float, depth: float,
-    shops: bool, style: float,
+    rng: np.random.Generator, *, side: int, front: float, start: float, length: float, height: float,
+    depth: float, shops: bool, style: float,
 ) -> tuple[list[Quad], list[Lamp]]:  # fmt: skip
-    """A house beside the street: `side` -1 left or +1 right, its front `front` metres from the middle, from z = `start`."""
+    """A house at `side` -1 (left) or +1: its front is `front` metres off the middle and begins at `start`."""
     along = np.array([0.0, 0.0, -float(side)])
     corner = np.array([side * front, 0.0, start + length if side > 0 else start])
     quads = [Quad(corner, along, UP, length, height, facade(rng, length, height, shops=shops, style=style))]
     near = np.array([side * front if side > 0 else -front - depth, 0.0, start])
-    quads.append(Quad(near, np.array([1.0, 0, 0]), UP, depth, height, gable(rng)))
+    plaster = gable(rng)
+    quads.append(Quad(near, np.array([1.0, 0, 0]), UP, depth, height, plaster))
     if rng.random() < 0.6:  # a pitched roof, seen from below only from afar
         rise, run = rng.uniform(2.0, 3.5), 4.0
+        base = np.array([side * front if side > 0 else -front - 2 * run, height, start])
+
+        def triangle(u: np.ndarray, v: np.ndarray, footprint: np.ndarray) -> Shade:
+            return plaster(u, v + height, footprint)._replace(solid=v < rise * (1 - np.abs(u / run - 1)))
+
+        quads.append(Quad(base, np.array([1.0, 0, 0]), UP, 2 * run, rise, triangle))
         slope = np.array([side * run, rise, 0.0]) / np.hypot(run, rise)
         quads.append(Quad(corner + UP * height, along, slope, length, float(np.hypot(run, rise)), tiles(rng)))
     lamps = []
     if shops and rng.random() < 0.55:
         tone = np.array(LIT[int(rng.integers(len(LIT)))]) * rng.uniform(1.0, 4.0)
-        lamps.append(Lamp(np.array([side * (front - 0.6), 2.2, start + length * rng.uniform(0.3, 0.7)]), tone))
+        lamps.append(
+            Lamp(np.array([side * (front - 0.6), 2.2, start + length * rng.uniform(0.3, 0.7)]), tone)
+        )
     return quads, lamps

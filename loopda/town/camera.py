@@ -1,7 +1,7 @@
 """The pinhole camera on the windscreen of the own car.
 
-World axes, in metres: x to the right of the street's middle, y up from the ground, z along the street. Seen from
-outside, a surface's `along` axis points right and its `up` axis up, so that its outward normal is up x along.
+World axes, in metres: x to the right of the street's middle, y up from the ground, z along the street. Seen
+from outside, a surface's `along` axis points right and its `up` axis up: its outward normal is up x along.
 """
 
 from dataclasses import dataclass, replace
@@ -11,7 +11,7 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Camera:
-    """Position in metres, angles in radians (yaw to the right, pitch upwards), lens in fractions of the image."""
+    """Position in metres, angles in radians (yaw to the right, pitch up), lens in fractions of the image."""
 
     x: float
     y: float

@@ -3,12 +3,26 @@
 import numpy as np
 
 from loopda.town.texture import cell, cloud, fill, paint
-from loopda.town.world import FENCE, LIGHT, POLE, SIGN, UP, WALL, Lamp, Quad, Shade, Surface, billboard, upright
+from loopda.town.world import (
+    FENCE,
+    LIGHT,
+    POLE,
+    SIGN,
+    UP,
+    WALL,
+    Lamp,
+    Quad,
+    Shade,
+    Surface,
+    billboard,
+    upright,
+)
 
 STEEL = [(0.30, 0.31, 0.31), (0.20, 0.22, 0.21), (0.12, 0.15, 0.13), (0.36, 0.36, 0.35)]
 # reflectance of the colours of signs
 RED, BLUE, WHITE, YELLOW, GREEN, BLACK = (
-    (0.62, 0.03, 0.04), (0.03, 0.13, 0.50), (0.78, 0.78, 0.76), (0.80, 0.55, 0.04), (0.02, 0.32, 0.14), (0.03, 0.03, 0.03)
+    (0.62, 0.03, 0.04), (0.03, 0.13, 0.50), (0.78, 0.78, 0.76),
+    (0.80, 0.55, 0.04), (0.02, 0.32, 0.14), (0.03, 0.03, 0.03),
 )  # fmt: skip
 
 
@@ -29,11 +43,26 @@ def pole(x: float, z: float, eye: np.ndarray, *, height: float, width: float, co
 def bar(x0: float, x1: float, y: float, z: float, thickness: float, colour: tuple) -> Quad:
     """A horizontal arm across the view."""
     low, high = min(x0, x1), max(x0, x1)
-    return Quad(np.array([low, y, z]), np.array([1.0, 0, 0]), UP, high - low, thickness, lambda u, v, f: Shade(POLE, np.array(colour)))
+    return Quad(
+        np.array([low, y, z]),
+        np.array([1.0, 0, 0]),
+        UP,
+        high - low,
+        thickness,
+        lambda u, v, f: Shade(POLE, np.array(colour)),
+    )
 
 
 def street_lamp(
-    rng: np.random.Generator, x: float, z: float, eye: np.ndarray, *, height: float, tone: np.ndarray, works: bool, colour: tuple
+    rng: np.random.Generator,
+    x: float,
+    z: float,
+    eye: np.ndarray,
+    *,
+    height: float,
+    tone: np.ndarray,
+    works: bool,
+    colour: tuple,
 ) -> tuple[list[Quad], list[Lamp]]:
     """A lamp on a pole whose arm points to the middle of the street; `tone` (3,) is its light."""
     inward = -np.sign(x)
@@ -48,7 +77,9 @@ def street_lamp(
     def head(u: np.ndarray, v: np.ndarray, footprint: np.ndarray) -> Shade:
         return Shade(POLE, fill(len(u), (0.35, 0.35, 0.33)), (v < 0.12)[:, None] * glow)
 
-    quads.append(Quad(np.array([end - 0.35, height - 0.2, z - 0.05]), np.array([1.0, 0, 0]), UP, 0.7, 0.26, head))
+    quads.append(
+        Quad(np.array([end - 0.35, height - 0.2, z - 0.05]), np.array([1.0, 0, 0]), UP, 0.7, 0.26, head)
+    )
     # little light leaves the head sideways and none upwards: the upper storeys stay dark
     return quads, [Lamp(np.array([end, height - 0.3, z]), tone, aim=-UP, edge=-0.02)] if works else []
 
@@ -82,18 +113,30 @@ def traffic_light(
         pole(x, z, eye, height=height, width=0.18, colour=colour),
         upright(x, z - 0.12, 0.0, 0.42, 1.1, face, base=2.2),
         # the housing's depth, seen from the side
-        upright(x, z - 0.02, 0.0, 0.5, 1.2, lambda u, v, f: Shade(LIGHT, np.array((0.02, 0.02, 0.02))), base=2.15),
+        upright(
+            x, z - 0.02, 0.0, 0.5, 1.2, lambda u, v, f: Shade(LIGHT, np.array((0.02, 0.02, 0.02))), base=2.15
+        ),
     ]
     lamps = [Lamp(np.array([x, 2.8, z - 0.4]), np.eye(3)[(0, 0, 1)[phase]] * 0.5 + 0.02)]
     if over is not None:
         quads.append(bar(x, over, 5.45, z, 0.12, colour))
         quads.append(upright(over, z - 0.12, 0.0, 0.42, 1.1, face, base=4.5))
-        quads.append(upright(over, z - 0.02, 0.0, 0.5, 1.2, lambda u, v, f: Shade(LIGHT, np.array((0.02, 0.02, 0.02))), base=4.45))
+        quads.append(
+            upright(
+                over,
+                z - 0.02,
+                0.0,
+                0.5,
+                1.2,
+                lambda u, v, f: Shade(LIGHT, np.array((0.02, 0.02, 0.02))),
+                base=4.45,
+            )
+        )
     return quads, lamps
 
 
 def sign_face(kind: int, size: float, salt: int) -> Surface:
-    """A traffic sign: 0 speed limit, 1 warning, 2 blue round, 3 priority, 4 stop, 5 no entry, 6 blue square, 7 plate."""
+    """A sign: 0 limit, 1 warning, 2 blue round, 3 priority, 4 stop, 5 no entry, 6 blue square, 7 plate."""
 
     def surface(u: np.ndarray, v: np.ndarray, footprint: np.ndarray) -> Shade:
         n = len(u)
@@ -136,16 +179,30 @@ def sign_face(kind: int, size: float, salt: int) -> Surface:
     return surface
 
 
-def sign(rng: np.random.Generator, x: float, z: float, eye: np.ndarray, *, colour: tuple, turn: float = 0.0) -> list[Quad]:
+def sign(
+    rng: np.random.Generator, x: float, z: float, eye: np.ndarray, *, colour: tuple, turn: float = 0.0
+) -> list[Quad]:
     """One or two signs on a pole, facing the traffic."""
     size = rng.uniform(0.68, 0.9)
     low = rng.uniform(1.9, 2.4)
     quads = [pole(x, z, eye, height=low + size + 0.1, width=0.12, colour=colour)]
     kind = int(rng.choice(8, p=[0.2, 0.16, 0.13, 0.14, 0.06, 0.11, 0.15, 0.05]))
-    quads.append(upright(x, z - 0.08, turn, size, size, sign_face(kind, size, int(rng.integers(99))), base=low))
+    quads.append(
+        upright(x, z - 0.08, turn, size, size, sign_face(kind, size, int(rng.integers(99))), base=low)
+    )
     if rng.random() < 0.35:
         kind = int(rng.choice([1, 6, 7, 0]))
-        quads.append(upright(x, z - 0.08, turn, size * 0.8, size * 0.8, sign_face(kind, size * 0.8, 5), base=low - size * 0.85))
+        quads.append(
+            upright(
+                x,
+                z - 0.08,
+                turn,
+                size * 0.8,
+                size * 0.8,
+                sign_face(kind, size * 0.8, 5),
+                base=low - size * 0.85,
+            )
+        )
     return quads
 
 
@@ -160,25 +217,37 @@ def signpost(rng: np.random.Generator, x: float, z: float, eye: np.ndarray, *, c
         albedo = fill(len(u), back)
         edge = np.minimum(np.minimum(u, width - u), np.minimum(v, height - v))
         line = np.floor(v / height * 3)
-        text = (np.abs(v / height * 3 - line - 0.5) < 0.25) & (u < width * (0.45 + 0.5 * cell(line, line, salt))) & (u > 0.15)
+        text = (
+            (np.abs(v / height * 3 - line - 0.5) < 0.25)
+            & (u < width * (0.45 + 0.5 * cell(line, line, salt)))
+            & (u > 0.15)
+        )
         paint(albedo, text & (cell(u / 0.1, line, salt) > 0.3), ink)
         paint(albedo, edge < 0.05, ink)
         return Shade(SIGN, albedo, retro=0.6)
 
-    quads = [pole(x + side * width * 0.38, z, eye, height=low + height, width=0.13, colour=colour) for side in (-1, 1)]
+    quads = [
+        pole(x + side * width * 0.38, z, eye, height=low + height, width=0.13, colour=colour)
+        for side in (-1, 1)
+    ]
     return [*quads, upright(x, z - 0.08, 0.0, width, height, surface, base=low)]
 
 
 def wall(rng: np.random.Generator, height: float) -> Surface:
     """A free-standing wall of stone, brick or concrete."""
-    base = np.array(((0.36, 0.34, 0.31), (0.28, 0.17, 0.12), (0.44, 0.43, 0.41), (0.30, 0.29, 0.25))[int(rng.integers(4))])
+    base = np.array(
+        ((0.36, 0.34, 0.31), (0.28, 0.17, 0.12), (0.44, 0.43, 0.41), (0.30, 0.29, 0.25))[int(rng.integers(4))]
+    )
     course, block = rng.uniform(0.18, 0.5), rng.uniform(0.4, 1.2)
     salt = int(rng.integers(999))
 
     def surface(u: np.ndarray, v: np.ndarray, footprint: np.ndarray) -> Shade:
         row = np.floor(v / course)
         column = np.floor(u / block + 0.5 * (row % 2))
-        albedo = fill(len(u), base) * (0.7 + 0.5 * cell(column, row, salt) * np.clip(0.1 / footprint, 0, 1))[:, None]
+        albedo = (
+            fill(len(u), base)
+            * (0.7 + 0.5 * cell(column, row, salt) * np.clip(0.1 / footprint, 0, 1))[:, None]
+        )
         joint = ((v / course - row) * course < 0.03) & (footprint < 0.06)
         paint(albedo, joint, base * 0.5)
         albedo *= (0.75 + 0.5 * cloud(u * 4 + salt, v * 6))[:, None]
@@ -190,7 +259,9 @@ def wall(rng: np.random.Generator, height: float) -> Surface:
 
 def fence(rng: np.random.Generator, height: float) -> Surface:
     """A fence of pickets or bars; the dark gaps belong to it, as in Cityscapes."""
-    colour = np.array(((0.32, 0.20, 0.11), (0.55, 0.53, 0.48), (0.10, 0.16, 0.11), (0.22, 0.22, 0.22))[int(rng.integers(4))])
+    colour = np.array(
+        ((0.32, 0.20, 0.11), (0.55, 0.53, 0.48), (0.10, 0.16, 0.11), (0.22, 0.22, 0.22))[int(rng.integers(4))]
+    )
     pitch = rng.uniform(0.16, 0.3)
     gap = colour * 0.25
     pickets = rng.random() < 0.6

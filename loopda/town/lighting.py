@@ -1,7 +1,8 @@
 """Light for a G-buffer: the same world by day and by night.
 
-Radiance is linear; the sun is about a hundred times as strong as a street lamp, so lit windows vanish by day and
-everything away from a lamp vanishes by night. A photograph follows: exposure, glow, noise, tone curve, colour cast.
+Radiance is linear. By day and by night it has different units, as a camera has another exposure: lit windows
+vanish by day, and what is far from a lamp vanishes by night. A photograph follows: exposure, glow, noise,
+tone curve, colour cast.
 """
 
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ LUMA = np.array((0.2126, 0.7152, 0.0722), np.float32)
 
 @dataclass(frozen=True)
 class Day:
-    """Weather and camera of a day image. Angles in radians, `cloudy` and `veil` 0..1, `reach` = metres of visibility."""
+    """Weather and camera of a day image. Radians; `cloudy` and `veil` 0..1; `reach`: metres of visibility."""
 
     azimuth: float
     height: float
@@ -35,7 +36,7 @@ class Day:
 
 @dataclass(frozen=True)
 class Night:
-    """Darkness and camera of a night image: `sky` and `ambient` in night units, `level` = brightness aimed at."""
+    """Darkness and camera of a night image: `sky`, `ambient`: radiance, `level`: brightness aimed at."""
 
     sky: tuple[float, float, float]
     ambient: tuple[float, float, float]
@@ -73,9 +74,9 @@ def sample_night(rng: np.random.Generator) -> Night:
     warm = rng.normal(0.03, 0.09)
     return Night(
         sky=tuple(float(v) for v in glow * rng.uniform(0.2, 1.0) * np.array((0.9, 0.95, 1.2))),
-        ambient=tuple(float(v) for v in glow * np.array((1.1, 1.0, 0.9))),
+        ambient=tuple(float(v) for v in glow * np.array((1.6, 1.5, 1.35))),
         headlights=float(rng.uniform(6, 16)),
-        level=float(np.exp(rng.normal(np.log(0.16), 0.3))),
+        level=float(np.exp(rng.normal(np.log(0.10), 0.35))),
         gain_limit=float(rng.uniform(5, 11)),
         glow=float(rng.uniform(0.05, 0.16)),
         noise=float(np.exp(rng.normal(np.log(0.012), 0.35))),
@@ -87,10 +88,19 @@ def sample_night(rng: np.random.Generator) -> Night:
 
 def light_by_day(buffer: GBuffer, scene: Scene, day: Day) -> np.ndarray:
     """Linear radiance (n, 3) of every pixel; the sky is bright."""
-    sun = np.array((np.sin(day.azimuth) * np.cos(day.height), np.sin(day.height), np.cos(day.azimuth) * np.cos(day.height)))
+    sun = np.array(
+        (
+            np.sin(day.azimuth) * np.cos(day.height),
+            np.sin(day.height),
+            np.cos(day.azimuth) * np.cos(day.height),
+        )
+    )
     low = np.clip(1.0 - day.height, 0, 1)
     sun_colour = np.array((1.0, 0.93 - 0.12 * low, 0.82 - 0.3 * low)) * 1.7 * (1 - day.cloudy) ** 1.5
-    sky_colour = np.array((0.62, 0.72, 0.88)) * (1 - day.cloudy) * 0.55 + np.array((0.82, 0.85, 0.88)) * day.cloudy * 0.8
+    sky_colour = (
+        np.array((0.62, 0.72, 0.88)) * (1 - day.cloudy) * 0.55
+        + np.array((0.82, 0.85, 0.88)) * day.cloudy * 0.8
+    )
     reached = np.clip(buffer.normal @ sun.astype(np.float32), 0, 1)
     if day.cloudy < 0.95:
         reached *= ~_sun_blocked(buffer, scene, sun)
@@ -105,16 +115,21 @@ def light_by_day(buffer: GBuffer, scene: Scene, day: Day) -> np.ndarray:
     sky = buffer.label == SKY
     ray = buffer.ray[sky]
     rise = np.clip(ray[:, 1] / np.linalg.norm(ray, axis=1), 0.01, 1)
-    blue = np.array((0.22, 0.42, 0.80)) * (1 - rise[:, None]) ** 0.5 + np.array((0.6, 0.62, 0.6)) * np.exp(-rise * 6)[:, None]
+    blue = (
+        np.array((0.22, 0.42, 0.80)) * (1 - rise[:, None]) ** 0.5
+        + np.array((0.6, 0.62, 0.6)) * np.exp(-rise * 6)[:, None]
+    )
     puffs = cloud(ray[:, 0] / rise * 9 + day.drift, ray[:, 2] / rise * 9)
     cover = np.clip((puffs - (0.75 - 0.8 * day.cloudy)) * 3, 0, 1)[:, None]
-    white = (0.82 + 0.35 * cloud(ray[:, 0] / rise * 25, ray[:, 2] / rise * 25 + day.drift))[:, None] * np.array((0.94, 0.97, 1.0))
+    white = (0.82 + 0.35 * cloud(ray[:, 0] / rise * 25, ray[:, 2] / rise * 25 + day.drift))[
+        :, None
+    ] * np.array((0.94, 0.97, 1.0))
     radiance[sky] = (blue * (1 - cover) + white * cover) * (1 - 0.3 * day.veil) + haze * 0.3 * day.veil
     return radiance
 
 
 def _sun_blocked(buffer: GBuffer, scene: Scene, sun: np.ndarray) -> np.ndarray:
-    """True where the row of houses towards the sun hides it: the ray to the sun meets the facade plane below the roof."""
+    """True where the houses hide the sun: the ray to it meets the plane of the facades below the roof."""
     side = int(sun[0] > 0)
     heights = scene.skyline[side]
     if not len(heights) or abs(sun[0]) < 0.02:
@@ -149,7 +164,7 @@ def light_by_night(buffer: GBuffer, scene: Scene, camera: Camera, night: Night) 
 
 
 def _from_lamps(lamps: list[Lamp], buffer: GBuffer, camera: Camera) -> np.ndarray:
-    """Irradiance (n, 3) of all lamps: inverse square, cosine of incidence (things scatter a little from behind too).
+    """Irradiance (n, 3) of all lamps: inverse square, cosine of incidence (and a little from behind).
 
     A lamp is taken to reach REACH metres, so only pixels of about its own depth need looking at.
     """
@@ -226,16 +241,22 @@ def photograph_day(radiance: np.ndarray, day: Day, rng: np.random.Generator) -> 
 
 
 def photograph_night(radiance: np.ndarray, night: Night, rng: np.random.Generator) -> np.ndarray:
-    """Radiance (h, w, 3) to 8-bit sRGB: the darker the street, the higher the gain and the noise, up to a limit."""
+    """Radiance (h, w, 3) to 8-bit sRGB: the darker the street, the higher the gain and the noise."""
     brightness = np.minimum(radiance @ LUMA, 1.5)
     gain = min(night.level / max(float(np.mean(brightness)), 1e-3), night.gain_limit)
     image = _glow(radiance, night.glow, limit=60.0)
     image = image * np.float32(gain) * np.array(night.tint, np.float32)
-    spread = np.sqrt(np.maximum(image, 0) * night.noise * 0.12 + night.noise**2) * np.float32(0.3 + 0.7 * gain / 4)
+    spread = np.sqrt(np.maximum(image, 0) * night.noise * 0.12 + night.noise**2) * np.float32(
+        0.3 + 0.7 * gain / 4
+    )
     h, w = image.shape[:2]
-    grain = rng.standard_normal((h, w, 3), dtype=np.float32) * 0.8 + rng.standard_normal((h, w, 1), dtype=np.float32)
+    grain = rng.standard_normal((h, w, 3), dtype=np.float32) * 0.8 + rng.standard_normal(
+        (h, w, 1), dtype=np.float32
+    )
     # cameras smooth dark images, which leaves coloured blotches
-    blotch = rng.standard_normal((h // 4 + 1, w // 4 + 1, 3), dtype=np.float32).repeat(4, 0).repeat(4, 1)[:h, :w]
+    blotch = (
+        rng.standard_normal((h // 4 + 1, w // 4 + 1, 3), dtype=np.float32).repeat(4, 0).repeat(4, 1)[:h, :w]
+    )
     image = image + spread * (grain * 0.7 + blotch * 0.35)
     image = np.maximum(image - 0.004, 0)
     image = 1 - np.exp(-1.5 * image)
@@ -251,11 +272,16 @@ def _glow(image: np.ndarray, share: float, *, limit: float) -> np.ndarray:
     fx = np.fft.rfftfreq(width + pad_w)[None, :] * width
     square = (fx**2 + fy**2).astype(np.float32)
     # transfer function of a sum of Gaussians with sigmas in fractions of the image width
-    transfer = sum(part * np.exp(-2 * np.pi**2 * s**2 * square) for part, s in ((0.5, 0.006), (0.32, 0.022), (0.18, 0.08)))
+    transfer = sum(
+        part * np.exp(-2 * np.pi**2 * s**2 * square)
+        for part, s in ((0.5, 0.006), (0.32, 0.022), (0.18, 0.08))
+    )
     spread = np.empty_like(image)
     for channel in range(3):
         spectrum = np.fft.rfft2(bright[..., channel], s=(height + pad_h, width + pad_w))
-        spread[..., channel] = np.fft.irfft2(spectrum * transfer, s=(height + pad_h, width + pad_w))[:height, :width]
+        spread[..., channel] = np.fft.irfft2(spectrum * transfer, s=(height + pad_h, width + pad_w))[
+            :height, :width
+        ]
     return image * np.float32(1 - share) + np.maximum(spread, 0) * np.float32(share)
 
 

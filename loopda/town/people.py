@@ -4,17 +4,29 @@ import numpy as np
 
 from loopda.town.texture import cloud, fill, paint
 from loopda.town.vehicles import HEADLIGHT, TAIL
-from loopda.town.world import BICYCLE, MOTORCYCLE, PERSON, RIDER, Quad, Shade, billboard, ground_shadow, upright
+from loopda.town.world import (
+    BICYCLE,
+    MOTORCYCLE,
+    PERSON,
+    RIDER,
+    Quad,
+    Shade,
+    billboard,
+    ground_shadow,
+    upright,
+)
 
 SKIN = [(0.52, 0.32, 0.22), (0.40, 0.23, 0.15), (0.18, 0.10, 0.06), (0.60, 0.40, 0.30)]
 HAIR = [(0.03, 0.02, 0.015), (0.12, 0.07, 0.03), (0.35, 0.24, 0.10), (0.3, 0.3, 0.3)]
 CLOTH = [
-    (0.03, 0.03, 0.04), (0.05, 0.06, 0.12), (0.30, 0.04, 0.04), (0.45, 0.42, 0.36), (0.08, 0.14, 0.30), (0.12, 0.12, 0.12),
-    (0.60, 0.58, 0.55), (0.10, 0.20, 0.10), (0.50, 0.30, 0.05), (0.35, 0.10, 0.20),
+    (0.03, 0.03, 0.04), (0.05, 0.06, 0.12), (0.30, 0.04, 0.04), (0.45, 0.42, 0.36), (0.08, 0.14, 0.30),
+    (0.12, 0.12, 0.12), (0.60, 0.58, 0.55), (0.10, 0.20, 0.10), (0.50, 0.30, 0.05), (0.35, 0.10, 0.20),
 ]  # fmt: skip
 
 
-def _stroke(x: np.ndarray, y: np.ndarray, x0: float, y0: float, x1: float, y1: float, thick: float) -> np.ndarray:
+def _stroke(
+    x: np.ndarray, y: np.ndarray, x0: float, y0: float, x1: float, y1: float, thick: float
+) -> np.ndarray:
     """True within thick/2 of the segment (x0, y0)-(x1, y1)."""
     dx, dy = x1 - x0, y1 - y0
     t = np.clip(((x - x0) * dx + (y - y0) * dy) / max(dx * dx + dy * dy, 1e-9), 0, 1)
@@ -39,15 +51,18 @@ def pedestrian(rng: np.random.Generator, x: float, z: float, eye: np.ndarray) ->
         x, y = (u - width / 2) * 1.75 / height, v * 1.75 / height
         head = np.hypot(x / 0.105, (y - 1.6) / 0.14) < 1
         torso = (np.hypot(x / 0.25, (y - 1.14) / 0.42) < 1) & (y > 0.8)
-        coat = (np.abs(x) < 0.2 + (1.0 - y) * 0.12) & (y > 0.55) & (y < 1.0) if skirt else np.zeros(len(u), bool)
+        coat = (
+            (np.abs(x) < 0.2 + (1.0 - y) * 0.12) & (y > 0.55) & (y < 1.0) if skirt else np.zeros(len(u), bool)
+        )
         left = _stroke(x, y, -0.08, 0.9, -0.09 - stride, 0.05, 0.17)
         right = _stroke(x, y, 0.08, 0.9, 0.09 + stride * 0.8, 0.05, 0.17)
-        arms = _stroke(x, y, -0.23, 1.36, -0.3 - swing * 0.4, 0.85, 0.11) | _stroke(x, y, 0.23, 1.36, 0.3 - swing * 0.4, 0.85, 0.11)
+        arms = _stroke(x, y, -0.23, 1.36, -0.3 - swing * 0.4, 0.85, 0.11) | _stroke(
+            x, y, 0.23, 1.36, 0.3 - swing * 0.4, 0.85, 0.11
+        )
         n = len(u)
         albedo = fill(n, legs) * (0.75 + 0.5 * cloud(u * 12, v * 12))[:, None]
         upper = torso | arms | coat
         paint(albedo, upper, top)
-        paint(albedo, upper, top * 1.0)
         paint(albedo, arms & ~torso, top * 0.75)
         paint(albedo, (left | right) & (y < 0.11), (0.03, 0.025, 0.02))
         paint(albedo, head, skin)
@@ -62,7 +77,16 @@ def pedestrian(rng: np.random.Generator, x: float, z: float, eye: np.ndarray) ->
     return [ground_shadow(x, z, 0.0, 0.8, 0.6, 0.5), billboard(x, z, width, height, surface, eye=eye)]
 
 
-def bicycle(rng: np.random.Generator, x: float, z: float, angle: float, *, ridden: bool, engine: bool, moving: bool = False) -> list[Quad]:
+def bicycle(
+    rng: np.random.Generator,
+    x: float,
+    z: float,
+    angle: float,
+    *,
+    ridden: bool,
+    engine: bool,
+    moving: bool = False,
+) -> list[Quad]:
     """A two-wheeler seen from its side: a motorcycle with `engine`, with a rider if `ridden`."""
     label = MOTORCYCLE if engine else BICYCLE
     skin, hair, top, legs = _wear(rng)
@@ -84,7 +108,9 @@ def bicycle(rng: np.random.Generator, x: float, z: float, angle: float, *, ridde
             paint(albedo, r < 0.08, (0.3, 0.3, 0.3))
             solid |= r < radius
         if engine:
-            hull = (np.hypot((x + 0.05) / 0.62, (y - 0.62) / 0.26) < 1) | _stroke(x, y, 0.45, 0.9, 0.62, 0.4, 0.12)
+            hull = (np.hypot((x + 0.05) / 0.62, (y - 0.62) / 0.26) < 1) | _stroke(
+                x, y, 0.45, 0.9, 0.62, 0.4, 0.12
+            )
             paint(albedo, hull, frame)
             block = np.hypot(x / 0.33, (y - 0.45) / 0.2) < 1
             paint(albedo, block, (0.14, 0.14, 0.14))
@@ -95,7 +121,10 @@ def bicycle(rng: np.random.Generator, x: float, z: float, angle: float, *, ridde
             paint(albedo, front, (0.5, 0.5, 0.5))
             solid |= hull | block | seat | bars | front
             if moving:
-                emitted += front[:, None] * HEADLIGHT * 25 + (np.hypot(x + 0.78, y - 0.78) < 0.09)[:, None] * TAIL * 5
+                emitted += (
+                    front[:, None] * HEADLIGHT * 25
+                    + (np.hypot(x + 0.78, y - 0.78) < 0.09)[:, None] * TAIL * 5
+                )
         else:
             tubes = np.zeros(n, bool)
             for a, b, c, d in (
@@ -129,7 +158,9 @@ def bicycle(rng: np.random.Generator, x: float, z: float, angle: float, *, ridde
     return [ground_shadow(x, z, angle, 2.0, 0.6, 0.5), upright(x, z, angle, width, height, surface)]
 
 
-def rider(rng: np.random.Generator, x: float, z: float, eye: np.ndarray, *, engine: bool, oncoming: bool) -> list[Quad]:
+def rider(
+    rng: np.random.Generator, x: float, z: float, eye: np.ndarray, *, engine: bool, oncoming: bool
+) -> list[Quad]:
     """A rider seen from the front or from behind."""
     label = MOTORCYCLE if engine else BICYCLE
     skin, hair, top, legs = _wear(rng)
@@ -151,11 +182,19 @@ def rider(rng: np.random.Generator, x: float, z: float, eye: np.ndarray, *, engi
         paint(albedo, head, skin if oncoming else hair)
         paint(albedo, head & (y > 1.68), tint)
         if engine:
-            machine = (np.abs(x) < 0.11) & (y < 0.7) | (np.hypot(x / 0.24, (y - 0.8) / 0.25) < 1) | _stroke(x, y, -0.38, 1.05, 0.38, 1.05, 0.07)
+            machine = (
+                (np.abs(x) < 0.11) & (y < 0.7)
+                | (np.hypot(x / 0.24, (y - 0.8) / 0.25) < 1)
+                | _stroke(x, y, -0.38, 1.05, 0.38, 1.05, 0.07)
+            )
             paint(albedo, machine, tint)
             paint(albedo, machine & (y < 0.6), (0.02, 0.02, 0.02))
         else:
-            machine = (np.abs(x) < 0.055) & (y < 0.72) | _stroke(x, y, -0.32, 1.03, 0.32, 1.03, 0.06) | _stroke(x, y, 0, 0.7, 0, 1.03, 0.07)
+            machine = (
+                (np.abs(x) < 0.055) & (y < 0.72)
+                | _stroke(x, y, -0.32, 1.03, 0.32, 1.03, 0.06)
+                | _stroke(x, y, 0, 0.7, 0, 1.03, 0.07)
+            )
             paint(albedo, machine, (0.05, 0.05, 0.05))
         lamp = np.hypot(x, y - 0.85) < (0.11 if engine else 0.06)
         machine |= lamp

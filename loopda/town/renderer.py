@@ -1,5 +1,6 @@
-"""Draws a scene into a G-buffer: class, reflectance, emitted light, depth and normal of every pixel, with no lighting."""
+"""Draws a scene into a G-buffer: class, reflectance, emitted light, depth, normal; lighting comes after."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +14,7 @@ FAR = 600.0
 
 @dataclass
 class GBuffer:
-    """Flat arrays over height x width pixels; the sky has depth inf. `shade` is the ambient light that reaches a pixel, 0..1."""
+    """Flat arrays over the pixels, row by row. The sky has depth inf; `shade` 0..1 is the ambient light."""
 
     width: int
     height: int
@@ -63,15 +64,16 @@ def render(scene: Scene, camera: Camera, width: int, height: int) -> GBuffer:
 
 
 def draw_bonnet(buffer: GBuffer, rise: float, colour: np.ndarray) -> None:
-    """The own car's bonnet along the lower edge, `rise` of the image's height in the middle; it has no class."""
-    down = np.repeat((np.arange(buffer.height) + 0.5) / buffer.height, buffer.width)
-    across = np.tile((np.arange(buffer.width) + 0.5) / buffer.width * 2 - 1, buffer.height)
+    """The own car's bonnet at the lower edge, `rise` of the image's height in the middle; it has no class."""
+    across = (np.arange(buffer.width, dtype=np.float32) + 0.5) / buffer.width * 2 - 1
     edge = 1 - rise * (1 - 0.55 * across**2 - 0.45 * across**8)
-    own = down > edge
+    down = (np.arange(buffer.height, dtype=np.float32)[:, None] + 0.5) / buffer.height
+    own = np.flatnonzero(down > edge)
+    across, edge, down = across[own % buffer.width], edge[own % buffer.width], down[own // buffer.width, 0]
     buffer.label[own] = VOID
     # a polished surface: bright at its far edge, where it mirrors the sky, darker towards the windscreen
-    shine = np.exp(-(down[own] - edge[own]) / (0.35 * rise))
-    buffer.albedo[own] = colour * (0.5 + 0.3 * np.cos(across[own] * 4)[:, None] ** 2) + (0.25 * shine)[:, None]
+    shine = np.exp(-(down - edge) / (0.35 * rise))
+    buffer.albedo[own] = colour * (0.5 + 0.3 * np.cos(across * 4)[:, None] ** 2) + (0.25 * shine)[:, None]
     buffer.emitted[own] = 0.0
     buffer.depth[own] = 1.2
     buffer.normal[own] = (0.0, 1.0, 0.0)
@@ -93,8 +95,10 @@ def _draw_ground(buffer: GBuffer, scene: Scene, camera: Camera) -> None:
     buffer.normal[below] = (0.0, 1.0, 0.0)
 
 
-def _visible(quads: list[Quad], axes: np.ndarray, eye: np.ndarray, columns: np.ndarray, rows: np.ndarray) -> list:
-    """The quads that face the eye inside the field of view, front to back (ground shadows last), in camera coordinates."""
+def _visible(
+    quads: list[Quad], axes: np.ndarray, eye: np.ndarray, columns: np.ndarray, rows: np.ndarray
+) -> list:
+    """The quads in view that face the eye, in camera coordinates, front to back, ground shadows last."""
     if not quads:
         return []
     corner = np.array([quad.corner for quad in quads]) - eye
@@ -112,17 +116,21 @@ def _visible(quads: list[Quad], axes: np.ndarray, eye: np.ndarray, columns: np.n
         seen &= ~outside.all(1)
     shadows = np.array([quad.shadow for quad in quads])
     order = np.lexsort((z.min(1) + 0.3 * z.max(1), shadows))
-    return [(quads[i], (corner[i], along[i], up[i], normal[i], outward[i], points[i])) for i in order if seen[i]]
+    return [
+        (quads[i], (corner[i], along[i], up[i], normal[i], outward[i], points[i])) for i in order if seen[i]
+    ]
 
 
-def _draw_quad(buffer: GBuffer, quad: Quad, placed: tuple, columns: np.ndarray, rows: np.ndarray, pixel: float) -> None:
+def _draw_quad(
+    buffer: GBuffer, quad: Quad, placed: tuple, columns: np.ndarray, rows: np.ndarray, pixel: float
+) -> None:
     corner, along, up, normal, outward, points = placed
     bounds = _bounds(points.tolist(), columns, rows)
     if bounds is None:
         return
     left, right, top, bottom = bounds
     across, upwards = columns[left:right], rows[top:bottom, None]
-    # ray . normal, ray . along and ray . up are linear in column and row, so the quad's own (u, v) cost three sums
+    # ray . normal, ray . along, ray . up are linear in column and row: the quad's own (u, v) cost three sums
     slope = (across * normal[0] + normal[2]).astype(np.float32) + upwards * np.float32(normal[1])
     with np.errstate(divide="ignore"):
         depth = np.float32(corner @ normal) / slope
@@ -149,7 +157,7 @@ def _draw_quad(buffer: GBuffer, quad: Quad, placed: tuple, columns: np.ndarray, 
         return
 
     def of_kept(value: np.ndarray | float, one: int) -> np.ndarray | float:
-        """The values of the kept points; `one` is the number of dimensions of a value that holds for all of them."""
+        """The values of the kept points; one value for all of them has `one` dimensions."""
         return value[keep] if np.ndim(value) > one else value
 
     buffer.label[flat] = of_kept(look.label, 0)
@@ -179,9 +187,10 @@ def _bounds(points: list, columns: np.ndarray, rows: np.ndarray) -> tuple[int, i
             upwards.append((a[1] + s * (b[1] - a[1])) / NEAR)
     if not across:
         return None
+    # only columns and rows whose pixel centres lie inside; the hundredth of a pixel forgives rounding
     step = float(columns[1] - columns[0])
-    left = max(int((min(across) - float(columns[0])) / step), 0)
-    right = min(int((max(across) - float(columns[0])) / step) + 2, len(columns))
-    top = max(int((float(rows[0]) - max(upwards)) / step), 0)
-    bottom = min(int((float(rows[0]) - min(upwards)) / step) + 2, len(rows))
+    left = max(math.ceil((min(across) - float(columns[0])) / step - 0.01), 0)
+    right = min(math.floor((max(across) - float(columns[0])) / step + 0.01) + 1, len(columns))
+    top = max(math.ceil((float(rows[0]) - max(upwards)) / step - 0.01), 0)
+    bottom = min(math.floor((float(rows[0]) - min(upwards)) / step + 0.01) + 1, len(rows))
     return (left, right, top, bottom) if left < right and top < bottom else None

@@ -20,7 +20,9 @@ class Place:
     yellow: bool
 
     def street(self) -> Street:
-        return sample_street(np.random.default_rng([*self.seed, 1]), self.needs, city=self.city, yellow=self.yellow)
+        return sample_street(
+            np.random.default_rng([*self.seed, 1]), self.needs, city=self.city, yellow=self.yellow
+        )
 
 
 # Every sixth image shows each of these for certain, so that even eight images hold all classes.
@@ -36,7 +38,9 @@ ROUND = (
 
 def needs_of(index: int, rng: np.random.Generator) -> frozenset[str]:
     """What image `index` of a split must show."""
-    extra = {need for need, chance in (("truck", 0.03), ("bus", 0.03), ("sign", 0.3)) if rng.random() < chance}
+    extra = {
+        need for need, chance in (("truck", 0.03), ("bus", 0.03), ("sign", 0.3)) if rng.random() < chance
+    }
     return frozenset(ROUND[index % len(ROUND)] | extra)
 
 
@@ -51,28 +55,43 @@ def sample_camera(street: Street, rng: np.random.Generator, *, style: str) -> Ca
         yaw=rng.normal(0, 0.045),
         pitch=rng.normal(0.0, 0.012),
         focal=rng.uniform(0.53, 0.57) if wide else rng.uniform(0.56, 0.64),
-        middle=0.47 if wide else 0.45,
+        middle=0.45 if wide else 0.43,
     )
 
 
-def visit(place: Place, camera: Camera, seed: tuple[int, ...]) -> Scene:
-    """The place as the camera finds it at one moment, told by `seed`: traffic, parked cars, people."""
+def visit(place: Place, camera: Camera, seed: tuple[int, ...], *, chance: bool = False) -> Scene:
+    """The place as the camera finds it at one moment, told by `seed`: traffic, parked cars, people.
+
+    With `chance`, what moves is left to chance: only the static needs of the place are sure to be there.
+    """
     street = place.street()
     eye = camera.position()
     rng = np.random.default_rng([*seed, 3])
     quads, lamps, skyline = static_world(
-        street, np.random.default_rng([*place.seed, 2]), eye, place.needs, phase=int(rng.choice(3, p=[0.5, 0.1, 0.4]))
+        street,
+        np.random.default_rng([*place.seed, 2]),
+        eye,
+        place.needs,
+        phase=int(rng.choice(3, p=[0.5, 0.1, 0.4])),
     )
     scene = Scene(
-        ground=ground_of(street), quads=quads, lamps=lamps, skyline=skyline, facade_at=street.front, first_metre=-24
+        ground=ground_of(street),
+        quads=quads,
+        lamps=lamps,
+        skyline=skyline,
+        facade_at=street.front,
+        first_metre=-24,
     )
     _parked(place, street, camera, rng, scene.quads)
-    _traffic(street, camera, rng, place.needs, scene.quads, scene.lamps)
-    _people(street, camera, rng, place.needs, scene.quads)
+    needs = frozenset() if chance else place.needs
+    _traffic(street, camera, rng, needs, scene.quads, scene.lamps)
+    _people(street, camera, rng, needs, scene.quads)
     return scene
 
 
-def _parked(place: Place, street: Street, camera: Camera, rng: np.random.Generator, quads: list[Quad]) -> None:
+def _parked(
+    place: Place, street: Street, camera: Camera, rng: np.random.Generator, quads: list[Quad]
+) -> None:
     """Cars along the kerb; half of them belong to the place and stand there on every visit."""
     residents = np.random.default_rng([*place.seed, 4])
     for side in range(2):
@@ -94,11 +113,18 @@ def _parked(place: Place, street: Street, camera: Camera, rng: np.random.Generat
 
 
 def _opens(street: Street, side: int, z: float) -> bool:
-    return any(kind == "side" and start - 3 <= z <= start + length + 3 for kind, start, length in street.lots[side])
+    return any(
+        kind == "side" and start - 3 <= z <= start + length + 3 for kind, start, length in street.lots[side]
+    )
 
 
 def _traffic(
-    street: Street, camera: Camera, rng: np.random.Generator, needs: frozenset[str], quads: list[Quad], lamps: list[Lamp]
+    street: Street,
+    camera: Camera,
+    rng: np.random.Generator,
+    needs: frozenset[str],
+    quads: list[Quad],
+    lamps: list[Lamp],
 ) -> None:
     """Moving vehicles: ahead in the own direction and oncoming; what is needed comes first in its lane."""
 
@@ -122,12 +148,16 @@ def _traffic(
             first = None
             if big and way == -1 and lane == 0:
                 need = big.pop(0)
-                first = {"truck": vehicles.truck_body, "bus": vehicles.bus_body, "train": vehicles.tram_body}[need](rng)
-                z = camera.z + rng.uniform(6, 14) + first.length / 2
+                first = {"truck": vehicles.truck_body, "bus": vehicles.bus_body, "train": vehicles.tram_body}[
+                    need
+                ](rng)
+                z = camera.z + rng.uniform(8, 20) + first.length / 2
             elif big and way == 1 and lane == 0:
                 need = big.pop(0)
-                first = {"truck": vehicles.truck_body, "bus": vehicles.bus_body, "train": vehicles.tram_body}[need](rng)
-                z = camera.z + rng.uniform(10, 18) + first.length / 2
+                first = {"truck": vehicles.truck_body, "bus": vehicles.bus_body, "train": vehicles.tram_body}[
+                    need
+                ](rng)
+                z = camera.z + rng.uniform(13, 26) + first.length / 2
             free = rng.random() < (0.3 if own else 0.25)
             for i in range(4):
                 if first is None and free:
@@ -142,8 +172,10 @@ def _traffic(
                 z += body.length / 2 + rng.uniform(3, 25)
 
 
-def _people(street: Street, camera: Camera, rng: np.random.Generator, needs: frozenset[str], quads: list[Quad]) -> None:
-    """Pedestrians on the pavement and the crossing, riders along the kerb, two-wheelers that lean on walls."""
+def _people(
+    street: Street, camera: Camera, rng: np.random.Generator, needs: frozenset[str], quads: list[Quad]
+) -> None:
+    """Pedestrians on the pavement and the crossing, riders along the kerb, parked two-wheelers."""
     eye = camera.position()
 
     def on_pavement(side: int) -> float:
@@ -153,29 +185,56 @@ def _people(street: Street, camera: Camera, rng: np.random.Generator, needs: fro
     count = int(rng.poisson(4.5))
     for i in range(count + (2 if "person" in needs else 0)):
         side = int(rng.integers(2))
-        z = camera.z + (rng.uniform(5, 11) if "person" in needs and i < 2 else float(np.exp(rng.uniform(np.log(5), np.log(50)))))
+        z = camera.z + (
+            rng.uniform(5, 11)
+            if "person" in needs and i < 2
+            else float(np.exp(rng.uniform(np.log(5), np.log(50))))
+        )
         x = on_pavement(side)
         for _ in range(int(rng.choice([1, 2, 3], p=[0.7, 0.22, 0.08]))):
             quads += people.pedestrian(rng, x, z, eye)
             x, z = x + rng.uniform(0.35, 0.6), z + rng.uniform(-0.3, 0.6)
     if street.crossing is not None and rng.random() < 0.35:
         for _ in range(int(rng.integers(1, 4))):
-            quads += people.pedestrian(rng, rng.uniform(-street.edge, street.edge), street.crossing + rng.uniform(-1.2, 1.2), eye)
-    rides = [("rider" in needs, False), ("rider engine" in needs, True), (rng.random() < 0.1, False), (rng.random() < 0.04, True)]
+            quads += people.pedestrian(
+                rng, rng.uniform(-street.edge, street.edge), street.crossing + rng.uniform(-1.2, 1.2), eye
+            )
+    rides = [
+        ("rider" in needs, False),
+        ("rider engine" in needs, True),
+        (rng.random() < 0.1, False),
+        (rng.random() < 0.04, True),
+    ]
     for wanted, engine in rides:
         if wanted:
             oncoming = rng.random() < 0.45
-            x = -rng.uniform(0.8, street.edge - 0.5) if oncoming else rng.uniform(max(camera.x + 0.9, street.edge - 0.9), max(camera.x + 1.0, street.edge - 0.3))
-            z = camera.z + rng.uniform(4.5, 9)
+            x = (
+                -rng.uniform(0.8, street.edge - 0.5)
+                if oncoming
+                else rng.uniform(
+                    max(camera.x + 0.9, street.edge - 0.9), max(camera.x + 1.0, street.edge - 0.3)
+                )
+            )
+            z = camera.z + rng.uniform(5.5, 12)
             if rng.random() < 0.25:  # one who crosses
-                quads += people.bicycle(rng, x * 0.5, camera.z + rng.uniform(7, 12), 0.0, ridden=True, engine=engine, moving=True)
+                quads += people.bicycle(
+                    rng, x * 0.5, camera.z + rng.uniform(7, 12), 0.0, ridden=True, engine=engine, moving=True
+                )
             else:
                 quads += people.rider(rng, x, z, eye, engine=engine, oncoming=oncoming)
-    stands = [("bicycle" in needs, False), ("motorcycle" in needs, True), (rng.random() < 0.25, False), (rng.random() < 0.05, True)]
+    stands = [
+        ("bicycle" in needs, False),
+        ("motorcycle" in needs, True),
+        (rng.random() < 0.25, False),
+        (rng.random() < 0.05, True),
+    ]
     for wanted, engine in stands:
         if wanted:
             side = int(rng.integers(2)) if street.parking[1] else 1
-            x, z = (1 if side else -1) * (street.kerb(side) + (0.7 if engine else 1.0)), camera.z + rng.uniform(4.5, 9)
+            x, z = (
+                (1 if side else -1) * (street.kerb(side) + (0.7 if engine else 1.0)),
+                camera.z + rng.uniform(4.5, 9),
+            )
             for _ in range(int(rng.integers(1, 4))):
                 quads += people.bicycle(rng, x, z, rng.uniform(-0.5, 0.5), ridden=False, engine=engine)
                 z += rng.uniform(0.7, 1.2)

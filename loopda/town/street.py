@@ -1,4 +1,4 @@
-"""The static world of one place: a street with its lots, pavement furniture and lamps, drawn from one seed."""
+"""The static world of one place: a street with its lots, furniture and lamps, drawn from one seed."""
 
 from dataclasses import dataclass, field
 
@@ -6,7 +6,7 @@ import numpy as np
 
 from loopda.town import buildings, furniture, plants
 from loopda.town.texture import cell, cloud, fill, paint
-from loopda.town.world import ROAD, SIDEWALK, TERRAIN, UP, Lamp, Quad, Shade, ground_shadow
+from loopda.town.world import ROAD, SIDEWALK, TERRAIN, UP, Lamp, Quad, Shade, Surface, ground_shadow
 
 BEGIN, END = -24, 150  # metres along the street
 PAVED, GREEN, CROSSING = 0, 1, 2  # what lies beyond the pavement
@@ -29,7 +29,6 @@ class Street:
     yellow: bool  # crossings are painted yellow
     asphalt: float
     crossing: float | None  # z of the pedestrian crossing
-    wheel: float = 0.0
     lots: tuple[list, list] = field(default_factory=lambda: ([], []))
 
     @property
@@ -42,7 +41,7 @@ class Street:
 
 
 def sample_street(rng: np.random.Generator, needs: frozenset[str], *, city: float, yellow: bool) -> Street:
-    """Measures and lots of a street. `needs` names what must be near the camera: wall, fence, terrain, light, train, sign."""
+    """Measures and lots of a street; `needs`: what must be near (wall, fence, terrain, light, train)."""
     tracks = "train" in needs or rng.random() < 0.12
     lanes = 2 if rng.random() < 0.2 else 1
     lane = rng.uniform(2.9, 3.4) if not tracks else rng.uniform(3.3, 3.6)
@@ -52,13 +51,15 @@ def sample_street(rng: np.random.Generator, needs: frozenset[str], *, city: floa
     front = tuple(lane * lanes + parking[i] + verge[i] + pavement[i] for i in range(2))
     street = Street(
         lane=lane, lanes=lanes, tracks=tracks, parking=parking, verge=verge, front=front,
-        tall=rng.uniform(8, 19), style=float(np.clip(city + rng.normal(0, 0.25), 0, 1)), yellow=yellow,
+        tall=rng.uniform(9, 22), style=float(np.clip(city + rng.normal(0, 0.25), 0, 1)), yellow=yellow,
         asphalt=rng.uniform(0.075, 0.17),
         crossing=float(rng.uniform(10, 24)) if "light" in needs or rng.random() < 0.45 else None,
     )  # fmt: skip
-    green = rng.random() < 0.25
+    green = rng.random() < 0.36
     kinds = ["building", "house", "park", "wall", "fence", "side", "square"]
-    chances = np.array([0.30, 0.22, 0.22, 0.08, 0.08, 0.08, 0.02] if green else [0.66, 0.08, 0.06, 0.04, 0.04, 0.08, 0.04])
+    chances = np.array(
+        [0.26, 0.24, 0.28, 0.05, 0.06, 0.08, 0.03] if green else [0.66, 0.10, 0.10, 0.02, 0.03, 0.06, 0.03]
+    )
     wanted = {"wall": "wall", "fence": "fence", "terrain": "park"}
     forced = [wanted[need] for need in sorted(needs & set(wanted))]
     turn = int(rng.integers(2))
@@ -77,14 +78,20 @@ def sample_street(rng: np.random.Generator, needs: frozenset[str], *, city: floa
     return street
 
 
-def ground_of(street: Street):  # noqa: ANN201 (a Surface over x and z)
-    """The ground's look as a function of x and z: lanes and their markings, tracks, kerbs, pavement, grass."""
+def ground_of(street: Street) -> Surface:
+    """The ground's look as a function of x and z: lanes, markings, tracks, kerbs, pavement, grass."""
     metres = np.arange(BEGIN * 2 - 20, END * 2 + 20) / 2
     beyond = np.zeros((2, len(metres)), np.int64)
     for side in range(2):
         for kind, start, length in street.lots[side]:
             inside = (metres >= start) & (metres < start + length)
-            beyond[side][inside] = {"house": GREEN, "park": GREEN, "wall": GREEN, "fence": GREEN, "side": CROSSING}.get(kind, PAVED)
+            beyond[side][inside] = {
+                "house": GREEN,
+                "park": GREEN,
+                "wall": GREEN,
+                "fence": GREEN,
+                "side": CROSSING,
+            }.get(kind, PAVED)
     kerb = np.array([street.kerb(0), street.kerb(1)])
     front = np.array(street.front)
     verge = np.array(street.verge)
@@ -102,7 +109,9 @@ def ground_of(street: Street):  # noqa: ANN201 (a Surface over x and z)
         label[off_road] = SIDEWALK
         grass = off_road & (((away - k - 0.25 < g) & (away - k > 0.25)) | ((away > f) & (where == GREEN)))
         label[grass] = TERRAIN
-        fine = np.clip(0.25 / footprint, 0, 1)  # markings and joints fade where a pixel covers more than they do
+        fine = np.clip(
+            0.25 / footprint, 0, 1
+        )  # markings and joints fade where a pixel covers more than they do
         grain = 0.85 + 0.3 * cloud(x * 3, z * 3) + 0.16 * (cell(x * 12, z * 12, 1) - 0.5) * fine
         albedo = fill(n, (1.0, 1.0, 1.02)) * (street.asphalt * grain)[:, None]
         patch = cell(x / 1.7, z / 4.3, 4) > 0.9
@@ -115,9 +124,16 @@ def ground_of(street: Street):  # noqa: ANN201 (a Surface over x and z)
         marks = on_road & (away < 0.08) & dash & (not street.tracks)
         if street.lanes == 2:
             marks |= on_road & (np.abs(away - street.lane) < 0.07) & (z % 9 < 3.5)
-        marks |= on_road & (np.abs(away - street.edge) < 0.06) & (np.array(street.parking)[side] > 0) & (where != CROSSING)
+        marks |= (
+            on_road
+            & (np.abs(away - street.edge) < 0.06)
+            & (np.array(street.parking)[side] > 0)
+            & (where != CROSSING)
+        )
         if street.crossing is not None:
-            zebra = on_road & (np.abs(z - street.crossing) < 1.6) & (x % 1.0 < 0.5) & (away < street.edge + 0.3)
+            zebra = (
+                on_road & (np.abs(z - street.crossing) < 1.6) & (x % 1.0 < 0.5) & (away < street.edge + 0.3)
+            )
             stop = on_road & (np.abs(z - street.crossing + 3.0) < 0.2) & (x > 0) & (away < street.edge)
             paint(albedo, zebra * fine, cross_line)
             marks |= stop
@@ -130,12 +146,18 @@ def ground_of(street: Street):  # noqa: ANN201 (a Surface over x and z)
             paint(albedo, rail * fine, (0.05, 0.05, 0.055))
         paving = 0.24 + 0.05 * cell(x / 0.5, z / 0.5, 3) * fine + 0.1 * cloud(x * 4, z * 4)
         joint = ((x % 0.5 < 0.03) | (z % 0.5 < 0.03)) * (fine * np.clip(0.05 / footprint, 0, 1))
-        albedo = np.where((label == SIDEWALK)[:, None], (paving * (1 - 0.4 * joint))[:, None] * np.array((1.0, 0.96, 0.9)), albedo)
+        albedo = np.where(
+            (label == SIDEWALK)[:, None],
+            (paving * (1 - 0.4 * joint))[:, None] * np.array((1.0, 0.96, 0.9)),
+            albedo,
+        )
         paint(albedo, (label == SIDEWALK) & (away - k < 0.22), (0.40, 0.39, 0.37))
         blades = cloud(x * 14, z * 14)
         dry = cloud(x * 1.5 + 60, z * 1.5)[:, None]
         green = np.array((0.10, 0.16, 0.04)) * (1 - dry) + np.array((0.22, 0.19, 0.09)) * dry
-        return Shade(label, np.where(grass[:, None], green * (0.55 + 0.8 * blades)[:, None], albedo).astype(np.float32))
+        return Shade(
+            label, np.where(grass[:, None], green * (0.55 + 0.8 * blades)[:, None], albedo).astype(np.float32)
+        )
 
     return surface
 
@@ -143,7 +165,7 @@ def ground_of(street: Street):  # noqa: ANN201 (a Surface over x and z)
 def static_world(
     street: Street, rng: np.random.Generator, eye: np.ndarray, needs: frozenset[str], phase: int
 ) -> tuple[list[Quad], list[Lamp], tuple[np.ndarray, np.ndarray]]:
-    """Quads, lamps and skyline of the place. The draws never depend on `eye` or `phase`: every visit finds the same place."""
+    """Quads, lamps and skyline. No draw depends on `eye` or `phase`: every visit finds the same place."""
     quads: list[Quad] = []
     lamps: list[Lamp] = []
     heights = np.zeros((2, END - BEGIN))
@@ -169,25 +191,33 @@ def static_world(
 
 
 def _lot(
-    street: Street, rng: np.random.Generator, eye: np.ndarray, side: int, kind: str, start: float, length: float,
-    quads: list[Quad], lamps: list[Lamp],
+    street: Street, rng: np.random.Generator, eye: np.ndarray, side: int, kind: str, start: float,
+    length: float, quads: list[Quad], lamps: list[Lamp],
 ) -> float:  # fmt: skip
     """Add what stands on a lot; returns the height of its shadow-throwing front in metres."""
     sign = 1 if side else -1
     front = street.front[side]
     along = np.array([0.0, 0.0, -float(sign)])
 
-    def row(distance: float, height: float, surface) -> None:  # noqa: ANN001
+    def row(distance: float, height: float, surface: Surface) -> None:
         corner = np.array([sign * distance, 0.0, start + length if side else start])
         quads.append(Quad(corner, along, UP, length, height, surface))
 
-    def across(distance: float, depth: float, height: float, surface) -> None:  # noqa: ANN001
+    def across(distance: float, depth: float, height: float, surface: Surface) -> None:
         x = distance if side else -distance - depth
         quads.append(Quad(np.array([x, 0.0, start]), np.array([1.0, 0, 0]), UP, depth, height, surface))
 
     def house(distance: float, height: float, shops: bool) -> None:
         more, light = buildings.building(
-            rng, side=sign, front=distance, start=start, length=length, height=height, depth=10.0, shops=shops, style=street.style
+            rng,
+            side=sign,
+            front=distance,
+            start=start,
+            length=length,
+            height=height,
+            depth=10.0,
+            shops=shops,
+            style=street.style,
         )
         quads.extend(more)
         lamps.extend(light)
@@ -213,13 +243,17 @@ def _lot(
         across(front, back, height, surface)
         trees(int(rng.integers(1, 3)), front + 1, front + back - 0.5, (3.5, 6.5))
         if rng.random() < 0.7:
-            quads.append(plants.bush(rng, sign * (front + rng.uniform(1, 3)), start + rng.uniform(1, length - 1), eye))
+            quads.append(
+                plants.bush(rng, sign * (front + rng.uniform(1, 3)), start + rng.uniform(1, length - 1), eye)
+            )
         return 0.0
     if kind == "park":
         trees(int(rng.integers(3, 6)), front + 1.5, front + 16, (5, 10))
         for _ in range(int(rng.integers(0, 4))):
-            quads.append(plants.bush(rng, sign * (front + rng.uniform(1, 8)), start + rng.uniform(0, length), eye))
-        height = rng.uniform(5, 11)
+            quads.append(
+                plants.bush(rng, sign * (front + rng.uniform(1, 8)), start + rng.uniform(0, length), eye)
+            )
+        height = rng.uniform(7, 13)
         row(front + 19, height, plants.hedge(rng, height))
         if rng.random() < 0.25:
             row(front + 0.2, 1.1, furniture.fence(rng, 1.1))
@@ -248,7 +282,16 @@ def _lot(
         return 0.0
     if kind == "side":
         corner = np.array([sign * (front + 38), 0.0, start + length + 8 if side else start - 8])
-        quads.append(Quad(corner, along, UP, length + 16, 12.0, buildings.facade(rng, length + 16, 12.0, shops=False, style=street.style)))
+        quads.append(
+            Quad(
+                corner,
+                along,
+                UP,
+                length + 16,
+                12.0,
+                buildings.facade(rng, length + 16, 12.0, shops=False, style=street.style),
+            )
+        )
         across(front + 0.5, 30, 0.01, plants.hedge(rng, 0.01))
         return 0.0
     house(front + rng.uniform(8, 15), float(np.clip(street.tall + rng.normal(0, 2), 7, 22)), True)
@@ -256,24 +299,33 @@ def _lot(
     return 0.0
 
 
-def _pavement(street: Street, rng: np.random.Generator, eye: np.ndarray, sign: int, needs: frozenset[str], quads: list[Quad]) -> None:
+def _pavement(
+    street: Street,
+    rng: np.random.Generator,
+    eye: np.ndarray,
+    sign: int,
+    needs: frozenset[str],
+    quads: list[Quad],
+) -> None:
     """Signs, poles, bollards and street trees in a row behind the kerb."""
     side = int(sign > 0)
     x0 = street.kerb(side) + 0.45
     colour = furniture.STEEL[int(rng.integers(4))]
-    avenue = rng.random() < (0.85 if street.verge[side] else 0.42)
+    avenue = rng.random() < (0.85 if street.verge[side] else 0.5)
     z = float(rng.uniform(2, 7)) - 14.0
+    taken = -100.0
     if "sign" in needs and side:
-        quads += furniture.sign(rng, x0, float(rng.uniform(7, 11)), eye, colour=colour)
+        taken = float(rng.uniform(7, 11))
+        quads += furniture.sign(rng, x0, taken, eye, colour=colour)
     while z < 70:
         x = sign * (x0 + rng.uniform(-0.1, 0.2))
         pick = rng.random()
-        if _crossed(street, side, z):
+        if _crossed(street, side, z) or abs(z - taken) < 2.0:
             z += 3.0
             continue
         if avenue and pick < 0.6:
             middle = sign * (street.kerb(side) + max(street.verge[side] / 2, 0.0) + 0.35)
-            size = rng.uniform(5.0, 8.5)
+            size = rng.uniform(6.0, 10.5)
             quads += plants.tree(rng, middle, z, eye, size=size)
             quads.append(ground_shadow(middle, z, 0.0, size * 0.6, size * 0.6, 0.35))
         elif pick < 0.86:
@@ -281,7 +333,9 @@ def _pavement(street: Street, rng: np.random.Generator, eye: np.ndarray, sign: i
             if facing:
                 quads += furniture.sign(rng, x, z, eye, colour=colour, turn=rng.uniform(-0.15, 0.15))
             else:  # signs for the other direction show their grey back
-                quads.append(furniture.pole(x, z, eye, height=rng.uniform(2.6, 3.4), width=0.12, colour=colour))
+                quads.append(
+                    furniture.pole(x, z, eye, height=rng.uniform(2.6, 3.4), width=0.12, colour=colour)
+                )
         elif pick < 0.91:
             quads += furniture.signpost(rng, sign * (x0 + 1.0), z, eye, colour=colour)
         else:
@@ -290,8 +344,10 @@ def _pavement(street: Street, rng: np.random.Generator, eye: np.ndarray, sign: i
         z += rng.uniform(5, 13)
 
 
-def _lamps(street: Street, rng: np.random.Generator, eye: np.ndarray, quads: list[Quad], lamps: list[Lamp]) -> None:
-    """Street lamps on one or both sides, of one kind in the whole street; now and then one is out of order."""
+def _lamps(
+    street: Street, rng: np.random.Generator, eye: np.ndarray, quads: list[Quad], lamps: list[Lamp]
+) -> None:
+    """Street lamps on one or both sides, of one kind in a street; now and then one is out of order."""
     tone = (SODIUM, WARM, WHITE)[int(rng.choice(3, p=[0.4, 0.35, 0.25]))] * rng.uniform(26, 60)
     height, spacing = rng.uniform(4.6, 6.8), rng.uniform(15, 27)
     colour = furniture.STEEL[int(rng.integers(4))]
@@ -304,7 +360,14 @@ def _lamps(street: Street, rng: np.random.Generator, eye: np.ndarray, quads: lis
                 x = (1 if side else -1) * (street.kerb(side) + 0.4)
                 if not _crossed(street, side, z):
                     more, light = furniture.street_lamp(
-                        rng, x, z, eye, height=height, tone=tone * rng.uniform(0.85, 1.15), works=works, colour=colour
+                        rng,
+                        x,
+                        z,
+                        eye,
+                        height=height,
+                        tone=tone * rng.uniform(0.85, 1.15),
+                        works=works,
+                        colour=colour,
                     )
                     quads += more
                     lamps += light
@@ -342,4 +405,7 @@ def _far_end(street: Street, rng: np.random.Generator, quads: list[Quad]) -> Non
 
 def _crossed(street: Street, side: int, z: float) -> bool:
     """Does a side street open at this z?"""
-    return any(kind == "side" and start - 0.5 <= z <= start + length + 0.5 for kind, start, length in street.lots[side])
+    return any(
+        kind == "side" and start - 0.5 <= z <= start + length + 0.5
+        for kind, start, length in street.lots[side]
+    )

@@ -5,12 +5,39 @@ from dataclasses import dataclass
 import numpy as np
 
 from loopda.town.texture import cloud, fill, paint
-from loopda.town.world import BUS, CAR, TRAIN, TRUCK, UP, Lamp, Quad, Shade, Surface, direction, ground_shadow
+from loopda.town.world import (
+    BUS,
+    CAR,
+    TRAIN,
+    TRUCK,
+    UP,
+    Lamp,
+    Quad,
+    Shade,
+    Surface,
+    direction,
+    ground_shadow,
+    rightwards,
+)
 
 PAINT = [
-    (0.02, 0.02, 0.025), (0.06, 0.065, 0.07), (0.30, 0.31, 0.32), (0.62, 0.62, 0.60), (0.35, 0.03, 0.03), (0.03, 0.08, 0.28),
-    (0.16, 0.17, 0.18), (0.04, 0.12, 0.08), (0.45, 0.38, 0.28), (0.02, 0.18, 0.35), (0.50, 0.32, 0.04),
+    (0.02, 0.02, 0.025), (0.06, 0.065, 0.07), (0.30, 0.31, 0.32), (0.62, 0.62, 0.60), (0.35, 0.03, 0.03),
+    (0.03, 0.08, 0.28), (0.16, 0.17, 0.18), (0.04, 0.12, 0.08), (0.45, 0.38, 0.28),
+    (0.02, 0.18, 0.35), (0.50, 0.32, 0.04),
 ]  # fmt: skip
+# how common each paint is
+COMMON = np.array([0.16, 0.14, 0.16, 0.16, 0.09, 0.08, 0.10, 0.03, 0.03, 0.03, 0.02])
+# what companies paint their buses and trams: colours above and below the windows
+LIVERY = {
+    BUS: (
+        ((0.55, 0.03, 0.03), (0.05, 0.12, 0.42), (0.62, 0.60, 0.56), (0.60, 0.40, 0.03)),
+        ((0.62, 0.62, 0.6), (0.1, 0.1, 0.12)),
+    ),
+    TRAIN: (
+        ((0.60, 0.60, 0.58), (0.03, 0.16, 0.45), (0.45, 0.05, 0.05), (0.60, 0.55, 0.35)),
+        ((0.02, 0.12, 0.42), (0.03, 0.3, 0.18), (0.15, 0.15, 0.15)),
+    ),
+}
 GLASS = np.array((0.03, 0.04, 0.05))
 TYRE = (0.02, 0.02, 0.02)
 HEADLIGHT = np.array((1.0, 0.93, 0.78))
@@ -19,7 +46,7 @@ TAIL = np.array((1.0, 0.05, 0.03))
 
 @dataclass(frozen=True)
 class Body:
-    """A vehicle's shape: profile points (ahead, up) in metres from rear to front, upper line only, and where glass is."""
+    """A vehicle's shape: the profile's points (ahead, up) in metres, rear to front, and where glass is."""
 
     label: int
     width: float
@@ -42,13 +69,53 @@ def _car(length: float, height: float, width: float, kind: str) -> Body:
     belt = 0.62 * height
     hood = 0.60 * height
     if kind == "van":
-        upper = ((-half, 0.95 * height), (-half + 0.1, height), (half - 1.5, height), (half - 0.75, belt), (half, 0.5 * height))
-        return Body(CAR, width, ((-half, 0.25), *upper, (half, 0.25)), (3,), belt, 0.14, (-half * 0.62, half * 0.66), 0.34, (-half * 0.9, half - 0.9))
+        upper = (
+            (-half, 0.95 * height),
+            (-half + 0.1, height),
+            (half - 1.5, height),
+            (half - 0.75, belt),
+            (half, 0.5 * height),
+        )
+        return Body(
+            label=CAR,
+            width=width,
+            profile=((-half, 0.25), *upper, (half, 0.25)),
+            glazed=(3,),
+            belt=belt,
+            sill=0.14,
+            wheels=(-half * 0.62, half * 0.66),
+            radius=0.34,
+            cab=(-half * 0.9, half - 0.9),
+        )
     if kind == "sedan":
-        upper = ((-half, hood), (-half + 0.7, belt), (-half + 1.35, height), (half - 2.0, height), (half - 1.15, belt), (half - 0.1, 0.5 * height))
+        upper = (
+            (-half, hood),
+            (-half + 0.7, belt),
+            (-half + 1.35, height),
+            (half - 2.0, height),
+            (half - 1.15, belt),
+            (half - 0.1, 0.5 * height),
+        )
     else:
-        upper = ((-half, hood), (-half + 0.05, belt), (-half + 0.45, height * 0.98), (half - 1.9, height), (half - 1.05, belt), (half - 0.1, 0.5 * height))
-    return Body(CAR, width, ((-half, 0.25), *upper, (half, 0.25)), (2, 4), belt, 0.12, (-half * 0.62, half * 0.64), 0.33, (-half + 0.8, half - 1.15))
+        upper = (
+            (-half, hood),
+            (-half + 0.05, belt),
+            (-half + 0.45, height * 0.98),
+            (half - 1.9, height),
+            (half - 1.05, belt),
+            (half - 0.1, 0.5 * height),
+        )
+    return Body(
+        label=CAR,
+        width=width,
+        profile=((-half, 0.25), *upper, (half, 0.25)),
+        glazed=(2, 4),
+        belt=belt,
+        sill=0.12,
+        wheels=(-half * 0.62, half * 0.64),
+        radius=0.33,
+        cab=(-half + 0.8, half - 1.15),
+    )
 
 
 def car_body(rng: np.random.Generator) -> Body:
@@ -63,14 +130,52 @@ def car_body(rng: np.random.Generator) -> Body:
 def truck_body(rng: np.random.Generator) -> Body:
     half, roof = rng.uniform(3.0, 4.3), rng.uniform(3.1, 3.7)
     cab = half - rng.uniform(1.7, 2.1)
-    profile = ((-half, 0.5), (-half, roof), (cab - 0.25, roof), (cab - 0.2, 2.75), (half - 0.5, 2.8), (half - 0.05, 1.6), (half, 0.45))
-    return Body(TRUCK, 2.4, profile, (4,), 1.55, 0.2, (-half * 0.72, -half * 0.45, half - 0.9), 0.5, (cab + 0.3, half - 0.35), 0.9)
+    profile = (
+        (-half, 0.5),
+        (-half, roof),
+        (cab - 0.25, roof),
+        (cab - 0.2, 2.75),
+        (half - 0.5, 2.8),
+        (half - 0.05, 1.6),
+        (half, 0.45),
+    )
+    return Body(
+        label=TRUCK,
+        width=2.4,
+        profile=profile,
+        glazed=(4,),
+        belt=1.55,
+        sill=0.2,
+        wheels=(-half * 0.72, -half * 0.45, half - 0.9),
+        radius=0.5,
+        cab=(cab + 0.3, half - 0.35),
+        lamp_height=0.9,
+    )
 
 
 def bus_body(rng: np.random.Generator) -> Body:
     half, roof = rng.uniform(4.8, 6.0), rng.uniform(2.95, 3.15)
-    profile = ((-half, 0.35), (-half, roof - 0.2), (-half + 0.2, roof), (half - 0.3, roof), (half - 0.1, roof - 0.35), (half, 1.0), (half, 0.35))
-    return Body(BUS, 2.5, profile, (4,), 1.1, 0.45, (-half * 0.55, half * 0.62), 0.48, (-half + 0.4, half - 0.2), 0.8)
+    profile = (
+        (-half, 0.35),
+        (-half, roof - 0.2),
+        (-half + 0.2, roof),
+        (half - 0.3, roof),
+        (half - 0.1, roof - 0.35),
+        (half, 1.0),
+        (half, 0.35),
+    )
+    return Body(
+        label=BUS,
+        width=2.5,
+        profile=profile,
+        glazed=(4,),
+        belt=1.1,
+        sill=0.45,
+        wheels=(-half * 0.55, half * 0.62),
+        radius=0.48,
+        cab=(-half + 0.4, half - 0.2),
+        lamp_height=0.8,
+    )
 
 
 def tram_body(rng: np.random.Generator) -> Body:
@@ -79,10 +184,23 @@ def tram_body(rng: np.random.Generator) -> Body:
         (-half, 0.3), (-half + 0.1, 1.1), (-half + 0.7, roof - 0.3), (-half + 1.1, roof),
         (half - 1.1, roof), (half - 0.7, roof - 0.3), (half - 0.1, 1.1), (half, 0.3),
     )  # fmt: skip
-    return Body(TRAIN, 2.4, profile, (1, 5), 1.25, 0.75, (), 0.4, (-half + 1.0, half - 1.0), 0.9)
+    return Body(
+        label=TRAIN,
+        width=2.4,
+        profile=profile,
+        glazed=(1, 5),
+        belt=1.25,
+        sill=0.75,
+        wheels=(),
+        radius=0.4,
+        cab=(-half + 1.0, half - 1.0),
+        lamp_height=0.9,
+    )
 
 
-def _side(body: Body, colour: np.ndarray, second: np.ndarray, reverse: bool, moving: bool, lit_inside: float) -> Surface:
+def _side(
+    body: Body, colour: np.ndarray, second: np.ndarray, reverse: bool, moving: bool, lit_inside: float
+) -> Surface:
     ahead = np.array([point[0] for point in body.profile])
     height = np.array([point[1] for point in body.profile])
     rear, length = ahead[0], body.length
@@ -97,7 +215,11 @@ def _side(body: Body, colour: np.ndarray, second: np.ndarray, reverse: bool, mov
         solid = (v < roof) & (v > floor)
         glass = (v > body.belt) & (v < roof - body.sill * 0.8) & (a > body.cab[0]) & (a < body.cab[1])
         if body.label == CAR:
-            glass &= (np.abs(a + 0.1) > 0.06) & (v < np.interp(a - 0.15, ahead, height)) & (v < np.interp(a + 0.15, ahead, height))
+            glass &= (
+                (np.abs(a + 0.1) > 0.06)
+                & (v < np.interp(a - 0.15, ahead, height))
+                & (v < np.interp(a + 0.15, ahead, height))
+            )
             paint(albedo, (np.abs(np.abs(a + 0.1) - 0.85) < 0.012) & (v < body.belt), colour * 0.4)
         elif body.label == TRUCK:
             box = a < body.cab[0] - 0.5
@@ -117,7 +239,9 @@ def _side(body: Body, colour: np.ndarray, second: np.ndarray, reverse: bool, mov
         paint(albedo, glass, GLASS)
         albedo += (glass * (0.25 * np.clip((v - body.belt) / 0.8, 0, 1)))[:, None] * np.float32(0.4)
         if lit_inside:
-            emitted += (glass * lit_inside * (0.6 + 0.8 * cloud(a * 20, v * 20)))[:, None] * np.array((0.95, 0.9, 0.72))
+            emitted += (glass * lit_inside * (0.6 + 0.8 * cloud(a * 20, v * 20)))[:, None] * np.array(
+                (0.95, 0.9, 0.72)
+            )
         for wheel in body.wheels:
             r = np.hypot(a - wheel, v - body.radius)
             paint(albedo, (r < body.radius * 1.18) & (v > floor * 0.9), (0.012, 0.012, 0.012))
@@ -138,8 +262,10 @@ def _side(body: Body, colour: np.ndarray, second: np.ndarray, reverse: bool, mov
     return surface
 
 
-def _edge(body: Body, index: int, colour: np.ndarray, second: np.ndarray, lamps: str, lit_inside: float) -> Surface:
-    """The strip of bodywork above profile edge `index`; `lamps` "front", "rear" or "" tells which lights it carries."""
+def _edge(
+    body: Body, index: int, colour: np.ndarray, second: np.ndarray, lamps: str, lit_inside: float
+) -> Surface:
+    """The strip along profile edge `index`; `lamps` "front", "rear" (with "lit" if they burn) or ""."""
     (a0, b0), (a1, b1) = body.profile[index], body.profile[index + 1]
     length = float(np.hypot(a1 - a0, b1 - b0))
     width, glazed = body.width, index in body.glazed
@@ -147,7 +273,10 @@ def _edge(body: Body, index: int, colour: np.ndarray, second: np.ndarray, lamps:
     def surface(u: np.ndarray, v: np.ndarray, footprint: np.ndarray) -> Shade:
         n = len(u)
         height = b0 + (b1 - b0) * v / length
-        albedo = fill(n, colour if body.label != TRUCK or index > 2 else second) * (0.92 + 0.16 * cloud(u * 3, v * 3))[:, None]
+        albedo = (
+            fill(n, colour if body.label != TRUCK or index > 2 else second)
+            * (0.92 + 0.16 * cloud(u * 3, v * 3))[:, None]
+        )
         emitted = np.zeros((n, 3), np.float32)
         edge = np.minimum(u, width - u)
         if glazed:
@@ -155,11 +284,15 @@ def _edge(body: Body, index: int, colour: np.ndarray, second: np.ndarray, lamps:
             paint(albedo, glass, GLASS)
             albedo += (glass * (0.04 + 0.06 * cloud(u * 8, v * 8)))[:, None]
             if lit_inside:
-                emitted += (glass * lit_inside * (0.5 + 0.8 * cloud(u * 20, v * 20)))[:, None] * np.array((0.95, 0.9, 0.72))
+                emitted += (glass * lit_inside * (0.5 + 0.8 * cloud(u * 20, v * 20)))[:, None] * np.array(
+                    (0.95, 0.9, 0.72)
+                )
             if body.label in (BUS, TRAIN):
                 board = (height > body.profile[3][1] - 0.62) & (np.abs(u - width / 2) < 0.8)
                 paint(albedo, board, (0.02, 0.02, 0.02))
-                emitted += (board & (u % 0.22 < 0.14) & (v % 0.3 > 0.06))[:, None] * np.array((1.0, 0.5, 0.05)) * 3
+                emitted += (
+                    (board & (u % 0.22 < 0.14) & (v % 0.3 > 0.06))[:, None] * np.array((1.0, 0.5, 0.05)) * 3
+                )
         elif lamps:
             if body.label in (BUS, TRAIN):
                 paint(albedo, height < 1.1, second)
@@ -171,10 +304,14 @@ def _edge(body: Body, index: int, colour: np.ndarray, second: np.ndarray, lamps:
             else:
                 if body.label == CAR and lamps == "rear" and body.profile[-4][1] > 1.8:
                     paint(albedo, (height > 1.25) & (edge > 0.2), GLASS)
-                paint(albedo, (height < 0.42) | ((lamps == "front") & (np.abs(height - 0.52) < 0.1) & (edge > 0.42)), (0.02, 0.02, 0.02))
+                paint(
+                    albedo,
+                    (height < 0.42) | ((lamps == "front") & (np.abs(height - 0.52) < 0.1) & (edge > 0.42)),
+                    (0.02, 0.02, 0.02),
+                )
             plate = (np.abs(u - width / 2) < 0.27) & (np.abs(height - 0.52) < 0.07)
             paint(albedo, plate, (0.7, 0.7, 0.68))
-            lamp = (np.abs(height - body.lamp_height) < 0.12) & (edge < 0.38) & (edge > 0.06)
+            lamp = (np.abs(height - body.lamp_height) < 0.1) & (edge < 0.34) & (edge > 0.05)
             tone = HEADLIGHT if lamps.startswith("front") else TAIL
             paint(albedo, lamp, tone * 0.6)
             if lamps.endswith("lit"):
@@ -188,27 +325,41 @@ def _edge(body: Body, index: int, colour: np.ndarray, second: np.ndarray, lamps:
 def vehicle(
     rng: np.random.Generator, body: Body, x: float, z: float, angle: float, *, moving: bool
 ) -> tuple[list[Quad], list[Lamp]]:
-    """The vehicle with its middle at (x, z), heading `angle`; a moving one has its lights on (seen by night)."""
-    colour = np.array(PAINT[int(rng.choice(len(PAINT), p=_COMMON))]) * rng.uniform(0.8, 1.2)
-    second = np.array(((0.62, 0.62, 0.6), (0.5, 0.5, 0.52), (0.55, 0.5, 0.4), (0.2, 0.22, 0.3))[int(rng.integers(4))])
-    if body.label == BUS:
-        colour, second = np.array(((0.55, 0.03, 0.03), (0.05, 0.12, 0.42), (0.62, 0.60, 0.56), (0.60, 0.40, 0.03))[int(rng.integers(4))]), np.array(
-            ((0.62, 0.62, 0.6), (0.1, 0.1, 0.12))[int(rng.integers(2))]
-        )
-    if body.label == TRAIN:
-        colour, second = np.array(((0.60, 0.60, 0.58), (0.03, 0.16, 0.45), (0.45, 0.05, 0.05), (0.60, 0.55, 0.35))[int(rng.integers(4))]), np.array(
-            ((0.02, 0.12, 0.42), (0.03, 0.3, 0.18), (0.15, 0.15, 0.15))[int(rng.integers(3))]
+    """The vehicle with its middle at (x, z), heading `angle`; a moving one has its lights on."""
+    colour = np.array(PAINT[int(rng.choice(len(PAINT), p=COMMON))]) * rng.uniform(0.8, 1.2)
+    second = np.array(
+        ((0.62, 0.62, 0.6), (0.5, 0.5, 0.52), (0.55, 0.5, 0.4), (0.2, 0.22, 0.3))[int(rng.integers(4))]
+    )
+    if body.label in LIVERY:
+        above, below = LIVERY[body.label]
+        colour, second = (
+            np.array(above[int(rng.integers(len(above)))]),
+            np.array(below[int(rng.integers(len(below)))]),
         )
     lit_inside = (rng.uniform(0.8, 2.0) if moving else 0.15) if body.label in (BUS, TRAIN) else 0.0
-    ahead, right = direction(angle), np.cross(UP, direction(angle))
+    ahead, right = direction(angle), rightwards(direction(angle))
     place = np.array([x, 0.0, z])
     rear, front = body.profile[0][0], body.profile[-1][0]
     top = max(point[1] for point in body.profile)
     half = body.width / 2
     quads = [
         ground_shadow(x, z, angle, body.width + 0.7, body.length + 0.7, 0.8),
-        Quad(place + ahead * rear + right * half, ahead, UP, body.length, top, _side(body, colour, second, False, moving, lit_inside)),
-        Quad(place + ahead * front - right * half, -ahead, UP, body.length, top, _side(body, colour, second, True, moving, lit_inside)),
+        Quad(
+            place + ahead * rear + right * half,
+            ahead,
+            UP,
+            body.length,
+            top,
+            _side(body, colour, second, False, moving, lit_inside),
+        ),
+        Quad(
+            place + ahead * front - right * half,
+            -ahead,
+            UP,
+            body.length,
+            top,
+            _side(body, colour, second, True, moving, lit_inside),
+        ),
     ]
     lit = "lit" if moving else ""
     last = len(body.profile) - 2
@@ -216,17 +367,21 @@ def vehicle(
         length = float(np.hypot(a1 - a0, b1 - b0))
         slope = (ahead * (a1 - a0) + UP * (b1 - b0)) / length
         spans_lamp = min(b0, b1) <= body.lamp_height <= max(b0, b1)
-        lamps = f"rear{lit}" if i <= 1 and spans_lamp else f"front{lit}" if i >= last - 1 and spans_lamp else ""
+        lamps = (
+            f"rear{lit}" if i <= 1 and spans_lamp else f"front{lit}" if i >= last - 1 and spans_lamp else ""
+        )
         surface = _edge(body, i, colour, second, lamps, lit_inside)
-        quads.append(Quad(place + ahead * a0 + UP * b0 - right * half, right, slope, body.width, length, surface))
+        quads.append(
+            Quad(place + ahead * a0 + UP * b0 - right * half, right, slope, body.width, length, surface)
+        )
     lights = []
     if moving:
         nose = place + ahead * (front + 0.1) + UP * body.lamp_height
         lights.append(Lamp(nose, HEADLIGHT * 14, aim=ahead * np.cos(0.06) - UP * np.sin(0.06), edge=0.78))
         lights.append(Lamp(place + ahead * (rear - 0.4) + UP * body.lamp_height, TAIL * 0.5))
         if lit_inside:
-            lights += [Lamp(place + right * s * (half + 0.5) + UP * 1.8, np.array((0.9, 0.85, 0.7)) * 1.2) for s in (-1, 1)]
+            lights += [
+                Lamp(place + right * s * (half + 0.5) + UP * 1.8, np.array((0.9, 0.85, 0.7)) * 1.2)
+                for s in (-1, 1)
+            ]
     return quads, lights
-
-
-_COMMON = np.array([0.16, 0.14, 0.16, 0.16, 0.09, 0.08, 0.10, 0.03, 0.03, 0.03, 0.02])

@@ -1,4 +1,4 @@
-"""What a scene consists of: flat surfaces, lights, and the ground, all in world coordinates (see camera.py)."""
+"""What a scene consists of: flat surfaces, lights and the ground, in world coordinates (see camera.py)."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -15,7 +15,7 @@ UP = np.array([0.0, 1.0, 0.0])
 
 
 class Shade(NamedTuple):
-    """The look of n points of a surface. Colours are linear RGB: reflectance 0..1, emitted light in night units."""
+    """The look of n points of a surface. Linear RGB: reflectance 0..1, emitted light as radiance."""
 
     label: int | np.ndarray
     albedo: np.ndarray  # (3,) or (n, 3)
@@ -44,7 +44,7 @@ class Quad:
 
 @dataclass(frozen=True)
 class Lamp:
-    """A point light: place (3,), colour (3,) = irradiance at one metre; `aim` (3,) limits it to a cone, if given.
+    """A point light: place (3,), colour (3,) = irradiance at one metre; `aim` (3,) makes it a cone.
 
     Inside the cone the light falls from the axis to the angle with cosine `edge`, where none is left.
     """
@@ -57,12 +57,12 @@ class Lamp:
 
 @dataclass
 class Scene:
-    """Everything a frame shows but the camera: quads, lamps, the ground, and what throws the sun's long shadows."""
+    """Everything a frame shows but the camera: quads, lamps, the ground, and what throws long shadows."""
 
     ground: Callable[[np.ndarray, np.ndarray, np.ndarray], Shade]
     quads: list[Quad] = field(default_factory=list)
     lamps: list[Lamp] = field(default_factory=list)
-    # per side (left, right): distance of the facades from the middle and their height at every whole metre of z
+    # per side (left, right): height of the facades at every whole metre of z, and how far from the middle
     skyline: tuple[np.ndarray, np.ndarray] = (np.zeros(0), np.zeros(0))
     facade_at: tuple[float, float] = (8.0, 8.0)
     first_metre: int = 0
@@ -73,18 +73,27 @@ def direction(angle: float) -> np.ndarray:
     return np.array([np.sin(angle), 0.0, np.cos(angle)])
 
 
-def billboard(x: float, z: float, width: float, height: float, surface: Surface, *, eye: np.ndarray, base: float = 0.0) -> Quad:
+def rightwards(ahead: np.ndarray) -> np.ndarray:
+    """The horizontal unit vector to the right of the horizontal unit vector `ahead`."""
+    return np.array([ahead[2], 0.0, -ahead[0]])
+
+
+def billboard(
+    x: float, z: float, width: float, height: float, surface: Surface, *, eye: np.ndarray, base: float = 0.0
+) -> Quad:
     """An upright quad centred on (x, z) that faces the point `eye`."""
     ahead = np.array([x - eye[0], 0.0, z - eye[2]])
     ahead /= max(float(np.hypot(ahead[0], ahead[2])), 1e-6)
-    along = np.cross(UP, ahead)
+    along = rightwards(ahead)
     corner = np.array([x, base, z]) - along * (width / 2)
     return Quad(corner, along, UP, width, height, surface)
 
 
-def upright(x: float, z: float, angle: float, width: float, height: float, surface: Surface, *, base: float = 0.0) -> Quad:
+def upright(
+    x: float, z: float, angle: float, width: float, height: float, surface: Surface, *, base: float = 0.0
+) -> Quad:
     """An upright quad centred on (x, z) whose outward normal points back along `direction(angle)`."""
-    along = np.cross(UP, direction(angle))
+    along = rightwards(direction(angle))
     return Quad(np.array([x, base, z]) - along * (width / 2), along, UP, width, height, surface)
 
 
@@ -98,6 +107,6 @@ def ground_shadow(x: float, z: float, angle: float, width: float, length: float,
         return Shade(0, 1 - strength * np.clip(inside * 2.5, 0, 1))
 
     ahead = direction(angle)
-    along = np.cross(UP, ahead)
+    along = rightwards(ahead)
     corner = np.array([x, 0.0, z]) - along * (width / 2) - ahead * (length / 2)
     return Quad(corner, along, ahead, width, length, surface, shadow=True)

@@ -21,9 +21,15 @@ from loopda.town.renderer import draw_bonnet, render
 from loopda.town.scenes import Place, needs_of, sample_camera, visit
 from loopda.town.world import VOID
 
-CITIES = {"train": ("altenfurt", "brunnach", "lindstadt", "moosingen", "waldau"), "val": ("hohenbruck", "seeheim")}
+CITIES = {
+    "train": ("altenfurt", "brunnach", "lindstadt", "moosingen", "waldau"),
+    "val": ("hohenbruck", "seeheim"),
+}
 # recordings of the night sets with those of their references
-RECORDINGS = {"train": (("GOPR0801", "GOPR0811"), ("GOPR0802", "GOPR0812"), ("GP010802", "GP010812")), "val": (("GOPR0806", "GOPR0806_ref"),)}
+RECORDINGS = {
+    "train": (("GOPR0801", "GOPR0811"), ("GOPR0802", "GOPR0812"), ("GP010802", "GP010812")),
+    "val": (("GOPR0806", "GOPR0806_ref"),),
+}
 EGO_VEHICLE = 1  # labelId of the own car
 LABEL_IDS = np.full(256, EGO_VEHICLE, np.uint8)
 LABEL_IDS[: len(CITYSCAPES)] = [ids[0] for ids in CITYSCAPES.encodings["labelIds"].ids]
@@ -32,7 +38,7 @@ SPLITS = {"source_train": 11, "source_val": 12, "night_train": 13, "night_val": 
 
 @dataclass(frozen=True)
 class Frame:
-    """One image to write. `image` and `labels` are relative to the root of the data sets; a label's suffix tells its kind."""
+    """One image to write; paths are relative to the town's folder, a label's suffix tells its kind."""
 
     split: str
     place: int  # index of the place within the split
@@ -60,7 +66,8 @@ def cityscapes_frames(split: str, count: int) -> list[Frame]:
         truth = f"Cityscapes/gtFine/{split}/{city}/{stem}_gtFine"
         frames.append(
             Frame(
-                f"source_{split}", i, 0, False, f"Cityscapes/leftImg8bit/{split}/{city}/{stem}_leftImg8bit.png",
+                f"source_{split}", i, 0, False,
+                f"Cityscapes/leftImg8bit/{split}/{city}/{stem}_leftImg8bit.png",
                 (f"{truth}_labelIds.png", f"{truth}_color.png"),
             )
         )  # fmt: skip
@@ -68,7 +75,7 @@ def cityscapes_frames(split: str, count: int) -> list[Frame]:
 
 
 def dark_zurich_pairs(split: str, count: int, *, seed: int, near_fraction: float) -> list[Pair]:
-    """`count` night frames with their references; in `train`, about a third of the nights share another night's reference."""
+    """`count` night frames with references; in `train`, about a third share another night's reference."""
     rng = np.random.default_rng([seed, SPLITS[f"night_{split}"], 0])
     pairs: list[Pair] = []
     place, moment = -1, 0
@@ -87,7 +94,8 @@ def dark_zurich_pairs(split: str, count: int, *, seed: int, near_fraction: float
         stem = f"{recording}_frame_{i + 1:06d}"
         if split == "train":
             image = f"DarkZurich/rgb_anon/train/night/{recording}/{stem}_rgb_anon.png"
-            reference = f"DarkZurich/rgb_anon/train/day/{day_recording}/{day_recording}_frame_{place + 1:06d}_rgb_anon.png"
+            day_stem = f"{day_recording}_frame_{place + 1:06d}"
+            reference = f"DarkZurich/rgb_anon/train/day/{day_recording}/{day_stem}_rgb_anon.png"
             labels: tuple[str, ...] = ()
         else:
             image = f"DarkZurich/rgb_anon/val/night/{recording}/{stem}_rgb_anon.png"
@@ -95,7 +103,12 @@ def dark_zurich_pairs(split: str, count: int, *, seed: int, near_fraction: float
             truth = f"DarkZurich/gt/val/night/{recording}/{stem}_gt"
             labels = (f"{truth}_labelIds.png", f"{truth}_labelTrainIds.png", f"{truth}_labelColor.png")
         name = f"night_{split}"
-        pairs.append(Pair(Frame(name, place, moment, True, image, labels, near), Frame(name, place, 0, False, reference, ())))
+        pairs.append(
+            Pair(
+                Frame(name, place, moment, True, image, labels, near),
+                Frame(name, place, 0, False, reference, ()),
+            )
+        )
     return pairs
 
 
@@ -104,7 +117,12 @@ def place_of(frame: Frame, seed: int) -> Place:
     key = (seed, SPLITS[frame.split], frame.place + 1)
     rng = np.random.default_rng([*key, 0])
     target = frame.split.startswith("night")
-    return Place(key, needs_of(frame.place, rng), city=float(rng.uniform(0.0, 0.35) if target else rng.uniform(0.1, 0.6)), yellow=target)
+    return Place(
+        key,
+        needs_of(frame.place, rng),
+        city=float(rng.uniform(0.0, 0.35) if target else rng.uniform(0.1, 0.6)),
+        yellow=target,
+    )
 
 
 def camera_of(frame: Frame, seed: int) -> Camera:
@@ -118,31 +136,37 @@ def camera_of(frame: Frame, seed: int) -> Camera:
     rng = np.random.default_rng([*place.seed, 6, frame.moment])
     if frame.near:
         return camera.moved(
-            sideways=float(np.clip(rng.normal(0, 0.035), -0.1, 0.1)), ahead=rng.uniform(-0.2, 0.2), turn=float(np.clip(rng.normal(0, 0.003), -0.01, 0.01))
+            sideways=float(np.clip(rng.normal(0, 0.035), -0.1, 0.1)),
+            ahead=rng.uniform(-0.2, 0.2),
+            turn=float(np.clip(rng.normal(0, 0.0022), -0.008, 0.008)),
         )
     ahead = rng.uniform(1, 10) if rng.random() < 0.3 else -rng.uniform(1, 12)
     return camera.moved(sideways=rng.uniform(-1.5, 0.5), ahead=ahead, turn=rng.normal(0, math.radians(2)))
 
 
-def draw(frame: Frame, *, seed: int, width: int, height: int, supersample: int) -> tuple[np.ndarray, np.ndarray]:
+def draw(
+    frame: Frame, *, seed: int, width: int, height: int, supersample: int
+) -> tuple[np.ndarray, np.ndarray]:
     """The picture (h, w, 3) uint8 and the class map (h, w) uint8 of one frame."""
     place, camera = place_of(frame, seed), camera_of(frame, seed)
     key = (*place.seed, 7, frame.moment)
-    scene = visit(place, camera, key)
+    target = frame.split.startswith("night")
+    scene = visit(place, camera, key, chance=target and not frame.night)
     buffer = render(scene, camera, width * supersample, height * supersample)
-    if frame.split.startswith("source"):
+    if not target:
         # one car drives each city: the bonnet is the same in all its images
         car = np.random.default_rng([seed, *frame.image.encode()[: frame.image.rindex("/")]])
         draw_bonnet(buffer, car.uniform(0.04, 0.085), np.full(3, car.choice([0.03, 0.12, 0.3])))
     rng = np.random.default_rng([*key, 8])
-    style = "target" if frame.split.startswith("night") else "source"
     if frame.night:
         night = sample_night(rng)
         radiance = light_by_night(buffer, scene, camera, night)
         picture = photograph_night(_mean(radiance, width, height, supersample), night, rng)
     else:
-        day = sample_day(rng, style=style)
-        picture = photograph_day(_mean(light_by_day(buffer, scene, day), width, height, supersample), day, rng)
+        day = sample_day(rng, style="target" if target else "source")
+        picture = photograph_day(
+            _mean(light_by_day(buffer, scene, day), width, height, supersample), day, rng
+        )
     return picture, _most(buffer.label, width, height, supersample)
 
 
@@ -160,6 +184,17 @@ def write(frame: Frame, root: Path, *, seed: int, width: int, height: int, super
     return np.bincount(label[label != VOID], minlength=len(CITYSCAPES)).astype(np.int64)
 
 
+def remove_stale(root: Path, frames: list[Frame]) -> None:
+    """Delete what an earlier, larger town left in the cities and recordings of the town, and nothing else."""
+    wanted = {root / name for frame in frames for name in (frame.image, *frame.labels)}
+    cities = {city for names in CITIES.values() for city in names}
+    recordings = {name for group in RECORDINGS.values() for both in group for name in both}
+    for data_set, folders in (("Cityscapes", cities), ("DarkZurich", recordings)):
+        for path in sorted((root / data_set).rglob("*.png")):
+            if path.parent.name in folders and path not in wanted:
+                path.unlink()
+
+
 def apart(pair: Pair, seed: int) -> tuple[float, float]:
     """Metres and degrees between the two cameras of a pair."""
     night, day = camera_of(pair.night, seed), camera_of(pair.day, seed)
@@ -172,7 +207,9 @@ def _mean(radiance: np.ndarray, width: int, height: int, times: int) -> np.ndarr
 
 def _most(label: np.ndarray, width: int, height: int, times: int) -> np.ndarray:
     """The class that most of a pixel's samples show; the first of them when it is a tie."""
-    samples = label.reshape(height, times, width, times).transpose(0, 2, 1, 3).reshape(height, width, times * times)
+    samples = (
+        label.reshape(height, times, width, times).transpose(0, 2, 1, 3).reshape(height, width, times * times)
+    )
     votes = (samples[..., :, None] == samples[..., None, :]).sum(-1)
     best = votes.argmax(-1)
     return np.take_along_axis(samples, best[..., None], -1)[..., 0]

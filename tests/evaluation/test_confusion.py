@@ -3,6 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
+
 from loopda.errors import DataError
 from loopda.evaluation.confusion import confusion_matrix
 from loopda.labels.classes import IGNORE

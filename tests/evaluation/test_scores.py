@@ -10,6 +10,8 @@ from cityscapesscripts.helpers.labels import id2label, labels
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
+from PIL import Image
+
 from loopda.evaluation.confusion import confusion_matrix
 from loopda.evaluation.scores import (
     Scores,
@@ -21,7 +23,6 @@ from loopda.evaluation.scores import (
 )
 from loopda.files import write_json
 from loopda.labels.classes import CITYSCAPES
-from PIL import Image
 
 EVALUATED = [label.id for label in labels if label.id >= 0 and not label.ignoreInEval]
 VOID = [label.id for label in labels if label.id >= 0 and label.ignoreInEval]

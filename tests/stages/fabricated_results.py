@@ -8,11 +8,12 @@ import sys
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
+
 from loopda.evaluation.confusion import confusion_matrix
 from loopda.evaluation.scores import Scores
 from loopda.labels.classes import CITYSCAPES
 from loopda.labels.png import write_label
-from PIL import Image
 
 STAGES = ("pretrain", "warmup", "self_train", "distill")
 WRONG = {
@@ -29,12 +30,19 @@ def scene(generator, width, height, domain):
     for left in range(0, width, width // 6):
         label[generator.integers(2, horizon) : horizon + height // 10, left : left + width // 7] = 2
     for index in [1, 3, 4, 5, 6, 7, 8, 9, 11, 12, 13, 14, 15, 17, 18]:
-        row, column = generator.integers(height // 4, height * 4 // 5), generator.integers(0, width - width // 10)
-        label[row : row + height // 7, column : column + width // (24 if index in (5, 6, 7, 11, 12) else 10)] = index
+        row, column = (
+            generator.integers(height // 4, height * 4 // 5),
+            generator.integers(0, width - width // 10),
+        )
+        label[
+            row : row + height // 7, column : column + width // (24 if index in (5, 6, 7, 11, 12) else 10)
+        ] = index
     label[-height // 16 :] = 255
     light = 0.25 if domain == "night" else 0.9
     tint = (0.9, 0.95, 1.25) if domain == "night" else (1.0, 1.0, 0.98)
-    photograph = (CITYSCAPES.colour_map(label) * 0.55 + 70) * light * tint + generator.normal(0, 9, (height, width, 3))
+    photograph = (CITYSCAPES.colour_map(label) * 0.55 + 70) * light * tint + generator.normal(
+        0, 9, (height, width, 3)
+    )
     return label, Image.fromarray(photograph.clip(0, 255).astype(np.uint8))
 
 
@@ -48,7 +56,9 @@ def predicted(generator, label, wrong):
     return guess
 
 
-def evaluation(folder, experiment, seed, stage, *, images=4, size=(64, 32), predictions=True, domains=("night", "day")):
+def evaluation(
+    folder, experiment, seed, stage, *, images=4, size=(64, 32), predictions=True, domains=("night", "day")
+):
     """Write the scores JSON of one model, and the pictures that it names; return its path."""
     generator = np.random.default_rng([seed, STAGES.index(stage)])
     width, height = size
@@ -98,12 +108,18 @@ def plain_evaluation(folder, experiment, seed, stage, night, day):
     """Scores of two classes with exactly the given IoU of both (whole percents), without pictures."""
     domains = {}
     for domain, percent in (("night", night), ("day", day)):
-        # of 200 pixels a class, IoU = h / (400 - h): hits h = 400 p / (1 + p) must be whole, so scale the counts up
+        # IoU = hits / (hits + 2 misses) of both classes
         hits, misses = 2 * percent, 100 - percent
         scores = Scores(("road", "car"), np.array([[hits, misses], [misses, hits]], dtype=np.int64))
         protocol = {"images": 5, "width": 64, "height": 32, "normalisation": f"{domain} statistics"}
         domains[domain] = {"protocol": protocol, **scores.to_json()}
-    values = {"model_stage": stage, "experiment": experiment, "seed": seed, "model": "model.pt", "parameters": 10}
+    values = {
+        "model_stage": stage,
+        "experiment": experiment,
+        "seed": seed,
+        "model": "model.pt",
+        "parameters": 10,
+    }
     values |= {"classes": ["road", "car"], "colours": [[128, 64, 128], [0, 0, 142]], "domains": domains}
     return write(folder / f"results/evaluate/{experiment}/seed{seed}/{stage}.json", values)
 
@@ -133,7 +149,10 @@ def section(folder, experiment, seed, stage, text=None):
     """Write a resolved config.yaml; return its path."""
     path = folder / f"results/{stage}/{experiment}/seed{seed}/config.yaml"
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text or f"stage: {stage}\nsteps: 1200\nlearning_rate: 0.0025  # paper, section 4.1\ncrop: [128, 128]\n")
+    path.write_text(
+        text
+        or f"stage: {stage}\nsteps: 1200\nlearning_rate: 0.0025  # paper, section 4.1\ncrop: [128, 128]\n"
+    )
     return path
 
 
@@ -165,7 +184,11 @@ def illustrations(folder, seed, *, size=(64, 32), rows=2, images=40):
     overlaps = np.clip(0.9 * np.exp(-metres / 6) + generator.normal(0, 0.06, images), 0, 1)
     predicted_pixels = (2e6 * 0.72 ** np.arange(19)).astype(int)
     thresholds = {
-        name: {"threshold": float(0.95 - 0.02 * index), "predicted": int(count), "kept": int(count * (0.5 + index / 60))}
+        name: {
+            "threshold": float(0.95 - 0.02 * index),
+            "predicted": int(count),
+            "kept": int(count * (0.5 + index / 60)),
+        }
         for index, (name, count) in enumerate(zip(CITYSCAPES.names, predicted_pixels, strict=True))
     }
     columns = ["night", "night → day", "night → day → night", "day", "day → night", "day → night → day"]
@@ -180,13 +203,18 @@ def illustrations(folder, seed, *, size=(64, 32), rows=2, images=40):
             },
             {
                 "title": "Labels of a night image",
-                "caption": "Offline labels, static labels of the day reference, and dynamic and night agreement.",
+                "caption": "Offline labels, static labels of the day reference, dynamic and night agreement.",
                 "columns": ["night image", "day reference", "offline", "static", "agreement", "used"],
                 "rows": [labels(row) for row in range(rows)],
             },
         ],
         "lor": [
-            {"night": f"night{index}", "lor": float(value), "chosen": "static" if value > 0.5 else "agreement", "metres": float(way)}
+            {
+                "night": f"night{index}",
+                "lor": float(value),
+                "chosen": "static" if value > 0.5 else "agreement",
+                "metres": float(way),
+            }
             for index, (value, way) in enumerate(zip(overlaps, metres, strict=True))
         ],
         "tau": 0.5,
@@ -207,7 +235,9 @@ def everything(folder, *, seeds=(0, 1, 2), size=(64, 32), images=4, steps=60, na
     """The inputs of a full report, as the flags of the stage name them."""
     runs = [(stage, seed) for seed in seeds for stage in STAGES]
     return {
-        "scores": [evaluation(folder, "loopda", seed, stage, size=size, images=images) for stage, seed in runs],
+        "scores": [
+            evaluation(folder, "loopda", seed, stage, size=size, images=images) for stage, seed in runs
+        ],
         "metrics": [metrics(folder, "loopda", seed, stage, steps=steps, names=names) for stage, seed in runs],
         "pictures": [illustrations(folder, seeds[0], size=size)],
         "sections": [section(folder, "loopda", seed, stage) for stage, seed in runs],
@@ -218,6 +248,6 @@ if __name__ == "__main__":
     from loopda.stages.report import Config, run
 
     home = Path(sys.argv[1])
-    losses = "loss segmentation_day segmentation_night inner_day inner_night outer adversarial discriminator learning_rate"
+    losses = "loss segmentation_day segmentation_night inner_day inner_night outer adversarial learning_rate"
     inputs = everything(home, seeds=(0, 1, 2), size=(256, 128), images=24, steps=400, names=losses.split())
     run(config=Config(), **inputs, page=home / "page.html", table=home / "table.txt", log=home / "report.log")

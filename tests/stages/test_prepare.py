@@ -297,7 +297,7 @@ def test_the_command_line_prints_the_faults_alone_and_exits_with_the_code_of_dat
     (world / "config.yaml").write_text(yaml.safe_dump(section))
     label = world / "Cityscapes/gtFine/val/munster/munster_000000_000019_gtFine_labelIds.png"
     label.write_bytes(b"")
-    arguments = ["--config", "config.yaml", "--town", "town.json", "--log", "prepare.log"]
+    arguments = ["--config", "config.yaml", "--town", "town.json", "--workers", "2", "--log", "prepare.log"]
     for output in OUTPUTS:
         arguments += [f"--{output.split('.')[0].replace('_', '-')}", f"out/{output}"]
     command = [sys.executable, "-m", "loopda.stages.prepare", *arguments]

@@ -1,11 +1,23 @@
 # What the rules share: where files are, and what a stage is told. Nothing here reads a result or imports torch.
-from loopda import experiments
+import json
 
-experiments.check(config)
+from snakemake.exceptions import WorkflowError
+
+from loopda import experiments
+from loopda.errors import ConfigError
+
+with open(workflow.source_path("../schemas/config.schema.json")) as file:
+    schemas = json.load(file)
+
+try:
+    experiments.check(config, schemas)
+except ConfigError as error:
+    raise WorkflowError(str(error)) from None
 
 
 wildcard_constraints:
     experiment=r"[\w.-]+",
+    names=r"[\w.+-]+",
     seed=r"\d+",
     stage=r"[a-z_]+",
 
@@ -45,3 +57,16 @@ rule configure:
         section=section_text,
     shell:
         r"printf '%s' {params.section:q} > {output:q}"
+
+
+def show_tables():
+    """Print what the finished run shows: the newest table of each experiment of `run`, and where its page is."""
+    from pathlib import Path
+
+    for name in config["run"]:
+        table = Path(f"results/report/{name}/table.txt")
+        if table.exists():
+            print(f"\n{table.read_text()}")
+    table = Path("results/tables/" + "+".join(config["run"]) + ".md")
+    if table.exists():
+        print(f"\n{table.read_text()}")

@@ -4,6 +4,8 @@ rule town:
         config="results/town/config.yaml",
     output:
         summary="results/town/town.json",
+        poses="results/town/poses.csv",
+        sheet="results/town/contact_sheet.png",
     log:
         "logs/town.log",
     benchmark:
@@ -46,11 +48,13 @@ rule prepare:
         r"""
         python -m loopda.stages.prepare \
             --config {input.config:q} \
+            --town {input.town:q} \
             --source {output.source:q} \
             --night {output.night:q} \
             --day-val {output.day_val:q} \
             --night-val {output.night_val:q} \
             --classes {output.classes:q} \
             --summary {output.summary:q} \
+            --workers {threads} \
             --log {log:q}
         """

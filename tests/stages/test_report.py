@@ -1,0 +1,368 @@
+import json
+import re
+import subprocess
+import sys
+from html.parser import HTMLParser
+
+import pytest
+from fabricated_results import (
+    STAGES,
+    evaluation,
+    everything,
+    illustrations,
+    metrics,
+    plain_evaluation,
+    section,
+    write,
+)
+
+from loopda.config import parse_section
+from loopda.errors import ConfigError, DataError
+from loopda.stages.report import Config, run
+
+
+def report(folder, name="page", config=None, **inputs):
+    """Run the stage; return the page, the table and the log as text."""
+    files = {kind: folder / f"{name}.{kind}" for kind in ("page", "table", "log")}
+    given = {"scores": [], "metrics": [], "pictures": [], "sections": []} | inputs
+    run(config=config or Config(), **given, **files)
+    return tuple(file.read_text(encoding="utf-8") for file in files.values())
+
+
+class Page(HTMLParser):
+    """The page's visible text, its tables, its attributes, and whether its tags balance."""
+
+    VOID = {"meta", "img", "br", "path", "circle", "use", "rect", "line"}
+
+    def __init__(self, html):
+        super().__init__()
+        self.text, self.attributes, self.open, self.tables, self.links = "", [], [], [], []
+        self.feed(html)
+        self.close()
+
+    def handle_starttag(self, tag, attrs):
+        self.attributes += [(tag, name, value or "") for name, value in attrs]
+        if tag not in self.VOID:
+            self.open.append(tag)
+        if tag == "table":
+            self.tables.append([])
+        elif tag == "tr":
+            self.tables[-1].append([])
+        elif tag in ("td", "th"):
+            self.tables[-1][-1].append("")
+
+    def handle_startendtag(self, tag, attrs):
+        self.attributes += [(tag, name, value or "") for name, value in attrs]
+
+    def handle_endtag(self, tag):
+        if tag not in self.VOID:
+            assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if not {"style", "script"} & set(self.open):
+            self.text += data
+        if {"td", "th"} & set(self.open):
+            self.tables[-1][-1][-1] += data.replace("\N{MINUS SIGN}", "-")
+
+    def row(self, table, title):
+        return next([cell.strip() for cell in row] for row in self.tables[table] if row[0].strip() == title)
+
+
+@pytest.fixture(scope="module")
+def full(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("full")
+    inputs = everything(folder, seeds=(0, 1))
+    return folder, inputs, report(folder, **inputs)
+
+
+def test_the_page_is_well_formed_and_its_parts_are_linked(full):
+    _, _, (html, _, _) = full
+    page = Page(html)
+    assert page.open == []
+    identifiers = [value for _, name, value in page.attributes if name == "id"]
+    assert len(identifiers) == len(set(identifiers))
+    targets = [value[1:] for _, name, value in page.attributes if name == "href"]
+    assert targets and set(targets) <= set(identifiers)
+    parts = {
+        "results",
+        "gallery",
+        "classes",
+        "illustrations",
+        "pseudo-labels",
+        "curves",
+        "provenance",
+        "notes",
+    }
+    assert parts <= set(targets)
+
+
+def test_the_page_needs_nothing_outside_of_itself(full):
+    folder, _, (html, _, _) = full
+    page = Page(html)
+    for tag, name, value in page.attributes:
+        if name in ("src", "href", "xlink:href", "srcset", "data", "poster", "action"):
+            assert value.startswith(("data:image/", "#")), (tag, name, value[:80])
+    assert not re.search(r"https?://|@import|<link|<iframe", html)
+    assert all(address.startswith("#") for address in re.findall(r"url\(([^)]*)\)", html))
+    assert str(folder) not in re.sub(r"<code>.*?</code>", "", html)
+    assert len(html) < 2_000_000
+
+
+def test_the_page_contains_every_score_that_was_given(full):
+    _, inputs, (html, _, _) = full
+    single = report(full[0], name="single", scores=inputs["scores"][:4])[0]
+    page = Page(single)
+    for place, path in enumerate(inputs["scores"][:4]):
+        for index, domain in enumerate(("night", "day")):
+            block = json.loads(path.read_text())["domains"][domain]
+            row = page.row(0, ["source-only", "warm-up", "self-training", "distillation"][place])
+            shown = [row[1 + 4 * index], row[3 + 4 * index], row[4 + 4 * index]]
+            assert shown == [f"{block[key]:.1f}" for key in ("mIoU", "fwIoU", "pixel_accuracy")]
+            for name, value in block["IoU"].items():
+                assert page.row(1 + index, name)[2 + place] == ("–" if value is None else f"{value:.1f}")
+    assert "absent from the truth: train" in page.text
+
+
+def test_means_spreads_and_changes_over_seeds_are_those_computed_by_hand(tmp_path):
+    night = {"pretrain": (20, 24, 28), "warmup": (30, 32, 37), "self_train": (40, 44, 48)}
+    day = {"pretrain": (60, 60, 60), "warmup": (58, 60, 62), "self_train": (55, 55, 58)}
+    scores = [
+        plain_evaluation(tmp_path, "loopda", seed, stage, night[stage][seed], day[stage][seed])
+        for stage in night
+        for seed in range(3)
+    ]
+    html, table, _ = report(tmp_path, scores=scores)
+    page = Page(html)
+    assert page.row(0, "source-only")[1:3] == ["24.0 ± 4.0", "–"]
+    # 30, 32, 37: mean 33, deviations -3, -1, 4, sum of squares 26, / 2 = 13, root 3.61; paired gains 10, 8, 9
+    assert page.row(0, "warm-up")[1:3] == ["33.0 ± 3.6", "+9.0 ± 1.0"]
+    # by day -5, -5, -2: mean -4, deviations -1, -1, 2, sum of squares 6, / 2 = 3, root 1.73
+    assert page.row(0, "self-training")[5:7] == ["56.0 ± 1.7", "-4.0 ± 1.7"]
+    assert page.row(0, "self-training")[-1] == "3"
+    assert page.row(1, "car")[2:] == ["24.0", "33.0", "44.0", "+20.0"]
+    lines = {line.split("  ")[0]: re.split(r"\s{2,}", line) for line in table.splitlines()}
+    assert lines["warm-up"][1:3] == ["33.0 ± 3.6", "+9.0 ± 1.0"]
+    assert lines["self-training"][5:] == ["56.0 ± 1.7", "-4.0 ± 1.7"]
+
+
+def test_the_text_table_has_aligned_columns_the_protocol_and_the_page(tmp_path):
+    scores = [plain_evaluation(tmp_path, "loopda", 0, stage, 40, 50) for stage in ("warmup", "pretrain")]
+    _, table, _ = report(tmp_path, scores=scores)
+    lines = table.splitlines()
+    assert "night validation: 5 images, 64x32, night statistics" in lines
+    start = next(index for index, line in enumerate(lines) if line.startswith("stage "))
+    block = lines[start : start + 3]
+    assert [line.split()[0] for line in block] == ["stage", "source-only", "warm-up"]
+    assert len({len(line) for line in block}) == 1
+    assert block[1].split()[1:] == ["40.0", "-", "40.0", "57.1", "50.0", "-"]
+    assert block[2].split()[1:] == ["40.0", "0.0", "40.0", "57.1", "50.0", "0.0"]
+    assert lines[-1] == f"report: {tmp_path / 'page.page'}"
+
+
+def test_what_is_missing_is_listed_and_not_invented(tmp_path):
+    scores = [plain_evaluation(tmp_path, "loopda", seed, "pretrain", 20, 50) for seed in (0, 1)]
+    scores += [plain_evaluation(tmp_path, "loopda", 0, "warmup", 30, 50)]
+    html, table, _ = report(tmp_path, scores=scores)
+    page = Page(html)
+    for line in (
+        "scores of self-training",
+        "scores of distillation",
+        "scores of warm-up, seed 1",
+        "learning curves of source-only",
+        "configuration of warm-up",
+        "night predictions of warm-up",
+        "pictures of translations and pseudo-labels",
+        "label overlap ratios",
+        "thresholds and counts of the offline pseudo-labels",
+    ):
+        assert line in page.text
+        assert f"missing: {line}" in table
+    assert [row[0].strip() for row in page.tables[0][2:]] == ["source-only", "warm-up"]
+    assert not any(f'id="{part}"' in html for part in ("gallery", "curves", "illustrations", "pseudo-labels"))
+
+
+def test_a_full_set_of_inputs_leaves_nothing_missing(full):
+    _, _, (html, table, _) = full
+    assert "missing" not in table
+    assert "Not on this page" not in html
+
+
+def test_a_night_only_evaluation_makes_a_page_without_day(tmp_path):
+    scores = [evaluation(tmp_path, "loopda", 0, stage, domains=("night",)) for stage in STAGES[:2]]
+    html, table, _ = report(tmp_path, scores=scores)
+    assert "day validation" not in html
+    assert "missing: day scores of warm-up, seed 0" in table
+
+
+def test_a_model_stage_unknown_to_the_page_is_shown_after_the_known_ones(tmp_path):
+    scores = [plain_evaluation(tmp_path, "advent", 0, stage, 30, 40) for stage in ("adapt_it", "pretrain")]
+    page = Page(report(tmp_path, scores=scores)[0])
+    assert [row[0].strip() for row in page.tables[0][2:]] == ["source-only", "adapt it"]
+
+
+def test_the_same_inputs_give_the_same_bytes(full):
+    folder, inputs, _ = full
+    one = report(folder, name="again", **inputs)[0].encode()
+    other = report(folder, name="again", **{key: paths[::-1] for key, paths in inputs.items()})[0].encode()
+    assert one == other
+
+
+def test_the_gallery_shows_the_asked_number_of_images_with_every_stage_and_the_truth(full):
+    folder, inputs, _ = full
+    config = Config(gallery_images=3, gallery_day_images=0, picture_width=32)
+    html, table, _ = report(folder, name="few", config=config, scores=inputs["scores"])
+    assert html.count('src="data:image/') == 3 * 6
+    for column in ("image", "source-only", "warm-up", "self-training", "distillation", "truth"):
+        assert html.count(f'alt="{column}"') == 3
+    assert "predictions of" not in table
+
+
+def test_curves_have_one_plot_for_each_recorded_quantity(full):
+    _, _, (html, _, _) = full
+    for stage in ("pretrain", "warmup", "self_train", "distill"):
+        for name in ("loss", "inner_loop"):
+            assert html.count(f'aria-label="{name} over the steps of {stage}"') == 1
+    assert "images_per_second" not in html
+
+
+def test_pseudo_label_statistics_are_those_given(full):
+    _, inputs, (html, _, _) = full
+    page, values = Page(html), json.loads(inputs["pictures"][0].read_text())
+    road = values["thresholds"]["road"]
+    table = next(index for index, rows in enumerate(page.tables) if rows[0][1].strip() == "threshold")
+    share = 100 * road["kept"] / road["predicted"]
+    expected = [f"{road['threshold']:.3f}", f"{road['predicted']:,}", f"{road['kept']:,}", f"{share:.1f} %"]
+    assert page.row(table, "road")[1:] == expected
+    kept = sum(one["kept"] for one in values["thresholds"].values())
+    assert page.row(table, "all classes")[3] == f"{kept:,}"
+    above = sum(one["lor"] > 0.5 for one in values["lor"])
+    assert f"τ = 0.5: {above} lie above" in page.text
+    assert "LPIPS trunk: random weights" in page.text
+
+
+def test_configurations_of_seeds_that_agree_stand_there_once_and_others_apart(tmp_path):
+    scores = [plain_evaluation(tmp_path, "loopda", seed, "pretrain", 20, 50) for seed in (0, 1)]
+    sections = [section(tmp_path, "loopda", seed, "pretrain") for seed in (0, 1)]
+    sections += [section(tmp_path, "loopda", seed, "warmup", f"steps: {100 + seed}\n") for seed in (0, 1)]
+    page = Page(report(tmp_path, scores=scores, sections=sections)[0])
+    assert page.text.count("stage: pretrain") == 1 and "seeds 0 and 1" in page.text
+    assert "steps: 100" in page.text and "steps: 101" in page.text
+
+
+def test_text_from_files_cannot_break_the_page(tmp_path):
+    score = plain_evaluation(tmp_path, "loopda", 0, "pretrain", 20, 50)
+    evil = "</pre><script>alert(1)</script>"
+    html, _, _ = report(
+        tmp_path,
+        config=Config(title="<b>bold & title</b>"),
+        scores=[score],
+        sections=[section(tmp_path, "loopda", 0, "pretrain", f"title: {evil}")],
+        metrics=[metrics(tmp_path, "loopda", 0, "pretrain", names=("<script>",))],
+    )
+    page = Page(html)
+    assert html.count("<script>") == 1
+    assert page.open == [] and evil in page.text and "<b>bold & title</b>" in page.text
+
+
+def test_the_models_behind_the_numbers_are_named_with_their_checksum_and_versions(full):
+    _, _, (html, _, _) = full
+    text = Page(html).text
+    assert "912,345" in text and "000000000000" in text and "results/distill/loopda/seed1/model.pt" in text
+    assert "python" in text and "matplotlib" in text
+
+
+def test_different_class_lists_are_refused(tmp_path):
+    scores = [
+        plain_evaluation(tmp_path, "loopda", 0, "pretrain", 20, 50),
+        evaluation(tmp_path, "loopda", 0, "warmup", predictions=False),
+    ]
+    with pytest.raises(DataError, match="class lists"):
+        report(tmp_path, scores=scores)
+    assert not (tmp_path / "page.page").exists() and not (tmp_path / "page.table").exists()
+
+
+def test_scores_on_different_images_are_refused(tmp_path):
+    scores = [
+        evaluation(tmp_path, "loopda", 0, stage, images=count, predictions=False)
+        for stage, count in (("pretrain", 2), ("warmup", 3))
+    ]
+    with pytest.raises(DataError, match="images is 3 and 2"):
+        report(tmp_path, scores=scores)
+
+
+def test_models_under_different_normalisation_are_shown_with_a_warning(tmp_path):
+    scores = [plain_evaluation(tmp_path, "loopda", 0, stage, 40, 50) for stage in ("pretrain", "warmup")]
+    values = json.loads(scores[1].read_text())
+    values["domains"]["night"]["protocol"]["normalisation"] = "day statistics"
+    write(scores[1], values)
+    text = Page(report(tmp_path, scores=scores)[0]).text
+    assert "evaluated on the night images under 2 protocols" in text
+    assert "5 images, 64x32, day statistics (warm-up, seed 0)" in text
+
+
+def test_a_score_that_its_confusion_matrix_contradicts_is_refused(tmp_path):
+    score = plain_evaluation(tmp_path, "loopda", 0, "pretrain", 20, 50)
+    values = json.loads(score.read_text())
+    values["domains"]["night"]["mIoU"] = 25.0
+    write(score, values)
+    with pytest.raises(DataError, match=r"pretrain\.json.*mIoU is 25\.0, but its .* gives 20\.0"):
+        report(tmp_path, scores=[score])
+
+
+def test_two_experiments_with_the_same_stage_are_refused(tmp_path):
+    scores = [plain_evaluation(tmp_path, name, 0, "pretrain", 20, 50) for name in ("loopda", "tau-0.25")]
+    with pytest.raises(DataError, match="a report is about one experiment"):
+        report(tmp_path, scores=scores)
+
+
+def test_the_same_result_twice_is_refused(tmp_path):
+    score = plain_evaluation(tmp_path, "loopda", 0, "pretrain", 20, 50)
+    with pytest.raises(DataError, match="give each result once"):
+        report(tmp_path, scores=[score, score])
+
+
+def test_no_scores_at_all_are_refused(tmp_path):
+    with pytest.raises(DataError, match="--scores"):
+        report(tmp_path)
+
+
+def test_a_picture_that_is_not_there_is_named_with_the_file_that_names_it(tmp_path):
+    score = evaluation(tmp_path, "loopda", 0, "pretrain")
+    (tmp_path / "data/night0.png").unlink()
+    with pytest.raises(DataError, match=r"night0\.png: no such picture, though .*pretrain\.json names it"):
+        report(tmp_path, scores=[score])
+
+
+def test_thresholds_of_a_class_that_the_scores_lack_are_refused(tmp_path):
+    score = plain_evaluation(tmp_path, "loopda", 0, "pretrain", 20, 50)
+    with pytest.raises(DataError, match="thresholds for sidewalk"):
+        report(tmp_path, scores=[score], pictures=[illustrations(tmp_path, 0)])
+
+
+def test_pictures_of_the_lowest_seed_are_shown_when_several_are_given(tmp_path):
+    score = evaluation(tmp_path, "loopda", 0, "pretrain", predictions=False)
+    pictures = [illustrations(tmp_path, seed, rows=1, images=10 + seed) for seed in (2, 1)]
+    html = report(tmp_path, scores=[score], pictures=pictures)[0]
+    assert "Label overlap ratio of 11 night images" in html
+    assert html.count('src="data:image/') == 12
+
+
+def test_a_wrong_setting_of_the_page_is_refused():
+    with pytest.raises(ConfigError, match="gallery_images"):
+        parse_section({"gallery_images": -1}, Config, "config.yaml")
+
+
+def test_the_report_is_made_on_machines_without_torch_and_from_the_command_line(tmp_path):
+    score = plain_evaluation(tmp_path, "loopda", 0, "pretrain", 20, 50)
+    (tmp_path / "config.yaml").write_text("title: Town\n")
+    program = (
+        "import sys; sys.modules['torch'] = None\n"  # an import of torch now fails
+        "from loopda.command import command; from loopda.stages.report import run\n"
+        f"command(run, ['--config', r'{tmp_path}/config.yaml', '--scores', r'{score}',"
+        f" '--metrics', '--pictures', '--sections', '--page', r'{tmp_path}/page.page',"
+        f" '--table', r'{tmp_path}/page.table',"
+        f" '--log', r'{tmp_path}/page.log'])"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "<h1>Town</h1>" in (tmp_path / "page.page").read_text()

@@ -1,0 +1,171 @@
+"""The stage `town`: files, names, lists, the same bytes every time."""
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from loopda.config import parse_section
+from loopda.errors import ConfigError
+from loopda.labels.classes import CITYSCAPES
+from loopda.stages import town
+from loopda.town import write
+
+SMALL = {"width": 64, "height": 32, "source_train": 12, "source_val": 12, "night_train": 14, "night_val": 12}
+
+NAMES = [
+    r"Cityscapes/leftImg8bit/(train|val)/([a-z]+)/\2_\d{6}_\d{6}_leftImg8bit\.png",
+    r"Cityscapes/gtFine/(train|val)/([a-z]+)/\2_\d{6}_\d{6}_gtFine_(labelIds|color)\.png",
+    r"DarkZurich/rgb_anon/train/(night|day)/(G[A-Z0-9]+)/\2_frame_\d{6}_rgb_anon\.png",
+    r"DarkZurich/rgb_anon/val/night/(G[A-Z0-9]+)/\1_frame_\d{6}_rgb_anon\.png",
+    r"DarkZurich/rgb_anon/val_ref/day/(G[A-Z0-9]+)_ref/\1_frame_\d{6}_ref_rgb_anon\.png",
+    r"DarkZurich/gt/val/night/(G[A-Z0-9]+)/\1_frame_\d{6}_gt_(labelIds|labelTrainIds|labelColor)\.png",
+    r"DarkZurich/zurich_dn_pair_train\.csv",
+    r"poses\.csv|contact_sheet\.png|town\.json|town\.log",
+]
+
+
+def build(root: Path, **changes: int) -> dict:
+    config = parse_section({**SMALL, **changes}, town.Config, "test")
+    root.mkdir(parents=True, exist_ok=True)
+    town.run(config=config, summary=root / "town.json", log=root / "town.log")
+    return json.loads((root / "town.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("town")
+    build(root)
+    return root
+
+
+def label_maps(root: Path, pattern: str) -> list[np.ndarray]:
+    table = CITYSCAPES.lookup_table("labelIds")
+    return [table[np.asarray(Image.open(path))] for path in sorted(root.glob(pattern))]
+
+
+def test_two_workers_write_the_same_bytes_as_one(tmp_path: Path) -> None:
+    few = {"source_train": 3, "source_val": 1, "night_train": 3, "night_val": 2}
+    one = build(tmp_path / "one", workers=1, **few)
+    assert one == build(tmp_path / "two", workers=2, **few)
+    assert one["sha256"] != build(tmp_path / "other", seed=1, **few)["sha256"]
+
+
+def test_every_file_has_a_name_of_its_data_set(root: Path) -> None:
+    files = [str(path.relative_to(root)) for path in root.rglob("*") if path.is_file()]
+    assert [name for name in files if not any(re.fullmatch(pattern, name) for pattern in NAMES)] == []
+    for pattern in NAMES:
+        assert any(re.fullmatch(pattern, name) for name in files), pattern
+
+
+def test_the_pair_list_names_every_night_once_and_only_files_that_exist(root: Path) -> None:
+    rows = [
+        line.split(",") for line in (root / "DarkZurich/zurich_dn_pair_train.csv").read_text().splitlines()
+    ]
+    base = root / "DarkZurich" / "rgb_anon"
+    nights = sorted(str(path.relative_to(base)) for path in base.glob("train/night/*/*.png"))
+    assert [f"{night}_rgb_anon.png" for night, _ in sorted(rows)] == nights
+    assert all((base / f"{day}_rgb_anon.png").is_file() for _, day in rows)
+    assert len({day for _, day in rows}) < len(rows), "some nights share a reference, as in the real list"
+    assert not list((root / "DarkZurich/gt").glob("train*")), "training nights are unlabelled"
+
+
+def test_the_poses_tell_near_pairs_from_far_ones(root: Path) -> None:
+    rows = [line.split(",") for line in (root / "poses.csv").read_text().splitlines()[1:]]
+    metres, degrees = np.array([row[2] for row in rows], float), np.array([row[3] for row in rows], float)
+    near = (metres < 0.3) & (degrees < 1.0)
+    assert 0.4 < near.mean() < 0.6
+    assert (metres[~near] > 0.9).all() and metres.max() < 13
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        f"{split}/*/*_labelIds.png"
+        for split in ("Cityscapes/gtFine/train", "Cityscapes/gtFine/val", "DarkZurich/gt/val/night")
+    ],
+)
+def test_every_class_is_in_several_images_of_each_labelled_split(root: Path, pattern: str) -> None:
+    maps = label_maps(root, pattern)
+    assert len(maps) == 12
+    images = {
+        name: sum((label == index).any() for label in maps) for index, name in enumerate(CITYSCAPES.names)
+    }
+    assert {name: count for name, count in images.items() if count < 2} == {}
+
+
+def test_frequencies_have_the_long_tail_of_driving(root: Path) -> None:
+    summary = json.loads((root / "town.json").read_text())
+    for split, values in summary["frequency"].items():
+        share = dict(zip(summary["classes"], values, strict=True))
+        assert sum(values) == pytest.approx(1, abs=1e-4)
+        assert (
+            share["road"] > 0.2
+            and share["road"] + share["building"] + share["vegetation"] + share["sky"] > 0.6
+        ), split
+        rare = ("traffic light", "traffic sign", "rider", "motorcycle", "bicycle", "pole")
+        assert all(share[name] < 0.04 for name in rare), split
+        assert max(values) > 50 * min(values), split
+
+
+def test_the_two_encodings_of_a_night_label_agree_and_the_own_car_is_void_by_day(root: Path) -> None:
+    table = CITYSCAPES.lookup_table("labelIds")
+    for path in root.glob("DarkZurich/gt/val/night/*/*_labelIds.png"):
+        ids, train_ids = (
+            np.asarray(Image.open(path)),
+            np.asarray(Image.open(str(path).replace("labelIds", "labelTrainIds"))),
+        )
+        assert (table[ids] == train_ids).all()
+        colours = np.asarray(Image.open(str(path).replace("labelIds", "labelColor")))
+        assert (colours == CITYSCAPES.colour_map(train_ids)).all()
+    raw = np.stack(
+        [np.asarray(Image.open(path)) for path in root.glob("Cityscapes/gtFine/*/*/*_labelIds.png")]
+    )
+    assert (raw[:, -1, 32] == write.EGO_VEHICLE).all() and not (raw[:, :25] == write.EGO_VEHICLE).any()
+    assert set(np.unique(table[raw])) <= {*range(19), 255}
+
+
+def test_an_interrupted_run_leaves_no_summary_and_a_rerun_mends_it(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    few = {"source_train": 2, "source_val": 1, "night_train": 1, "night_val": 1}
+    whole = build(tmp_path, **few)
+    drawn, draw = [], write.draw
+
+    def broken(*args: object, **options: object) -> object:
+        if len(drawn) == 2:
+            raise OSError("disk full")
+        drawn.append(args)
+        return draw(*args, **options)
+
+    monkeypatch.setattr(write, "draw", broken)
+    with pytest.raises(OSError, match="disk full"):
+        build(tmp_path, **few)
+    assert not (tmp_path / "town.json").exists()
+    monkeypatch.undo()
+    assert build(tmp_path, **few) == whole
+
+
+def test_a_smaller_town_removes_what_a_larger_one_left_but_no_stranger(tmp_path: Path) -> None:
+    few = {"source_train": 3, "source_val": 1, "night_train": 2, "night_val": 1}
+    build(tmp_path, **few)
+    stranger = tmp_path / "Cityscapes/leftImg8bit/train/aachen/aachen_000000_000019_leftImg8bit.png"
+    stranger.parent.mkdir()
+    stranger.write_bytes(b"real")
+    build(tmp_path, **{**few, "source_train": 1})
+    left = [path.parent.name for path in tmp_path.glob("Cityscapes/leftImg8bit/train/*/*.png")]
+    assert sorted(left) == ["aachen", "altenfurt"]
+
+
+def test_progress_reaches_the_log(root: Path) -> None:
+    assert re.search(r"town: (\d+) of \1 frames, [\d.]+ frames/s, 0 s left", (root / "town.log").read_text())
+
+
+def test_a_config_out_of_bounds_is_refused_by_name() -> None:
+    with pytest.raises(ConfigError, match="near_fraction"):
+        parse_section({"near_fraction": 1.5}, town.Config, "test")
+    with pytest.raises(ConfigError, match="hight"):
+        parse_section({"hight": 128}, town.Config, "test")

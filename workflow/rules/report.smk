@@ -1,0 +1,141 @@
+def scores_of(experiment, seeds):
+    """The scores of every model stage of an experiment, for each of `seeds`."""
+    paths = []
+    for stage in experiments.model_stages(config, experiment):
+        folder = experiments.owner(config, experiment, "prepare", "evaluate", stage)
+        paths += [f"results/evaluate/{folder}/seed{seed}/{stage}.json" for seed in seeds]
+    return paths
+
+
+def seeded(experiment, stages, name):
+    """The file `name` of each of `stages`, for every seed of the run."""
+    return [
+        f"results/{stage}/{experiments.owner(config, experiment, stage)}/seed{seed}/{name}"
+        for stage in stages
+        for seed in config["seeds"]
+    ]
+
+
+def report_scores(wildcards):
+    return scores_of(wildcards.experiment, config["seeds"])
+
+
+def report_metrics(wildcards):
+    return seeded(wildcards.experiment, experiments.training_stages(config, wildcards.experiment), "metrics.jsonl")
+
+
+def report_sections(wildcards):
+    stages = experiments.training_stages(config, wildcards.experiment)
+    data = experiments.owner(config, wildcards.experiment, "prepare")
+    return [f"results/prepare/{data}/config.yaml", *seeded(wildcards.experiment, stages, "config.yaml")]
+
+
+def report_pictures(wildcards):
+    stages = experiments.model_stages(config, wildcards.experiment)
+    if "self_train" not in stages:
+        return []
+    return seeded(wildcards.experiment, ["illustrate"], "illustrations.json")
+
+
+def table_scores(wildcards):
+    """The scores of the experiments that a table's name lists; a shared stage occurs once, under its owner."""
+    names = wildcards.names.split("+")
+    paths = [path for name in names for path in scores_of(name, config["table_seeds"])]
+    return list(dict.fromkeys(paths))
+
+
+def poses_if_known(wildcards):
+    return "results/town/poses.csv" if town_if_used(wildcards) else []
+
+
+rule illustrate:
+    """Draw translations, reconstructions, pseudo-labels and agreements, and count label overlap ratios."""
+    input:
+        config="results/illustrate/{experiment}/seed{seed}/config.yaml",
+        warmed_up=upstream("warmup", "model.pt"),
+        loops=upstream("warmup", "loops.pt"),
+        labels=upstream("pseudo_labels", "labels.csv"),
+        statistics=upstream("pseudo_labels", "statistics.json"),
+        source=prepared("source.csv"),
+        night=prepared("night.csv"),
+        classes=prepared("classes.json"),
+        poses=poses_if_known,
+    output:
+        illustrations="results/illustrate/{experiment}/seed{seed}/illustrations.json",
+    log:
+        "logs/illustrate/{experiment}/seed{seed}.log",
+    benchmark:
+        "benchmarks/illustrate/{experiment}/seed{seed}.tsv"
+    threads: 8
+    resources:
+        gpu=1,
+    params:
+        device=config["device"],
+    shell:
+        r"""
+        python -m loopda.stages.illustrate \
+            --config {input.config:q} \
+            --warmed-up {input.warmed_up:q} \
+            --loops {input.loops:q} \
+            --labels {input.labels:q} \
+            --statistics {input.statistics:q} \
+            --source {input.source:q} \
+            --night {input.night:q} \
+            --classes {input.classes:q} \
+            --poses {input.poses:q} \
+            --illustrations {output.illustrations:q} \
+            --seed {wildcards.seed} \
+            --device {params.device} \
+            --threads {threads} \
+            --log {log:q}
+        """
+
+
+rule report:
+    """One self-contained page about an experiment, and the table that the terminal shows."""
+    input:
+        config="results/report/{experiment}/config.yaml",
+        scores=report_scores,
+        metrics=report_metrics,
+        pictures=report_pictures,
+        sections=report_sections,
+    output:
+        page="results/report/{experiment}/report.html",
+        table="results/report/{experiment}/table.txt",
+    log:
+        "logs/report/{experiment}.log",
+    benchmark:
+        "benchmarks/report/{experiment}.tsv"
+    shell:
+        r"""
+        python -m loopda.stages.report \
+            --config {input.config:q} \
+            --scores {input.scores:q} \
+            --metrics {input.metrics:q} \
+            --pictures {input.pictures:q} \
+            --sections {input.sections:q} \
+            --page {output.page:q} \
+            --table {output.table:q} \
+            --log {log:q}
+        """
+
+
+rule table:
+    """Mean and spread over `table_seeds` of some experiments, as Markdown and CSV."""
+    input:
+        scores=table_scores,
+    output:
+        table="results/tables/{names}.md",
+        csv="results/tables/{names}.csv",
+    log:
+        "logs/tables/{names}.log",
+    benchmark:
+        "benchmarks/tables/{names}.tsv"
+    shell:
+        r"""
+        python -m loopda.stages.seeds \
+            --scores {input.scores:q} \
+            --table {output.table:q} \
+            --csv {output.csv:q} \
+            --log {log:q}
+        """
