@@ -5,6 +5,7 @@ Every file is checked as it is read; a DataError names the file, what is wrong w
 
 import json
 import math
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -159,11 +160,14 @@ class Illustrations(File):
 
 @dataclass(frozen=True)
 class Origin:
-    """Where a file stands in the grammar of results: `<stage>/<experiment>/seed<k>/<file>`."""
+    """Where a file stands in the grammar of results: `<stage>/<experiment>/seed<k>/<file>`.
+
+    seed: None for stages that no seed changes (`<stage>/<experiment>/<file>`).
+    """
 
     stage: str
     experiment: str
-    seed: int
+    seed: int | None
 
 
 @dataclass(frozen=True)
@@ -203,6 +207,8 @@ def read_illustrations(path: Path) -> Illustrations:
 def read_metrics(path: Path) -> Metrics:
     """Read a metrics.jsonl; a run that was killed and resumed may repeat steps: the last record counts."""
     path = Path(path)
+    if origin(path).seed is None:
+        raise DataError(f"{path}: expected a folder seed<k>; the place tells what the file is of")
     records: dict[int, dict[str, object]] = {}
     for number, line in enumerate(_text(path, "run the training stage again").splitlines(), start=1):
         try:
@@ -233,11 +239,14 @@ def read_text(path: Path) -> str:
 
 
 def origin(path: Path) -> Origin:
-    """Stage, experiment and seed of a result from its place `<stage>/<experiment>/seed<k>/<file>`."""
+    """Stage, experiment and seed of a result from its place `<stage>/<experiment>[/seed<k>]/<file>`."""
     path = Path(path)
-    folders = path.parts[-4:-1]
-    if len(folders) == 3 and folders[2].startswith("seed") and folders[2][4:].isdecimal():
-        return Origin(stage=folders[0], experiment=folders[1], seed=int(folders[2][4:]))
+    folders = list(path.parts[:-1])
+    seed = re.fullmatch(r"seed(\d+)", folders[-1]) if folders else None
+    if seed:
+        folders.pop()
+    if len(folders) >= 2:
+        return Origin(stage=folders[-2], experiment=folders[-1], seed=int(seed[1]) if seed else None)
     raise DataError(
         f"{path}: expected <stage>/<experiment>/seed<k>/{path.name}; the place tells what the file is of"
     )

@@ -1,6 +1,6 @@
 """The parts of the page, each from what was read, and the page from its parts."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -340,9 +340,10 @@ def threshold_lines(thresholds: Mapping[str, Threshold], evaluation: Evaluation)
         }
 
     lines = [
-        line(name, f"{thresholds[name].threshold:.3f}", thresholds[name].predicted, thresholds[name].kept)
+        # a class that was never predicted has no threshold, whatever number stands for that
+        line(name, f"{one.threshold:.3f}" if one.predicted else "–", one.predicted, one.kept)
         for name in evaluation.classes
-        if name in thresholds
+        if (one := thresholds.get(name))
     ]
     sums = sum(one.predicted for one in thresholds.values()), sum(one.kept for one in thresholds.values())
     return [*lines, line("all classes", "", *sums)]
@@ -366,14 +367,18 @@ def model_lines(evaluations: Sequence[Evaluation]) -> list[dict[str, Any]]:
 
 def section_lines(paths: Sequence[Path]) -> list[dict[str, str]]:
     """The resolved configurations, those of seeds that do not differ as one."""
-    found: dict[tuple[str, str, str], list[int]] = {}
+    found: dict[tuple[str, str, str], list[int | None]] = {}
     for path in paths:
         place = origin(path)
         found.setdefault((place.stage, place.experiment, read_text(path)), []).append(place.seed)
     return [
-        {"title": stage, "note": f"{experiment}, {seed_list(seeds)}", "text": text.strip()}
+        {
+            "title": stage,
+            "note": ", ".join(filter(None, [experiment, seed_list(seeds)])),
+            "text": text.strip(),
+        }
         for (stage, experiment, text), seeds in sorted(
-            found.items(), key=lambda item: (pipeline_order(item[0][0]), item[0][1], item[1])
+            found.items(), key=lambda item: (pipeline_order(item[0][0]), item[0][1], seed_list(item[1]))
         )
     ]
 
@@ -462,9 +467,11 @@ def listed(words: Sequence[str]) -> str:
     return " and ".join([", ".join(words[:-1]), words[-1]]) if len(words) > 1 else "".join(words)
 
 
-def seed_list(seeds: Any) -> str:
-    """`seed 0`, `seeds 0, 1 and 2`."""
-    distinct = sorted(set(seeds))
+def seed_list(seeds: Iterable[int | None]) -> str:
+    """`seed 0`, `seeds 0, 1 and 2`; nothing for what has no seed."""
+    distinct = sorted({seed for seed in seeds if seed is not None})
+    if not distinct:
+        return ""
     return f"seed{'s' if len(distinct) > 1 else ''} {listed([str(seed) for seed in distinct])}"
 
 

@@ -93,16 +93,18 @@ def row(models: Sequence[Evaluation], base: Sequence[Evaluation], domain: str) -
 
 
 def baseline(experiment: str, evaluations: Sequence[Evaluation]) -> list[Evaluation]:
-    """The source-only models an experiment is compared with: its own, else those of the one that has any.
+    """The source-only models an experiment is compared with: its own, else those of the one it can stand on.
 
     Experiments share stages: an ablation of the warm-up has no source-only model of its own. Where several
-    experiments have one, the scores do not tell which it stands on; the list is then empty, because no gain
-    is better than a wrong one.
+    experiments on the same data have one, the scores do not tell which it is; the list is then empty, because
+    no gain is better than a wrong one.
     """
     models = [one for one in evaluations if one.model_stage == BASELINE]
     own = [one for one in models if one.experiment == experiment]
     if own:
         return own
+    data = {_data(one) for one in evaluations if one.experiment == experiment}
+    models = [one for one in models if _data(one) in data]
     return models if len({one.experiment for one in models}) == 1 else []
 
 
@@ -158,6 +160,15 @@ def shown(cell: Cell | None, *, signed: bool = False) -> str:
 def _by_seed(evaluations: Iterable[Evaluation], domain: str, of: Measure) -> dict[int, float]:
     values = {one.seed: of(one.domains[domain]) for one in evaluations if domain in one.domains}
     return {seed: value for seed, value in sorted(values.items()) if value is not None}
+
+
+def _data(evaluation: Evaluation) -> tuple[object, ...]:
+    """What tells one set of evaluated images and classes from another."""
+    sets = [
+        (name, one.protocol.images, one.protocol.width, one.protocol.height)
+        for name, one in sorted(evaluation.domains.items())
+    ]
+    return (tuple(evaluation.classes), *sets)
 
 
 def _name(evaluation: Evaluation) -> str:

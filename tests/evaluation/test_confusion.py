@@ -58,7 +58,9 @@ def test_the_matrix_of_two_images_is_the_sum_of_theirs():
 def test_the_longest_class_lists_are_kept_apart_from_the_ignored_value(classes):
     label = np.array([classes - 1, IGNORE, 0], dtype=np.uint8)
     matrix = confusion_matrix(np.array([classes - 1, 0, 0], dtype=np.uint8), label, classes)
-    assert matrix[classes - 1, classes - 1] == 1 and matrix[0, 0] == 1 and matrix.sum() == 2
+    assert matrix[classes - 1, classes - 1] == 1
+    assert matrix[0, 0] == 1
+    assert matrix.sum() == 2
 
 
 @pytest.mark.parametrize("bad", [19, 33, 254, 256, -1, 70_000])

@@ -106,7 +106,9 @@ def test_without_a_labelled_pixel_every_score_is_undefined_and_null_in_json():
     scores = Scores(("road", "car"), np.zeros((2, 2), dtype=np.int64))
     assert math.isnan(scores.mean_iou)
     values = scores.to_json()
-    assert values["mIoU"] is None and values["fwIoU"] is None and values["pixel_accuracy"] is None
+    assert values["mIoU"] is None
+    assert values["fwIoU"] is None
+    assert values["pixel_accuracy"] is None
     assert values["IoU"] == {"road": None, "car": None}
     assert scores.absent == ["road", "car"]
 
@@ -115,7 +117,9 @@ def test_scores_become_json_with_names_and_counts(tmp_path):
     scores = Scores(("road", "car", "train"), np.array([[6, 2, 0], [1, 3, 0], [0, 0, 0]]))
     values = scores.to_json()
     assert values["IoU"] == {"road": 66.6667, "car": 50.0, "train": None}
-    assert values["mIoU"] == 58.3333 and values["pixel_accuracy"] == 75.0 and values["fwIoU"] == 61.1111
+    assert values["mIoU"] == 58.3333
+    assert values["pixel_accuracy"] == 75.0
+    assert values["fwIoU"] == 61.1111
     assert values["confusion"] == [[6, 2, 0], [1, 3, 0], [0, 0, 0]]
     assert scores.absent == ["train"]
     write_json(tmp_path / "scores.json", values)

@@ -53,7 +53,8 @@ def test_every_colour_is_a_variable_that_the_page_defines_for_light_and_for_dark
     used = set(re.findall(r"var\((--[a-z0-9-]+)\)", drawn[name]))
     assert used
     for variable in used:
-        assert f"{variable}:" in light and f"{variable}:" in dark
+        assert f"{variable}:" in light
+        assert f"{variable}:" in dark
     assert not re.search(r"#[0-9a-f]{6}", drawn[name])
 
 
@@ -68,9 +69,12 @@ def test_identifiers_of_different_figures_differ_and_references_stay_within_thei
 
 
 def test_figures_write_their_numbers_as_text(drawn):
-    assert "31.5" in drawn["stages"] and "50.0" in drawn["stages"]
-    assert "+12.5" in drawn["classes"] and "train" in drawn["classes"]
-    assert "τ = 0.25" in drawn["overlap"] and "distance unknown" in drawn["overlap"]
+    assert "31.5" in drawn["stages"]
+    assert "50.0" in drawn["stages"]
+    assert "+12.5" in drawn["classes"]
+    assert "train" in drawn["classes"]
+    assert "τ = 0.25" in drawn["overlap"]
+    assert "distance unknown" in drawn["overlap"]
     assert "inner loop" in drawn["curve"]
 
 

@@ -25,20 +25,25 @@ def metrics(tmp_path):
 def test_a_result_is_known_by_its_place(tmp_path):
     path = tmp_path / "results/self_train/tau-0.25/seed12/metrics.jsonl"
     assert origin(path) == Origin("self_train", "tau-0.25", 12)
+    assert origin("results/prepare/loopda/config.yaml") == Origin("prepare", "loopda", None)
 
 
-@pytest.mark.parametrize(
-    "place", ["metrics.jsonl", "results/warmup/metrics.jsonl", "warmup/loopda/seedling/metrics.jsonl"]
-)
-def test_a_result_in_another_place_is_refused(place):
-    with pytest.raises(DataError, match="seed<k>"):
+@pytest.mark.parametrize("place", ["config.yaml", "loopda/config.yaml", "loopda/seed1/config.yaml"])
+def test_a_result_whose_place_does_not_tell_its_stage_is_refused(place):
+    with pytest.raises(DataError, match=r"expected <stage>/<experiment>/seed<k>/config\.yaml"):
         origin(place)
+
+
+def test_metrics_outside_of_a_folder_of_their_seed_are_refused():
+    with pytest.raises(DataError, match="seed<k>"):
+        read_metrics("results/warmup/loopda/metrics.jsonl")
 
 
 def test_of_steps_that_a_resumed_run_repeats_the_last_record_counts(metrics):
     read = metrics({"step": 1, "loss": 5.0}, {"step": 2, "loss": 4.0}, {"step": 1, "loss": 3.0})
     steps, values = read.curves["loss"]
-    assert steps.tolist() == [1, 2] and values.tolist() == [3.0, 4.0]
+    assert steps.tolist() == [1, 2]
+    assert values.tolist() == [3.0, 4.0]
 
 
 def test_time_and_speed_are_facts_of_a_run_and_not_curves(metrics):
@@ -58,13 +63,14 @@ def test_what_is_no_finite_number_leaves_a_gap_in_its_curve(metrics):
         {"step": 3, "loss": None},
         {"step": 4, "text": "x"},
     )
-    assert read.curves["loss"][0].tolist() == [2] and read.curves["other"][0].tolist() == [1]
+    assert read.curves["loss"][0].tolist() == [2]
+    assert read.curves["other"][0].tolist() == [1]
     assert "text" not in read.curves
 
 
 def test_an_empty_record_of_a_run_has_no_curves(metrics):
     read = metrics()
-    assert read.curves == {} and read.speed is None and read.seconds is None
+    assert (read.curves, read.speed, read.seconds) == ({}, None, None)
 
 
 @pytest.mark.parametrize("line", ['{"step": 1, "lo', '{"loss": 1}', "[]", "3"])

@@ -59,7 +59,7 @@ def test_lists_read_like_a_sentence():
         "a and b",
         "a, b and c",
     ]
-    assert seed_list([2, 0, 2]) == "seeds 0 and 2" and seed_list([1]) == "seed 1"
+    assert [seed_list(seeds) for seeds in ([2, 0, 2], [1], [None])] == ["seeds 0 and 2", "seed 1", ""]
 
 
 def test_large_counts_are_shortened():

@@ -54,6 +54,13 @@ def test_an_ablation_is_compared_with_the_only_source_only_model_there_is(tmp_pa
     assert rows["no-outer-loop", "warm-up"][:2] == ["28.0 ± 3.6", "+4.0 ± 1.0"]
 
 
+def test_an_ablation_is_not_compared_with_a_source_only_model_on_other_data(tmp_path):
+    scores = three_seeds(tmp_path) + three_seeds(tmp_path, "no-outer-loop", ("warmup",), more=-5)
+    scores += [evaluation(tmp_path, "other-data", seed, "pretrain", predictions=False) for seed in range(3)]
+    _, rows, _ = tables(tmp_path, scores)
+    assert rows["no-outer-loop", "warm-up"][:2] == ["28.0 ± 3.6", "+4.0 ± 1.0"]
+
+
 def test_a_gain_is_left_out_where_the_source_only_model_is_in_doubt(tmp_path):
     scores = three_seeds(tmp_path) + three_seeds(tmp_path, "other-data", more=10)
     scores += three_seeds(tmp_path, "no-outer-loop", ("warmup",))
@@ -72,14 +79,14 @@ def test_gains_are_paired_over_the_seeds_that_both_stages_have(tmp_path):
 
 
 def test_experiments_on_different_data_name_their_protocols(tmp_path):
-    scores = three_seeds(tmp_path) + [evaluation(tmp_path, "town", 0, "pretrain", predictions=False)]
+    scores = [*three_seeds(tmp_path), evaluation(tmp_path, "town", 0, "pretrain", predictions=False)]
     text, _, _ = tables(tmp_path, scores)
     assert "Night validation (loopda): 5 images, 64x32, night statistics." in text
     assert "Night validation (town): 4 images, 64x32, night statistics." in text
 
 
 def test_models_of_one_experiment_with_different_classes_are_refused(tmp_path):
-    scores = three_seeds(tmp_path) + [evaluation(tmp_path, "loopda", 3, "pretrain", predictions=False)]
+    scores = [*three_seeds(tmp_path), evaluation(tmp_path, "loopda", 3, "pretrain", predictions=False)]
     with pytest.raises(DataError, match="class lists"):
         tables(tmp_path, scores)
 

@@ -61,8 +61,10 @@ def test_the_nearer_of_two_things_hides_the_other_whatever_their_order() -> None
     near, far = board(8.0, CAR), board(9.0, POLE)
     first = render(Scene(ground=ground, quads=[near, far]), camera, 96, 48)
     second = render(Scene(ground=ground, quads=[far, near]), camera, 96, 48)
-    assert (first.label == second.label).all() and (first.depth == second.depth).all()
-    assert (first.label == CAR).any() and (first.label == POLE).sum() < 0.1 * (first.label == CAR).sum()
+    assert (first.label == second.label).all()
+    assert (first.depth == second.depth).all()
+    assert (first.label == CAR).any()
+    assert (first.label == POLE).sum() < 0.1 * (first.label == CAR).sum()
 
 
 def test_taking_a_thing_away_changes_only_the_pixels_that_carried_its_label(pairs: list[write.Pair]) -> None:
