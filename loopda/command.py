@@ -24,7 +24,7 @@ def command(run: Callable[..., None], arguments: list[str] | None = None) -> Non
     """
     hints = get_type_hints(run)
     parser = argparse.ArgumentParser(
-        prog=f"python -m {run.__module__ if run.__module__ != '__main__' else _module_name()}",
+        prog=f"python -m {_module_name(run)}",
         description=inspect.getdoc(run),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -74,5 +74,6 @@ def _complain(message: str, log: Path | None) -> None:
             print(message, file=file)
 
 
-def _module_name() -> str:
-    return Path(sys.argv[0]).stem if sys.argv else "loopda"
+def _module_name(run: Callable[..., None]) -> str:
+    specification = sys.modules["__main__"].__spec__ if run.__module__ == "__main__" else None
+    return specification.name if specification else run.__module__

@@ -96,11 +96,14 @@ def _predict_all(
         images = to_images([frames.image(number) for number in numbers]).to(device)
         labels, _ = predict(segmenter, images, images.shape[2:])
         for number, label in zip(numbers, labels.cpu().numpy(), strict=True):
-            matrix += confusion_matrix(label, frames.label(number), count)
-            row = frames.rows[number]
-            path = folder / f"{number:05d}_{row.image.stem}.png"
-            write_label(path, label, frames.classes)
-            predictions.append({"image": str(row.image), "label": str(row.label), "prediction": str(path)})
+            truth = frames.label(number)
+            matrix += confusion_matrix(label, truth, count)
+            image = frames.rows[number].image
+            name = f"{number:05d}_{image.stem}"
+            paths = {"label": folder / f"{name}_truth.png", "prediction": folder / f"{name}.png"}
+            write_label(paths["label"], truth, frames.classes)
+            write_label(paths["prediction"], label, frames.classes)
+            predictions.append({"image": str(image), **{key: str(path) for key, path in paths.items()}})
     return matrix, predictions
 
 

@@ -73,9 +73,8 @@ def run(
             panels.append(night_loops(segmenter, nets, spread(night_frames, config.images), place, album))
             panels.append(day_loops(segmenter, nets, spread(day_frames, config.images), place, album))
         lines.say("loops drawn")
-        overlaps = []
-        if any(row.reference for row in night_frames.rows):
-            overlaps = overlap_ratios(segmenter, night_frames, config.agreement.tau, place, _distances(poses))
+        overlaps = overlap_ratios(segmenter, night_frames, config.agreement.tau, place, _distances(poses))
+        if overlaps:
             offline = offline_labels(labels)
             panels.append(label_panel(segmenter, night_frames, overlaps, offline, config, place, album))
         lines.say(f"label overlap ratio of {len(overlaps)} pairs computed")
@@ -93,7 +92,7 @@ def run(
         {
             "seed": seed,
             "panels": panels,
-            "lor": overlaps,
+            "lor": list(overlaps.values()),
             "tau": config.agreement.tau,
             "thresholds": json.loads(statistics.read_text())["night"],
             "notes": notes,
@@ -178,9 +177,9 @@ def day_loops(
 
 def overlap_ratios(
     segmenter: Segmenter, frames: Frames, tau: float, place: torch.device, distances: dict[tuple[str, str], float]
-) -> list[dict[str, Any]]:
-    """LOR of every pair with the present model, and which label equation 9 would choose."""
-    found = []
+) -> dict[int, dict[str, Any]]:
+    """By the night image's index, LOR with the present model and which label would be chosen; no pairs, no entries."""
+    found = {}
     for number, row in enumerate(frames.rows):
         if row.reference is None:
             continue
@@ -188,22 +187,19 @@ def overlap_ratios(
         online = online_label(
             night=night, reference=reference, dynamic=frames.classes.dynamic, ssc=frames.classes.ssc, tau=tau
         )
-        found.append(
-            {
-                "night": str(row.image),
-                "lor": round(float(online.lor), 4),
-                "chosen": "static" if online.static.item() else "agreement",
-                "metres": distances.get((row.image.name, row.reference.name)),
-                "number": number,
-            }
-        )
+        found[number] = {
+            "night": str(row.image),
+            "lor": round(float(online.lor), 4),
+            "chosen": "static" if online.static.item() else "agreement",
+            "metres": distances.get((row.image.name, row.reference.name)),
+        }
     return found
 
 
 def label_panel(
     segmenter: Segmenter,
     frames: Frames,
-    overlaps: list[dict[str, Any]],
+    overlaps: dict[int, dict[str, Any]],
     offline: dict[Path, Path],
     config: Config,
     place: torch.device,
@@ -211,21 +207,19 @@ def label_panel(
 ) -> dict[str, Any]:
     """The label sets of figure 3 for pairs from low to high LOR."""
     classes = frames.classes
-    ordered = sorted(overlaps, key=lambda one: one["lor"])
+    ordered = sorted(overlaps, key=lambda number: overlaps[number]["lor"])
     chosen = [ordered[int(at)] for at in np.linspace(0, len(ordered) - 1, min(config.images, len(ordered)))]
     rows = []
-    for one in chosen:
-        row = frames.rows[one["number"]]
-        night, reference = pair_predictions(segmenter, frames, one["number"], place)
+    for number in chosen:
+        row = frames.rows[number]
+        night, reference = pair_predictions(segmenter, frames, number, place)
         static = static_label(night=night, reference=reference, dynamic=classes.dynamic)
         agreement = day_night_agreement(night=night, static=static)
         kept = keep_classes(torch.from_numpy(read_label(offline[row.image]))[None], classes.dynamic | classes.ssc)
         labels = (night, reference, static, agreement, kept)
-        pictures = [frames.image(one["number"]), frames.reference(one["number"])]
+        pictures = [frames.image(number), frames.reference(number)]
         rows.append([*map(album.image, pictures), *(album.label(label[0].cpu()) for label in labels)])
-    for one in overlaps:
-        del one["number"]
-    ratios = ", ".join(f"{one['lor']:.2f}" for one in chosen)
+    ratios = ", ".join(f"{overlaps[number]['lor']:.2f}" for number in chosen)
     return {
         "title": "Labels of self-training",
         "caption": f"Pairs from low to high label overlap ratio ({ratios}). Where it reaches tau = {config.agreement.tau} the "

@@ -2,7 +2,6 @@
 
 import hashlib
 import multiprocessing
-import sys
 import time
 from collections.abc import Iterator
 from functools import partial
@@ -18,6 +17,7 @@ from loopda.labels.classes import CITYSCAPES
 from loopda.town import write
 from loopda.town.sheet import contact_sheet
 from loopda.town.write import Frame, apart, cityscapes_frames, dark_zurich_pairs
+from loopda.training.log import Log, duration
 
 
 class Config(Section):
@@ -32,15 +32,16 @@ class Config(Section):
     night_val: int = Field(default=60, ge=1, le=100_000)
     near_fraction: float = Field(default=0.5, ge=0, le=1)  # of the pairs, from almost the same pose
     supersample: int = Field(default=2, ge=1, le=4)  # samples per pixel and axis
-    workers: int = Field(default=1, ge=1, le=256)
 
 
-def run(*, config: Config, summary: Path, log: Path) -> None:
+def run(*, config: Config, summary: Path, poses: Path, sheet: Path, log: Path, workers: int = 1) -> None:
     """Write the folders Cityscapes and DarkZurich beside `summary`, and last `summary` itself (town.json).
 
-    Same config, same bytes, whatever the number of workers. An interrupted run leaves no `summary`; the same
+    poses: the true distance of each pair (CSV). sheet: pictures for people. Same config, same bytes, whatever the
+    number of `workers`. An interrupted run leaves no `summary`; the same
     command starts it again.
     """
+    lines = Log(log, "town")
     root = summary.parent
     summary.unlink(missing_ok=True)
     pairs = {
@@ -58,7 +59,7 @@ def run(*, config: Config, summary: Path, log: Path) -> None:
     one = partial(write.write, root=root, seed=config.seed, **size)
     pixels: dict[str, np.ndarray] = {}
     for frame, count in zip(
-        frames, _progress(_each(one, frames, config.workers), len(frames), log), strict=True
+        frames, _progress(_each(one, frames, workers), len(frames), lines), strict=True
     ):
         name = frame.split if frame.night or frame.split.startswith("source") else f"{frame.split}_reference"
         pixels[name] = pixels.get(name, 0) + count
@@ -70,21 +71,21 @@ def run(*, config: Config, summary: Path, log: Path) -> None:
     for pair in pairs["train"] + pairs["val"]:
         metres, degrees = apart(pair, config.seed)
         truth.append(f"{pair.night.image},{pair.day.image},{metres:.3f},{degrees:.3f}\n")
-    write_text(root / "poses.csv", "".join(truth))
-    contact_sheet(root / "contact_sheet.png", pairs["train"], seed=config.seed, **size)
+    write_text(poses, "".join(truth))
+    contact_sheet(sheet, pairs["train"], seed=config.seed, **size)
 
     # the summary
     write_json(
         summary,
         {
-            "config": config.model_dump(exclude={"workers"}),
+            "config": config.model_dump(),
             "images": {name: sum(_split_of(frame) == name for frame in frames) for name in pixels},
             "pairs": len(pairs["train"]),
             "classes": list(CITYSCAPES.names),
             "frequency": {
                 name: [round(float(v), 6) for v in count / count.sum()] for name, count in pixels.items()
             },
-            "sha256": _fingerprint(root, frames),
+            "sha256": _fingerprint(root, frames, [poses, sheet]),
         },
     )
 
@@ -97,20 +98,16 @@ def _each(one: partial, frames: list[Frame], workers: int) -> Iterator[np.ndarra
             yield from pool.imap(one, frames, chunksize=4)
 
 
-def _progress(counts: Iterator[np.ndarray], total: int, log: Path) -> Iterator[np.ndarray]:
-    """Pass `counts` on, and tell every few seconds how far the town is, on stderr and in the log."""
-    begin = told = time.monotonic()
+def _progress(counts: Iterator[np.ndarray], total: int, lines: Log) -> Iterator[np.ndarray]:
+    """Pass `counts` on, and tell how far the town is."""
+    begin = time.monotonic()
     for done, count in enumerate(counts, start=1):
         yield count
-        now = time.monotonic()
-        if now - told > 4 or done == total:
-            told, speed = now, done / max(now - begin, 1e-6)
-            line = (
-                f"town: {done} of {total} frames, {speed:.1f} frames/s, {(total - done) / speed:.0f} s left"
-            )
-            print(line, file=sys.stderr, flush=True)
-            with open(log, "a", encoding="utf-8") as file:
-                print(line, file=file)
+        speed = done / max(time.monotonic() - begin, 1e-6)
+        lines.progress(
+            f"frame {done}/{total}  {speed:.1f} frames/s  {duration((total - done) / speed)} left",
+            final=done == total,
+        )
 
 
 def _split_of(frame: Frame) -> str:
@@ -122,13 +119,14 @@ def _pair_name(frame: Frame) -> str:
     return frame.image.removeprefix("DarkZurich/rgb_anon/").removesuffix("_rgb_anon.png")
 
 
-def _fingerprint(root: Path, frames: list[Frame]) -> str:
+def _fingerprint(root: Path, frames: list[Frame], others: list[Path]) -> str:
     """One SHA-256 over names and bytes of everything written."""
     names = [name for frame in frames for name in (frame.image, *frame.labels)]
-    names += ["DarkZurich/zurich_dn_pair_train.csv", "poses.csv", "contact_sheet.png"]
+    paths = {name: root / name for name in [*names, "DarkZurich/zurich_dn_pair_train.csv"]}
+    paths |= {path.name: path for path in others}
     total = hashlib.sha256()
-    for name in sorted(names):
-        total.update(f"{name} {sha256(root / name)}\n".encode())
+    for name, path in sorted(paths.items()):
+        total.update(f"{name} {sha256(path)}\n".encode())
     return total.hexdigest()
 
 

@@ -26,6 +26,10 @@ RED, BLUE, WHITE, YELLOW, GREEN, BLACK = (
 )  # fmt: skip
 
 
+STOUT = 1.8
+"""Posts are so much thicker than real ones: at 256 x 128 pixels a small network must be able to see them."""
+
+
 def tube(colour: np.ndarray | tuple, width: float) -> Surface:
     """A round pole."""
 
@@ -37,6 +41,7 @@ def tube(colour: np.ndarray | tuple, width: float) -> Surface:
 
 
 def pole(x: float, z: float, eye: np.ndarray, *, height: float, width: float, colour: tuple) -> Quad:
+    width = width * STOUT
     return billboard(x, z, width, height, tube(colour, width), eye=eye)
 
 
@@ -183,7 +188,7 @@ def sign(
     rng: np.random.Generator, x: float, z: float, eye: np.ndarray, *, colour: tuple, turn: float = 0.0
 ) -> list[Quad]:
     """One or two signs on a pole, facing the traffic."""
-    size = rng.uniform(0.68, 0.9)
+    size = rng.uniform(0.8, 1.1)
     low = rng.uniform(1.9, 2.4)
     quads = [pole(x, z, eye, height=low + size + 0.1, width=0.12, colour=colour)]
     kind = int(rng.choice(8, p=[0.2, 0.16, 0.13, 0.14, 0.06, 0.11, 0.15, 0.05]))

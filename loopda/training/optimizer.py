@@ -1,12 +1,12 @@
 """The optimisers of the lineage."""
 
 from collections.abc import Iterable
-from typing import Annotated
+from typing import Annotated, Literal
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
-from torch.optim import SGD, Adam, Optimizer
+from torch.optim import SGD, Adam, AdamW, Optimizer
 
 from loopda.config import Section
 from loopda.models.segmenter import Segmenter
@@ -15,8 +15,9 @@ Positive = Annotated[float, Field(gt=0)]
 
 
 class SegmenterOptimizer(Section):
-    """SGD of the segmentation network (LoopDA, section 4.1)."""
+    """The optimiser of the segmentation network: the paper's SGD (section 4.1), or AdamW to train from scratch."""
 
+    name: Literal["sgd", "adamw"]
     lr: Positive
     head_factor: Positive
     momentum: Annotated[float, Field(ge=0, lt=1)]
@@ -25,13 +26,15 @@ class SegmenterOptimizer(Section):
 
 
 def segmenter_optimizer(segmenter: Segmenter, section: SegmenterOptimizer) -> Optimizer:
-    """SGD with the base learning rate on the backbone and `head_factor` times as much on the heads."""
+    """The base learning rate on the backbone and `head_factor` times as much on the heads."""
     groups = [
         {"params": list(segmenter.network.backbone_parameters()), "lr": section.lr},
         {"params": list(segmenter.network.head_parameters()), "lr": section.lr * section.head_factor},
     ]
     for group in groups:
         group["initial_lr"] = group["lr"]
+    if section.name == "adamw":
+        return AdamW(groups, betas=(section.momentum, 0.999), weight_decay=section.weight_decay)
     return SGD(groups, lr=section.lr, momentum=section.momentum, weight_decay=section.weight_decay)
 
 

@@ -28,10 +28,11 @@ NAMES = [
 ]
 
 
-def build(root: Path, **changes: int) -> dict:
+def build(root: Path, *, workers: int = 1, **changes: int) -> dict:
     config = parse_section({**SMALL, **changes}, town.Config, "test")
     root.mkdir(parents=True, exist_ok=True)
-    town.run(config=config, summary=root / "town.json", log=root / "town.log")
+    outputs = {"summary": root / "town.json", "poses": root / "poses.csv", "sheet": root / "contact_sheet.png"}
+    town.run(config=config, **outputs, log=root / "town.log", workers=workers)
     return json.loads((root / "town.json").read_text())
 
 

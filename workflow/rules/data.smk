@@ -16,6 +16,8 @@ rule town:
         python -m loopda.stages.town \
             --config {input.config:q} \
             --summary {output.summary:q} \
+            --poses {output.poses:q} \
+            --sheet {output.sheet:q} \
             --workers {threads} \
             --log {log:q}
         """

@@ -1,0 +1,55 @@
+import pytest
+import torch
+
+from loopda.losses.adversarial import discriminator_loss, generator_loss
+
+
+@pytest.fixture(autouse=True)
+def the_same_random_numbers_in_every_run():
+    torch.manual_seed(0)
+
+
+def mean_square(scores, target):
+    values = scores.flatten().tolist()
+    return sum((value - target) ** 2 for value in values) / len(values)
+
+
+def scales(*shapes):
+    return [torch.randn(2, 1, *shape) for shape in shapes]
+
+
+def test_the_discriminator_sums_the_squared_distances_to_one_and_zero_over_kinds_and_scales():
+    # equation 7 has two kinds of real images, x_d and x_ud, and one translation; real is 1 here
+    day, reference, fake = (scales((4, 3), (2, 2)) for _ in range(3))
+    expected = sum(mean_square(scores, 1) for scores in [*day, *reference])
+    expected += sum(mean_square(scores, 0) for scores in fake)
+    assert float(discriminator_loss(real=[day, reference], fake=fake)) == pytest.approx(expected, rel=1e-5)
+
+
+def test_the_generator_sums_the_squared_distances_to_one_over_scales():
+    fake = scales((8, 8), (4, 4), (1, 3))
+    expected = sum(mean_square(scores, 1) for scores in fake)
+    assert float(generator_loss(fake=fake)) == pytest.approx(expected, rel=1e-5)
+
+
+def test_the_adversarial_losses_are_the_numbers_computed_by_hand():
+    # the scales have different sizes: a mean in each, then the sum
+    real = [[torch.tensor([1.0, 3.0]), torch.tensor([0.0])]]
+    fake = [torch.tensor([2.0, 0.0]), torch.tensor([-1.0])]
+    assert float(discriminator_loss(real=real, fake=fake)) == (0 + 4) / 2 + 1 + (4 + 0) / 2 + 1
+    assert float(generator_loss(fake=fake)) == (1 + 1) / 2 + 4
+
+
+def test_a_perfect_discriminator_pays_nothing_and_its_opponent_one_for_each_scale():
+    real, fake = [[torch.ones(2, 1, 4, 4), torch.ones(2, 1, 2, 2)]], [torch.zeros(2, 1, 4, 4)] * 2
+    assert float(discriminator_loss(real=real, fake=fake)) == 0
+    assert float(generator_loss(fake=fake)) == 2
+
+
+def test_the_generator_pulls_the_score_of_a_translation_towards_one_and_the_discriminator_towards_zero():
+    score = torch.tensor([0.25], requires_grad=True)
+    generator_loss(fake=[score]).backward()
+    assert score.grad.tolist() == [2 * (0.25 - 1)]
+    score.grad = None
+    discriminator_loss(real=[[torch.ones(1)]], fake=[score]).backward()
+    assert score.grad.tolist() == [2 * 0.25]

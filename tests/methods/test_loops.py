@@ -1,0 +1,422 @@
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional
+
+import loopda.methods.loopda as module
+from loopda.config import parse_section
+from loopda.data.batches import DayBatch
+from loopda.errors import DataError
+from loopda.labels.classes import ClassList
+from loopda.methods.loopda import Loops, LoopSettings, load_loops, save_loops
+from loopda.models.segmenter import Network, Segmenter
+
+CLASSES = ClassList(
+    names=("road", "pole", "sky", "car"),
+    colours=((1, 2, 3), (4, 5, 6), (7, 8, 9), (10, 11, 12)),
+    dynamic=frozenset({3}),
+    ssc=frozenset({1}),
+    encodings={},
+)
+SIZE = (16, 24)
+ENC = {"layer0", "layer1", "layer2", "layer3", "layer4"}
+F, DEC_D, DEC_N, D_D, D_N = "F", "Dec_d", "Dec_n", "D_d", "D_n"
+
+
+class CheapDistance(nn.Module):
+    """In the place of LPIPS, which needs larger images and a second to build: squared differences of means."""
+
+    asked_for = ()
+
+    def forward(self, images, references):
+        return (functional.avg_pool2d(images, 2) - functional.avg_pool2d(references, 2)).square().mean()
+
+
+@pytest.fixture(autouse=True)
+def cheap_distance(monkeypatch):
+    torch.manual_seed(0)
+
+    def build(net, trunk):
+        CheapDistance.asked_for = (net, trunk)
+        return CheapDistance()
+
+    monkeypatch.setattr(module, "PerceptualDistance", build)
+
+
+def settings(decoders=(), weights=(), **changes):
+    section = {
+        "inner_loop": True,
+        "outer_loop": True,
+        "detach_translated": False,
+        "decoders": {
+            "features": "layer4",
+            "width": 8,
+            "residual_blocks": 1,
+            "semantic_channels": 5,
+            "rendering": "residual",
+            "coarse_rendering": False,
+            "discriminator_width": 4,
+            "discriminator_scales": 1,
+            "lr": 1e-3,
+            "discriminator_lr": 1e-4,
+            "lpips": "alex",
+            "lpips_weights": "",
+        }
+        | dict(decoders),
+        "weights": {
+            "seg": 1.25,
+            "inner": 1.0,
+            "outer": 2.0,
+            "adv": 0.1,
+            "percep": 3.0,
+            "z": 0.1,
+            "lpips": 0.25,
+            "aux": 0.1,
+            "fusion": 0.5,
+        }
+        | dict(weights),
+    } | changes
+    return parse_section(section, LoopSettings, "loops")
+
+
+def networks(**changes):
+    section = Network(
+        name="pspnet",
+        blocks=(1, 1, 1, 1),
+        width=4,
+        head_channels=4,
+        stride_in="conv1",
+        output_stride=8,
+        dropout=0.0,
+        freeze_affine=False,
+        initialisation="kaiming",
+        normalisation="caffe",
+        statistics="per_domain",
+    )
+    segmenter = Segmenter(section, CLASSES).train()
+    return segmenter, Loops(settings(**changes), segmenter)
+
+
+class Data:
+    def __init__(self):
+        self.day, self.night, self.reference = torch.rand(3, 2, 3, *SIZE) * 2 - 1
+        self.labels = torch.tensor([0, 1, 2, 3, 255])[torch.randint(0, 5, (2, *SIZE))]
+
+
+def all_terms(segmenter, loops):
+    data = Data()
+    terms, x_d2n = loops.day(segmenter, DayBatch(data.day, data.labels))
+    night, _, x_n2d = loops.night(segmenter, data.night)
+    terms |= night | loops.reference(segmenter, data.reference)[0]
+    if x_d2n is not None:
+        terms |= loops.alignment(d2n=x_d2n, n2d=x_n2d)
+    return terms
+
+
+def groups(segmenter, loops):
+    net = segmenter.network
+    parts = {name: getattr(net, name) for name in sorted(ENC)} | {"aux": net.final1, F: net.final2}
+    parts |= {DEC_D: loops.decoders["day"], DEC_N: loops.decoders["night"]}
+    parts |= {D_D: loops.discriminators["day"], D_N: loops.discriminators["night"]}
+    return {name: list(part.parameters()) for name, part in parts.items()}
+
+
+def reached(loss, segmenter, loops):
+    """The sub-networks that get a gradient other than zero from `loss`."""
+    found = set()
+    for name, parameters in groups(segmenter, loops).items():
+        gradients = torch.autograd.grad(loss, parameters, allow_unused=True, retain_graph=True)
+        if any(gradient is not None and gradient.abs().max() > 0 for gradient in gradients):
+            found.add(name)
+    return found
+
+
+# where gradients may and may not flow: section 3.1 of the paper, the column "reaches" of the table of its losses
+
+REACHES = {
+    "seg_d": ENC | {F, "aux"},
+    "inner_d": ENC | {DEC_D},
+    "adv_d2n": ENC | {DEC_N},
+    "percep_d": ENC | {DEC_N},
+    "seg_d2n": ENC | {F, "aux", DEC_N},
+    "outer_d": ENC | {DEC_D, DEC_N},
+    "inner_n": ENC | {F, DEC_N},
+    "adv_n2d": ENC | {F, DEC_D},
+    "percep_n": ENC | {F, DEC_D},
+    "outer_n": ENC | {F, DEC_D, DEC_N},
+    "inner_ud": ENC | {F, DEC_D},
+}
+
+
+@pytest.fixture(scope="module")
+def everything():
+    torch.manual_seed(0)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "PerceptualDistance", lambda net, trunk: CheapDistance())
+        segmenter, loops = networks()
+    return segmenter, loops, all_terms(segmenter, loops)
+
+
+def test_the_loops_have_these_terms_and_no_other(everything):
+    assert set(everything[2]) == set(REACHES)
+
+
+@pytest.mark.parametrize("term", REACHES)
+def test_the_gradient_of_each_term_reaches_the_networks_of_the_papers_table(everything, term):
+    segmenter, loops, terms = everything
+    assert reached(terms[term], segmenter, loops) == REACHES[term]
+
+
+@pytest.mark.parametrize("coarse", [False, True])
+@pytest.mark.parametrize("term", ["inner_n", "inner_ud", "adv_n2d", "outer_n"])
+def test_nights_terms_reach_the_classifier_only_through_the_rendering(term, coarse):
+    segmenter, loops = networks(decoders={"coarse_rendering": coarse})
+    assert F in reached(all_terms(segmenter, loops)[term], segmenter, loops)
+    segmenter, loops = networks(decoders={"rendering": "none", "coarse_rendering": coarse})
+    assert reached(all_terms(segmenter, loops)[term], segmenter, loops) == REACHES[term] - {F}
+
+
+@pytest.mark.parametrize("term", ["inner_n", "inner_ud"])
+def test_with_a_detached_map_the_nights_inner_loop_would_not_reach_the_classifier(term, monkeypatch):
+    segmenter, loops = networks()
+    original = module.probabilities
+    monkeypatch.setattr(module, "probabilities", lambda outputs: original(outputs).detach())
+    assert reached(all_terms(segmenter, loops)[term], segmenter, loops) == REACHES[term] - {F}
+
+
+def test_decoders_of_the_second_layer_leave_the_deeper_ones_to_the_rendering():
+    segmenter, loops = networks(decoders={"features": "layer2"})
+    terms = all_terms(segmenter, loops)
+    assert reached(terms["inner_d"], segmenter, loops) == {"layer0", "layer1", "layer2", DEC_D}
+    assert reached(terms["inner_n"], segmenter, loops) == ENC | {F, DEC_N}
+
+
+def test_detaching_the_translation_keeps_its_segmentation_from_the_night_decoder():
+    segmenter, loops = networks(detach_translated=True)
+    terms = all_terms(segmenter, loops)
+    assert reached(terms["seg_d2n"], segmenter, loops) == ENC | {F, "aux"}
+
+
+@pytest.mark.parametrize("term", sorted(set(REACHES) - {"seg_d2n", "percep_d"}))
+def test_detaching_the_translation_changes_no_other_terms_reach(term):
+    segmenter, loops = networks(detach_translated=True)
+    assert reached(all_terms(segmenter, loops)[term], segmenter, loops) == REACHES[term]
+
+
+def test_detaching_the_translation_leaves_its_feature_consistency_attached():
+    # facts, section 6.1: in the lineage "feature consistency (translated not detached)"
+    segmenter, loops = networks(detach_translated=True, weights={"lpips": 0.0})
+    assert DEC_N in reached(all_terms(segmenter, loops)["percep_d"], segmenter, loops)
+
+
+def test_the_auxiliary_head_learns_only_when_its_weight_is_not_zero():
+    segmenter, loops = networks(weights={"aux": 0.0})
+    terms = all_terms(segmenter, loops)
+    assert reached(terms["seg_d"], segmenter, loops) == ENC | {F}
+    assert reached(terms["seg_d2n"], segmenter, loops) == ENC | {F, DEC_N}
+
+
+def test_while_the_decoders_learn_alone_no_loop_reaches_the_segmentation_network():
+    segmenter, loops = networks()
+    loops.alone = True
+    terms = all_terms(segmenter, loops)
+    expected = {"inner_d": {DEC_D}, "inner_n": {DEC_N}, "inner_ud": {DEC_D}, "outer_d": {DEC_D}, "outer_n": {DEC_N}}
+    expected |= {"adv_d2n": {DEC_N}, "adv_n2d": {DEC_D}, "seg_d": ENC | {F, "aux"}}
+    assert {name: reached(terms[name], segmenter, loops) for name in expected} == expected
+
+
+def test_a_backward_pass_of_the_total_leaves_no_gradient_in_the_discriminators():
+    segmenter, loops = networks()
+    loops.total(all_terms(segmenter, loops)).backward()
+    assert all(value.grad is None for value in loops.discriminators.parameters())
+    assert any(value.grad is not None for value in loops.decoders.parameters())
+
+
+@pytest.mark.parametrize("references", [0, 1, 2])
+def test_the_discriminators_loss_reaches_them_and_nothing_else(references):
+    segmenter, loops = networks()
+    data = Data()
+    _, x_d2n = loops.day(segmenter, DayBatch(data.day, data.labels))
+    _, _, x_n2d = loops.night(segmenter, data.night)
+    loss = loops.discriminate(
+        day=data.day, night=data.night, references=data.reference[:references], d2n=x_d2n, n2d=x_n2d
+    )
+    assert reached(loss, segmenter, loops) == {D_D, D_N}
+    # the translations are still there for the generators' terms
+    assert reached(loops.alignment(d2n=x_d2n, n2d=x_n2d)["adv_n2d"], segmenter, loops) == ENC | {F, DEC_D}
+
+
+# values: the equations of section 3.1, transcribed
+
+
+def mean_absolute(first, second):
+    return float((first - second).abs().mean())
+
+
+def softmax(logits):
+    exponentials = (logits - logits.amax(dim=1, keepdim=True)).exp()
+    return exponentials / exponentials.sum(dim=1, keepdim=True)
+
+
+def fused(p, labels, alpha):
+    out = p.clone()
+    for n in range(p.shape[0]):
+        for i in range(p.shape[2]):
+            for j in range(p.shape[3]):
+                y = int((i + 0.5) * SIZE[0] / p.shape[2])
+                x = int((j + 0.5) * SIZE[1] / p.shape[3])
+                label = int(labels[n, y, x])
+                if label != 255:
+                    onehot = torch.eye(p.shape[1])[label]
+                    out[n, :, i, j] = alpha * p[n, :, i, j] + (1 - alpha) * onehot
+    return out
+
+
+def cross_entropy(logits, labels):
+    full = functional.interpolate(logits, size=SIZE, mode="bilinear", align_corners=True)
+    log_p = softmax(full).log()
+    values = [
+        -float(log_p[n, labels[n, i, j], i, j])
+        for n in range(len(labels))
+        for i in range(SIZE[0])
+        for j in range(SIZE[1])
+        if labels[n, i, j] != 255
+    ]
+    return sum(values) / len(values)
+
+
+def supervised(outputs, labels):
+    return cross_entropy(outputs.logits, labels) + 0.1 * cross_entropy(outputs.aux, labels)
+
+
+def test_the_terms_of_the_labelled_day_are_equations_1_to_6():
+    segmenter, loops = networks(weights={"fusion": 0.3})
+    dec_d, dec_n = loops.decoders["day"], loops.decoders["night"]
+    distance = CheapDistance()
+    data = Data()
+    terms, x_d2n = loops.day(segmenter, DayBatch(data.day, data.labels))
+    with torch.no_grad():
+        outputs = segmenter(data.day)
+        z, p = outputs.features, fused(softmax(outputs.logits), data.labels, 0.3)
+        translated = dec_n(z, p, SIZE)
+        again = segmenter(translated)
+        z_d2n, p_d2n = again.features, fused(softmax(again.logits), data.labels, 0.3)
+        expected = {
+            "seg_d": supervised(outputs, data.labels),
+            "inner_d": mean_absolute(dec_d(z, p, SIZE), data.day),
+            "seg_d2n": supervised(again, data.labels),
+            "percep_d": 0.1 * mean_absolute(z_d2n, z) + 0.25 * float(distance(translated, data.day)),
+            "outer_d": mean_absolute(dec_d(z_d2n, p_d2n, SIZE), data.day),
+        }
+    assert torch.allclose(x_d2n, translated, atol=1e-5)
+    assert {name: float(value.detach()) for name, value in terms.items()} == pytest.approx(expected, rel=1e-4)
+
+
+def test_the_terms_of_the_night_are_their_mirror_image_without_labels():
+    segmenter, loops = networks()
+    dec_d, dec_n = loops.decoders["day"], loops.decoders["night"]
+    distance = CheapDistance()
+    data = Data()
+    terms, outputs_n, x_n2d = loops.night(segmenter, data.night)
+    with torch.no_grad():
+        outputs = segmenter(data.night)
+        z, p = outputs.features, softmax(outputs.logits)
+        translated = dec_d(z, p, SIZE)
+        again = segmenter(translated)
+        z_n2d, p_n2d = again.features, softmax(again.logits)
+        expected = {
+            "inner_n": mean_absolute(dec_n(z, p, SIZE), data.night),
+            "percep_n": 0.1 * mean_absolute(z_n2d, z) + 0.25 * float(distance(translated, data.night)),
+            "outer_n": mean_absolute(dec_n(z_n2d, p_n2d, SIZE), data.night),
+        }
+    assert torch.allclose(x_n2d, translated, atol=1e-5)
+    assert torch.allclose(outputs_n.logits, outputs.logits, atol=1e-5)
+    assert {name: float(value.detach()) for name, value in terms.items()} == pytest.approx(expected, rel=1e-4)
+
+
+def test_the_reference_has_an_inner_loop_through_the_day_decoder_and_no_other():
+    segmenter, loops = networks()
+    data = Data()
+    terms, outputs = loops.reference(segmenter, data.reference)
+    with torch.no_grad():
+        image = loops.decoders["day"](outputs.features, softmax(outputs.logits), SIZE)
+    assert list(terms) == ["inner_ud"]
+    assert float(terms["inner_ud"].detach()) == pytest.approx(mean_absolute(image, data.reference), rel=1e-4)
+
+
+@pytest.mark.parametrize("references", [0, 1, 2])
+def test_the_discriminators_take_labelled_days_and_references_for_real_and_translations_for_fake(references):
+    _, loops = networks()
+    d_d, d_n = loops.discriminators["day"], loops.discriminators["night"]
+    day, night, reference = torch.rand(3, 2, 3, *SIZE) * 2 - 1
+    d2n, n2d = torch.rand(2, 2, 3, *SIZE)
+    loss = loops.discriminate(day=day, night=night, references=reference[:references], d2n=d2n, n2d=n2d)
+    expected = (d_n(night)[0] - 1).square().mean() + d_n(d2n)[0].square().mean()
+    expected += (d_d(day)[0] - 1).square().mean() + d_d(n2d)[0].square().mean()
+    if references:
+        expected += (d_d(reference[:references])[0] - 1).square().mean()
+    assert loss.item() == pytest.approx(expected.item(), rel=1e-5)
+    aligned = loops.alignment(d2n=d2n, n2d=n2d)
+    assert aligned["adv_d2n"].item() == pytest.approx((d_n(d2n)[0] - 1).square().mean().item(), rel=1e-5)
+    assert aligned["adv_n2d"].item() == pytest.approx((d_d(n2d)[0] - 1).square().mean().item(), rel=1e-5)
+
+
+def test_the_total_weighs_each_term_by_its_family():
+    _, loops = networks()
+    names = ["seg_d", "seg_ud", "inner_n", "outer_d", "adv_n2d", "percep_n"]
+    terms = {name: torch.tensor(10.0**power) for power, name in enumerate(names)}
+    # seg 1.25, inner 1, outer 2, adv 0.1, percep 3
+    expected = 1.25 * 1 + 1.25 * 10 + 1 * 100 + 2 * 1000 + 0.1 * 10_000 + 3 * 100_000
+    assert float(loops.total(terms)) == pytest.approx(expected)
+
+
+# ablations
+
+
+def test_without_inner_loops_only_those_of_the_outer_one_are_left():
+    assert set(all_terms(*networks(inner_loop=False))) == set(REACHES) - {"inner_d", "inner_n", "inner_ud"}
+
+
+def test_without_the_outer_loop_only_the_inner_ones_and_the_supervision_are_left():
+    terms = all_terms(*networks(outer_loop=False))
+    assert set(terms) == {"seg_d", "inner_d", "inner_n", "inner_ud"}
+
+
+def test_without_rendering_the_decoders_have_no_semantic_layers():
+    _, loops = networks(decoders={"rendering": "none"})
+    assert not [name for name in loops.state_dict() if "rendering" in name]
+
+
+# what belongs to whom
+
+
+def test_each_optimiser_owns_its_networks_and_the_perceptual_distance_belongs_to_none():
+    segmenter, loops = networks(decoders={"lpips": "vgg", "lpips_weights": "some/vgg.pth"})
+    assert [str(part) for part in CheapDistance.asked_for] == ["vgg", "some/vgg.pth"]
+    for key in ("decoders", "discriminators"):
+        (group,) = loops.optimizers()[key].param_groups
+        assert {id(value) for value in group["params"]} == {id(value) for value in getattr(loops, key).parameters()}
+        assert group["betas"] == (0.5, 0.999)
+        assert group["lr"] == group["initial_lr"] == {"decoders": 1e-3, "discriminators": 1e-4}[key]
+    assert {name.split(".")[0] for name in loops.state_dict()} == {"decoders", "discriminators"}
+
+
+def test_saved_loops_are_loaded_bit_for_bit(tmp_path):
+    segmenter, loops = networks()
+    save_loops(loops, tmp_path / "loops.pt")
+    other = Loops(settings(), segmenter)
+    load_loops(other, tmp_path / "loops.pt")
+    mine, theirs = loops.state_dict(), other.state_dict()
+    assert list(mine) == list(theirs)
+    assert all(torch.equal(mine[name], theirs[name]) for name in mine)
+
+
+def test_loops_of_other_settings_are_refused_by_the_files_name(tmp_path):
+    segmenter, loops = networks()
+    save_loops(loops, tmp_path / "loops.pt")
+    wider = Loops(settings(decoders={"width": 16}), segmenter)
+    with pytest.raises(DataError, match=r"loops\.pt: .*decoder settings of warmup"):
+        load_loops(wider, tmp_path / "loops.pt")
+    torch.save([1], tmp_path / "other.pt")
+    with pytest.raises(DataError, match=r"other\.pt"):
+        load_loops(loops, tmp_path / "other.pt")

@@ -1,0 +1,329 @@
+"""Interrupted and resumed is the same as uninterrupted, bit for bit, in every stage that trains."""
+
+import gc
+import importlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+
+from loopda.command import command
+from loopda.errors import Interrupted
+from loopda.labels.png import read_label, write_label
+from loopda.models.segmenter import load_checkpoint, load_segmenter
+from loopda.training import loop
+
+STAGES = ("pretrain", "warmup", "self_train", "simclr", "distill")
+PARTS = [
+    ("pretrain", "segmenter"),
+    ("pretrain", "optimizer"),
+    *[(stage, part) for stage in ("warmup", "self_train") for part in ("network", "loops", "segmenter")],
+    *[(stage, part) for stage in ("warmup", "self_train") for part in ("decoders", "discriminators")],
+    ("simclr", "network"),
+    ("simclr", "head"),
+    ("simclr", "optimizer"),
+    ("distill", "network"),
+    ("distill", "optimizer"),
+]
+STEP = 3  # the last step that is saved before an interruption
+
+
+class Killed(BaseException):
+    """Nothing catches it, so that it leaves the disk as SIGKILL does."""
+
+
+SIGNALS = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)}
+
+
+def die() -> None:
+    """What the end of a process does besides: its signal handlers are gone, and its lock is released."""
+    for number, handler in SIGNALS.items():
+        signal.signal(number, handler)
+    gc.collect()
+
+
+@pytest.fixture(autouse=True)
+def handlers() -> Iterator[None]:
+    """The signal handlers of the test run come back after a training."""
+    yield
+    die()
+
+
+@pytest.fixture(scope="module")
+def progress(miniature, tmp_path_factory):
+    """Folder of a stage that was killed in the middle of step 4, after step 3 had been saved."""
+    made: dict[str, Path] = {}
+
+    def of(stage: str) -> Path:
+        if stage not in made:
+            made[stage] = tmp_path_factory.mktemp("progress") / stage
+            with pytest.MonkeyPatch.context() as patch:
+                killed_in(patch, STEP)
+                run_until_killed(miniature, stage, made[stage])
+        return made[stage]
+
+    return of
+
+
+def killed_in(patch: pytest.MonkeyPatch, step: int) -> None:
+    """Every step is saved, and the one after `step` is never finished."""
+    record = loop.Training.record
+
+    def dying(self: loop.Training, **values: Any) -> None:
+        if self.step == step:
+            raise Killed
+        record(self, **values)
+
+    patch.setattr(loop, "SAVE_SECONDS", 0.0)
+    patch.setattr(loop.Training, "record", dying)
+
+
+def run_until_killed(miniature, stage: str, out: Path) -> None:
+    killed = False
+    try:
+        miniature.run(stage, out)
+    except Killed:
+        killed = True
+    die()
+    assert killed
+    assert not (out / "model.pt").exists()
+
+
+def identical(one: object, other: object) -> bool:
+    """Equality of checkpoints: every bit of every tensor."""
+    if isinstance(one, torch.Tensor):
+        return isinstance(other, torch.Tensor) and one.dtype == other.dtype and torch.equal(one, other)
+    if isinstance(one, dict):
+        same_keys = isinstance(other, dict) and one.keys() == other.keys()
+        return same_keys and all(identical(one[key], other[key]) for key in one)
+    return one == other
+
+
+def same_results(miniature, stage: str, out: Path) -> bool:
+    """Whether the checkpoints in `out` equal those of the uninterrupted run: weights, statistics, loops, provenance."""
+    names = ["model.pt", "loops.pt"] if stage == "warmup" else ["model.pt"]
+    return all(
+        identical(load_checkpoint(miniature.path(stage, name)), load_checkpoint(out / name)) for name in names
+    )
+
+
+def recorded_steps(out: Path) -> list[int]:
+    return [json.loads(line)["step"] for line in (out / "metrics.jsonl").read_text().splitlines()]
+
+
+def as_flags(miniature, stage: str, out: Path) -> list[str]:
+    """The command line of a stage, with its section in a file."""
+    values = miniature.arguments(stage, out)
+    config = out.parent / f"{stage}.yaml"
+    config.write_text(yaml.safe_dump(values["config"].model_dump(mode="json")))
+    values["config"] = config
+    return [text for name, value in values.items() for text in (f"--{name.replace('_', '-')}", str(value))]
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_checkpoint_compares_as_different_when_one_bit_of_it_differs(miniature, stage):
+    whole = load_checkpoint(miniature.path(stage, "model.pt"))
+    changed = load_checkpoint(miniature.path(stage, "model.pt"))
+    assert identical(whole, changed)
+    values = changed["statistics"]["night"] if changed["statistics"] else changed["model"]
+    first = next(iter(values))
+    bits = values[first].view(torch.int32)
+    bits[(0,) * bits.ndim] ^= 1
+    assert not identical(whole, changed)
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stage_killed_in_the_middle_ends_as_if_it_had_not_been(miniature, progress, stage, tmp_path):
+    out = tmp_path / stage
+    shutil.copytree(progress(stage), out)
+    miniature.run(stage, out)
+    assert "goes on after step 3" in (tmp_path / f"{stage}.log").read_text()
+    assert same_results(miniature, stage, out)
+    assert recorded_steps(out) == sorted(set(recorded_steps(out)))
+    assert recorded_steps(out)[-1] == miniature.section(stage).steps
+    assert not (out / "state").exists()
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stage_killed_after_its_last_step_ends_as_if_it_had_not_been(
+    miniature, stage, tmp_path, monkeypatch
+):
+    out = tmp_path / stage
+
+    def dying(*_: object, **__: object) -> None:
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(importlib.import_module(f"loopda.stages.{stage}"), "save_segmenter", dying)
+        run_until_killed(miniature, stage, out)
+    miniature.run(stage, out)
+    log = (tmp_path / f"{stage}.log").read_text()
+    assert f"goes on after step {miniature.section(stage).steps}" in log
+    assert same_results(miniature, stage, out)
+
+
+@pytest.mark.parametrize(("stage", "part"), PARTS)
+def test_resuming_without_one_part_of_the_state_gives_another_result(
+    miniature, progress, stage, part, tmp_path, monkeypatch
+):
+    out = tmp_path / stage
+    shutil.copytree(progress(stage), out)
+    load = loop.load_state
+
+    class Forgetful:
+        def load_state_dict(self, state: object) -> None:
+            pass
+
+    def without_part(folder, parts, *others):
+        assert part in parts
+        return load(folder, {**parts, part: Forgetful()}, *others)
+
+    monkeypatch.setattr(loop, "load_state", without_part)
+    miniature.run(stage, out)
+    assert "goes on after step 3" in (tmp_path / f"{stage}.log").read_text()
+    assert not same_results(miniature, stage, out)
+
+
+def test_every_part_of_every_state_is_in_the_list_that_is_dropped_in_turn(progress):
+    for stage in STAGES:
+        states = load_checkpoint(progress(stage) / "state" / f"step-{STEP:07d}" / "state.pt")
+        assert set(states) == {part for name, part in PARTS if name == stage}
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_sigterm_saves_the_step_in_progress_and_exits_with_75(miniature, stage, tmp_path, monkeypatch):
+    out = tmp_path / stage
+    record = loop.Training.record
+
+    def terminated(self: loop.Training, **values: Any) -> None:
+        if self.step == STEP and not self.signal:
+            os.kill(os.getpid(), signal.SIGTERM)
+        record(self, **values)
+
+    run = importlib.import_module(f"loopda.stages.{stage}").run
+    with monkeypatch.context() as patch:
+        patch.setattr(loop.Training, "record", terminated)
+        with pytest.raises(SystemExit) as exited:
+            command(run, as_flags(miniature, stage, out))
+    assert exited.value.code == Interrupted.exit_code == 75
+    del exited
+    die()
+    assert "stopped by signal 15 after step 4, which is saved" in (tmp_path / f"{stage}.log").read_text()
+    assert not (out / "model.pt").exists()
+    assert [folder.name for folder in (out / "state").glob("step-*")] == ["step-0000004"]
+
+    command(run, as_flags(miniature, stage, out))
+    assert "goes on after step 4" in (tmp_path / f"{stage}.log").read_text()
+    assert same_results(miniature, stage, out)
+
+
+def test_a_process_killed_by_sigkill_goes_on_when_it_is_started_again(miniature, tmp_path):
+    out = tmp_path / "warmup"
+    script = tmp_path / "killed.py"
+    script.write_text(
+        "import os, signal, sys\n"
+        "from loopda.command import command\n"
+        "from loopda.stages import warmup\n"
+        "from loopda.training import loop\n"
+        "record = loop.Training.record\n"
+        "def dying(self, **values):\n"
+        f"    if self.step == {STEP}:\n"
+        "        os.kill(os.getpid(), signal.SIGKILL)\n"
+        "    record(self, **values)\n"
+        "loop.SAVE_SECONDS = 0.0\n"
+        "loop.Training.record = dying\n"
+        "command(warmup.run)\n"
+    )
+    flags = as_flags(miniature, "warmup", out)
+    process = subprocess.run([sys.executable, script, *flags], capture_output=True, text=True, check=False)
+    assert process.returncode == -signal.SIGKILL, process.stderr
+    assert not (out / "model.pt").exists()
+
+    miniature.run("warmup", out)
+    assert "goes on after step 3" in (tmp_path / "warmup.log").read_text()
+    assert same_results(miniature, "warmup", out)
+
+
+def test_a_stage_killed_in_every_step_ends_as_if_it_had_not_been(miniature, tmp_path):
+    out = tmp_path / "pretrain"
+    steps = miniature.section("pretrain").steps
+    for step in range(steps):
+        with pytest.MonkeyPatch.context() as patch:
+            killed_in(patch, step)
+            run_until_killed(miniature, "pretrain", out)
+    miniature.run("pretrain", out)
+    assert same_results(miniature, "pretrain", out)
+    assert recorded_steps(out) == list(range(1, steps + 1))
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_progress_of_another_seed_is_not_used(miniature, progress, stage, tmp_path):
+    out = tmp_path / stage
+    shutil.copytree(progress(stage), out)
+    miniature.run(stage, out, seed=1)
+    log = (tmp_path / f"{stage}.log").read_text()
+    assert "not used" in log
+    assert "goes on" not in log
+    assert not same_results(miniature, stage, out)
+
+
+def test_progress_of_another_configuration_is_not_used(miniature, progress, tmp_path):
+    out = tmp_path / "pretrain"
+    shutil.copytree(progress("pretrain"), out)
+    miniature.run("pretrain", out, config=miniature.section("pretrain", aux=0.2))
+    log = (tmp_path / "pretrain.log").read_text()
+    assert "not used: it belongs to another configuration" in log
+    assert "goes on" not in log
+
+
+def test_progress_made_with_other_pseudo_labels_is_not_used(miniature, progress, tmp_path):
+    """The manifest of pseudo-labels keeps its text when the label maps that it names are written anew."""
+    out = tmp_path / "self_train"
+    shutil.copytree(progress("self_train"), out)
+    classes = load_segmenter(miniature.path("warmup", "model.pt")).classes
+    maps = sorted(miniature.path("pseudo_labels", "night").glob("*.png"))
+    originals = {path: path.read_bytes() for path in maps}
+    try:
+        for path in maps:
+            label = read_label(path).copy()
+            label[:] = 0
+            write_label(path, label, classes)
+        miniature.run("self_train", out)
+    finally:
+        for path, content in originals.items():
+            path.write_bytes(content)
+    assert "goes on" not in (tmp_path / "self_train.log").read_text()
+
+
+def test_progress_made_with_other_images_is_not_used(miniature, progress, tmp_path):
+    """A manifest keeps its text when the images that it names change: another town of the same size, say."""
+    out = tmp_path / "pretrain"
+    shutil.copytree(progress("pretrain"), out)
+    images = sorted((miniature.folder / "town" / "Cityscapes").glob("leftImg8bit/train/*/*.png"))
+    originals = {path: path.read_bytes() for path in images}
+    try:
+        for path, content in zip(images, reversed(originals.values()), strict=True):
+            path.write_bytes(content)
+        miniature.run("pretrain", out)
+    finally:
+        for path, content in originals.items():
+            path.write_bytes(content)
+    assert "goes on" not in (tmp_path / "pretrain.log").read_text()
+
+
+def test_a_finished_stage_that_is_run_again_trains_from_the_start(miniature, tmp_path):
+    out = tmp_path / "pretrain"
+    miniature.run("pretrain", out)
+    die()
+    miniature.run("pretrain", out)
+    assert "goes on" not in (tmp_path / "pretrain.log").read_text()
+    assert same_results(miniature, "pretrain", out)
