@@ -1,7 +1,7 @@
-"""What many tests share: the repository's folder, and a miniature of the whole pipeline that runs in this process.
+"""What many tests share: the repository's folder, and a miniature of the pipeline that runs in this process.
 
-The town has 64 x 32 pixels and a handful of images, the networks have four channels, and every stage trains for a few
-steps on one thread, so that equal runs are equal bit for bit.
+The town has 64 x 32 pixels and a handful of images, the networks have four channels, and every stage trains
+for a few steps on one thread, so that equal runs are equal bit for bit.
 """
 
 import importlib
@@ -75,7 +75,7 @@ NO_SEED = ("town", "prepare", "pseudo_labels")
 
 @dataclass
 class Miniature:
-    """The pipeline in a folder: `folder/<stage>/<file>`. A stage and its ancestors run when they are first asked for."""
+    """The pipeline in a folder: `folder/<stage>/<file>`. A stage runs when it is first asked for."""
 
     folder: Path
     config: dict[str, Any]
@@ -137,7 +137,7 @@ def miniature_town() -> dict[str, Any]:
 
 @pytest.fixture(scope="session")
 def miniature(tmp_path_factory: pytest.TempPathFactory, base_config: dict[str, Any]) -> Miniature:
-    """The experiment `smoke` on the miniature town. Its files are shared: a test changes copies of them alone."""
+    """The experiment `smoke` on the miniature town. Its files are shared: a test changes copies of them."""
     folder = tmp_path_factory.mktemp("miniature")
     town = folder / "town"
     data = {

@@ -14,6 +14,6 @@ def predict(segmenter: Segmenter, images: Tensor, size: tuple[int, int]) -> tupl
     largest class is taken: one forward, no flip, one scale, the protocol of LoopDA's evaluation. The segmenter is in
     evaluation mode with the statistics of the images' domain (`use_statistics`).
     """
-    probabilities = upsample(segmenter(images).logits.float().softmax(dim=1), size)
+    probabilities = upsample(segmenter(images, aux=False).logits.float().softmax(dim=1), size)
     confidence, labels = probabilities.max(dim=1)
     return labels.to(torch.uint8), confidence

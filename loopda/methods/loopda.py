@@ -64,7 +64,10 @@ class Weights(Section):
 
 
 class LoopSettings(Section):
-    """The section `loops`: which loops run and with which weights. Warm-up and self-training share it."""
+    """The section `loops`: which loops run and with which weights. Warm-up and self-training share it.
+
+    detach_translated: x_d2n enters Enc as a constant, so that no loss behind it trains the translation of day to night.
+    """
 
     inner_loop: bool
     outer_loop: bool
@@ -129,7 +132,7 @@ class Loops(nn.Module):
         """The labelled day's loops (figure 2(a), equations 1-6): their terms, and x_d2n if there is an outer loop."""
         x, y = batch
         weights = self.settings.weights
-        outputs = segmenter(x)
+        outputs = segmenter(x, aux=weights.aux > 0)
         terms = {"seg_d": supervision(outputs, y, weights.aux)}
         p = fuse(probabilities=probabilities(outputs), labels=y, alpha=weights.fusion)  # without gradient
         if self.settings.inner_loop:
@@ -138,7 +141,8 @@ class Loops(nn.Module):
         if not self.settings.outer_loop:
             return terms, None
         x_d2n = self.decode("night", outputs, p, x)
-        translated = segmenter(x_d2n.detach() if self.settings.detach_translated else x_d2n)
+        seen = x_d2n.detach() if self.settings.detach_translated else x_d2n
+        translated = segmenter(seen, aux=weights.aux > 0)
         terms["seg_d2n"] = supervision(translated, y, weights.aux)
         terms["percep_d"] = self.perception(x_d2n, x, translated, outputs)
         p_d2n = fuse(probabilities=probabilities(translated), labels=y, alpha=weights.fusion)
@@ -148,7 +152,7 @@ class Loops(nn.Module):
 
     def night(self, segmenter: Segmenter, x: Tensor) -> tuple[Terms, Outputs, Tensor | None]:
         """The night's loops (figure 2(b)): p_n and p_n2d keep their gradient, so rendering reaches Enc and F."""
-        outputs = segmenter(x)
+        outputs = segmenter(x, aux=False)
         p = probabilities(outputs)
         terms: Terms = {}
         if self.settings.inner_loop:
@@ -157,7 +161,7 @@ class Loops(nn.Module):
         if not self.settings.outer_loop:
             return terms, outputs, None
         x_n2d = self.decode("day", outputs, p, x)
-        translated = segmenter(x_n2d)
+        translated = segmenter(x_n2d, aux=False)
         terms["percep_n"] = self.perception(x_n2d, x, translated, outputs)
         outer = self.decode("night", translated, probabilities(translated), x)
         terms["outer_n"] = reconstruction(output=outer, image=x)
@@ -165,7 +169,7 @@ class Loops(nn.Module):
 
     def reference(self, segmenter: Segmenter, x: Tensor) -> tuple[Terms, Outputs]:
         """The day reference's inner loop (figure 2(c)); it has no outer loop and no adversarial term."""
-        outputs = segmenter(x)
+        outputs = segmenter(x, aux=False)
         if not self.settings.inner_loop:
             return {}, outputs
         inner = self.decode("day", outputs, probabilities(outputs), x)

@@ -17,13 +17,13 @@ class Outputs(NamedTuple):
     """What a segmentation network says of a batch. h and w are the input's height and width over the output stride.
 
     shallow  (N, C2, h, w)  the features after layer2
-    aux      (N, K, h, w)   logits of the auxiliary head on layer3
+    aux      (N, K, h, w)   logits of the auxiliary head on layer3, or None where they were not asked for
     logits   (N, K, h, w)   logits of the main head; callers upsample them bilinearly with aligned corners
     features (N, C4, h, w)  the features after layer4, the paper's z
     """
 
     shallow: Tensor
-    aux: Tensor
+    aux: Tensor | None
     logits: Tensor
     features: Tensor
 
@@ -98,13 +98,14 @@ class PSPNet(nn.Module):
         if freeze_affine:
             freeze_normalisation_affine(self)
 
-    def forward(self, images: Tensor) -> Outputs:
+    def forward(self, images: Tensor, *, aux: bool = True) -> Outputs:
+        """Everything about a batch of normalised images (N, 3, H, W); without `aux` its head is not computed."""
         shallow = self.layer2(self.layer1(self.layer0(images)))
         middle = self.layer3(shallow)
         features = self.layer4(middle)
         if self.bn_pretrain is not None:
             features = self.bn_pretrain(features)
-        return Outputs(shallow, self.final1(middle), self.final2(features), features)
+        return Outputs(shallow, self.final1(middle) if aux else None, self.final2(features), features)
 
     def backbone_parameters(self) -> Iterator[nn.Parameter]:
         """The trainable parameters that have the base learning rate."""

@@ -74,10 +74,11 @@ class Segmenter(nn.Module):
         shift = (127.5 - torch.tensor(mean).reshape(1, 3, 1, 1)) / deviation
         self.register_buffer("shift", shift, persistent=False)
 
-    def forward(self, images: Tensor) -> Outputs:
+    def forward(self, images: Tensor, *, aux: bool = True) -> Outputs:
+        """Outputs for `images` (N, 3, H, W) in [-1, 1], RGB; without `aux` that head is not computed."""
         if self.reversed:
             images = images.flip(1)
-        return self.network(images * self.scale + self.shift)
+        return self.network(images * self.scale + self.shift, aux=aux)
 
     def use_statistics(self, domain: str) -> str:
         """Go into evaluation mode with the statistics of `domain`; returns the name of the set that is used."""

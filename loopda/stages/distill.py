@@ -90,14 +90,14 @@ def run(
         set_learning_rate(optimizer, factor)
 
         # source supervision
-        seg_d = supervision(segmenter(day.images), day.labels, config.aux)
+        seg_d = supervision(segmenter(day.images, aux=config.aux > 0), day.labels, config.aux)
 
         # the teacher's hard and soft labels for the student's augmented view
         size = dark.images.shape[2:]
         soft = teach(guide, dark.images, size)
         confidence, hard = soft.softmax(dim=1).max(dim=1)
         hard = torch.where(confidence > config.threshold, hard, IGNORE)
-        answer = upsample(segmenter(each(augment, dark.images)).logits, size)
+        answer = upsample(segmenter(each(augment, dark.images), aux=False).logits, size)
         seg_n = cross_entropy(logits=answer, labels=hard)
         mask = hard if config.kl_masked else torch.zeros_like(hard)
         kl_n = distillation(student=answer, teacher=soft, labels=mask)
@@ -116,8 +116,8 @@ def run(
 @torch.no_grad()
 def teach(teacher: Segmenter, images: Tensor, size: tuple[int, int]) -> Tensor:
     """The logarithm of the teacher's probabilities averaged over the image and its mirror image (ProDA), (N, K, *size)."""
-    straight = upsample(teacher(images).logits, size).softmax(dim=1)
-    mirrored = upsample(teacher(images.flip(3)).logits, size).softmax(dim=1).flip(3)
+    straight = upsample(teacher(images, aux=False).logits, size).softmax(dim=1)
+    mirrored = upsample(teacher(images.flip(3), aux=False).logits, size).softmax(dim=1).flip(3)
     return ((straight + mirrored) / 2).clamp(min=1e-8).log()
 
 

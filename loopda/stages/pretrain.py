@@ -75,7 +75,7 @@ def run(
         set_learning_rate(optimizer, factor)
 
         # source supervision
-        loss = supervision(segmenter(images), labels, config.aux)
+        loss = supervision(segmenter(images, aux=config.aux > 0), labels, config.aux)
 
         # update
         descend(loss, optimizer)

@@ -90,7 +90,7 @@ def run(
         return to_images([frames.image(index) for index in batch_indices(step=step, **settings)])
 
     def project(images: Tensor) -> Tensor:
-        return head(student(images).features.mean(dim=(2, 3)))
+        return head(student(images, aux=False).features.mean(dim=(2, 3)))
 
     for step, images in training.over(batch):
         # set learning rate

@@ -17,7 +17,7 @@ def distance():
 
 @pytest.fixture
 def copies(distance, monkeypatch):
-    """Let PerceptualDistance start from a copy of the network that is built already: building takes a second."""
+    """PerceptualDistance then starts from a copy of the network built already: building takes a second."""
     import lpips
 
     monkeypatch.setattr(lpips, "LPIPS", lambda **_: copy.deepcopy(distance.distance))

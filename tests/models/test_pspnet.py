@@ -213,6 +213,15 @@ def test_the_heads_read_the_third_and_the_fourth_layer():
     assert torch.allclose(outputs.logits, network.final2(outputs.features), atol=1e-5)
 
 
+def test_without_the_auxiliary_head_everything_else_is_the_same():
+    network = small(dropout=0.0).eval()
+    images = torch.randn(2, 3, 16, 16)
+    with_it, without = network(images), network(images, aux=False)
+    assert without.aux is None
+    for name in ("shallow", "logits", "features"):
+        assert torch.equal(getattr(with_it, name), getattr(without, name))
+
+
 def test_dropout_in_both_heads_is_that_of_the_section():
     network = small(dropout=0.25)
     rates = {name: part.p for name, part in network.named_modules() if isinstance(part, nn.Dropout2d)}

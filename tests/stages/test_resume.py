@@ -109,7 +109,7 @@ def identical(one: object, other: object) -> bool:
 
 
 def same_results(miniature, stage: str, out: Path) -> bool:
-    """Whether the checkpoints in `out` equal those of the uninterrupted run: weights, statistics, loops, provenance."""
+    """Whether the checkpoints in `out` equal those of the uninterrupted run, weights and statistics alike."""
     names = ["model.pt", "loops.pt"] if stage == "warmup" else ["model.pt"]
     return all(
         identical(load_checkpoint(miniature.path(stage, name)), load_checkpoint(out / name)) for name in names

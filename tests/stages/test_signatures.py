@@ -1,0 +1,133 @@
+"""The flags of a rule's command are the parameters of the stage's run(), and name the rule's files."""
+
+import functools
+import importlib
+import inspect
+import re
+import shlex
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from loopda import experiments
+from loopda.command import command
+
+RULES = Path(__file__).parents[2] / "workflow" / "rules"
+
+
+class Rule(NamedTuple):
+    """A rule that calls a stage, as its text says."""
+
+    name: str
+    stage: str
+    flags: dict[str, str]  # --flag: what follows it
+    inputs: dict[str, str]
+    outputs: dict[str, str]
+    text: str
+
+
+def stage_rules() -> list[Rule]:
+    rules = []
+    for file in sorted(RULES.glob("*.smk")):
+        blocks = re.split(r"^rule (\w+):\n", file.read_text(), flags=re.MULTILINE)[1:]
+        for name, text in zip(blocks[::2], blocks[1::2], strict=True):
+            shell = re.search(r'shell:\s+r?"""(.*?)"""', text, flags=re.DOTALL)
+            called = shell and re.search(r"python -m loopda\.stages\.(\w+)", shell[1])
+            if called:
+                flags = re.findall(r"--([a-z-]+) (\{[^}]*\}|\S+)", shell[1])
+                assert len(dict(flags)) == len(flags), f"{name} repeats a flag"
+                rules.append(
+                    Rule(name, called[1], dict(flags), named(text, "input"), named(text, "output"), text)
+                )
+    return rules
+
+
+def named(text: str, directive: str) -> dict[str, str]:
+    """name: value of each named file in the directive of a rule."""
+    block = re.search(rf"^    {directive}:\n((?:        .*\n)+)", text, flags=re.MULTILINE)
+    return dict(re.findall(r"^        (\w+)=(.*),$", block[1], flags=re.MULTILINE)) if block else {}
+
+
+STAGE_RULES = stage_rules()
+IDS = [rule.name for rule in STAGE_RULES]
+
+
+def run_of(rule: Rule):
+    return importlib.import_module(f"loopda.stages.{rule.stage}").run
+
+
+def test_every_stage_has_a_rule_of_its_name_and_every_module_of_a_stage_is_called():
+    modules = {path.stem for path in (Path(experiments.__file__).parent / "stages").glob("[a-z]*.py")}
+    assert {rule.stage for rule in STAGE_RULES} == modules
+    assert {rule.name for rule in STAGE_RULES} >= set(experiments.STAGES)
+    assert all(rule.name == rule.stage for rule in STAGE_RULES if rule.name in experiments.STAGES)
+
+
+@pytest.mark.parametrize("rule", STAGE_RULES, ids=IDS)
+def test_the_flags_of_the_command_are_the_parameters_of_run(rule):
+    parameters = {name.replace("_", "-") for name in inspect.signature(run_of(rule)).parameters}
+    assert set(rule.flags) == parameters
+
+
+@pytest.mark.parametrize("rule", STAGE_RULES, ids=IDS)
+def test_each_named_input_and_output_is_the_value_of_the_flag_of_its_name(rule):
+    assert rule.inputs or rule.name == "town"
+    assert rule.outputs
+    for kind, names in (("input", rule.inputs), ("output", rule.outputs)):
+        for name in names:
+            assert rule.flags[name.replace("_", "-")] == f"{{{kind}.{name}:q}}"
+
+
+@pytest.mark.parametrize("rule", STAGE_RULES, ids=IDS)
+def test_each_rule_has_a_description_a_log_and_a_benchmark_under_the_name_of_its_results(rule):
+    assert re.match(r'    """[A-Z].*\.?"""\n', rule.text)
+    log = re.search(r'log:\n        "logs/(.*)\.log",', rule.text)
+    benchmark = re.search(r'benchmark:\n        "benchmarks/(.*)\.tsv"', rule.text)
+    assert log
+    assert benchmark
+    assert log[1] == benchmark[1]
+    assert log[1].split("/")[0] in ("tables" if rule.name == "table" else rule.name)
+
+
+@pytest.mark.parametrize("rule", STAGE_RULES, ids=IDS)
+@pytest.mark.parametrize("optional", ["given", "left out"])
+def test_the_stage_accepts_the_command_that_its_rule_gives(rule, optional, base_config, tmp_path):
+    """Left out: what Snakemake puts in the place of an input function without a file, which is nothing."""
+    run = run_of(rule)
+    parameters = inspect.signature(run).parameters
+    seen = {}
+
+    @functools.wraps(run)
+    def called(**values: object) -> None:
+        seen.update(values)
+
+    words = []
+    for flag, value in rule.flags.items():
+        name = flag.replace("-", "_")
+        kind = str(parameters[name].annotation)
+        if value == "{input.config:q}":
+            config = tmp_path / "config.yaml"
+            config.write_text(experiments.as_yaml(experiments.section(base_config, "smoke", rule.stage)))
+            text = str(config)
+        elif name in rule.inputs and "None" in kind and optional == "left out":
+            text = ""
+        elif kind.startswith("list"):
+            text = "" if name == "pictures" and optional == "left out" else f"{name}-1 {name}-2"
+        elif "int" in kind:
+            text = "3"
+        else:
+            text = str(tmp_path / name)
+        words += [f"--{flag}", *shlex.split(text)]
+    command(called, words)
+    assert set(seen) == set(parameters)
+
+
+def test_a_flag_that_no_parameter_knows_is_refused(capsys):
+    def run(*, log: Path) -> None:
+        raise AssertionError("not to be called")
+
+    with pytest.raises(SystemExit) as exited:
+        command(run, ["--log", "x", "--lgo", "y"])
+    assert exited.value.code == 2
+    assert "--lgo" in capsys.readouterr().err

@@ -1,0 +1,295 @@
+"""Which section a stage is told, who owns its results, and what is refused before anything starts."""
+
+import copy
+import json
+from typing import Any
+
+import pytest
+import yaml
+
+from loopda import experiments
+from loopda.errors import ConfigError
+from loopda.experiments import check, merged, model_stages, owner, section, training_stages
+
+Config = dict[str, Any]
+
+
+@pytest.fixture
+def config(root) -> Config:
+    """config.yaml as it is."""
+    return yaml.safe_load((root / "config.yaml").read_text())
+
+
+@pytest.fixture(scope="module")
+def schemas(root) -> Config:
+    return json.loads((root / "workflow/schemas/config.schema.json").read_text())
+
+
+def changed(config: Config, path: str, value: Any) -> Config:
+    """A copy of `config` with another value at `path`, whose parts are separated by '/'."""
+    result = copy.deepcopy(config)
+    *folders, name = path.split("/")
+    place = result
+    for folder in folders:
+        if place.get(folder) is None:
+            place[folder] = {}
+        place = place[folder]
+    place[name] = value
+    return result
+
+
+def with_experiment(config: Config, name: str, overlay: Any) -> Config:
+    return changed(config, f"experiments/{name}", overlay)
+
+
+def faults(config: Config, schemas: Config) -> list[str]:
+    """The lines of the ConfigError that check raises; it must raise one."""
+    with pytest.raises(ConfigError) as raised:
+        check(config, schemas)
+    return str(raised.value).splitlines()
+
+
+# ---------------------------------------------------------------- merging
+
+
+def test_mappings_merge_key_by_key_and_lists_are_replaced():
+    base = {"a": {"b": 1, "c": [1, 2]}, "d": 3}
+    assert merged(base, {"a": {"c": [9]}}) == {"a": {"b": 1, "c": [9]}, "d": 3}
+    assert base == {"a": {"b": 1, "c": [1, 2]}, "d": 3}
+
+
+def test_an_overlay_of_another_layout_replaces_the_mapping_and_one_of_the_same_layout_merges():
+    base = {"night": {"layout": "dark_zurich", "root": "here", "split": "train"}}
+    table = merged(base, {"night": {"layout": "table", "csv": "mine.csv"}})
+    assert table == {"night": {"layout": "table", "csv": "mine.csv"}}
+    moved = merged(base, {"night": {"layout": "dark_zurich", "root": "there"}})
+    assert moved == {"night": {"layout": "dark_zurich", "root": "there", "split": "train"}}
+    assert merged(base, {"night": {"root": "there"}}) == moved
+
+
+def test_a_section_holds_the_shared_sections_under_their_names_and_its_own_keys_flat(config):
+    found = section(config, "tau-0.25", "self_train")
+    assert found["input"] == config["input"]
+    assert found["loops"] == config["loops"]
+    assert found["agreement"] == {"tau": 0.25}
+    assert found["steps"] == config["self_train"]["steps"]
+    assert set(found) == {"input", "loops", "agreement", *config["self_train"]}
+
+
+def test_prepare_is_told_the_section_data_alone(config):
+    assert section(config, "loopda", "prepare") == config["data"]
+
+
+def test_changing_a_resolved_section_changes_no_configuration(config):
+    before = copy.deepcopy(config)
+    section(config, "loopda", "warmup")["loops"]["weights"]["seg"] = 99
+    assert config == before
+
+
+def test_an_experiment_without_an_overlay_is_the_configuration_itself(config):
+    config["experiments"]["plain"] = None
+    assert section(config, "plain", "warmup") == section(config, "loopda", "warmup")
+
+
+def test_a_section_as_yaml_reads_back_as_the_same_section(config):
+    for stage in experiments.STAGES:
+        resolved = section(config, "loopda", stage)
+        assert yaml.safe_load(experiments.as_yaml(resolved)) == resolved
+
+
+# ---------------------------------------------------------------- who owns a stage
+
+
+@pytest.mark.parametrize("name", ["tau-0.25", "tau-0.75", "tau-1", "no-dna"])
+def test_a_sweep_of_tau_shares_one_warm_up_and_trains_its_own_self_training(config, name):
+    shared = ("prepare", "pretrain", "warmup", "pseudo_labels", "simclr")
+    assert {owner(config, name, stage) for stage in shared} == {"loopda"}
+    assert owner(config, name, "self_train") == name
+    assert owner(config, name, "distill") == name
+
+
+def test_no_rendering_owns_its_warm_up_and_all_that_follows_and_shares_the_pretraining(config):
+    assert owner(config, "no-rendering", "pretrain") == "loopda"
+    assert owner(config, "no-rendering", "simclr") == "loopda"
+    for stage in ("warmup", "pseudo_labels", "self_train", "distill"):
+        assert owner(config, "no-rendering", stage) == "no-rendering"
+
+
+def test_every_experiment_owns_its_own_warm_up_in_the_ablation_of_the_loops(config):
+    names = ("loopda", "no-outer-loop", "no-inner-loop", "no-rendering")
+    assert [owner(config, name, "warmup") for name in names] == list(names)
+
+
+@pytest.mark.parametrize(
+    ("overlay", "own", "shared"),
+    [
+        (
+            {"town": {"seed": 1}},
+            {"town", "prepare", "pretrain", "warmup", "pseudo_labels", "self_train", "simclr", "distill"},
+            set(),
+        ),
+        (
+            {"data": {"night": {"root": "elsewhere"}}},
+            {"prepare", "pretrain", "warmup", "pseudo_labels", "self_train", "simclr", "distill"},
+            {"town"},
+        ),
+        (
+            {"pretrain": {"steps": 7}},
+            {"pretrain", "warmup", "pseudo_labels", "self_train", "distill"},
+            {"prepare", "simclr"},
+        ),
+        (
+            {"warmup": {"steps": 7}},
+            {"warmup", "pseudo_labels", "self_train", "distill"},
+            {"pretrain", "simclr"},
+        ),
+        ({"pseudo_labels": {"cap": 0.5}}, {"pseudo_labels", "self_train", "distill"}, {"warmup", "simclr"}),
+        ({"self_train": {"steps": 7}}, {"self_train", "distill"}, {"pseudo_labels", "simclr"}),
+        ({"simclr": {"steps": 7}}, {"simclr", "distill"}, {"self_train"}),
+        ({"distill": {"steps": 7}}, {"distill"}, {"self_train", "simclr"}),
+        ({"evaluate": {"batch_size": 1}}, {"evaluate"}, {"pretrain", "distill"}),
+        (
+            {"network": {"width": 8}},
+            {"pretrain", "warmup", "pseudo_labels", "self_train", "simclr", "distill"},
+            {"prepare"},
+        ),
+        ({"agreement": {"tau": 0.1}}, {"self_train", "distill"}, {"pseudo_labels", "simclr"}),
+    ],
+    ids=lambda value: "+".join(value) if isinstance(value, dict) else "",
+)
+def test_a_change_splits_the_stage_and_its_descendants_and_nothing_else(config, overlay, own, shared):
+    config = with_experiment(config, "other", overlay)
+    assert {stage for stage in own | shared if owner(config, "other", stage) == "other"} == own
+
+
+def test_an_equal_experiment_shares_everything(config):
+    config = with_experiment(config, "same", {"self_train": {"steps": config["self_train"]["steps"]}})
+    assert {owner(config, "same", stage) for stage in experiments.STAGES} == {"loopda"}
+
+
+def test_the_owner_of_several_stages_has_all_of_them_in_common(config):
+    assert owner(config, "tau-1", "prepare", "evaluate", "warmup") == "loopda"
+    assert owner(config, "tau-1", "prepare", "evaluate", "self_train") == "tau-1"
+    config = with_experiment(config, "other", {"evaluate": {"batch_size": 1}})
+    assert owner(config, "other", "pretrain") == "loopda"
+    assert owner(config, "other", "prepare", "evaluate", "pretrain") == "other"
+
+
+def test_until_ends_an_experiment_and_does_not_change_who_owns_its_stages(config):
+    assert model_stages(config, "loopda") == ["pretrain", "warmup", "self_train", "distill"]
+    assert model_stages(config, "tau-1") == ["pretrain", "warmup", "self_train"]
+    assert model_stages(config, "no-rendering") == ["pretrain", "warmup"]
+    shortened = with_experiment(config, "short", {"until": "warmup"})
+    assert owner(shortened, "short", "warmup") == "loopda"
+
+
+def test_the_student_is_trained_for_experiments_that_distil_alone(config):
+    assert training_stages(config, "loopda") == ["pretrain", "warmup", "self_train", "simclr", "distill"]
+    assert training_stages(config, "tau-1") == ["pretrain", "warmup", "self_train"]
+
+
+# ---------------------------------------------------------------- what is refused
+
+
+def test_the_configuration_as_it_is_passes(config, schemas):
+    check(config, schemas)
+
+
+WRONG = [  # path, value, words of the message
+    ("warmup/stepz", 3, ["warmup", "stepz"]),
+    ("warmup/optimizer/lrr", 3.0, ["warmup.optimizer", "lrr"]),
+    ("loops/decoders/wide", 3, ["loops.decoders", "wide"]),
+    ("data/nigth", {"layout": "table", "csv": "x.csv"}, ["data", "nigth"]),
+    ("nonsense", {}, ["nonsense"]),
+    ("experiments/tau-1/agrement", {"tau": 1.0}, ["experiments.tau-1", "agrement"]),
+    ("experiments/tau-1/agreement/tua", 1.0, ["agreement", "tua", "tau-1"]),
+    ("warmup/steps", "400", ["warmup.steps", "'400'", "integer"]),
+    ("warmup/steps", 1e3, ["warmup.steps", "1000.0", "integer"]),
+    ("warmup/steps", True, ["warmup.steps", "True", "integer"]),
+    ("loops/inner_loop", "yes", ["loops.inner_loop", "boolean"]),
+    ("input/size", [256], ["input.size"]),
+    ("input/size", [256.0, 128.0], ["input.size.0", "256.0", "integer"]),
+    ("network/output_stride", 16, ["network.output_stride", "16"]),
+    ("data/source/layout", "coco", ["data.source", "coco"]),
+    ("warmup/steps", 0, ["warmup.steps", "minimum"]),
+    ("warmup/optimizer/lr", 0, ["warmup.optimizer.lr", "minimum"]),
+    ("warmup/optimizer/momentum", 1.0, ["warmup.optimizer.momentum", "maximum"]),
+    ("agreement/tau", 1.5, ["agreement.tau", "maximum"]),
+    ("pseudo_labels/cap", -0.1, ["pseudo_labels.cap", "minimum"]),
+    ("simclr/normalisation", "cafe", ["simclr.normalisation", "cafe"]),
+    ("run", ["nonsense"], ["run", "nonsense", "loopda"]),
+    ("run", [], ["run"]),
+    ("run", "loopda", ["run"]),
+    ("run", [["loopda"]], ["run"]),
+    ("seeds", [0, 0], ["seeds", "[0, 0]", "different"]),
+    ("seeds", [-1], ["seeds", "[-1]"]),
+    ("seeds", [0.5], ["seeds", "[0.5]"]),
+    ("seeds", 0, ["seeds", "0"]),
+    ("table_seeds", [1, 1], ["table_seeds", "[1, 1]"]),
+    ("table_seeds", [], ["table_seeds"]),
+    ("device", "gpu", ["device", "gpu", "cuda"]),
+    ("experiments", {}, ["experiments"]),
+    ("experiments/a b", {}, ["experiments.a b", "letters"]),
+    ("experiments/tau-1", 3, ["experiments.tau-1", "3"]),
+    ("experiments/tau-1/until", "simclr", ["experiments.tau-1.until", "simclr", "distill"]),
+    ("experiments/tau-1/seeds", [1], ["experiments.tau-1", "seeds"]),
+    ("experiments/tau-1/warmup", 3, ["warmup", "3"]),
+    ("experiments/tau-1/town", {"width": 64}, ["experiments.tau-1", "town"]),
+    ("warmup", 3, ["warmup", "3"]),
+    ("input", [3], ["input", "[3]"]),
+    ("pretrain/optimizer", None, ["pretrain.optimizer"]),
+    ("loops/decoders/lpips_weights", "no/such.pth", ["loops.decoders.lpips_weights", "no/such.pth"]),
+    ("simclr/weights", "no/such.pth", ["simclr.weights", "no/such.pth"]),
+]
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "says"), WRONG, ids=[f"{path}={value}" for path, value, _ in WRONG]
+)
+def test_a_wrong_value_is_refused_with_the_path_of_its_key(config, schemas, path, value, says):
+    found = faults(changed(config, path, value), schemas)
+    assert any(all(word in line for word in says) for line in found), found
+    assert all(line.startswith("configuration: ") for line in found)
+
+
+@pytest.mark.parametrize("name", sorted(experiments.SECTIONS))
+def test_a_missing_section_is_refused_by_name(config, schemas, name):
+    del config[name]
+    assert faults(config, schemas) == [f"configuration: the section {name!r} is missing"]
+
+
+@pytest.mark.parametrize("path", ["warmup/steps", "input/crop", "loops/weights/adv", "evaluate/batch_size"])
+def test_a_missing_number_is_refused_and_has_no_hidden_default(config, schemas, path):
+    *folders, name = path.split("/")
+    place = config
+    for folder in folders:
+        place = place[folder]
+    del place[name]
+    assert any(".".join(folders) in line and f"'{name}'" in line for line in faults(config, schemas))
+
+
+def test_every_fault_is_listed_at_once_and_none_of_them_twice(config, schemas):
+    config["warmup"]["steps"] = 0
+    config["distill"]["kl_masked"] = 1
+    config["experiments"]["tau-1"]["agreement"]["tau"] = 2.0
+    found = faults(config, schemas)
+    for path in ("warmup.steps", "distill.kl_masked", "agreement.tau"):
+        assert any(path in line for line in found)
+    assert len(found) == len(set(found))
+
+
+def test_weights_that_exist_are_accepted(config, schemas, tmp_path):
+    weights = tmp_path / "alexnet.pth"
+    weights.touch()
+    config["loops"]["decoders"]["lpips_weights"] = str(weights)
+    check(config, schemas)
+
+
+def test_a_whole_number_is_accepted_where_a_fraction_is_expected(config, schemas):
+    config["warmup"]["optimizer"]["lr"] = 1
+    check(config, schemas)
+
+
+def test_an_experiment_on_a_table_of_images_passes(config, schemas):
+    table = {"layout": "table", "csv": "mine.csv"}
+    check(with_experiment(config, "mine", {"data": {"night": table, "night_val": table}}), schemas)

@@ -1,0 +1,62 @@
+"""The schema in workflow/ and the configurations beside it follow the typed sections in the stages."""
+
+import importlib
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+from loopda import experiments
+from loopda.config import parse_section
+from loopda.errors import ConfigError
+from loopda.schema import schema
+
+ROOT = Path(__file__).parent.parent
+OVERLAYS = sorted(path.name for path in (ROOT / "workflow/config").glob("*.yaml"))
+
+
+@pytest.fixture(scope="module")
+def schemas() -> dict:
+    return json.loads((ROOT / "workflow/schemas/config.schema.json").read_text())
+
+
+@pytest.fixture(params=["config.yaml", *OVERLAYS])
+def config(request: pytest.FixtureRequest) -> dict:
+    """config.yaml, or an overlay of workflow/config on it."""
+    base = yaml.safe_load((ROOT / "config.yaml").read_text())
+    if request.param == "config.yaml":
+        return base
+    return experiments.merged(base, yaml.safe_load((ROOT / "workflow/config" / request.param).read_text()))
+
+
+def test_the_schema_on_disk_is_what_the_sections_generate(schemas):
+    """Stale: run python -m loopda.schema > workflow/schemas/config.schema.json."""
+    assert schemas == json.loads(json.dumps(schema()))
+
+
+def test_there_is_an_overlay_for_a_smoke_run():
+    assert "smoke.yaml" in OVERLAYS
+
+
+def test_a_configuration_that_the_project_ships_passes_the_check(config, schemas, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    experiments.check(config, schemas)
+
+
+def test_each_stage_accepts_the_sections_that_the_check_accepts(config):
+    for experiment in config["experiments"]:
+        for stage in experiments.STAGES:
+            values = yaml.safe_load(experiments.as_yaml(experiments.section(config, experiment, stage)))
+            parse_section(values, importlib.import_module(f"loopda.stages.{stage}").Config, stage)
+
+
+@pytest.mark.parametrize("value", [1000.0, "3", True, 0, None])
+def test_check_and_stage_refuse_the_same_number_of_steps(schemas, value):
+    section_class = importlib.import_module("loopda.stages.warmup").Config
+    config = yaml.safe_load((ROOT / "config.yaml").read_text())
+    config["warmup"]["steps"] = value
+    with pytest.raises(ConfigError):
+        experiments.check(config, schemas)
+    with pytest.raises(ConfigError):
+        parse_section(experiments.section(config, "loopda", "warmup"), section_class, "warmup")

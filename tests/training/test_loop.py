@@ -1,0 +1,328 @@
+"""Stepping, recording, saving and stopping, on a training of one number."""
+
+import gc
+import json
+import math
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from loopda.errors import DataError, DeviceError, Interrupted, NumericError
+from loopda.models.segmenter import load_checkpoint
+from loopda.training import loop
+from loopda.training.log import Log
+from loopda.training.loop import Training
+
+SIGNALS = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)}
+
+
+@pytest.fixture(autouse=True)
+def handlers() -> Iterator[None]:
+    """The signal handlers of the test run come back after a training."""
+    yield
+    restore()
+
+
+def restore() -> None:
+    for number, handler in SIGNALS.items():
+        signal.signal(number, handler)
+    gc.collect()
+
+
+def training(folder: Path, *, steps: int = 50, network: nn.Module | None = None, **changes: Any) -> Training:
+    network = network or nn.Linear(1, 1)
+    arguments = {
+        "stage": "warmup",
+        "steps": steps,
+        "parts": {"network": network},
+        "state": folder / "state",
+        "fingerprint": "same",
+        "seed": 0,
+        "images": 4,
+        "device": torch.device("cpu"),
+        "log": Log(folder / "log.txt", "warmup"),
+    }
+    return Training(**arguments | changes)
+
+
+def number(step: int) -> torch.Tensor:
+    return torch.tensor(float(step))
+
+
+def records(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def checkpoints(folder: Path) -> list[str]:
+    return sorted(path.name for path in (folder / "state").glob("step-*"))
+
+
+def test_every_step_comes_once_in_order_with_its_own_batch(tmp_path):
+    seen = [(step, float(batch)) for step, batch in training(tmp_path, steps=7).over(number)]
+    assert seen == [(step, float(step)) for step in range(1, 8)]
+
+
+def test_a_record_averages_the_steps_since_the_one_before(tmp_path):
+    run = training(tmp_path, steps=50)
+    for step, batch in run.over(number):
+        run.record(loss=batch, **({"rare": 1.0} if step == 30 else {}))
+    found = records(run.metrics_path)
+    assert [line["step"] for line in found] == [20, 40, 50]
+    assert [line["loss"] for line in found] == [10.5, 30.5, 45.5]
+    assert [line.get("rare") for line in found] == [None, 1.0, None]
+    assert all(line["images_per_second"] > 0 and line["seconds"] >= 0 for line in found)
+
+
+def test_randomness_in_a_step_depends_on_seed_stage_and_step_alone(tmp_path):
+    def drawn(name: str, **changes: Any) -> list[float]:
+        numbers = [float(torch.rand(())) for _ in training(tmp_path / name, steps=5, **changes).over(number)]
+        restore()
+        return numbers
+
+    (tmp_path / "log.txt").touch()
+    for name in "abcd":
+        (tmp_path / name).mkdir()
+    first = drawn("a")
+    torch.manual_seed(123)
+    assert drawn("b") == first
+    assert len(set(first)) == 5
+    assert not set(drawn("c", seed=1)) & set(first)
+    assert not set(drawn("d", stage="self_train")) & set(first)
+
+
+def test_the_number_of_loading_threads_changes_no_batch(tmp_path):
+    for workers in (0, 1, 3):
+        folder = tmp_path / str(workers)
+        folder.mkdir()
+        seen = [float(batch) for _, batch in training(folder, steps=9).over(number, workers=workers)]
+        assert seen == [float(step) for step in range(1, 10)]
+
+
+def test_progress_lines_appear_in_the_log_without_a_terminal(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("loopda.training.log.QUIET_SECONDS", 0.0)
+    run = training(tmp_path, steps=45)
+    assert not run.log.terminal
+    for _, batch in run.over(number):
+        run.record(seg_d=batch)
+    line = r"step (\d+)/45  [\d.]+ images/s  \d+:\d\d:\d\d left  seg_d \d+\.\d{3}"
+    assert re.findall(line, (tmp_path / "log.txt").read_text()) == ["20", "40", "45"]
+    shown = capsys.readouterr().err
+    assert re.findall(f"warmup: {line}", shown) == ["20", "40", "45"]
+    assert "\r" not in shown
+
+
+def test_progress_lines_keep_15_seconds_apart_without_a_terminal(tmp_path):
+    log = Log(tmp_path / "log.txt", "warmup")
+    for step in range(100):
+        log.progress(f"step {step}")
+    log.progress("step 100", final=True)
+    lines = (tmp_path / "log.txt").read_text().splitlines()
+    assert [line.split(" ", 1)[1] for line in lines] == ["step 0", "step 100"]
+
+
+def test_a_resumed_training_cuts_the_records_back_to_its_checkpoint(tmp_path, monkeypatch):
+    monkeypatch.setattr(loop, "RECORD_STEPS", 1)
+    monkeypatch.setattr(loop, "SAVE_SECONDS", 0.0)
+    run = training(tmp_path, steps=6)
+    for step, batch in run.over(number):
+        run.record(loss=batch)
+        if step == 4:
+            break
+    del run
+    restore()
+    assert checkpoints(tmp_path) == ["step-0000002", "step-0000003"]
+    with open(tmp_path / "state" / "metrics.jsonl", "a") as file:
+        file.write('{"step": 4, "seconds": 1.0, "loss": 99.0}\n{"step": 5, "sec')
+    run = training(tmp_path, steps=6)
+    assert run.step == 3
+    for _, batch in run.over(number):
+        run.record(loss=batch)
+    assert [(line["step"], line["loss"]) for line in records(run.metrics_path)] == [
+        (step, float(step)) for step in range(1, 7)
+    ]
+    seconds = [line["seconds"] for line in records(run.metrics_path)]
+    assert seconds == sorted(seconds)
+
+
+def test_a_second_writer_is_refused_and_told_who_writes(tmp_path):
+    first = training(tmp_path)
+    with pytest.raises(DataError, match=rf"another process \(.* pid {os.getpid()}\) trains this stage"):
+        training(tmp_path)
+    assert first.step == 0
+
+
+def test_a_second_process_is_refused_while_the_first_lives_and_admitted_after(tmp_path):
+    holder = subprocess.Popen(
+        [
+            sys.executable,
+            "-c",
+            "import fcntl, sys\n"
+            "file = open(sys.argv[1], 'a+')\n"
+            "fcntl.flock(file, fcntl.LOCK_EX)\n"
+            "file.write('elsewhere pid 1'); file.flush()\n"
+            "print('held', flush=True); sys.stdin.read()",
+            tmp_path / ".state.lock",
+        ],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert holder.stdout.readline() == "held\n"
+        with pytest.raises(DataError, match="elsewhere pid 1"):
+            training(tmp_path)
+    finally:
+        holder.kill()
+        holder.communicate()
+    assert training(tmp_path).step == 0
+
+
+def test_a_finished_training_gives_back_its_lock_and_the_signal_handlers(tmp_path):
+    run = training(tmp_path, steps=2)
+    for _, batch in run.over(number):
+        run.record(loss=batch)
+    run.publish(tmp_path / "metrics.jsonl")
+    del run
+    gc.collect()
+    assert signal.getsignal(signal.SIGTERM) == SIGNALS[signal.SIGTERM]
+    assert training(tmp_path, steps=2).step == 0
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+def test_a_loss_that_is_not_finite_stops_the_training_before_it_is_saved(tmp_path, bad, monkeypatch):
+    monkeypatch.setattr(loop, "SAVE_SECONDS", 0.0)
+    network = nn.Linear(1, 1)
+    run = training(tmp_path, network=network)
+
+    def train() -> None:
+        for step, _ in run.over(number):
+            if step == 4:
+                nn.init.constant_(network.weight, math.nan)
+            run.record(seg_d=torch.tensor(bad if step == 4 else 1.0))
+
+    with pytest.raises(NumericError, match="seg_d became") as raised:
+        train()
+    assert raised.value.exit_code == 5
+    assert checkpoints(tmp_path) == ["step-0000002", "step-0000003"]
+    for name in checkpoints(tmp_path):
+        weights = load_checkpoint(tmp_path / "state" / name / "state.pt")["network"]["weight"]
+        assert weights.isfinite().all()
+
+
+def test_weights_that_are_not_finite_are_never_saved_even_if_the_loss_before_was(tmp_path, monkeypatch):
+    """A finite loss can have an infinite gradient; saved, it would spoil every later attempt to go on."""
+    monkeypatch.setattr(loop, "SAVE_SECONDS", 0.0)
+    network = nn.Linear(1, 1)
+    run = training(tmp_path, network=network)
+
+    def train() -> None:
+        for step, _ in run.over(number):
+            spoilt = bool(network.weight.isnan())
+            run.record(seg_d=torch.tensor(math.nan if spoilt else 1.0))
+            if step == 4:
+                nn.init.constant_(network.weight, math.nan)
+
+    with pytest.raises(NumericError):
+        train()
+    for name in checkpoints(tmp_path):
+        weights = load_checkpoint(tmp_path / "state" / name / "state.pt")["network"]["weight"]
+        assert weights.isfinite().all(), name
+
+
+@pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1])
+def test_a_signal_ends_the_step_saves_it_and_stops(tmp_path, sent):
+    run = training(tmp_path)
+    done = []
+
+    def train() -> None:
+        for step, batch in run.over(number):
+            if step == 5:
+                os.kill(os.getpid(), sent)
+            done.append(step)
+            run.record(loss=batch)
+
+    with pytest.raises(Interrupted) as raised:
+        train()
+    assert raised.value.exit_code == 75
+    assert done == [1, 2, 3, 4, 5]
+    assert checkpoints(tmp_path) == ["step-0000005"]
+    assert [line["step"] for line in records(run.metrics_path)] == [5]
+
+
+def test_a_signal_in_the_last_step_does_not_stop_a_training_that_is_done(tmp_path):
+    run = training(tmp_path, steps=3)
+    for step, batch in run.over(number):
+        run.record(loss=batch)
+        if step == 3:
+            os.kill(os.getpid(), signal.SIGTERM)
+    assert run.step == 3
+    assert checkpoints(tmp_path) == ["step-0000003"]
+
+
+def test_a_second_signal_ends_the_process_at_once(tmp_path):
+    pid = os.fork()
+    if pid == 0:
+        run = training(tmp_path)
+        for _ in run.over(number, workers=0):
+            os.kill(os.getpid(), signal.SIGTERM)
+            os.kill(os.getpid(), signal.SIGTERM)
+        os._exit(0)
+    _, status = os.waitpid(pid, 0)
+    assert os.WIFSIGNALED(status)
+    assert os.WTERMSIG(status) == signal.SIGTERM
+    assert checkpoints(tmp_path) == []
+
+
+def test_a_full_disk_while_recording_is_the_same_message_as_while_saving(tmp_path, monkeypatch):
+    real = open
+
+    def full(path, mode="r", **options):
+        if Path(path).name == "metrics.jsonl" and mode == "a":
+            raise OSError(28, "No space left on device")
+        return real(path, mode, **options)
+
+    monkeypatch.setattr(loop, "open", full, raising=False)
+    run = training(tmp_path, steps=3)
+
+    def train() -> None:
+        for _, batch in run.over(number):
+            run.record(loss=batch)
+
+    with pytest.raises(DeviceError, match="free some disk space"):
+        train()
+
+
+def test_publishing_moves_the_records_to_their_place_and_drops_the_progress(tmp_path):
+    run = training(tmp_path, steps=3)
+    for _, batch in run.over(number):
+        run.record(loss=batch)
+    run.publish(tmp_path / "metrics.jsonl")
+    assert [line["step"] for line in records(tmp_path / "metrics.jsonl")] == [3]
+    assert not (tmp_path / "state").exists()
+
+
+def test_progress_without_its_records_still_goes_on(tmp_path, monkeypatch):
+    monkeypatch.setattr(loop, "SAVE_SECONDS", 0.0)
+    run = training(tmp_path, steps=4)
+    for step, batch in run.over(number):
+        run.record(loss=batch)
+        if step == 3:
+            break
+    del run
+    restore()
+    (tmp_path / "state" / "metrics.jsonl").unlink()
+    shutil.copytree(tmp_path / "state", tmp_path / "copy")
+    run = training(tmp_path, steps=4)
+    for _, batch in run.over(number):
+        run.record(loss=batch)
+    assert [line["step"] for line in records(run.metrics_path)] == [3, 4]

@@ -1,0 +1,355 @@
+"""The real snakemake on the miniature town: complete, incremental, interrupted, and refused."""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+import torch
+import yaml
+
+from loopda.models.segmenter import load_checkpoint
+
+pytestmark = pytest.mark.workflow
+
+BIN = Path(sys.executable).parent
+SEED = "smoke/seed0"
+
+# stands in for `python` in the commands of the rules: dies or is terminated where the test says, once
+PYTHON = """#!{python}
+import os, pathlib, runpy, signal, sys, time
+
+flag, module, *arguments = sys.argv[1:]
+assert flag == "-m"
+if module == "loopda.stages.self_train":
+    from loopda.training import loop
+
+    record = loop.Training.record
+    loop.SAVE_SECONDS = 0.0
+
+    def held(self, **values):
+        if self.step == {step}:
+            pathlib.Path({marker!r}).write_text(str(os.getpid()))
+            while not self.signal:
+                time.sleep(0.02)
+        record(self, **values)
+
+    loop.Training.record = held
+sys.argv = [module, *arguments]
+runpy.run_module(module, run_name="__main__", alter_sys=True)
+"""
+
+
+class Finished(NamedTuple):
+    """How a call of snakemake ended, and all that it printed."""
+
+    code: int
+    output: str
+
+    def jobs(self) -> Counter[str]:
+        """How many jobs of each rule a dry run lists, without the targets."""
+        found = Counter(re.findall(r"^(?:local)?rule (\w+):$", self.output, flags=re.MULTILINE))
+        return found - Counter({"all": found["all"], "tau": found["tau"], "ablation": found["ablation"]})
+
+    def outputs(self) -> set[str]:
+        """The first output of each job that a dry run lists."""
+        return set(re.findall(r"^    output: results/([^\s,]+)", self.output, flags=re.MULTILINE))
+
+
+class Workspace:
+    """A folder that snakemake works in, with its own copy of config.yaml and overlays."""
+
+    def __init__(self, folder: Path, root: Path, overlay: dict[str, Any]):
+        self.folder, self.root = folder, root
+        folder.mkdir(parents=True, exist_ok=True)
+        if not (folder / "config.yaml").exists():
+            shutil.copy(root / "config.yaml", folder / "config.yaml")
+            shutil.copy(root / "workflow/config/smoke.yaml", folder / "smoke.yaml")
+            (folder / "miniature.yaml").write_text(yaml.safe_dump(overlay))
+        self.python: Path | None = None
+
+    def command(self, *arguments: str, change: dict[str, Any] | None = None) -> list[str]:
+        overlays = ["smoke.yaml", "miniature.yaml"]
+        if change is not None:
+            (self.folder / "change.yaml").write_text(yaml.safe_dump(change))
+            overlays.append("change.yaml")
+        fixed = ["--cores", "1", "--resources", "gpu=1", "--directory", str(self.folder)]
+        files = ["--snakefile", str(self.root / "Snakefile"), "--configfile", *overlays]
+        # targets come first: an option that takes many values would swallow them
+        return [str(BIN / "snakemake"), *arguments, *fixed, *files]
+
+    def environment(self) -> dict[str, str]:
+        first = [str(self.python.parent)] if self.python else []
+        return {
+            **os.environ,
+            "PATH": os.pathsep.join([*first, str(BIN), os.environ["PATH"]]),
+            "OMP_NUM_THREADS": "1",
+            "XDG_CACHE_HOME": str(self.folder / "cache"),
+        }
+
+    def snakemake(self, *arguments: str, change: dict[str, Any] | None = None) -> Finished:
+        process = subprocess.run(
+            self.command(*arguments, change=change),
+            cwd=self.folder,
+            env=self.environment(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+        return Finished(process.returncode, process.stdout)
+
+    def stopped(self, *arguments: str, step: int, sent: signal.Signals) -> Finished:
+        """snakemake, whose process group gets the signal while self_train is in the step after `step`."""
+        marker = self.folder / f"held-{step}"
+        self.python = self.folder / f"bin-{step}" / "python"
+        self.python.parent.mkdir()
+        self.python.write_text(PYTHON.format(python=sys.executable, step=step, marker=str(marker)))
+        self.python.chmod(0o755)
+        process = subprocess.Popen(
+            self.command(*arguments),
+            cwd=self.folder,
+            env=self.environment(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+        try:
+            deadline = time.monotonic() + 120
+            while not marker.exists() or not marker.read_text():
+                assert process.poll() is None, process.communicate()[0]
+                assert time.monotonic() < deadline, "self_train never came to its step"
+                time.sleep(0.05)
+            os.killpg(process.pid, sent)
+            output, _ = process.communicate(timeout=60)
+            deadline = time.monotonic() + 30
+            while Path(f"/proc/{marker.read_text()}/task").exists() and time.monotonic() < deadline:
+                time.sleep(0.05)
+            assert not Path(f"/proc/{marker.read_text()}/task").exists(), "the stage outlived its workflow"
+        finally:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+            self.python = None
+        return Finished(process.returncode, output)
+
+    def results(self, name: str) -> Path:
+        return self.folder / "results" / name
+
+    def log(self, name: str) -> str:
+        return (self.folder / "logs" / f"{name}.log").read_text()
+
+    def times(self) -> dict[str, int]:
+        """When each result was last written."""
+        files = (path for path in self.results("").rglob("*") if path.is_file())
+        return {str(path.relative_to(self.results(""))): path.stat().st_mtime_ns for path in files}
+
+
+@pytest.fixture(scope="module")
+def overlay(miniature_town) -> dict[str, Any]:
+    return {"device": "cpu", "town": miniature_town}
+
+
+@pytest.fixture(scope="module")
+def first_run(tmp_path_factory, root, overlay) -> tuple[Workspace, Finished]:
+    """The complete run of the experiment `smoke`, and what it printed. Tests change copies of it."""
+    workspace = Workspace(tmp_path_factory.mktemp("complete"), root, overlay)
+    return workspace, workspace.snakemake()
+
+
+@pytest.fixture(scope="module")
+def complete(first_run) -> Workspace:
+    workspace, finished = first_run
+    assert finished.code == 0, finished.output[-4000:]
+    return workspace
+
+
+@pytest.fixture
+def copy(complete, tmp_path, root, overlay) -> Workspace:
+    """A copy of the complete run, times of modification and Snakemake's own records included."""
+    shutil.copytree(complete.folder, tmp_path / "copy", symlinks=True)
+    return Workspace(tmp_path / "copy", root, overlay)
+
+
+@pytest.fixture
+def empty(tmp_path, root, overlay) -> Workspace:
+    return Workspace(tmp_path / "empty", root, overlay)
+
+
+def test_one_command_trains_every_stage_and_ends_with_a_page_and_a_table(first_run):
+    workspace, finished = first_run
+    assert finished.code == 0, finished.output[-4000:]
+    table = workspace.results("report/smoke/table.txt").read_text()
+    page = workspace.results("report/smoke/report.html").read_text()
+    for shown in ("source-only", "warm-up", "self-training", "distillation"):
+        assert shown in table
+        assert shown in page
+    assert table in finished.output
+    for stage in ("pretrain", "warmup", "self_train", "simclr", "distill"):
+        folder = workspace.results(f"{stage}/{SEED}")
+        assert {"model.pt", "metrics.jsonl", "config.yaml"} <= {path.name for path in folder.iterdir()}
+        assert not (folder / "state").exists()
+        assert "done" in workspace.log(f"{stage}/{SEED}")
+
+
+def test_an_immediate_second_run_has_nothing_to_do(complete):
+    before = complete.times()
+    finished = complete.snakemake()
+    assert finished.code == 0
+    assert "Nothing to be done" in finished.output
+    assert complete.times() == before
+
+
+def test_a_number_of_self_train_reruns_that_stage_and_what_follows_from_it_alone(complete):
+    change = {"experiments": {"smoke": {"self_train": {"steps": 5}}}}
+    finished = complete.snakemake("--dry-run", change=change)
+    assert finished.code == 0, finished.output
+    assert finished.outputs() == {
+        f"self_train/{SEED}/config.yaml",
+        f"self_train/{SEED}/model.pt",
+        f"distill/{SEED}/model.pt",
+        f"evaluate/{SEED}/self_train.json",
+        f"evaluate/{SEED}/distill.json",
+        "report/smoke/report.html",
+    }
+
+
+def test_a_number_of_an_experiment_that_is_not_run_reruns_nothing(complete):
+    change = {"experiments": {"tau-1": {"self_train": {"steps": 5}}}}
+    finished = complete.snakemake("--dry-run", change=change)
+    assert finished.jobs() == {}
+    assert "Nothing to be done" in finished.output
+
+
+def test_a_deleted_page_is_made_again_with_its_deleted_score_and_nothing_else(copy):
+    before = copy.times()
+    copy.results(f"evaluate/{SEED}/warmup.json").unlink()
+    copy.results("report/smoke/report.html").unlink()
+    finished = copy.snakemake()
+    assert finished.code == 0, finished.output
+    after = copy.times()
+    assert after.keys() == before.keys()
+    rewritten = {name for name in after if after[name] != before[name]}
+    maps = {name for name in rewritten if name.startswith(f"evaluate/{SEED}/warmup/")}
+    page = {"report/smoke/report.html", "report/smoke/table.txt"}
+    assert rewritten - maps == {f"evaluate/{SEED}/warmup.json", *page}
+
+
+def test_a_deleted_model_that_is_asked_for_is_trained_again_from_what_is_there(copy):
+    copy.results(f"self_train/{SEED}/model.pt").unlink()
+    target = f"results/self_train/{SEED}/model.pt"
+    assert copy.snakemake(target, "--dry-run").outputs() == {f"self_train/{SEED}/model.pt"}
+
+
+def test_other_pseudo_labels_reach_self_train_although_the_run_stopped_in_between(copy):
+    """Their manifest keeps its text, so Snakemake must see the difference elsewhere."""
+    change = {"pseudo_labels": {"cap": 0.2, "portion": 0.1}}
+    finished = copy.snakemake(f"results/pseudo_labels/{SEED}/labels.csv", change=change)
+    assert finished.code == 0, finished.output
+    assert f"self_train/{SEED}/model.pt" in copy.snakemake("--dry-run", change=change).outputs()
+
+
+def test_another_town_reaches_the_training_although_the_run_stopped_in_between(copy, miniature_town):
+    """The same files with other pixels: the manifests keep their text."""
+    change = {"town": {**miniature_town, "supersample": 2}}
+    finished = copy.snakemake("results/prepare/loopda/source.csv", change=change)
+    assert finished.code == 0, finished.output
+    assert f"pretrain/{SEED}/model.pt" in copy.snakemake("--dry-run", change=change).outputs()
+
+
+def test_a_run_that_is_terminated_and_then_killed_goes_on_and_ends_as_if_it_had_not_been(copy):
+    golden = load_checkpoint(copy.results(f"self_train/{SEED}/model.pt"))
+    shutil.rmtree(copy.results(f"self_train/{SEED}"))
+    target = f"results/self_train/{SEED}/model.pt"
+
+    terminated = copy.stopped(target, step=1, sent=signal.SIGTERM)
+    assert terminated.code != 0
+    assert "stopped by signal 15 after step 2, which is saved" in copy.log(f"self_train/{SEED}")
+
+    killed = copy.stopped(target, step=4, sent=signal.SIGKILL)
+    assert killed.code == -signal.SIGKILL, killed.output
+    assert "goes on after step 2" in copy.log(f"self_train/{SEED}")
+    assert not (copy.folder / target).exists()
+
+    locked = copy.snakemake(target)
+    assert locked.code != 0
+    assert "--unlock" in locked.output
+    assert copy.snakemake("--unlock").code == 0
+    finished = copy.snakemake(target)
+    assert finished.code == 0, finished.output
+    assert "goes on after step 4" in copy.log(f"self_train/{SEED}")
+
+    resumed = load_checkpoint(copy.folder / target)
+    assert resumed["model"].keys() == golden["model"].keys()
+    assert all(torch.equal(resumed["model"][name], value) for name, value in golden["model"].items())
+    assert resumed["statistics"].keys() == golden["statistics"].keys() == {"day", "night"}
+    for domain, values in golden["statistics"].items():
+        assert all(torch.equal(resumed["statistics"][domain][name], value) for name, value in values.items())
+
+
+def test_the_sweep_of_tau_trains_one_warm_up_and_a_self_training_for_each_threshold(empty):
+    finished = empty.snakemake("tau", "--dry-run", change={"table_seeds": [0]})
+    assert finished.code == 0, finished.output
+    jobs = finished.jobs()
+    once = ("town", "prepare", "pretrain", "warmup", "pseudo_labels", "simclr", "distill", "table")
+    assert {name: jobs[name] for name in once} == dict.fromkeys(once, 1)
+    assert jobs["self_train"] == 5
+
+
+def test_the_ablation_of_the_loops_trains_four_warm_ups_after_one_pretraining(empty):
+    finished = empty.snakemake("ablation", "--dry-run", change={"table_seeds": [0]})
+    assert finished.code == 0, finished.output
+    assert finished.jobs()["pretrain"] == 1
+    assert finished.jobs()["warmup"] == 4
+    assert finished.jobs()["self_train"] == 2
+
+
+def test_a_second_seed_shares_the_data_and_nothing_else(complete):
+    jobs = complete.snakemake("--dry-run", change={"seeds": [0, 1]}).jobs()
+    trained = ("pretrain", "warmup", "pseudo_labels", "self_train", "simclr", "distill")
+    assert {name: jobs[name] for name in trained} == dict.fromkeys(trained, 1)
+    assert jobs["town"] == jobs["prepare"] == 0
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"warmup": {"stepz": 3}}, ["warmup", "stepz"]),
+        ({"warmup": {"steps": 1e3}}, ["warmup.steps", "1000.0", "integer"]),
+        ({"run": ["nonsense"]}, ["run", "no experiment 'nonsense'"]),
+    ],
+    ids=str,
+)
+def test_a_wrong_configuration_ends_before_any_job_with_one_message(empty, change, says):
+    finished = empty.snakemake(change=change)
+    assert finished.code != 0
+    (line,) = [line for line in finished.output.splitlines() if line.startswith("configuration: ")][:1]
+    assert all(word in line for word in says)
+    assert "Traceback" not in finished.output
+    assert "rule " not in finished.output
+    assert not empty.results("").exists()
+
+
+def test_images_of_ones_own_are_prepared_without_building_the_town(complete, empty):
+    shutil.copytree(complete.results("town"), empty.folder / "images")
+    folders = {
+        "source": "Cityscapes",
+        "day_val": "Cityscapes",
+        "night": "DarkZurich",
+        "night_val": "DarkZurich",
+    }
+    roots = {name: {"root": f"images/{folder}"} for name, folder in folders.items()}
+    change = {"run": ["mine"], "experiments": {"mine": {"data": roots}}}
+    finished = empty.snakemake("results/prepare/mine/source.csv", change=change)
+    assert finished.code == 0, finished.output
+    assert empty.results("prepare/mine/summary.json").exists()
+    assert not empty.results("town").exists()
