@@ -5,6 +5,7 @@ import inspect
 import os
 import signal
 import sys
+import time
 import traceback
 from collections.abc import Callable
 from pathlib import Path
@@ -34,7 +35,7 @@ def command(run: Callable[..., None], arguments: list[str] | None = None) -> Non
         parser.add_argument(
             f"--{name.replace('_', '-')}",
             type=Path if issubclass(kind, Section) else kind,
-            nargs="*" if many else None,
+            nargs="*" if many else None if required else "?",
             required=required,
             default=None if required else parameter.default,
             metavar=name.upper(),
@@ -43,7 +44,8 @@ def command(run: Callable[..., None], arguments: list[str] | None = None) -> Non
     log = values.get("log")
     if log:
         Path(log).parent.mkdir(parents=True, exist_ok=True)
-        Path(log).write_text("")
+        with open(log, "a", encoding="utf-8") as file:  # a stage that is resumed keeps the story of its first part
+            print(f"---- {time.strftime('%Y-%m-%d %H:%M:%S')} {parser.prog}", file=file)
     try:
         if "config" in values:
             values["config"] = read_section(values["config"], hints["config"])

@@ -7,7 +7,7 @@ functions on plain dictionaries, without any heavy import: the Snakefile calls t
 import copy
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -96,13 +96,23 @@ def merged(base: Any, overlay: Any) -> Any:
     return result
 
 
+def in_order(config: Config, first: Sequence[str]) -> dict[str, Any]:
+    """The experiments of `config`, those named in `first` first.
+
+    Snakemake puts the experiments of an overlay before those of config.yaml; but what config.yaml's have trained must
+    stay theirs, so that an overlay shares it instead of training it again.
+    """
+    known = config["experiments"]
+    return {**{name: known[name] for name in first if name in known}, **known}
+
+
 def check(config: Config, schemas: Mapping[str, Any]) -> None:
     """Refuse a wrong configuration before any job starts; a ConfigError lists every fault by the path of its key.
 
     `schemas` holds the JSON schema of each stage's resolved section (workflow/schemas/config.schema.json).
     """
     faults = [f"there is no section {name!r}" for name in config if name not in SECTIONS]
-    faults += [f"the section {name!r} is missing" for name in SECTIONS if name not in config]
+    faults += [f"the section {name!r} is missing" for name in sorted(SECTIONS) if name not in config]
     if not faults:
         faults = _faults_of_settings(config) or [
             fault for name in config["experiments"] for fault in _faults_of_experiment(config, name, schemas)
@@ -123,15 +133,24 @@ def _faults_of_settings(config: Config) -> list[str]:
             faults.append(f"experiments.{name}: expected sections, found {overlay!r}")
             continue
         for key, value in (overlay or {}).items():
-            if key == "until" and value not in MODEL_STAGES:
-                faults.append(f"experiments.{name}.until: {value!r} is not one of {', '.join(MODEL_STAGES)}")
-            elif key != "until" and key not in SECTIONS - SETTINGS:
+            if key == "until":
+                if value not in MODEL_STAGES:
+                    faults.append(f"experiments.{name}.until: {value!r} is not one of {', '.join(MODEL_STAGES)}")
+            elif key == "town":
+                faults.append(f"experiments.{name}.town: there is one town for all experiments; change the section town")
+            elif key not in SECTIONS - SETTINGS:
                 faults.append(f"experiments.{name}: there is no section {key!r}")
+            elif not isinstance(value, Mapping):
+                faults.append(f"experiments.{name}.{key}: expected keys with values, found {value!r}")
+    for key in sorted(SECTIONS - SETTINGS):
+        if not isinstance(config[key], Mapping):
+            faults.append(f"{key}: expected keys with values, found {config[key]!r}")
     run = config["run"]
     if not isinstance(run, list) or not run:
         faults.append("run: expected a list of experiments")
     else:
-        faults += [f"run: no experiment {name!r}; there are {', '.join(known)}" for name in run if name not in known]
+        unknown = [name for name in run if not isinstance(name, str) or name not in known]
+        faults += [f"run: no experiment {name!r}; there are {', '.join(known)}" for name in unknown]
     for key in ("seeds", "table_seeds"):
         seeds = config[key]
         whole = isinstance(seeds, list) and all(type(seed) is int and seed >= 0 for seed in seeds)

@@ -13,9 +13,20 @@ def cross_entropy(*, logits: Tensor, labels: Tensor) -> Tensor:
     Without any labelled pixel the result is 0 and still carries a graph, so that a step needs no special case.
     The official code divides by all pixels, void ones included; this divides by the labelled ones.
     """
-    labels = labels.long()
-    total = functional.cross_entropy(logits.float(), labels, ignore_index=IGNORE, reduction="sum")
-    return total / (labels != IGNORE).sum().clamp(min=1)
+    return _total(logits, labels) / (labels != IGNORE).sum().clamp(min=1)
+
+
+def pseudo_cross_entropy(*, logits: Tensor, labels: Tensor) -> Tensor:
+    """As `cross_entropy`, but the sum is divided by the number of all pixels, labelled or not (equations 8 and 10).
+
+    The equations sum over pixels: so a pseudo-label that covers a tenth of the image weighs a tenth, and of the two
+    labels of equation 10 the sparse one does not drown the dense one.
+    """
+    return _total(logits, labels) / max(labels.numel(), 1)
+
+
+def _total(logits: Tensor, labels: Tensor) -> Tensor:
+    return functional.cross_entropy(logits.float(), labels.long(), ignore_index=IGNORE, reduction="sum")
 
 
 def distillation(*, student: Tensor, teacher: Tensor, labels: Tensor) -> Tensor:

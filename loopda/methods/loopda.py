@@ -77,7 +77,11 @@ class LoopSettings(Section):
 
 
 class Loops(nn.Module):
-    """The networks that the loops add to the segmentation network, and the loops themselves."""
+    """The networks that the loops add to the segmentation network, and the loops themselves.
+
+    While `alone` is set, Enc and F are constant and only decoders and discriminators learn, from the inner loops and
+    the translations: the start of a warm-up, in the lineage's training too, for re-encoding noise teaches nothing.
+    """
 
     def __init__(self, settings: LoopSettings, segmenter: Segmenter):
         super().__init__()
@@ -121,19 +125,22 @@ class Loops(nn.Module):
             "discriminators": adam(self.discriminators.values(), section.discriminator_lr),
         }
 
+    def encode(self, segmenter: Segmenter, x: Tensor, *, aux: bool = False) -> Outputs:
+        """Enc and F on the images x; without a graph while the decoders learn alone."""
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.alone):
+            return segmenter(x, aux=aux)
+
     def decode(self, side: str, outputs: Outputs, p: Tensor, like: Tensor) -> Tensor:
-        """Dec_side(z, p) at the size of the image `like`. With `alone` set, only the decoder learns from the result."""
+        """Dec_side(z, p) at the size of the image `like`."""
         z = outputs.shallow if self.settings.decoders.features == "layer2" else outputs.features
-        if self.alone:
-            z, p = z.detach(), p.detach()
         return self.decoders[side](z, p, like.shape[2:])
 
     def day(self, segmenter: Segmenter, batch: DayBatch) -> tuple[Terms, Tensor | None]:
         """The labelled day's loops (figure 2(a), equations 1-6): their terms, and x_d2n if there is an outer loop."""
         x, y = batch
         weights = self.settings.weights
-        outputs = segmenter(x, aux=weights.aux > 0)
-        terms = {"seg_d": supervision(outputs, y, weights.aux)}
+        outputs = self.encode(segmenter, x, aux=weights.aux > 0)
+        terms = {} if self.alone else {"seg_d": supervision(outputs, y, weights.aux)}
         p = fuse(probabilities=probabilities(outputs), labels=y, alpha=weights.fusion)  # without gradient
         if self.settings.inner_loop:
             inner = self.decode("day", outputs, p, x)
@@ -141,6 +148,9 @@ class Loops(nn.Module):
         if not self.settings.outer_loop:
             return terms, None
         x_d2n = self.decode("night", outputs, p, x)
+        if self.alone:
+            terms["percep_d"] = self.similarity(x_d2n, x)
+            return terms, x_d2n
         seen = x_d2n.detach() if self.settings.detach_translated else x_d2n
         translated = segmenter(seen, aux=weights.aux > 0)
         terms["seg_d2n"] = supervision(translated, y, weights.aux)
@@ -152,7 +162,7 @@ class Loops(nn.Module):
 
     def night(self, segmenter: Segmenter, x: Tensor) -> tuple[Terms, Outputs, Tensor | None]:
         """The night's loops (figure 2(b)): p_n and p_n2d keep their gradient, so rendering reaches Enc and F."""
-        outputs = segmenter(x, aux=False)
+        outputs = self.encode(segmenter, x)
         p = probabilities(outputs)
         terms: Terms = {}
         if self.settings.inner_loop:
@@ -161,6 +171,9 @@ class Loops(nn.Module):
         if not self.settings.outer_loop:
             return terms, outputs, None
         x_n2d = self.decode("day", outputs, p, x)
+        if self.alone:
+            terms["percep_n"] = self.similarity(x_n2d, x)
+            return terms, outputs, x_n2d
         translated = segmenter(x_n2d, aux=False)
         terms["percep_n"] = self.perception(x_n2d, x, translated, outputs)
         outer = self.decode("night", translated, probabilities(translated), x)
@@ -169,7 +182,7 @@ class Loops(nn.Module):
 
     def reference(self, segmenter: Segmenter, x: Tensor) -> tuple[Terms, Outputs]:
         """The day reference's inner loop (figure 2(c)); it has no outer loop and no adversarial term."""
-        outputs = segmenter(x, aux=False)
+        outputs = self.encode(segmenter, x)
         if not self.settings.inner_loop:
             return {}, outputs
         inner = self.decode("day", outputs, probabilities(outputs), x)
@@ -177,9 +190,12 @@ class Loops(nn.Module):
 
     def perception(self, translated: Tensor, original: Tensor, outputs: Outputs, target: Outputs) -> Tensor:
         """Equation 4: lambda_z ||z' - z||_1 + lambda_l LPIPS(x', x); z is the layer4 feature."""
-        weights = self.settings.weights
         features = feature_consistency(translated=outputs.features, original=target.features)
-        return weights.z * features + weights.lpips * self._perceptual[0](translated, original)
+        return self.settings.weights.z * features + self.similarity(translated, original)
+
+    def similarity(self, translated: Tensor, original: Tensor) -> Tensor:
+        """The second part of equation 4: lambda_l LPIPS(x', x)."""
+        return self.settings.weights.lpips * self._perceptual[0](translated, original)
 
     def discriminate(
         self, *, day: Tensor, night: Tensor, references: Tensor, d2n: Tensor, n2d: Tensor

@@ -8,7 +8,7 @@ class MultiScaleDiscriminator(nn.Module):
     """D: images (N, 3, H, W) -> one map of scores per scale. Real is 1, generated is 0.
 
     Each scale has its own four 4x4 convolutions of stride 2 and a 1x1; between the scales the image is halved.
-    No normalisation anywhere. width is the channels of the first convolution (64 in the lineage).
+    No normalisation, and a bias only in the last convolution of a scale. width is the channels of the first convolution (64 in the lineage).
     """
 
     def __init__(self, *, width: int, scales: int):
@@ -20,7 +20,7 @@ class MultiScaleDiscriminator(nn.Module):
         channels = [3, width, 2 * width, 4 * width, 8 * width]
         layers: list[nn.Module] = []
         for before, after in zip(channels, channels[1:], strict=False):
-            layers += [nn.Conv2d(before, after, 4, stride=2, padding=1), nn.LeakyReLU(0.2, inplace=True)]
+            layers += [nn.Conv2d(before, after, 4, stride=2, padding=1, bias=False), nn.LeakyReLU(0.2, inplace=True)]
         return nn.Sequential(*layers, nn.Conv2d(channels[-1], 1, 1))
 
     def forward(self, images: Tensor) -> list[Tensor]:

@@ -150,16 +150,23 @@ def load_segmenter(path: Path) -> Segmenter:
     checkpoint = load_checkpoint(path)
     if not isinstance(checkpoint, dict) or checkpoint.get("format") != FORMAT:
         raise DataError(f"{path}: not a loopda checkpoint of format {FORMAT}; make it again with this version")
-    segmenter = Segmenter(
-        Network(**{**checkpoint["network"], "blocks": tuple(checkpoint["network"]["blocks"])}),
-        ClassList.from_json(checkpoint["classes"]),
-        bn_pretrain=checkpoint["bn_pretrain"],
-    )
-    for name, value in checkpoint["model"].items():
-        if value.is_floating_point() and not value.isfinite().all():
-            raise DataError(f"{path}: {name} holds numbers that are not finite; train that stage again")
-    segmenter.network.load_state_dict(checkpoint["model"])
-    segmenter.statistics = checkpoint["statistics"]
+    try:
+        network = checkpoint["network"]
+        segmenter = Segmenter(
+            Network(**{**network, "blocks": tuple(network["blocks"])}),
+            ClassList.from_json(checkpoint["classes"]),
+            bn_pretrain=checkpoint["bn_pretrain"],
+        )
+        segmenter.network.load_state_dict(checkpoint["model"])
+        segmenter.statistics = checkpoint["statistics"]
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        reason = str(error).splitlines()[0]
+        raise DataError(f"{path}: parts are missing or do not fit ({reason}); make it again") from None
+    named = {"model": checkpoint["model"], **checkpoint["statistics"]}
+    for part, values in named.items():
+        for name, value in values.items():
+            if value.is_floating_point() and not value.isfinite().all():
+                raise DataError(f"{path}: {part}: {name} holds numbers that are not finite; train that stage again")
     return segmenter
 
 

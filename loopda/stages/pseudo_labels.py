@@ -16,7 +16,7 @@ from loopda.data.dataset import Frames, Input, open_frames
 from loopda.data.manifest import Row
 from loopda.data.transforms import to_images
 from loopda.evaluation.predict import predict
-from loopda.files import write_json, write_text
+from loopda.files import sha256, write_json, write_text
 from loopda.labels.png import write_label
 from loopda.labels.thresholds import ConfidenceHistogram, keep_confident
 from loopda.models.segmenter import Segmenter, load_segmenter
@@ -74,7 +74,7 @@ def run(
             kept += np.bincount(label.ravel(), minlength=256)[: len(kept)]
             path = labels.parent / domain / f"{number:05d}_{images.rows[number].image.stem}.png"
             write_label(path, label, frames.classes)
-            index.append((domain, images.rows[number].image, path))
+            index.append((domain, images.rows[number].image, path, sha256(path)[:16]))
             lines.progress(f"{domain} {number + 1}/{len(images)} label maps")
         summary[domain] = {
             name: {"threshold": float(threshold), "predicted": int(predicted), "kept": int(count)}
@@ -99,10 +99,10 @@ def predictions(
         yield from zip(numbers, labels.cpu().numpy(), confidences.cpu().numpy(), strict=True)
 
 
-def _as_csv(rows: list[tuple[str, Path, Path]]) -> str:
+def _as_csv(rows: list[tuple[str, Path, Path, str]]) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(("domain", "image", "label"))
+    writer.writerow(("domain", "image", "label", "content"))
     writer.writerows(rows)
     return text.getvalue()
 

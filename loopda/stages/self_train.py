@@ -15,9 +15,9 @@ from loopda.data.batches import DayBatch, NightBatch, PseudoLabels, day_batch, n
 from loopda.data.dataset import Input, open_frames, resize_label
 from loopda.errors import DataError
 from loopda.labels.agreement import Agreement, keep_classes, online_label
-from loopda.labels.classes import ClassList
+from loopda.labels.classes import IGNORE, ClassList
 from loopda.labels.png import read_label
-from loopda.losses.segmentation import cross_entropy
+from loopda.losses.segmentation import pseudo_cross_entropy
 from loopda.methods.loopda import Loops, LoopSettings, load_loops
 from loopda.models.segmenter import load_segmenter, save_segmenter, upsample
 from loopda.training.device import choose_device, use_threads
@@ -73,7 +73,8 @@ def run(
     nets = Loops(config.loops, segmenter).to(place)
     load_loops(nets, loops)
     optimizers = {"segmenter": segmenter_optimizer(segmenter, config.optimizer), **nets.optimizers()}
-    inputs = {"warmed_up": warmed_up, "loops": loops, "labels": labels, "source": source, "night": night}
+    inputs = {"warmed_up": warmed_up, "loops": loops, "labels": labels}
+    inputs |= {"source": source, "night": night, "classes": classes}
     training = Training(
         stage="self_train",
         steps=config.steps,
@@ -112,7 +113,7 @@ def run(
             reference_terms, reference_outputs = nets.reference(segmenter, pairs.references)
             reference_logits = upsample(reference_outputs.logits, size)
             terms |= reference_terms
-            terms["seg_ud"] = cross_entropy(logits=reference_logits, labels=pairs.reference_labels)
+            terms["seg_ud"] = pseudo_cross_entropy(logits=reference_logits, labels=pairs.reference_labels)
 
         # co-teaching: offline label and Day-Night Agreement (equations 9 and 10)
         terms["seg_n"], lor = co_teaching(
@@ -145,24 +146,25 @@ def co_teaching(
     """L_seg^n of equation 10, CE with the offline plus CE with the online label, and the LOR of each pair.
 
     The offline label keeps dynamic and shift-sensitive classes; a night image without a reference keeps all of its
-    offline label, since nothing else would teach it static classes. Each cross-entropy is a mean over its own
-    labelled pixels. No label carries a gradient.
+    offline label, since nothing else would teach it static classes. No label carries a gradient.
     """
     paired = pairs.paired
     offline = torch.where(
         paired[:, None, None], keep_classes(pairs.labels, classes.dynamic | classes.ssc), pairs.labels
     )
-    loss = cross_entropy(logits=night_logits, labels=offline)
+    loss = pseudo_cross_entropy(logits=night_logits, labels=offline)
     if not paired.any():
         return loss, paired.new_zeros(0, dtype=torch.float32)
-    online = online_label(
+    chosen = online_label(
         night=night_logits[paired].argmax(dim=1),
         reference=reference_logits.argmax(dim=1),
         dynamic=classes.dynamic,
         ssc=classes.ssc,
         tau=tau,
     )
-    return loss + cross_entropy(logits=night_logits[paired], labels=online.label), online.lor
+    online = torch.full_like(pairs.labels, IGNORE)
+    online[paired] = chosen.label
+    return loss + pseudo_cross_entropy(logits=night_logits, labels=online), chosen.lor
 
 
 def read_pseudo_labels(manifest: Path, size: tuple[int, int]) -> PseudoLabels:

@@ -1,7 +1,7 @@
 """Stage `simclr`: contrastive pretraining of the student's backbone without labels (SimCLRv2), or an import of it."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import torch
 from pydantic import Field
@@ -31,7 +31,7 @@ class Config(Section):
 
     input: Input
     network: Network
-    normalisation: str
+    normalisation: Literal["caffe", "caffe-rgb", "unit"]
     weights: str
     steps: Annotated[int, Field(ge=0)]
     batch_size: Annotated[int, Field(ge=2)]

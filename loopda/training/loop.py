@@ -20,18 +20,19 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 import loopda
 from loopda.config import Section
 from loopda.data.sampling import prefetched
-from loopda.errors import DataError, Interrupted, NumericError
+from loopda.errors import DataError, DeviceError, Interrupted, NumericError
 from loopda.files import sha256, write_text
 from loopda.training.log import Log, duration
 from loopda.randomness import seed_torch
 from loopda.training.state import load_state, save_state
 
 SAVE_SECONDS = 60.0  # between two checkpoints
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
 RECORD_STEPS = 20  # steps that one line of metrics.jsonl averages
 
 AnyBatch = TypeVar("AnyBatch")
@@ -74,15 +75,21 @@ class Training:
 
     def over(self, make: Callable[[int], AnyBatch], *, workers: int = 1) -> Iterator[tuple[int, AnyBatch]]:
         """Yield (step, make(step)) for each step that remains; the batches are made ahead of use by `workers` threads."""
-        self._listen()
+        before = self._listen()
         self.started = time.monotonic()
         self.first, self.saved = self.step, self.started
         self.elapsed = self.history[-1]["seconds"] if self.history else 0.0
-        for batch in prefetched(make, first=self.step + 1, last=self.steps, workers=workers):
-            seed_torch(self.seed, self.stage, self.step + 1)
-            yield self.step + 1, _moved(batch, self.device)
-            self.step += 1
-            self._after_step()
+        try:
+            for batch in prefetched(make, first=self.step + 1, last=self.steps, workers=workers):
+                seed_torch(self.seed, self.stage, self.step + 1)
+                yield self.step + 1, _moved(batch, self.device)
+                self.step += 1
+                self._after_step()
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+            if self.step < self.steps:
+                self._lock.close()
         self.log.progress(f"step {self.step}/{self.steps} done", final=True)
 
     def record(self, **values: Tensor | float) -> None:
@@ -96,6 +103,7 @@ class Training:
         """Copy the metrics to their declared place and drop the progress: the stage is done."""
         write_text(metrics, self.metrics_path.read_text() if self.metrics_path.exists() else "")
         shutil.rmtree(self.state, ignore_errors=True)
+        self._lock.close()
 
     def _after_step(self) -> None:
         now = time.monotonic()
@@ -104,6 +112,7 @@ class Training:
         if self.pending and (self.step % RECORD_STEPS == 0 or due):
             self._write_record(now)
         if due:
+            self._refuse_broken_weights()
             save_state(self.state, self.step, self.parts, self.fingerprint)
             self.saved = now
         if self.signal and not last:
@@ -129,17 +138,33 @@ class Training:
             "images_per_second": round(speed, 2),
             **{name: round(value, 6) for name, value in losses.items()},
         }
-        self.state.mkdir(parents=True, exist_ok=True)
-        with open(self.metrics_path, "a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
+        try:
+            self.state.mkdir(parents=True, exist_ok=True)
+            with open(self.metrics_path, "a", encoding="utf-8") as file:
+                file.write(json.dumps(line) + "\n")
+        except OSError as error:
+            raise DeviceError(
+                f"{self.metrics_path}: cannot be written ({error.strerror}); free some disk space and run the same "
+                "command again: it goes on from the last checkpoint"
+            ) from error
         left = (self.steps - self.step) * seconds / max(self.step - self.first, 1)
         shown = "  ".join(f"{name} {value:.3f}" for name, value in losses.items())
         self.log.progress(
             f"step {self.step}/{self.steps}  {speed:.1f} images/s  {duration(left)} left  {shown}"
         )
 
-    def _listen(self) -> None:
-        """SIGTERM and SIGINT set a flag; the step in progress ends, its result is saved. A second one stops at once."""
+    def _refuse_broken_weights(self) -> None:
+        for name, part in self.parts.items():
+            if isinstance(part, nn.Module):
+                for key, value in part.state_dict().items():
+                    if value.is_floating_point() and not value.isfinite().all():
+                        raise NumericError(
+                            f"{self.stage}: {name}.{key} is not finite after step {self.step}; lower the learning "
+                            f"rate. The last good progress is in {self.state}"
+                        )
+
+    def _listen(self) -> dict[int, Any]:
+        """Returns the handlers that were there before. SIGTERM and SIGINT set a flag; the step in progress ends, its result is saved. A second one stops at once."""
 
         def remember(number: int, frame: object) -> None:
             if self.signal:
@@ -147,8 +172,7 @@ class Training:
                 os.kill(os.getpid(), number)
             self.signal = number
 
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1):
-            signal.signal(number, remember)
+        return {number: signal.signal(number, remember) for number in SIGNALS}
 
 
 def fingerprint(config: Section, inputs: Mapping[str, Path], seed: int) -> str:

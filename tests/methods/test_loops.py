@@ -10,6 +10,7 @@ from loopda.errors import DataError
 from loopda.labels.classes import ClassList
 from loopda.methods.loopda import Loops, LoopSettings, load_loops, save_loops
 from loopda.models.segmenter import Network, Segmenter
+from loopda.training.optimizer import descend
 
 CLASSES = ClassList(
     names=("road", "pole", "sky", "car"),
@@ -184,6 +185,15 @@ def test_with_a_detached_map_the_nights_inner_loop_would_not_reach_the_classifie
     assert reached(all_terms(segmenter, loops)[term], segmenter, loops) == REACHES[term] - {F}
 
 
+@pytest.mark.parametrize("part", ["z", "lpips"])
+@pytest.mark.parametrize("term", ["percep_d", "percep_n"])
+def test_both_parts_of_the_perceptual_loss_train_the_translation_not_its_original(term, part):
+    # equation 4: the features of the original image are a constant, those of the translation are not
+    other = {"z": "lpips", "lpips": "z"}[part]
+    segmenter, loops = networks(weights={other: 0.0})
+    assert reached(all_terms(segmenter, loops)[term], segmenter, loops) == REACHES[term]
+
+
 def test_decoders_of_the_second_layer_leave_the_deeper_ones_to_the_rendering():
     segmenter, loops = networks(decoders={"features": "layer2"})
     terms = all_terms(segmenter, loops)
@@ -211,14 +221,52 @@ def test_the_auxiliary_head_learns_only_when_its_weight_is_not_zero():
     assert reached(terms["seg_d2n"], segmenter, loops) == ENC | {F, DEC_N}
 
 
-def test_while_the_decoders_learn_alone_no_loop_reaches_the_segmentation_network():
+ALONE = {"inner_d": DEC_D, "inner_n": DEC_N, "inner_ud": DEC_D}
+ALONE |= {"percep_d": DEC_N, "adv_d2n": DEC_N, "percep_n": DEC_D, "adv_n2d": DEC_D}
+
+
+def test_while_the_decoders_learn_alone_each_term_reaches_one_decoder_and_nothing_is_encoded_again():
     segmenter, loops = networks()
     loops.alone = True
     terms = all_terms(segmenter, loops)
-    expected = {"inner_d": {DEC_D}, "inner_n": {DEC_N}, "inner_ud": {DEC_D}}
-    expected |= {"outer_d": {DEC_D}, "outer_n": {DEC_N}}
-    expected |= {"adv_d2n": {DEC_N}, "adv_n2d": {DEC_D}, "seg_d": ENC | {F, "aux"}}
-    assert {name: reached(terms[name], segmenter, loops) for name in expected} == expected
+    assert {name: reached(terms[name], segmenter, loops) for name in terms} == {
+        name: {decoder} for name, decoder in ALONE.items()
+    }
+    loops.alone = False
+    again = all_terms(segmenter, loops)
+    assert {name: reached(again[name], segmenter, loops) for name in again} == REACHES
+
+
+def test_while_the_decoders_learn_alone_a_step_leaves_the_segmentation_network_as_it_is():
+    segmenter, loops = networks()
+    loops.alone = True
+    parameters = list(segmenter.network.parameters())
+    optimizer = torch.optim.SGD(parameters, lr=1.0, momentum=0.9, weight_decay=0.1)
+    before = [value.detach().clone() for value in parameters]
+    descend(loops.total(all_terms(segmenter, loops)), optimizer)
+    assert all(torch.equal(value, old) for value, old in zip(parameters, before, strict=True))
+
+
+def test_while_the_decoders_learn_alone_the_perceptual_loss_is_the_similarity_of_the_images():
+    segmenter, loops = networks()
+    data = Data()
+    loops.alone = True
+    terms, x_d2n = loops.day(segmenter, DayBatch(data.day, data.labels))
+    night, _, x_n2d = loops.night(segmenter, data.night)
+    assert terms["percep_d"].item() == pytest.approx(0.25 * CheapDistance()(x_d2n, data.day).item())
+    assert night["percep_n"].item() == pytest.approx(0.25 * CheapDistance()(x_n2d, data.night).item())
+
+
+@pytest.mark.parametrize("alone", [False, True])
+def test_the_loops_keep_the_gradient_setting_of_their_caller(alone):
+    segmenter, loops = networks()
+    loops.alone = alone
+    with torch.no_grad():
+        assert not any(term.requires_grad for term in all_terms(segmenter, loops).values())
+        _, outputs, _ = loops.night(segmenter, Data().night)
+        assert not outputs.logits.requires_grad
+    all_terms(segmenter, loops)
+    assert torch.is_grad_enabled()
 
 
 def test_a_backward_pass_of_the_total_leaves_no_gradient_in_the_discriminators():

@@ -142,7 +142,7 @@ def test_weights_that_are_not_finite_are_refused_by_their_name(tmp_path, number)
     with torch.no_grad():
         model.network.layer3[0].conv2.weight[1, 2, 0, 0] = number
     save_segmenter(model, tmp_path / "model.pt")
-    with pytest.raises(DataError, match=r"model\.pt: layer3\.0\.conv2\.weight .*not finite"):
+    with pytest.raises(DataError, match=r"model\.pt: model: layer3\.0\.conv2\.weight .*not finite"):
         load_segmenter(tmp_path / "model.pt")
 
 

@@ -18,8 +18,7 @@ import yaml
 
 from loopda.command import command
 from loopda.errors import Interrupted
-from loopda.labels.png import read_label, write_label
-from loopda.models.segmenter import load_checkpoint, load_segmenter
+from loopda.models.segmenter import load_checkpoint
 from loopda.training import loop
 
 STAGES = ("pretrain", "warmup", "self_train", "simclr", "distill")
@@ -87,10 +86,10 @@ def killed_in(patch: pytest.MonkeyPatch, step: int) -> None:
     patch.setattr(loop.Training, "record", dying)
 
 
-def run_until_killed(miniature, stage: str, out: Path) -> None:
+def run_until_killed(miniature, stage: str, out: Path, **changes: Any) -> None:
     killed = False
     try:
-        miniature.run(stage, out)
+        miniature.run(stage, out, **changes)
     except Killed:
         killed = True
     die()
@@ -285,38 +284,39 @@ def test_progress_of_another_configuration_is_not_used(miniature, progress, tmp_
     assert "goes on" not in log
 
 
-def test_progress_made_with_other_pseudo_labels_is_not_used(miniature, progress, tmp_path):
-    """The manifest of pseudo-labels keeps its text when the label maps that it names are written anew."""
-    out = tmp_path / "self_train"
-    shutil.copytree(progress("self_train"), out)
-    classes = load_segmenter(miniature.path("warmup", "model.pt")).classes
-    maps = sorted(miniature.path("pseudo_labels", "night").glob("*.png"))
-    originals = {path: path.read_bytes() for path in maps}
-    try:
-        for path in maps:
-            label = read_label(path).copy()
-            label[:] = 0
-            write_label(path, label, classes)
-        miniature.run("self_train", out)
-    finally:
-        for path, content in originals.items():
-            path.write_bytes(content)
+def test_progress_made_with_other_pseudo_labels_is_not_used(miniature, tmp_path):
+    """The label maps are written anew under their old names: the text of their manifest must tell."""
+    out, labels = tmp_path / "self_train", tmp_path / "pseudo_labels"
+    miniature.run("pseudo_labels", labels)
+    with pytest.MonkeyPatch.context() as patch:
+        killed_in(patch, STEP)
+        run_until_killed(miniature, "self_train", out, labels=labels / "labels.csv")
+    other = miniature.section("pseudo_labels", portion=0.1, cap=0.1)
+    before = {path: path.read_bytes() for path in labels.rglob("*.png")}
+    miniature.run("pseudo_labels", labels, config=other)
+    assert before != {path: path.read_bytes() for path in labels.rglob("*.png")}
+    miniature.run("self_train", out, labels=labels / "labels.csv")
     assert "goes on" not in (tmp_path / "self_train.log").read_text()
 
 
-def test_progress_made_with_other_images_is_not_used(miniature, progress, tmp_path):
-    """A manifest keeps its text when the images that it names change: another town of the same size, say."""
-    out = tmp_path / "pretrain"
-    shutil.copytree(progress("pretrain"), out)
-    images = sorted((miniature.folder / "town" / "Cityscapes").glob("leftImg8bit/train/*/*.png"))
-    originals = {path: path.read_bytes() for path in images}
-    try:
-        for path, content in zip(images, reversed(originals.values()), strict=True):
-            path.write_bytes(content)
-        miniature.run("pretrain", out)
-    finally:
-        for path, content in originals.items():
-            path.write_bytes(content)
+def test_progress_made_with_other_images_is_not_used(miniature, tmp_path):
+    """Images are drawn anew under their old names, and prepared again: the text of the manifest must tell."""
+    out, prepared = tmp_path / "pretrain", tmp_path / "prepare"
+    miniature.path("prepare", "source.csv")
+    shutil.copytree(miniature.folder / "town", tmp_path / "town")
+    values = json.loads(miniature.section("prepare").model_dump_json(exclude_none=True))
+    moved = json.loads(json.dumps(values).replace(str(miniature.folder / "town"), str(tmp_path / "town")))
+    data = miniature.section("prepare", **moved)
+    miniature.run("prepare", prepared, config=data)
+    with pytest.MonkeyPatch.context() as patch:
+        killed_in(patch, STEP)
+        run_until_killed(miniature, "pretrain", out, source=prepared / "source.csv")
+    images = sorted((tmp_path / "town" / "Cityscapes" / "leftImg8bit" / "train").rglob("*.png"))
+    contents = [path.read_bytes() for path in images]
+    for path, content in zip(images, reversed(contents), strict=True):
+        path.write_bytes(content)
+    miniature.run("prepare", prepared, config=data)
+    miniature.run("pretrain", out, source=prepared / "source.csv")
     assert "goes on" not in (tmp_path / "pretrain.log").read_text()
 
 

@@ -18,7 +18,7 @@ SIZE = (3, 4)
 
 
 def naive_cross_entropy(logits, labels):
-    """Mean of -log p[label] over the labelled pixels of a list of maps; 0 without any."""
+    """Sum of -log p[label] over the labelled pixels of a list of maps, divided by the number of all pixels."""
     values = []
     for image, label in zip(logits, labels, strict=True):
         for i in range(SIZE[0]):
@@ -28,7 +28,7 @@ def naive_cross_entropy(logits, labels):
                     largest = max(scores)
                     total = math.log(sum(math.exp(score - largest) for score in scores)) + largest
                     values.append(total - scores[label[i][j]])
-    return sum(values) / len(values) if values else 0.0
+    return sum(values) / (len(labels) * SIZE[0] * SIZE[1]) if labels else 0.0
 
 
 def naive_lor(night, reference):

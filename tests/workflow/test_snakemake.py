@@ -261,9 +261,20 @@ def test_other_pseudo_labels_reach_self_train_although_the_run_stopped_in_betwee
 def test_another_town_reaches_the_training_although_the_run_stopped_in_between(copy, miniature_town):
     """The same files with other pixels: the manifests keep their text."""
     change = {"town": {**miniature_town, "supersample": 2}}
-    finished = copy.snakemake("results/prepare/loopda/source.csv", change=change)
+    (data,) = copy.results("prepare").iterdir()
+    finished = copy.snakemake(f"results/prepare/{data.name}/source.csv", change=change)
     assert finished.code == 0, finished.output
-    assert f"pretrain/{SEED}/model.pt" in copy.snakemake("--dry-run", change=change).outputs()
+    following = copy.snakemake("--dry-run", change=change)
+    assert following.jobs()["prepare"] == 0, "the run did not stop behind it"
+    assert f"pretrain/{SEED}/model.pt" in following.outputs()
+
+
+def test_an_experiment_in_an_overlay_shares_what_the_experiments_of_the_configuration_have_trained(empty):
+    change = {"run": ["mine"], "experiments": {"mine": {"agreement": {"tau": 0.3}}}}
+    finished = empty.snakemake("--dry-run", change=change)
+    assert finished.code == 0, finished.output
+    assert {"pretrain/loopda/seed0/model.pt", "warmup/loopda/seed0/model.pt"} <= finished.outputs()
+    assert "self_train/mine/seed0/model.pt" in finished.outputs()
 
 
 def test_a_run_that_is_terminated_and_then_killed_goes_on_and_ends_as_if_it_had_not_been(copy):

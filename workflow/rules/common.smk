@@ -1,6 +1,7 @@
 # What the rules share: where files are, and what a stage is told. Nothing here reads a result or imports torch.
 import json
 
+import yaml
 from snakemake.exceptions import WorkflowError
 
 from loopda import experiments
@@ -8,6 +9,9 @@ from loopda.errors import ConfigError
 
 with open(workflow.source_path("../schemas/config.schema.json")) as file:
     schemas = json.load(file)
+
+with open("config.yaml") as file:
+    config["experiments"] = experiments.in_order(config, list(yaml.safe_load(file)["experiments"]))
 
 try:
     experiments.check(config, schemas)
