@@ -43,4 +43,3 @@ def parse_section(values: object, section: type[AnySection], where: str) -> AnyS
             for fault in error.errors()
         ]
         raise ConfigError("\n".join(faults)) from None
-

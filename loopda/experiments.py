@@ -34,7 +34,9 @@ STAGES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
 MODEL_STAGES = ("pretrain", "warmup", "self_train", "distill")
 
 SETTINGS = frozenset({"run", "seeds", "table_seeds", "device", "experiments"})  # what is no stage's business
-SECTIONS = SETTINGS | {"data"} | (STAGES.keys() - {"prepare"}) | {name for _, shared in STAGES.values() for name in shared}
+SECTIONS = (
+    SETTINGS | {"data"} | (STAGES.keys() - {"prepare"}) | {name for _, shared in STAGES.values() for name in shared}
+)
 
 Config = Mapping[str, Any]
 
@@ -82,7 +84,7 @@ def as_yaml(values: Mapping[str, Any]) -> str:
 def merged(base: Any, overlay: Any) -> Any:
     """`base` with the values of `overlay`; mappings are merged key by key, everything else is replaced.
 
-    A mapping that names another `layout` replaces the base's mapping whole: the keys of one layout mean nothing to another.
+    A mapping that names another `layout` replaces the base's whole: the keys of one layout mean nothing to another.
     """
     if overlay is None:
         return copy.deepcopy(base if base is not None else {})
@@ -137,7 +139,9 @@ def _faults_of_settings(config: Config) -> list[str]:
                 if value not in MODEL_STAGES:
                     faults.append(f"experiments.{name}.until: {value!r} is not one of {', '.join(MODEL_STAGES)}")
             elif key == "town":
-                faults.append(f"experiments.{name}.town: there is one town for all experiments; change the section town")
+                faults.append(
+                    f"experiments.{name}.town: there is one town for all experiments; change the section town"
+                )
             elif key not in SECTIONS - SETTINGS:
                 faults.append(f"experiments.{name}: there is no section {key!r}")
             elif not isinstance(value, Mapping):
@@ -199,9 +203,7 @@ def _lineage(config: Config, experiment: str, stages: tuple[str, ...]) -> str:
 def _leaves(values: Any, path: str = "") -> list[tuple[str, Any]]:
     if not isinstance(values, Mapping):
         return [(path, values)]
-    return [
-        leaf for key, value in values.items() for leaf in _leaves(value, f"{path}.{key}" if path else str(key))
-    ]
+    return [leaf for key, value in values.items() for leaf in _leaves(value, f"{path}.{key}" if path else str(key))]
 
 
 def _plain(values: Any) -> Any:

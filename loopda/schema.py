@@ -14,9 +14,7 @@ from loopda.experiments import STAGES
 
 def schema() -> dict[str, Any]:
     """One schema for each stage's resolved section, by the stage's name."""
-    return {
-        stage: importlib.import_module(f"loopda.stages.{stage}").Config.model_json_schema() for stage in STAGES
-    }
+    return {stage: importlib.import_module(f"loopda.stages.{stage}").Config.model_json_schema() for stage in STAGES}
 
 
 if __name__ == "__main__":

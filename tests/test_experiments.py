@@ -243,9 +243,7 @@ WRONG = [  # path, value, words of the message
 ]
 
 
-@pytest.mark.parametrize(
-    ("path", "value", "says"), WRONG, ids=[f"{path}={value}" for path, value, _ in WRONG]
-)
+@pytest.mark.parametrize(("path", "value", "says"), WRONG, ids=[f"{path}={value}" for path, value, _ in WRONG])
 def test_a_wrong_value_is_refused_with_the_path_of_its_key(config, schemas, path, value, says):
     found = faults(changed(config, path, value), schemas)
     assert any(all(word in line for word in says) for line in found), found

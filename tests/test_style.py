@@ -61,9 +61,7 @@ def test_weights_and_yaml_are_read_without_running_code_in_them(path):
         if name in ("torch.load", "torch.hub.load_state_dict_from_url"):
             only = {keyword.arg: ast.unparse(keyword.value) for keyword in call.keywords}
             assert only.get("weights_only") == "True", f"{path}:{call.lineno}"
-        assert name not in ("yaml.load", "yaml.unsafe_load", "yaml.full_load", "eval", "exec"), (
-            f"{path}:{call.lineno}"
-        )
+        assert name not in ("yaml.load", "yaml.unsafe_load", "yaml.full_load", "eval", "exec"), f"{path}:{call.lineno}"
     modules = {
         name
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
@@ -95,7 +93,9 @@ def test_tests_are_imported_by_their_names_so_no_name_occurs_twice_and_there_is_
 
 def test_no_file_names_a_place_on_somebodys_machine_or_a_registry():
     machine = r"(?<![\w.])/(?:work|root|home|Users|mnt|scratch|opt)/\w+"
-    registry = r"--(?:extra-)?index-url|--find-links|--trusted-host|\b(?:artifactory|nexus|jfrog)\b|[a-z]+://[^\s/]*:\d{4,5}/"
+    registry = (
+        r"--(?:extra-)?index-url|--find-links|--trusted-host|\b(?:artifactory|nexus|jfrog)\b|[a-z]+://[^\s/]*:\d{4,5}/"
+    )
     found = [
         f"{path}:{number}: {line.strip()[:100]}"
         for path, text in texts().items()

@@ -25,9 +25,7 @@ def confusion_matrix(prediction: np.ndarray, label: np.ndarray, classes: int) ->
     if prediction.shape != label.shape:
         raise ValueError(f"a prediction of shape {prediction.shape} for a label of shape {label.shape}")
     if not _fits_in_bytes(label):
-        raise DataError(
-            f"label ids {label.min()} .. {label.max()}; class ids are 0 .. {classes - 1} or {IGNORE}"
-        )
+        raise DataError(f"label ids {label.min()} .. {label.max()}; class ids are 0 .. {classes - 1} or {IGNORE}")
     if not _fits_in_bytes(prediction):
         raise ValueError(f"predicted ids {prediction.min()} .. {prediction.max()} of {classes} classes")
     # One count over all pairs of bytes, without a mask: void and foreign ids fall into rows and columns of

@@ -21,7 +21,7 @@ class Agreement(Section):
 
 
 class OnlineLabel(NamedTuple):
-    """label (N, h, w): what supervises p_n; lor (N,) in [0, 1]; static (N,) bool: which pairs took all static labels."""
+    """label (N, h, w) supervises p_n; lor (N,) in [0, 1]; static (N,) bool: which pairs took the static label."""
 
     label: Tensor
     lor: Tensor

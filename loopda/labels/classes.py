@@ -160,9 +160,7 @@ def read_classes(path: Path) -> ClassList:
             colours=tuple(entry.colour for entry in entries),
             dynamic=frozenset(index for index, entry in enumerate(entries) if entry.group == "dynamic"),
             ssc=frozenset(index for index, entry in enumerate(entries) if entry.shift_sensitive),
-            encodings={
-                section.encoding: Encoding(tuple(entry.ids for entry in entries), frozenset(section.void))
-            },
+            encodings={section.encoding: Encoding(tuple(entry.ids for entry in entries), frozenset(section.void))},
         )
     except ConfigError as error:
         raise ConfigError("\n".join(f"{path}: {line}" for line in str(error).splitlines())) from None
@@ -188,9 +186,7 @@ def _faults(classes: ClassList) -> list[str]:
     if count == 0:
         faults.append("it is empty")
     if count > MOST_CLASSES:
-        faults.append(
-            f"{count} classes; at most {MOST_CLASSES} fit beside the value {IGNORE} for ignored pixels"
-        )
+        faults.append(f"{count} classes; at most {MOST_CLASSES} fit beside the value {IGNORE} for ignored pixels")
     faults += [f"the name {name!r} occurs twice" for name in _repeated(classes.names)]
     if len(classes.colours) != count:
         faults.append(f"{count} names but {len(classes.colours)} colours")
@@ -199,15 +195,11 @@ def _faults(classes: ClassList) -> list[str]:
         for name, colour in zip(classes.names, classes.colours, strict=False)
         if len(colour) != 3 or not all(_is_byte(part) for part in colour)
     ]
-    faults += [
-        f"{name}: colour {list(colour)} is not three whole numbers of 0 .. 255" for name, colour in wrong
-    ]
+    faults += [f"{name}: colour {list(colour)} is not three whole numbers of 0 .. 255" for name, colour in wrong]
     faults += [f"the colour {list(colour)} occurs twice" for colour in _repeated(classes.colours)]
     for group, members in (("dynamic", classes.dynamic), ("shift sensitive", classes.ssc)):
         faults += [
-            f"{group} class {index} is not in 0 .. {count - 1}"
-            for index in members
-            if index not in range(count)
+            f"{group} class {index} is not in 0 .. {count - 1}" for index in members if index not in range(count)
         ]
     faults += [
         f"{classes.names[index]}: a shift sensitive class is static by definition, but it is called dynamic"
@@ -220,9 +212,7 @@ def _faults(classes: ClassList) -> list[str]:
         if len(encoding.ids) != count:
             faults.append(f"encoding {name}: {count} classes but ids for {len(encoding.ids)}")
         values = [value for ids in encoding.ids for value in ids] + sorted(encoding.void)
-        faults += [
-            f"encoding {name}: id {value} is not in 0 .. 255" for value in values if not _is_byte(value)
-        ]
+        faults += [f"encoding {name}: id {value} is not in 0 .. 255" for value in values if not _is_byte(value)]
         faults += [f"encoding {name}: id {value} stands for two things" for value in _repeated(values)]
     return faults
 

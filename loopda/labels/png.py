@@ -82,9 +82,7 @@ def read_label(path: Path) -> np.ndarray:
     """
     image, depth, orientation = _decode(path)
     if image.format != "PNG":
-        raise DataError(
-            f"{path}: a label map in {image.format}, which blurs ids at edges; labels must be PNG files"
-        )
+        raise DataError(f"{path}: a label map in {image.format}, which blurs ids at edges; labels must be PNG files")
     if image.mode not in ("L", "P", "1") and depth == 8:
         raise DataError(
             f"{path}: a label map in colour mode {image.mode}; expected one channel of class ids (8-bit grey"
@@ -161,8 +159,6 @@ def _unreadable(path: Path, error: Exception) -> DataError:
         case Image.UnidentifiedImageError() if Path(path).stat().st_size == 0:
             return DataError(f"{path}: an empty file; fetch it again")
         case Image.UnidentifiedImageError():
-            return DataError(
-                f"{path}: not a PNG or JPEG file that can be read, whatever its name; fetch it again"
-            )
+            return DataError(f"{path}: not a PNG or JPEG file that can be read, whatever its name; fetch it again")
     reason = " ".join(str(error).split()) or type(error).__name__
     return DataError(f"{path}: damaged image ({reason}); fetch it again")

@@ -197,9 +197,7 @@ class Loops(nn.Module):
         """The second part of equation 4: lambda_l LPIPS(x', x)."""
         return self.settings.weights.lpips * self._perceptual[0](translated, original)
 
-    def discriminate(
-        self, *, day: Tensor, night: Tensor, references: Tensor, d2n: Tensor, n2d: Tensor
-    ) -> Tensor:
+    def discriminate(self, *, day: Tensor, night: Tensor, references: Tensor, d2n: Tensor, n2d: Tensor) -> Tensor:
         """Equations 3 and 7 as the discriminators' loss: D_n sees x_n and x_d2n, D_d sees x_d, x_ud and x_n2d."""
         d_day, d_night = self.discriminators["day"], self.discriminators["night"]
         real_days = [d_day(day), *([d_day(references)] if len(references) else [])]
@@ -207,7 +205,7 @@ class Loops(nn.Module):
         return loss_day + discriminator_loss(real=[d_night(night)], fake=d_night(d2n.detach()))
 
     def alignment(self, *, d2n: Tensor, n2d: Tensor) -> Terms:
-        """Equations 3 and 7 as the translations' loss: both should be taken for real. The discriminators are constant."""
+        """Equations 3 and 7 as the translations' loss: both should pass for real. The discriminators are constant."""
         return {
             "adv_d2n": generator_loss(fake=frozen(self.discriminators["night"])(d2n)),
             "adv_n2d": generator_loss(fake=frozen(self.discriminators["day"])(n2d)),

@@ -39,9 +39,7 @@ class PerceptualDistance(nn.Module):
         try:
             reference.load_state_dict(weights)
         except (RuntimeError, TypeError, AttributeError) as error:
-            raise DataError(
-                f"{path}: not torchvision's {net} weights: {str(error).splitlines()[0]}"
-            ) from None
+            raise DataError(f"{path}: not torchvision's {net} weights: {str(error).splitlines()[0]}") from None
         # lpips cuts the trunk into slices whose layers keep torchvision's running number as their name
         for part in self.distance.net.children():
             for number, layer in part.named_children():

@@ -37,8 +37,7 @@ class PyramidPooling(nn.Module):
     def __init__(self, channels: int, out_channels: int, dropout: float):
         super().__init__()
         self.stages = nn.ModuleList(
-            nn.Sequential(nn.AdaptiveAvgPool2d(bins), nn.Conv2d(channels, out_channels, 1, bias=False))
-            for bins in BINS
+            nn.Sequential(nn.AdaptiveAvgPool2d(bins), nn.Conv2d(channels, out_channels, 1, bias=False)) for bins in BINS
         )
         self.bottleneck = nn.Sequential(
             nn.Conv2d(channels + len(BINS) * out_channels, out_channels, 3, padding=1, bias=False),
@@ -80,9 +79,7 @@ class PSPNet(nn.Module):
     ):
         super().__init__()
         self.output_stride = output_stride
-        self.channels = add_trunk(
-            self, blocks=blocks, width=width, stride_in=stride_in, output_stride=output_stride
-        )
+        self.channels = add_trunk(self, blocks=blocks, width=width, stride_in=stride_in, output_stride=output_stride)
         _, _, layer3, layer4 = self.channels
         self.bn_pretrain = nn.BatchNorm2d(layer4) if bn_pretrain else None
         self.final1 = nn.Sequential(

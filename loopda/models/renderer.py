@@ -1,5 +1,6 @@
 """The image decoder with semantic rendering (LoopDA, section 3.1.1 and figure 2(d))."""
 
+from itertools import pairwise
 from typing import Literal
 
 import torch
@@ -113,7 +114,7 @@ class ImageDecoder(nn.Module):
                 if rendering == "residual"
                 else None,
             )
-            for before, after in zip(channels, channels[1:], strict=False)
+            for before, after in pairwise(channels)
         )
         self.to_image = nn.Conv2d(channels[-1], 3, 7, padding=3, padding_mode="reflect")
 

@@ -15,9 +15,7 @@ class Bottleneck(nn.Module):
     """1x1, 3x3, 1x1 convolutions with an identity. `stride_in` says which of the first two carries the stride:
     "conv1" is the caffe-style network of the literature on adaptation, "conv2" is torchvision's and SimCLRv2's."""
 
-    def __init__(
-        self, channels: int, planes: int, *, stride: int, dilation: int, stride_in: str, projected: bool
-    ):
+    def __init__(self, channels: int, planes: int, *, stride: int, dilation: int, stride_in: str, projected: bool):
         super().__init__()
         stride1, stride2 = (stride, 1) if stride_in == "conv1" else (1, stride)
         self.conv1 = nn.Conv2d(channels, planes, 1, stride1, bias=False)
@@ -59,9 +57,7 @@ def add_trunk(
     )
     channels = width
     outputs = []
-    for index, (count, stride, dilation) in enumerate(
-        zip(blocks, (1, 2, 1, 1), (1, 1, 2, 4), strict=True), start=1
-    ):
+    for index, (count, stride, dilation) in enumerate(zip(blocks, (1, 2, 1, 1), (1, 1, 2, 4), strict=True), start=1):
         planes = width * 2 ** (index - 1)
         layer = []
         for block in range(count):

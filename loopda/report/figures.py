@@ -134,9 +134,7 @@ def stage_chart(stages: Sequence[str], scores: dict[str, Sequence[Cell | None]],
                     fontsize=12, fontweight="bold",
                 )  # fmt: skip
             ends.append((domain, colour))
-        highest = max(
-            (cell.mean + (cell.std or 0) for cells in scores.values() for cell in cells if cell), default=100
-        )
+        highest = max((cell.mean + (cell.std or 0) for cells in scores.values() for cell in cells if cell), default=100)
         axes.set_ylim(0, highest * 1.16 or 1)
         axes.set_xlim(-0.35, len(stages) - 0.65)
         axes.set_xticks(range(len(stages)), stages)
@@ -151,9 +149,7 @@ def class_chart_height(classes: int) -> float:
     return 21 * classes + 66
 
 
-def class_chart(
-    names: Sequence[str], before: Sequence[float], after: Sequence[float], labels: tuple[str, str]
-) -> str:
+def class_chart(names: Sequence[str], before: Sequence[float], after: Sequence[float], labels: tuple[str, str]) -> str:
     """IoU of each class before (ring) and after (dot); NaN where a class has none."""
     with _styled("classes"):
         figure, axes = _canvas(560, class_chart_height(len(names)), left=96, right=52, top=34, bottom=28)
@@ -166,9 +162,7 @@ def class_chart(
                     fontsize=11, transform=axes.get_yaxis_transform(),
                 )  # fmt: skip
             if np.isfinite(end):
-                axes.plot(
-                    [end], [place], "o", markersize=8, color=_COLOUR["night"], markeredgewidth=0, zorder=4
-                )
+                axes.plot([end], [place], "o", markersize=8, color=_COLOUR["night"], markeredgewidth=0, zorder=4)
             if np.isfinite(start):
                 axes.plot(
                     [start], [place], "o", markersize=6.5, color=_COLOUR["card"],
@@ -206,9 +200,7 @@ def learning_curve(stage: str, name: str, lines: Sequence[Line]) -> str:
                 axes.plot(steps, values, color=colour, linewidth=1.0, alpha=0.28)
                 axes.plot(steps, smooth, color=colour, linewidth=1.8)
         _step_axis(axes)
-        figure.text(
-            10 / 264, 1 - 15 / 150, name.replace("_", " "), color=_COLOUR["ink"], fontsize=11.5, va="center"
-        )
+        figure.text(10 / 264, 1 - 15 / 150, name.replace("_", " "), color=_COLOUR["ink"], fontsize=11.5, va="center")
         return _svg(figure, key, f"{name} over the steps of {stage}")
 
 
@@ -236,9 +228,7 @@ def overlap_histogram(overlaps: Sequence[Overlap], tau: float | None) -> str:
         axes.set_ylim(0, max(1.0, bottom.max() * 1.12))
         axes.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", "0.25", "0.5", "0.75", "1"])
         axes.yaxis.set_major_locator(MaxNLocator(4, integer=True))
-        axes.set_xlabel(
-            "label overlap ratio of a night image and its day reference", fontsize=11.5, labelpad=8
-        )
+        axes.set_xlabel("label overlap ratio of a night image and its day reference", fontsize=11.5, labelpad=8)
         if len(groups) > 1 or groups[0][0] != "night images":
             names = [name for name, _ in groups]
             entries = [(name, colour, "s") for name, colour in zip(names, _shades(groups), strict=True)]
@@ -294,9 +284,7 @@ def _canvas(
 ) -> tuple[Figure, Axes]:
     """A figure of CSS pixels (72 to matplotlib's inch) with margins in pixels."""
     figure = Figure(figsize=(width / 72, height / 72))
-    axes = figure.add_axes(
-        (left / width, bottom / height, 1 - (left + right) / width, 1 - (top + bottom) / height)
-    )
+    axes = figure.add_axes((left / width, bottom / height, 1 - (left + right) / width, 1 - (top + bottom) / height))
     return figure, axes
 
 
@@ -328,9 +316,7 @@ def _key(figure: Figure, entries: Sequence[tuple[str, str, str]], *, left: float
 def _svg(figure: Figure, key: str, title: str) -> str:
     """The figure as one <svg> element that can stand many to a page."""
     buffer = io.StringIO()
-    figure.savefig(
-        buffer, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None}
-    )
+    figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
     text = buffer.getvalue()
     text = text[text.index("<svg") :]
     # the style element goes too: in a page it would reach every element (page.css says it of the figures)

@@ -191,9 +191,7 @@ def read_evaluations(paths: Iterable[Path]) -> list[Evaluation]:
         evaluation = _read(path, Evaluation, "run the stage `evaluate` again")
         key = (evaluation.experiment, evaluation.seed, evaluation.model_stage)
         if key in found:
-            raise DataError(
-                f"{path}: the same experiment, seed and model stage as {found[key]}; give each result once"
-            )
+            raise DataError(f"{path}: the same experiment, seed and model stage as {found[key]}; give each result once")
         found[key] = Path(path)
         evaluations.append(evaluation)
     return sorted(evaluations, key=lambda one: (one.experiment, stage_order(one.model_stage), one.seed))
@@ -215,14 +213,10 @@ def read_metrics(path: Path) -> Metrics:
             record = json.loads(line)
             records[int(record["step"])] = record
         except (ValueError, KeyError, TypeError):
-            raise DataError(
-                f"{path}: line {number} is not a metrics record with a step; run its stage again"
-            ) from None
+            raise DataError(f"{path}: line {number} is not a metrics record with a step; run its stage again") from None
     ordered = [records[step] for step in sorted(records)]
     names = dict.fromkeys(name for record in ordered for name in record)
-    curves = {
-        name: _curve(ordered, name) for name in names if name not in ("step", "seconds", "images_per_second")
-    }
+    curves = {name: _curve(ordered, name) for name in names if name not in ("step", "seconds", "images_per_second")}
     speeds = _curve(ordered, "images_per_second")[1]
     seconds = _curve(ordered, "seconds")[1]
     return Metrics(
@@ -247,9 +241,7 @@ def origin(path: Path) -> Origin:
         folders.pop()
     if len(folders) >= 2:
         return Origin(stage=folders[-2], experiment=folders[-1], seed=int(seed[1]) if seed else None)
-    raise DataError(
-        f"{path}: expected <stage>/<experiment>/seed<k>/{path.name}; the place tells what the file is of"
-    )
+    raise DataError(f"{path}: expected <stage>/<experiment>/seed<k>/{path.name}; the place tells what the file is of")
 
 
 def find(picture: str, beside: Path) -> Path:
@@ -257,9 +249,7 @@ def find(picture: str, beside: Path) -> Path:
     for place in (Path(picture), Path(beside).parent / picture):
         if place.is_file():
             return place
-    raise DataError(
-        f"{picture}: no such picture, though {beside} names it; run the stage that wrote it again"
-    )
+    raise DataError(f"{picture}: no such picture, though {beside} names it; run the stage that wrote it again")
 
 
 def stage_order(stage: str) -> tuple[int, str]:
@@ -287,9 +277,7 @@ def _check_scores(name: str, domain: Domain, classes: list[str]) -> None:
     expected |= {f"IoU.{key}": value for key, value in expected["IoU"].items()}
     for key, value in given.items():
         exact = expected[key]
-        agree = value is exact is None or (
-            value is not None and exact is not None and abs(value - exact) <= 0.06
-        )
+        agree = value is exact is None or (value is not None and exact is not None and abs(value - exact) <= 0.06)
         if not agree:  # so put, NaN agrees with nothing
             raise ValueError(f"domains.{name}.{key} is {value}, but its confusion matrix gives {exact}")
 
@@ -309,9 +297,7 @@ _File = TypeVar("_File", bound=File)
 
 def _read(path: Path, kind: type[_File], remedy: str) -> _File:
     try:
-        return kind.model_validate_json(_text(Path(path), remedy)).model_copy(
-            update={"read_from": Path(path)}
-        )
+        return kind.model_validate_json(_text(Path(path), remedy)).model_copy(update={"read_from": Path(path)})
     except ValidationError as error:
         faults = [
             f"{path}: {'.'.join(str(part) for part in fault['loc']) or 'the file'}: {fault['msg']}; {remedy}"

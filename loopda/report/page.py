@@ -83,10 +83,7 @@ def by_stage(evaluations: Sequence[Evaluation]) -> dict[str, list[Evaluation]]:
 
 def legend(evaluation: Evaluation) -> list[tuple[str, str]]:
     """Class name and colour, in the order of the classes."""
-    return [
-        (name, _hexadecimal(colour))
-        for name, colour in zip(evaluation.classes, evaluation.colours, strict=True)
-    ]
+    return [(name, _hexadecimal(colour)) for name, colour in zip(evaluation.classes, evaluation.colours, strict=True)]
 
 
 def headline(evaluations: Sequence[Evaluation]) -> dict[str, dict[str, Row]]:
@@ -94,8 +91,7 @@ def headline(evaluations: Sequence[Evaluation]) -> dict[str, dict[str, Row]]:
     stages = by_stage(evaluations)
     base = stages.get(BASELINE, [])
     return {
-        stage: {domain: row(models, base, domain) for domain in domains(models)}
-        for stage, models in stages.items()
+        stage: {domain: row(models, base, domain) for domain in domains(models)} for stage, models in stages.items()
     }
 
 
@@ -143,9 +139,7 @@ def tiles(evaluations: Sequence[Evaluation]) -> list[dict[str, str]]:
         )
     sizes = {one.parameters for one in evaluations if one.model_stage == last}
     if len(sizes) == 1:
-        result.append(
-            _tile("Parameters", short_count(sizes.pop()), f"of the network after {stage_title(last)}")
-        )
+        result.append(_tile("Parameters", short_count(sizes.pop()), f"of the network after {stage_title(last)}"))
     return result
 
 
@@ -158,9 +152,7 @@ def class_tables(evaluations: Sequence[Evaluation]) -> list[dict[str, Any]]:
         columns = {stage: class_means(stages[stage], domain) for stage in shown}
         compared = BASELINE in columns and shown[-1] != BASELINE
         changes = _class_changes(evaluations, domain, shown[-1]) if compared else {}
-        pixels = np.array(
-            next(one.domains[domain].confusion for one in evaluations if domain in one.domains)
-        ).sum(1)
+        pixels = np.array(next(one.domains[domain].confusion for one in evaluations if domain in one.domains)).sum(1)
         lines = [
             {
                 "name": name,
@@ -234,9 +226,7 @@ def curves(metrics: Sequence[Metrics]) -> list[dict[str, Any]]:
         ]
         if plots:
             caption = "; ".join(_run_facts(run, len(runs) > 1) for run in runs)
-            blocks.append(
-                {"title": stage_title(stage).capitalize(), "plots": plots, "caption": f"{caption}."}
-            )
+            blocks.append({"title": stage_title(stage).capitalize(), "plots": plots, "caption": f"{caption}."})
     return blocks
 
 
@@ -251,9 +241,7 @@ def gallery(evaluations: Sequence[Evaluation], counts: Mapping[str, int], width:
     for domain in domains(evaluations):
         models = [one for one in evaluations if domain in one.domains and one.domains[domain].predictions]
         listed_by = [{item.image: item for item in one.domains[domain].predictions} for one in models]
-        common = (
-            [image for image in listed_by[0] if all(image in items for items in listed_by)] if models else []
-        )
+        common = [image for image in listed_by[0] if all(image in items for items in listed_by)] if models else []
         if models and not common:
             raise DataError(
                 f"{models[0].read_from}: no {domain} image of which all models of its seed have a prediction;"
@@ -294,10 +282,7 @@ def panels(drawn: Sequence[Illustrations], width: int) -> list[dict[str, Any]]:
 
 def overlap_part(overlaps: Sequence[Overlap], tau: float | None) -> dict[str, str]:
     """The histogram of label overlap ratios and what it says in words."""
-    chosen = {
-        name: sum(one.chosen == name for one in overlaps)
-        for name in dict.fromkeys(o.chosen for o in overlaps)
-    }
+    chosen = {name: sum(one.chosen == name for one in overlaps) for name in dict.fromkeys(o.chosen for o in overlaps)}
     caption = f"Label overlap ratio of {len(overlaps)} night images and their day references."
     if tau is not None:
         caption += f" τ = {tau:g}: {sum(one.lor > tau for one in overlaps)} lie above."
@@ -395,9 +380,7 @@ def protocol_lines(evaluations: Sequence[Evaluation]) -> list[tuple[str, str]]:
             absent = f"absent from the truth: {', '.join(protocol.absent)}" if protocol.absent else ""
             text = "; ".join(part for part in (protocol.line(), upsampled, absent) if part)
             texts.setdefault(text, []).append(f"{stage_title(one.model_stage)}, seed {one.seed}")
-        lines = (
-            list(texts) if len(texts) == 1 else [f"{text} ({'; '.join(who)})" for text, who in texts.items()]
-        )
+        lines = list(texts) if len(texts) == 1 else [f"{text} ({'; '.join(who)})" for text, who in texts.items()]
         result.append((domain, " · ".join(lines)))
     return result
 
@@ -439,9 +422,7 @@ def missing(
             for one in evaluations
             if one.seed == seeds[0] and domain in one.domains and one.domains[domain].predictions
         }
-        lines += [
-            f"{domain} predictions of {stage_title(stage)}" for stage in stages if stage not in pictured
-        ]
+        lines += [f"{domain} predictions of {stage_title(stage)}" for stage in stages if stage not in pictured]
     if not any(one.panels for one in drawn):
         lines.append("pictures of translations and pseudo-labels")
     if not any(one.lor for one in drawn):
@@ -488,11 +469,7 @@ def _class_changes(evaluations: Sequence[Evaluation], domain: str, stage: str) -
     if BASELINE not in stages:
         return {}
     before, after = (class_means(stages[name], domain) for name in (BASELINE, stage))
-    return {
-        name: after[name] - before[name]
-        for name in before
-        if before[name] is not None and after[name] is not None
-    }
+    return {name: after[name] - before[name] for name in before if before[name] is not None and after[name] is not None}
 
 
 def _run_facts(run: Metrics, several: bool) -> str:

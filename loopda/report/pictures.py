@@ -20,14 +20,10 @@ def picture(path: Path, width: int) -> str:
     image = read_image(path)
     if image.getcolors(_PALETTE_COLOURS) is None:
         return _jpeg(_narrowed(image, width, Image.Resampling.LANCZOS))
-    return _png(
-        _narrowed(image, width, Image.Resampling.NEAREST).quantize(_PALETTE_COLOURS, dither=Image.Dither.NONE)
-    )
+    return _png(_narrowed(image, width, Image.Resampling.NEAREST).quantize(_PALETTE_COLOURS, dither=Image.Dither.NONE))
 
 
-def label_picture(
-    path: Path, names: list[str], colours: np.ndarray, width: int, encoding: str = INDICES
-) -> str:
+def label_picture(path: Path, names: list[str], colours: np.ndarray, width: int, encoding: str = INDICES) -> str:
     """A label map in the colours of its classes (black where it has none), as a data URI.
 
     colours: (C, 3) uint8. encoding: how the file stores classes; `indices`, or one of Cityscapes' own.

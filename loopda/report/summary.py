@@ -54,9 +54,7 @@ def measure(evaluations: Iterable[Evaluation], domain: str, of: Measure) -> Cell
     return Cell(*spread(values), len(values)) if values else None
 
 
-def change(
-    evaluations: Iterable[Evaluation], baseline: Iterable[Evaluation], domain: str, of: Measure
-) -> Cell | None:
+def change(evaluations: Iterable[Evaluation], baseline: Iterable[Evaluation], domain: str, of: Measure) -> Cell | None:
     """The number's difference to the baseline's, paired by seed; None where no seed has both."""
     after, before = _by_seed(evaluations, domain, of), _by_seed(baseline, domain, of)
     differences = [after[seed] - before[seed] for seed in after if seed in before]
@@ -138,17 +136,14 @@ def check_comparable(evaluations: Sequence[Evaluation]) -> None:
 
 def protocols(evaluations: Sequence[Evaluation], domain: str) -> list[str]:
     """The distinct protocol lines of a set of images: one, if every model was evaluated alike."""
-    return list(
-        dict.fromkeys(one.domains[domain].protocol.line() for one in evaluations if domain in one.domains)
-    )
+    return list(dict.fromkeys(one.domains[domain].protocol.line() for one in evaluations if domain in one.domains))
 
 
 def aligned(lines: Sequence[Sequence[str]]) -> str:
     """Columns of text without boxes: the first flush left, the others flush right, two spaces between."""
     widths = [max(len(cell) for cell in column) for column in zip(*lines, strict=True)]
     return "\n".join(
-        "  ".join([line[0].ljust(widths[0]), *map(str.rjust, line[1:], widths[1:])]).rstrip()
-        for line in lines
+        "  ".join([line[0].ljust(widths[0]), *map(str.rjust, line[1:], widths[1:])]).rstrip() for line in lines
     )
 
 

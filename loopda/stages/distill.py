@@ -55,7 +55,7 @@ def run(
     device: str = "auto",
     threads: int = 2,
 ) -> None:
-    """Train `student` (from `simclr`) on labelled day and on what `teacher` (from `self_train`) says of night images."""
+    """Train `student` (from `simclr`) on labelled day and on what `teacher` (from `self_train`) says of the night."""
     lines = Log(log, "distill")
     place = choose_device(device)
     use_threads(threads)
@@ -115,7 +115,7 @@ def run(
 
 @torch.no_grad()
 def teach(teacher: Segmenter, images: Tensor, size: tuple[int, int]) -> Tensor:
-    """The logarithm of the teacher's probabilities averaged over the image and its mirror image (ProDA), (N, K, *size)."""
+    """Log-probabilities (N, K, *size) of the teacher, averaged over the image and its mirror image (ProDA)."""
     straight = upsample(teacher(images, aux=False).logits, size).softmax(dim=1)
     mirrored = upsample(teacher(images.flip(3), aux=False).logits, size).softmax(dim=1).flip(3)
     return ((straight + mirrored) / 2).clamp(min=1e-8).log()

@@ -51,9 +51,7 @@ def run(
     for domain, manifest in (("night", night_val), ("day", day_val)):
         frames = open_frames(manifest, classes, config.input.size, threads=threads)
         used = segmenter.use_statistics(domain)
-        matrix, predictions = _predict_all(
-            segmenter, frames, scores.with_suffix("") / domain, config.batch_size, place
-        )
+        matrix, predictions = _predict_all(segmenter, frames, scores.with_suffix("") / domain, config.batch_size, place)
         result = Scores(frames.classes.names, matrix)
         width, height = config.input.size
         domains[domain] = {

@@ -55,8 +55,11 @@ def run(
     device: str = "auto",
     threads: int = 2,
 ) -> None:
-    """Draw with the warm-up's networks, which self-training starts from. `poses` (CSV: night, reference, metres, degrees)
-    is the true distance of each pair, which only the built-in town knows; it changes nothing but the histogram."""
+    """Draw with the warm-up's networks, which self-training starts from.
+
+    `poses` (CSV: night, reference, metres, degrees) is the true distance of each pair, which only the built-in town
+    knows; it changes nothing but the histogram.
+    """
     lines = Log(log, "illustrate")
     place = choose_device(device)
     use_threads(threads)
@@ -126,7 +129,11 @@ def spread(frames: Frames, count: int) -> list[tuple[Picture, Picture]]:
 
 
 def night_loops(
-    segmenter: Segmenter, nets: Loops, frames: list[tuple[Picture, Picture]], place: torch.device, album: Album
+    segmenter: Segmenter,
+    nets: Loops,
+    frames: list[tuple[Picture, Picture]],
+    place: torch.device,
+    album: Album,
 ) -> dict[str, Any]:
     """x_n, its inner reconstruction, x_n2d, and the outer reconstruction."""
     rows = []
@@ -150,7 +157,11 @@ def night_loops(
 
 
 def day_loops(
-    segmenter: Segmenter, nets: Loops, frames: list[tuple[Picture, Picture]], place: torch.device, album: Album
+    segmenter: Segmenter,
+    nets: Loops,
+    frames: list[tuple[Picture, Picture]],
+    place: torch.device,
+    album: Album,
 ) -> dict[str, Any]:
     """x_d, its inner reconstruction, x_d2n, and the outer reconstruction."""
     rows = []
@@ -176,7 +187,11 @@ def day_loops(
 
 
 def overlap_ratios(
-    segmenter: Segmenter, frames: Frames, tau: float, place: torch.device, distances: dict[tuple[str, str], float]
+    segmenter: Segmenter,
+    frames: Frames,
+    tau: float,
+    place: torch.device,
+    distances: dict[tuple[str, str], float],
 ) -> dict[int, dict[str, Any]]:
     """By the night image's index, LOR with the present model and which label would be chosen; no pairs, no entries."""
     found = {}
@@ -222,7 +237,7 @@ def label_panel(
     ratios = ", ".join(f"{overlaps[number]['lor']:.2f}" for number in chosen)
     return {
         "title": "Labels of self-training",
-        "caption": f"Pairs from low to high label overlap ratio ({ratios}). Where it reaches tau = {config.agreement.tau} the "
+        "caption": f"Pairs from low to high label overlap ratio ({ratios}). From tau = {config.agreement.tau} on the "
         "online label is the static one, else the agreement (section 3.2). Black is unlabelled.",
         "columns": [
             "night image",
@@ -260,8 +275,7 @@ def _distances(poses: Path | None) -> dict[tuple[str, str], float]:
         return {}
     with open(poses, newline="", encoding="utf-8") as file:
         return {
-            (Path(row["night"]).name, Path(row["reference"]).name): float(row["metres"])
-            for row in csv.DictReader(file)
+            (Path(row["night"]).name, Path(row["reference"]).name): float(row["metres"]) for row in csv.DictReader(file)
         }
 
 

@@ -186,9 +186,7 @@ def statistics(of_set: Found, classes: ClassList) -> dict[str, object]:
         "references": len({row.reference for row in rows if row.reference}),
         "hidden": of_set.hidden,
         "sizes": dict(sorted(sizes.items())),
-        "frequency": {
-            name: count / labelled for name, count in zip(classes.names, pixels.tolist(), strict=True)
-        }
+        "frequency": {name: count / labelled for name, count in zip(classes.names, pixels.tolist(), strict=True)}
         if labelled
         else None,
         "ignored": of_set.checked.ignored / (of_set.checked.ignored + labelled) if labelled else None,
@@ -209,9 +207,7 @@ def remarks(found: dict[str, Found], classes: ClassList) -> list[str]:
     if without == len(night):
         notes.append("night: no references: terms that need one are left out")
     elif without:
-        notes.append(
-            f"night: {without} of {len(night)} images have no reference: terms that need one leave them out"
-        )
+        notes.append(f"night: {without} of {len(night)} images have no reference: terms that need one leave them out")
     if found["night"].hidden:
         notes.append(f"night: {found['night'].hidden} label maps exist and stay hidden from training")
     for name, labelled in LABELLED.items():

@@ -86,9 +86,7 @@ def run(
     overlap = parts.overlap_part(overlaps, tau) if overlaps else None
     curves = parts.curves(recorded)
     absent = parts.missing(evaluations, recorded, drawn, sections)
-    notes = list(
-        dict.fromkeys([*parts.protocol_notes(evaluations), *(note for one in drawn for note in one.notes)])
-    )
+    notes = list(dict.fromkeys([*parts.protocol_notes(evaluations), *(note for one in drawn for note in one.notes)]))
 
     # write
     html = parts.render(
@@ -159,9 +157,7 @@ def _overlaps(drawn: Sequence[Illustrations]) -> tuple[list[Overlap], float | No
     overlaps = [overlap for one in drawn for overlap in one.lor]
     taus = {one.tau for one in drawn if one.lor and one.tau is not None}
     if len(taus) > 1:
-        raise DataError(
-            f"the illustrations have different values of tau: {sorted(taus)}; give those of one experiment"
-        )
+        raise DataError(f"the illustrations have different values of tau: {sorted(taus)}; give those of one experiment")
     return overlaps, taus.pop() if taus else None
 
 
@@ -169,8 +165,7 @@ def _thresholds(drawn: Sequence[Illustrations]) -> dict[str, Threshold]:
     given = [one for one in drawn if one.thresholds]
     if len(given) > 1 and any(one.thresholds != given[0].thresholds for one in given):
         raise DataError(
-            f"{given[0].read_from} and {given[-1].read_from} have different thresholds; give those of one"
-            " experiment"
+            f"{given[0].read_from} and {given[-1].read_from} have different thresholds; give those of one experiment"
         )
     return given[0].thresholds if given else {}
 
@@ -198,15 +193,11 @@ def _text_table(title: str, evaluations: Sequence[Evaluation], absent: Sequence[
     names = domains(evaluations)
     deviation = ", mean ± sample standard deviation" if len(seeds) > 1 else ""
     # the full scores of the first set of images (night), mean IoU of the others: it must fit a terminal
-    columns = [
-        (name, key) for name in names for key in (_COLUMNS if name == names[0] else ("mIoU", "change"))
-    ]
+    columns = [(name, key) for name in names for key in (_COLUMNS if name == names[0] else ("mIoU", "change"))]
     lines = [["stage", *(f"{name} {key}" if key == "mIoU" else key for name, key in columns)]]
     for stage, by_domain in parts.headline(evaluations).items():
         cells = {name: _row_cells(row) for name, row in by_domain.items()}
-        lines.append(
-            [stage_title(stage), *(cells[name][key] if name in cells else NONE for name, key in columns)]
-        )
+        lines.append([stage_title(stage), *(cells[name][key] if name in cells else NONE for name, key in columns)])
     plain = aligned(lines).replace(MINUS, "-").replace(NONE, "-")
     heads = [f"{name} validation: {' | '.join(protocols(evaluations, name))}" for name in names]
     text = [f"{title} ({parts.seed_list(seeds)}{deviation}; percent)", *heads, "", plain, ""]

@@ -59,9 +59,7 @@ def markdown(evaluations: Sequence[Evaluation], found: Sequence[Row]) -> str:
     names = domains(evaluations)
     heads = ["experiment", "stage"]
     for name in names:
-        heads += (
-            [f"{name} mIoU", "gain", "fwIoU", "accuracy"] if name == names[0] else [f"{name} mIoU", "gain"]
-        )
+        heads += [f"{name} mIoU", "gain", "fwIoU", "accuracy"] if name == names[0] else [f"{name} mIoU", "gain"]
     lines = [[*heads, "seeds"]]
     for experiment, stage in dict.fromkeys((row.experiment, row.stage) for row in found):
         by_domain = {row.domain: row for row in found if (row.experiment, row.stage) == (experiment, stage)}
@@ -77,8 +75,7 @@ def markdown(evaluations: Sequence[Evaluation], found: Sequence[Row]) -> str:
     marks = ["-" * widths[0], "-" * widths[1], *("-" * (width - 1) + ":" for width in widths[2:])]
     body = [_line(cells, widths) for cells in (lines[0], marks, *lines[1:])]
     legend = (
-        "Percent; mean ± sample standard deviation over seeds."
-        " Gain: mIoU less that of source-only, paired by seed."
+        "Percent; mean ± sample standard deviation over seeds. Gain: mIoU less that of source-only, paired by seed."
     )
     return "\n".join([*body, "", legend, *_protocol_lines(evaluations)]) + "\n"
 
@@ -88,9 +85,7 @@ def _protocol_lines(evaluations: Sequence[Evaluation]) -> list[str]:
     result = []
     for domain in domains(evaluations):
         by_experiment = {
-            experiment: " | ".join(
-                protocols([one for one in evaluations if one.experiment == experiment], domain)
-            )
+            experiment: " | ".join(protocols([one for one in evaluations if one.experiment == experiment], domain))
             for experiment in _experiments(evaluations)
         }
         texts = dict.fromkeys(text for text in by_experiment.values() if text)

@@ -58,9 +58,7 @@ def run(*, config: Config, summary: Path, poses: Path, sheet: Path, log: Path, w
     size = {"width": config.width, "height": config.height, "supersample": config.supersample}
     one = partial(write.write, root=root, seed=config.seed, **size)
     pixels: dict[str, np.ndarray] = {}
-    for frame, count in zip(
-        frames, _progress(_each(one, frames, workers), len(frames), lines), strict=True
-    ):
+    for frame, count in zip(frames, _progress(_each(one, frames, workers), len(frames), lines), strict=True):
         name = frame.split if frame.night or frame.split.startswith("source") else f"{frame.split}_reference"
         pixels[name] = pixels.get(name, 0) + count
 
@@ -82,9 +80,7 @@ def run(*, config: Config, summary: Path, poses: Path, sheet: Path, log: Path, w
             "images": {name: sum(_split_of(frame) == name for frame in frames) for name in pixels},
             "pairs": len(pairs["train"]),
             "classes": list(CITYSCAPES.names),
-            "frequency": {
-                name: [round(float(v), 6) for v in count / count.sum()] for name, count in pixels.items()
-            },
+            "frequency": {name: [round(float(v), 6) for v in count / count.sum()] for name, count in pixels.items()},
             "sha256": _fingerprint(root, frames, [poses, sheet]),
         },
     )

@@ -81,9 +81,7 @@ def facade(rng: np.random.Generator, width: float, height: float, *, shops: bool
             sign = downstairs & (v > ground_floor - 0.75) & (v < ground_floor - 0.1)
             paint(albedo, sign, trim * 0.7 if awning is None else awning)
             if shop_lit:
-                letters = (
-                    sign & (cell(u / 0.3, v / 2, salt + 2) > 0.55) & (np.abs(u / (4 * bay) % 1 - 0.5) < 0.3)
-                )
+                letters = sign & (cell(u / 0.3, v / 2, salt + 2) > 0.55) & (np.abs(u / (4 * bay) % 1 - 0.5) < 0.3)
                 emitted += letters[:, None] * shop_tone * 2.5
         else:
             door = downstairs & (v < 2.3) & (np.abs(u / (3 * bay) % 1 - 0.5) < 0.17 / bay * 1.4)
@@ -151,7 +149,5 @@ def building(
     lamps = []
     if shops and rng.random() < 0.55:
         tone = np.array(LIT[int(rng.integers(len(LIT)))]) * rng.uniform(1.0, 4.0)
-        lamps.append(
-            Lamp(np.array([side * (front - 0.6), 2.2, start + length * rng.uniform(0.3, 0.7)]), tone)
-        )
+        lamps.append(Lamp(np.array([side * (front - 0.6), 2.2, start + length * rng.uniform(0.3, 0.7)]), tone))
     return quads, lamps

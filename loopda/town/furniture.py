@@ -82,9 +82,7 @@ def street_lamp(
     def head(u: np.ndarray, v: np.ndarray, footprint: np.ndarray) -> Shade:
         return Shade(POLE, fill(len(u), (0.35, 0.35, 0.33)), (v < 0.12)[:, None] * glow)
 
-    quads.append(
-        Quad(np.array([end - 0.35, height - 0.2, z - 0.05]), np.array([1.0, 0, 0]), UP, 0.7, 0.26, head)
-    )
+    quads.append(Quad(np.array([end - 0.35, height - 0.2, z - 0.05]), np.array([1.0, 0, 0]), UP, 0.7, 0.26, head))
     # little light leaves the head sideways and none upwards: the upper storeys stay dark
     return quads, [Lamp(np.array([end, height - 0.3, z]), tone, aim=-UP, edge=-0.02)] if works else []
 
@@ -118,9 +116,7 @@ def traffic_light(
         pole(x, z, eye, height=height, width=0.18, colour=colour),
         upright(x, z - 0.12, 0.0, 0.42, 1.1, face, base=2.2),
         # the housing's depth, seen from the side
-        upright(
-            x, z - 0.02, 0.0, 0.5, 1.2, lambda u, v, f: Shade(LIGHT, np.array((0.02, 0.02, 0.02))), base=2.15
-        ),
+        upright(x, z - 0.02, 0.0, 0.5, 1.2, lambda u, v, f: Shade(LIGHT, np.array((0.02, 0.02, 0.02))), base=2.15),
     ]
     lamps = [Lamp(np.array([x, 2.8, z - 0.4]), np.eye(3)[(0, 0, 1)[phase]] * 0.5 + 0.02)]
     if over is not None:
@@ -192,9 +188,7 @@ def sign(
     low = rng.uniform(1.9, 2.4)
     quads = [pole(x, z, eye, height=low + size + 0.1, width=0.12, colour=colour)]
     kind = int(rng.choice(8, p=[0.2, 0.16, 0.13, 0.14, 0.06, 0.11, 0.15, 0.05]))
-    quads.append(
-        upright(x, z - 0.08, turn, size, size, sign_face(kind, size, int(rng.integers(99))), base=low)
-    )
+    quads.append(upright(x, z - 0.08, turn, size, size, sign_face(kind, size, int(rng.integers(99))), base=low))
     if rng.random() < 0.35:
         kind = int(rng.choice([1, 6, 7, 0]))
         quads.append(
@@ -231,10 +225,7 @@ def signpost(rng: np.random.Generator, x: float, z: float, eye: np.ndarray, *, c
         paint(albedo, edge < 0.05, ink)
         return Shade(SIGN, albedo, retro=0.6)
 
-    quads = [
-        pole(x + side * width * 0.38, z, eye, height=low + height, width=0.13, colour=colour)
-        for side in (-1, 1)
-    ]
+    quads = [pole(x + side * width * 0.38, z, eye, height=low + height, width=0.13, colour=colour) for side in (-1, 1)]
     return [*quads, upright(x, z - 0.08, 0.0, width, height, surface, base=low)]
 
 
@@ -249,10 +240,7 @@ def wall(rng: np.random.Generator, height: float) -> Surface:
     def surface(u: np.ndarray, v: np.ndarray, footprint: np.ndarray) -> Shade:
         row = np.floor(v / course)
         column = np.floor(u / block + 0.5 * (row % 2))
-        albedo = (
-            fill(len(u), base)
-            * (0.7 + 0.5 * cell(column, row, salt) * np.clip(0.1 / footprint, 0, 1))[:, None]
-        )
+        albedo = fill(len(u), base) * (0.7 + 0.5 * cell(column, row, salt) * np.clip(0.1 / footprint, 0, 1))[:, None]
         joint = ((v / course - row) * course < 0.03) & (footprint < 0.06)
         paint(albedo, joint, base * 0.5)
         albedo *= (0.75 + 0.5 * cloud(u * 4 + salt, v * 6))[:, None]

@@ -98,8 +98,7 @@ def light_by_day(buffer: GBuffer, scene: Scene, day: Day) -> np.ndarray:
     low = np.clip(1.0 - day.height, 0, 1)
     sun_colour = np.array((1.0, 0.93 - 0.12 * low, 0.82 - 0.3 * low)) * 1.7 * (1 - day.cloudy) ** 1.5
     sky_colour = (
-        np.array((0.62, 0.72, 0.88)) * (1 - day.cloudy) * 0.55
-        + np.array((0.82, 0.85, 0.88)) * day.cloudy * 0.8
+        np.array((0.62, 0.72, 0.88)) * (1 - day.cloudy) * 0.55 + np.array((0.82, 0.85, 0.88)) * day.cloudy * 0.8
     )
     reached = np.clip(buffer.normal @ sun.astype(np.float32), 0, 1)
     if day.cloudy < 0.95:
@@ -121,9 +120,9 @@ def light_by_day(buffer: GBuffer, scene: Scene, day: Day) -> np.ndarray:
     )
     puffs = cloud(ray[:, 0] / rise * 9 + day.drift, ray[:, 2] / rise * 9)
     cover = np.clip((puffs - (0.75 - 0.8 * day.cloudy)) * 3, 0, 1)[:, None]
-    white = (0.82 + 0.35 * cloud(ray[:, 0] / rise * 25, ray[:, 2] / rise * 25 + day.drift))[
-        :, None
-    ] * np.array((0.94, 0.97, 1.0))
+    white = (0.82 + 0.35 * cloud(ray[:, 0] / rise * 25, ray[:, 2] / rise * 25 + day.drift))[:, None] * np.array(
+        (0.94, 0.97, 1.0)
+    )
     radiance[sky] = (blue * (1 - cover) + white * cover) * (1 - 0.3 * day.veil) + haze * 0.3 * day.veil
     return radiance
 
@@ -246,17 +245,11 @@ def photograph_night(radiance: np.ndarray, night: Night, rng: np.random.Generato
     gain = min(night.level / max(float(np.mean(brightness)), 1e-3), night.gain_limit)
     image = _glow(radiance, night.glow, limit=60.0)
     image = image * np.float32(gain) * np.array(night.tint, np.float32)
-    spread = np.sqrt(np.maximum(image, 0) * night.noise * 0.12 + night.noise**2) * np.float32(
-        0.3 + 0.7 * gain / 4
-    )
+    spread = np.sqrt(np.maximum(image, 0) * night.noise * 0.12 + night.noise**2) * np.float32(0.3 + 0.7 * gain / 4)
     h, w = image.shape[:2]
-    grain = rng.standard_normal((h, w, 3), dtype=np.float32) * 0.8 + rng.standard_normal(
-        (h, w, 1), dtype=np.float32
-    )
+    grain = rng.standard_normal((h, w, 3), dtype=np.float32) * 0.8 + rng.standard_normal((h, w, 1), dtype=np.float32)
     # cameras smooth dark images, which leaves coloured blotches
-    blotch = (
-        rng.standard_normal((h // 4 + 1, w // 4 + 1, 3), dtype=np.float32).repeat(4, 0).repeat(4, 1)[:h, :w]
-    )
+    blotch = rng.standard_normal((h // 4 + 1, w // 4 + 1, 3), dtype=np.float32).repeat(4, 0).repeat(4, 1)[:h, :w]
     image = image + spread * (grain * 0.7 + blotch * 0.35)
     image = np.maximum(image - 0.004, 0)
     image = 1 - np.exp(-1.5 * image)
@@ -273,15 +266,12 @@ def _glow(image: np.ndarray, share: float, *, limit: float) -> np.ndarray:
     square = (fx**2 + fy**2).astype(np.float32)
     # transfer function of a sum of Gaussians with sigmas in fractions of the image width
     transfer = sum(
-        part * np.exp(-2 * np.pi**2 * s**2 * square)
-        for part, s in ((0.5, 0.006), (0.32, 0.022), (0.18, 0.08))
+        part * np.exp(-2 * np.pi**2 * s**2 * square) for part, s in ((0.5, 0.006), (0.32, 0.022), (0.18, 0.08))
     )
     spread = np.empty_like(image)
     for channel in range(3):
         spectrum = np.fft.rfft2(bright[..., channel], s=(height + pad_h, width + pad_w))
-        spread[..., channel] = np.fft.irfft2(spectrum * transfer, s=(height + pad_h, width + pad_w))[
-            :height, :width
-        ]
+        spread[..., channel] = np.fft.irfft2(spectrum * transfer, s=(height + pad_h, width + pad_w))[:height, :width]
     return image * np.float32(1 - share) + np.maximum(spread, 0) * np.float32(share)
 
 

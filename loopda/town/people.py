@@ -24,9 +24,7 @@ CLOTH = [
 ]  # fmt: skip
 
 
-def _stroke(
-    x: np.ndarray, y: np.ndarray, x0: float, y0: float, x1: float, y1: float, thick: float
-) -> np.ndarray:
+def _stroke(x: np.ndarray, y: np.ndarray, x0: float, y0: float, x1: float, y1: float, thick: float) -> np.ndarray:
     """True within thick/2 of the segment (x0, y0)-(x1, y1)."""
     dx, dy = x1 - x0, y1 - y0
     t = np.clip(((x - x0) * dx + (y - y0) * dy) / max(dx * dx + dy * dy, 1e-9), 0, 1)
@@ -51,9 +49,7 @@ def pedestrian(rng: np.random.Generator, x: float, z: float, eye: np.ndarray) ->
         x, y = (u - width / 2) * 1.75 / height, v * 1.75 / height
         head = np.hypot(x / 0.105, (y - 1.6) / 0.14) < 1
         torso = (np.hypot(x / 0.25, (y - 1.14) / 0.42) < 1) & (y > 0.8)
-        coat = (
-            (np.abs(x) < 0.2 + (1.0 - y) * 0.12) & (y > 0.55) & (y < 1.0) if skirt else np.zeros(len(u), bool)
-        )
+        coat = (np.abs(x) < 0.2 + (1.0 - y) * 0.12) & (y > 0.55) & (y < 1.0) if skirt else np.zeros(len(u), bool)
         left = _stroke(x, y, -0.08, 0.9, -0.09 - stride, 0.05, 0.17)
         right = _stroke(x, y, 0.08, 0.9, 0.09 + stride * 0.8, 0.05, 0.17)
         arms = _stroke(x, y, -0.23, 1.36, -0.3 - swing * 0.4, 0.85, 0.11) | _stroke(
@@ -108,9 +104,7 @@ def bicycle(
             paint(albedo, r < 0.08, (0.3, 0.3, 0.3))
             solid |= r < radius
         if engine:
-            hull = (np.hypot((x + 0.05) / 0.62, (y - 0.62) / 0.26) < 1) | _stroke(
-                x, y, 0.45, 0.9, 0.62, 0.4, 0.12
-            )
+            hull = (np.hypot((x + 0.05) / 0.62, (y - 0.62) / 0.26) < 1) | _stroke(x, y, 0.45, 0.9, 0.62, 0.4, 0.12)
             paint(albedo, hull, frame)
             block = np.hypot(x / 0.33, (y - 0.45) / 0.2) < 1
             paint(albedo, block, (0.14, 0.14, 0.14))
@@ -121,10 +115,7 @@ def bicycle(
             paint(albedo, front, (0.5, 0.5, 0.5))
             solid |= hull | block | seat | bars | front
             if moving:
-                emitted += (
-                    front[:, None] * HEADLIGHT * 25
-                    + (np.hypot(x + 0.78, y - 0.78) < 0.09)[:, None] * TAIL * 5
-                )
+                emitted += front[:, None] * HEADLIGHT * 25 + (np.hypot(x + 0.78, y - 0.78) < 0.09)[:, None] * TAIL * 5
         else:
             tubes = np.zeros(n, bool)
             for a, b, c, d in (
@@ -158,9 +149,7 @@ def bicycle(
     return [ground_shadow(x, z, angle, 2.0, 0.6, 0.5), upright(x, z, angle, width, height, surface)]
 
 
-def rider(
-    rng: np.random.Generator, x: float, z: float, eye: np.ndarray, *, engine: bool, oncoming: bool
-) -> list[Quad]:
+def rider(rng: np.random.Generator, x: float, z: float, eye: np.ndarray, *, engine: bool, oncoming: bool) -> list[Quad]:
     """A rider seen from the front or from behind."""
     label = MOTORCYCLE if engine else BICYCLE
     skin, hair, top, legs = _wear(rng)

@@ -34,13 +34,8 @@ def crown(rng: np.random.Generator, width: float, height: float, base: np.ndarra
         reach = np.full(len(u), -1.0, np.float32)
         for (cx, cy), r in zip(middle, radius, strict=True):
             np.maximum(reach, 1 - np.hypot(x - cx, y - cy) / r, out=reach)
-        solid = (
-            reach + 0.5 * (cloud(u * 10 + salt, v * 10) - 0.5) + 0.25 * (cloud(u * 40, v * 40 + salt) - 0.5)
-            > 0.06
-        )
-        return Shade(
-            VEGETATION, _foliage(u, v, height, base, salt), solid=solid, bend=np.clip(x, -0.9, 0.9) * 0.8
-        )
+        solid = reach + 0.5 * (cloud(u * 10 + salt, v * 10) - 0.5) + 0.25 * (cloud(u * 40, v * 40 + salt) - 0.5) > 0.06
+        return Shade(VEGETATION, _foliage(u, v, height, base, salt), solid=solid, bend=np.clip(x, -0.9, 0.9) * 0.8)
 
     return surface
 
@@ -89,13 +84,9 @@ def bush(rng: np.random.Generator, x: float, z: float, eye: np.ndarray) -> Quad:
     """A single bush."""
     width, height = rng.uniform(1.0, 2.4), rng.uniform(0.8, 1.8)
     base = np.array(LEAVES[int(rng.integers(5))])
-    return billboard(
-        x, z, width, height * 1.15, crown(rng, width, height * 1.15, base), eye=eye, base=-0.15 * height
-    )
+    return billboard(x, z, width, height * 1.15, crown(rng, width, height * 1.15, base), eye=eye, base=-0.15 * height)
 
 
-def green_wall(
-    rng: np.random.Generator, corner: np.ndarray, along: np.ndarray, length: float, height: float
-) -> Quad:
+def green_wall(rng: np.random.Generator, corner: np.ndarray, along: np.ndarray, length: float, height: float) -> Quad:
     """A row of trees seen as one ragged mass, for what lies behind a park."""
     return Quad(corner, along, UP, length, height, hedge(rng, height))

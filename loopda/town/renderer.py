@@ -95,9 +95,7 @@ def _draw_ground(buffer: GBuffer, scene: Scene, camera: Camera) -> None:
     buffer.normal[below] = (0.0, 1.0, 0.0)
 
 
-def _visible(
-    quads: list[Quad], axes: np.ndarray, eye: np.ndarray, columns: np.ndarray, rows: np.ndarray
-) -> list:
+def _visible(quads: list[Quad], axes: np.ndarray, eye: np.ndarray, columns: np.ndarray, rows: np.ndarray) -> list:
     """The quads in view that face the eye, in camera coordinates, front to back, ground shadows last."""
     if not quads:
         return []
@@ -116,14 +114,10 @@ def _visible(
         seen &= ~outside.all(1)
     shadows = np.array([quad.shadow for quad in quads])
     order = np.lexsort((z.min(1) + 0.3 * z.max(1), shadows))
-    return [
-        (quads[i], (corner[i], along[i], up[i], normal[i], outward[i], points[i])) for i in order if seen[i]
-    ]
+    return [(quads[i], (corner[i], along[i], up[i], normal[i], outward[i], points[i])) for i in order if seen[i]]
 
 
-def _draw_quad(
-    buffer: GBuffer, quad: Quad, placed: tuple, columns: np.ndarray, rows: np.ndarray, pixel: float
-) -> None:
+def _draw_quad(buffer: GBuffer, quad: Quad, placed: tuple, columns: np.ndarray, rows: np.ndarray, pixel: float) -> None:
     corner, along, up, normal, outward, points = placed
     bounds = _bounds(points.tolist(), columns, rows)
     if bounds is None:

@@ -20,9 +20,7 @@ class Place:
     yellow: bool
 
     def street(self) -> Street:
-        return sample_street(
-            np.random.default_rng([*self.seed, 1]), self.needs, city=self.city, yellow=self.yellow
-        )
+        return sample_street(np.random.default_rng([*self.seed, 1]), self.needs, city=self.city, yellow=self.yellow)
 
 
 # Every sixth image shows each of these for certain, so that even eight images hold all classes.
@@ -38,9 +36,7 @@ ROUND = (
 
 def needs_of(index: int, rng: np.random.Generator) -> frozenset[str]:
     """What image `index` of a split must show."""
-    extra = {
-        need for need, chance in (("truck", 0.03), ("bus", 0.03), ("sign", 0.3)) if rng.random() < chance
-    }
+    extra = {need for need, chance in (("truck", 0.03), ("bus", 0.03), ("sign", 0.3)) if rng.random() < chance}
     return frozenset(ROUND[index % len(ROUND)] | extra)
 
 
@@ -89,9 +85,7 @@ def visit(place: Place, camera: Camera, seed: tuple[int, ...], *, chance: bool =
     return scene
 
 
-def _parked(
-    place: Place, street: Street, camera: Camera, rng: np.random.Generator, quads: list[Quad]
-) -> None:
+def _parked(place: Place, street: Street, camera: Camera, rng: np.random.Generator, quads: list[Quad]) -> None:
     """Cars along the kerb; half of them belong to the place and stand there on every visit."""
     residents = np.random.default_rng([*place.seed, 4])
     for side in range(2):
@@ -113,9 +107,7 @@ def _parked(
 
 
 def _opens(street: Street, side: int, z: float) -> bool:
-    return any(
-        kind == "side" and start - 3 <= z <= start + length + 3 for kind, start, length in street.lots[side]
-    )
+    return any(kind == "side" and start - 3 <= z <= start + length + 3 for kind, start, length in street.lots[side])
 
 
 def _traffic(
@@ -148,15 +140,11 @@ def _traffic(
             first = None
             if big and way == -1 and lane == 0:
                 need = big.pop(0)
-                first = {"truck": vehicles.truck_body, "bus": vehicles.bus_body, "train": vehicles.tram_body}[
-                    need
-                ](rng)
+                first = {"truck": vehicles.truck_body, "bus": vehicles.bus_body, "train": vehicles.tram_body}[need](rng)
                 z = camera.z + rng.uniform(8, 20) + first.length / 2
             elif big and way == 1 and lane == 0:
                 need = big.pop(0)
-                first = {"truck": vehicles.truck_body, "bus": vehicles.bus_body, "train": vehicles.tram_body}[
-                    need
-                ](rng)
+                first = {"truck": vehicles.truck_body, "bus": vehicles.bus_body, "train": vehicles.tram_body}[need](rng)
                 z = camera.z + rng.uniform(13, 26) + first.length / 2
             free = rng.random() < (0.3 if own else 0.25)
             for i in range(4):
@@ -172,9 +160,7 @@ def _traffic(
                 z += body.length / 2 + rng.uniform(3, 25)
 
 
-def _people(
-    street: Street, camera: Camera, rng: np.random.Generator, needs: frozenset[str], quads: list[Quad]
-) -> None:
+def _people(street: Street, camera: Camera, rng: np.random.Generator, needs: frozenset[str], quads: list[Quad]) -> None:
     """Pedestrians on the pavement and the crossing, riders along the kerb, parked two-wheelers."""
     eye = camera.position()
 
@@ -186,9 +172,7 @@ def _people(
     for i in range(count + (2 if "person" in needs else 0)):
         side = int(rng.integers(2))
         z = camera.z + (
-            rng.uniform(5, 11)
-            if "person" in needs and i < 2
-            else float(np.exp(rng.uniform(np.log(5), np.log(50))))
+            rng.uniform(5, 11) if "person" in needs and i < 2 else float(np.exp(rng.uniform(np.log(5), np.log(50))))
         )
         x = on_pavement(side)
         for _ in range(int(rng.choice([1, 2, 3], p=[0.7, 0.22, 0.08]))):
@@ -211,9 +195,7 @@ def _people(
             x = (
                 -rng.uniform(0.8, street.edge - 0.5)
                 if oncoming
-                else rng.uniform(
-                    max(camera.x + 0.9, street.edge - 0.9), max(camera.x + 1.0, street.edge - 0.3)
-                )
+                else rng.uniform(max(camera.x + 0.9, street.edge - 0.9), max(camera.x + 1.0, street.edge - 0.3))
             )
             z = camera.z + rng.uniform(5.5, 12)
             if rng.random() < 0.25:  # one who crosses

@@ -13,9 +13,7 @@ TILE_WIDTH = 512
 GAP, TITLE = 14, 26
 
 
-def contact_sheet(
-    path: Path, pairs: list[Pair], *, seed: int, width: int, height: int, supersample: int
-) -> None:
+def contact_sheet(path: Path, pairs: list[Pair], *, seed: int, width: int, height: int, supersample: int) -> None:
     """The frames exactly as the data sets hold them, enlarged without smoothing, or shrunk, to a tile."""
     near = [pair for pair in pairs if pair.night.near]
     far = [pair for pair in pairs if not pair.night.near]
@@ -34,9 +32,7 @@ def contact_sheet(
             )
     rows = [rows[0] + rows[1], *rows[2:]]
     tile = (TILE_WIDTH, round(TILE_WIDTH * height / width))
-    sheet = Image.new(
-        "RGB", (4 * (tile[0] + GAP) + GAP, len(rows) * (tile[1] + TITLE + GAP) + GAP), (250, 250, 248)
-    )
+    sheet = Image.new("RGB", (4 * (tile[0] + GAP) + GAP, len(rows) * (tile[1] + TITLE + GAP) + GAP), (250, 250, 248))
     pen = ImageDraw.Draw(sheet)
     drawn: dict[Frame, tuple[np.ndarray, np.ndarray]] = {}
     for r, row in enumerate(rows):

@@ -109,9 +109,7 @@ def ground_of(street: Street) -> Surface:
         label[off_road] = SIDEWALK
         grass = off_road & (((away - k - 0.25 < g) & (away - k > 0.25)) | ((away > f) & (where == GREEN)))
         label[grass] = TERRAIN
-        fine = np.clip(
-            0.25 / footprint, 0, 1
-        )  # markings and joints fade where a pixel covers more than they do
+        fine = np.clip(0.25 / footprint, 0, 1)  # markings and joints fade where a pixel covers more than they do
         grain = 0.85 + 0.3 * cloud(x * 3, z * 3) + 0.16 * (cell(x * 12, z * 12, 1) - 0.5) * fine
         albedo = fill(n, (1.0, 1.0, 1.02)) * (street.asphalt * grain)[:, None]
         patch = cell(x / 1.7, z / 4.3, 4) > 0.9
@@ -125,15 +123,10 @@ def ground_of(street: Street) -> Surface:
         if street.lanes == 2:
             marks |= on_road & (np.abs(away - street.lane) < 0.07) & (z % 9 < 3.5)
         marks |= (
-            on_road
-            & (np.abs(away - street.edge) < 0.06)
-            & (np.array(street.parking)[side] > 0)
-            & (where != CROSSING)
+            on_road & (np.abs(away - street.edge) < 0.06) & (np.array(street.parking)[side] > 0) & (where != CROSSING)
         )
         if street.crossing is not None:
-            zebra = (
-                on_road & (np.abs(z - street.crossing) < 1.6) & (x % 1.0 < 0.5) & (away < street.edge + 0.3)
-            )
+            zebra = on_road & (np.abs(z - street.crossing) < 1.6) & (x % 1.0 < 0.5) & (away < street.edge + 0.3)
             stop = on_road & (np.abs(z - street.crossing + 3.0) < 0.2) & (x > 0) & (away < street.edge)
             paint(albedo, zebra * fine, cross_line)
             marks |= stop
@@ -155,9 +148,7 @@ def ground_of(street: Street) -> Surface:
         blades = cloud(x * 14, z * 14)
         dry = cloud(x * 1.5 + 60, z * 1.5)[:, None]
         green = np.array((0.10, 0.16, 0.04)) * (1 - dry) + np.array((0.22, 0.19, 0.09)) * dry
-        return Shade(
-            label, np.where(grass[:, None], green * (0.55 + 0.8 * blades)[:, None], albedo).astype(np.float32)
-        )
+        return Shade(label, np.where(grass[:, None], green * (0.55 + 0.8 * blades)[:, None], albedo).astype(np.float32))
 
     return surface
 
@@ -243,16 +234,12 @@ def _lot(
         across(front, back, height, surface)
         trees(int(rng.integers(1, 3)), front + 1, front + back - 0.5, (3.5, 6.5))
         if rng.random() < 0.7:
-            quads.append(
-                plants.bush(rng, sign * (front + rng.uniform(1, 3)), start + rng.uniform(1, length - 1), eye)
-            )
+            quads.append(plants.bush(rng, sign * (front + rng.uniform(1, 3)), start + rng.uniform(1, length - 1), eye))
         return 0.0
     if kind == "park":
         trees(int(rng.integers(3, 6)), front + 1.5, front + 16, (5, 10))
         for _ in range(int(rng.integers(0, 4))):
-            quads.append(
-                plants.bush(rng, sign * (front + rng.uniform(1, 8)), start + rng.uniform(0, length), eye)
-            )
+            quads.append(plants.bush(rng, sign * (front + rng.uniform(1, 8)), start + rng.uniform(0, length), eye))
         height = rng.uniform(7, 13)
         row(front + 19, height, plants.hedge(rng, height))
         if rng.random() < 0.25:
@@ -333,9 +320,7 @@ def _pavement(
             if facing:
                 quads += furniture.sign(rng, x, z, eye, colour=colour, turn=rng.uniform(-0.15, 0.15))
             else:  # signs for the other direction show their grey back
-                quads.append(
-                    furniture.pole(x, z, eye, height=rng.uniform(2.6, 3.4), width=0.12, colour=colour)
-                )
+                quads.append(furniture.pole(x, z, eye, height=rng.uniform(2.6, 3.4), width=0.12, colour=colour))
         elif pick < 0.91:
             quads += furniture.signpost(rng, sign * (x0 + 1.0), z, eye, colour=colour)
         else:
@@ -344,9 +329,7 @@ def _pavement(
         z += rng.uniform(5, 13)
 
 
-def _lamps(
-    street: Street, rng: np.random.Generator, eye: np.ndarray, quads: list[Quad], lamps: list[Lamp]
-) -> None:
+def _lamps(street: Street, rng: np.random.Generator, eye: np.ndarray, quads: list[Quad], lamps: list[Lamp]) -> None:
     """Street lamps on one or both sides, of one kind in a street; now and then one is out of order."""
     tone = (SODIUM, WARM, WHITE)[int(rng.choice(3, p=[0.4, 0.35, 0.25]))] * rng.uniform(26, 60)
     height, spacing = rng.uniform(4.6, 6.8), rng.uniform(15, 27)
@@ -405,7 +388,4 @@ def _far_end(street: Street, rng: np.random.Generator, quads: list[Quad]) -> Non
 
 def _crossed(street: Street, side: int, z: float) -> bool:
     """Does a side street open at this z?"""
-    return any(
-        kind == "side" and start - 0.5 <= z <= start + length + 0.5
-        for kind, start, length in street.lots[side]
-    )
+    return any(kind == "side" and start - 0.5 <= z <= start + length + 0.5 for kind, start, length in street.lots[side])

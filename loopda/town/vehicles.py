@@ -239,9 +239,7 @@ def _side(
         paint(albedo, glass, GLASS)
         albedo += (glass * (0.25 * np.clip((v - body.belt) / 0.8, 0, 1)))[:, None] * np.float32(0.4)
         if lit_inside:
-            emitted += (glass * lit_inside * (0.6 + 0.8 * cloud(a * 20, v * 20)))[:, None] * np.array(
-                (0.95, 0.9, 0.72)
-            )
+            emitted += (glass * lit_inside * (0.6 + 0.8 * cloud(a * 20, v * 20)))[:, None] * np.array((0.95, 0.9, 0.72))
         for wheel in body.wheels:
             r = np.hypot(a - wheel, v - body.radius)
             paint(albedo, (r < body.radius * 1.18) & (v > floor * 0.9), (0.012, 0.012, 0.012))
@@ -262,9 +260,7 @@ def _side(
     return surface
 
 
-def _edge(
-    body: Body, index: int, colour: np.ndarray, second: np.ndarray, lamps: str, lit_inside: float
-) -> Surface:
+def _edge(body: Body, index: int, colour: np.ndarray, second: np.ndarray, lamps: str, lit_inside: float) -> Surface:
     """The strip along profile edge `index`; `lamps` "front", "rear" (with "lit" if they burn) or ""."""
     (a0, b0), (a1, b1) = body.profile[index], body.profile[index + 1]
     length = float(np.hypot(a1 - a0, b1 - b0))
@@ -290,9 +286,7 @@ def _edge(
             if body.label in (BUS, TRAIN):
                 board = (height > body.profile[3][1] - 0.62) & (np.abs(u - width / 2) < 0.8)
                 paint(albedo, board, (0.02, 0.02, 0.02))
-                emitted += (
-                    (board & (u % 0.22 < 0.14) & (v % 0.3 > 0.06))[:, None] * np.array((1.0, 0.5, 0.05)) * 3
-                )
+                emitted += (board & (u % 0.22 < 0.14) & (v % 0.3 > 0.06))[:, None] * np.array((1.0, 0.5, 0.05)) * 3
         elif lamps:
             if body.label in (BUS, TRAIN):
                 paint(albedo, height < 1.1, second)
@@ -327,9 +321,7 @@ def vehicle(
 ) -> tuple[list[Quad], list[Lamp]]:
     """The vehicle with its middle at (x, z), heading `angle`; a moving one has its lights on."""
     colour = np.array(PAINT[int(rng.choice(len(PAINT), p=COMMON))]) * rng.uniform(0.8, 1.2)
-    second = np.array(
-        ((0.62, 0.62, 0.6), (0.5, 0.5, 0.52), (0.55, 0.5, 0.4), (0.2, 0.22, 0.3))[int(rng.integers(4))]
-    )
+    second = np.array(((0.62, 0.62, 0.6), (0.5, 0.5, 0.52), (0.55, 0.5, 0.4), (0.2, 0.22, 0.3))[int(rng.integers(4))])
     if body.label in LIVERY:
         above, below = LIVERY[body.label]
         colour, second = (
@@ -367,13 +359,9 @@ def vehicle(
         length = float(np.hypot(a1 - a0, b1 - b0))
         slope = (ahead * (a1 - a0) + UP * (b1 - b0)) / length
         spans_lamp = min(b0, b1) <= body.lamp_height <= max(b0, b1)
-        lamps = (
-            f"rear{lit}" if i <= 1 and spans_lamp else f"front{lit}" if i >= last - 1 and spans_lamp else ""
-        )
+        lamps = f"rear{lit}" if i <= 1 and spans_lamp else f"front{lit}" if i >= last - 1 and spans_lamp else ""
         surface = _edge(body, i, colour, second, lamps, lit_inside)
-        quads.append(
-            Quad(place + ahead * a0 + UP * b0 - right * half, right, slope, body.width, length, surface)
-        )
+        quads.append(Quad(place + ahead * a0 + UP * b0 - right * half, right, slope, body.width, length, surface))
     lights = []
     if moving:
         nose = place + ahead * (front + 0.1) + UP * body.lamp_height
@@ -381,7 +369,6 @@ def vehicle(
         lights.append(Lamp(place + ahead * (rear - 0.4) + UP * body.lamp_height, TAIL * 0.5))
         if lit_inside:
             lights += [
-                Lamp(place + right * s * (half + 0.5) + UP * 1.8, np.array((0.9, 0.85, 0.7)) * 1.2)
-                for s in (-1, 1)
+                Lamp(place + right * s * (half + 0.5) + UP * 1.8, np.array((0.9, 0.85, 0.7)) * 1.2) for s in (-1, 1)
             ]
     return quads, lights

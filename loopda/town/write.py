@@ -144,9 +144,7 @@ def camera_of(frame: Frame, seed: int) -> Camera:
     return camera.moved(sideways=rng.uniform(-1.5, 0.5), ahead=ahead, turn=rng.normal(0, math.radians(2)))
 
 
-def draw(
-    frame: Frame, *, seed: int, width: int, height: int, supersample: int
-) -> tuple[np.ndarray, np.ndarray]:
+def draw(frame: Frame, *, seed: int, width: int, height: int, supersample: int) -> tuple[np.ndarray, np.ndarray]:
     """The picture (h, w, 3) uint8 and the class map (h, w) uint8 of one frame."""
     place, camera = place_of(frame, seed), camera_of(frame, seed)
     key = (*place.seed, 7, frame.moment)
@@ -164,9 +162,7 @@ def draw(
         picture = photograph_night(_mean(radiance, width, height, supersample), night, rng)
     else:
         day = sample_day(rng, style="target" if target else "source")
-        picture = photograph_day(
-            _mean(light_by_day(buffer, scene, day), width, height, supersample), day, rng
-        )
+        picture = photograph_day(_mean(light_by_day(buffer, scene, day), width, height, supersample), day, rng)
     return picture, _most(buffer.label, width, height, supersample)
 
 
@@ -207,9 +203,7 @@ def _mean(radiance: np.ndarray, width: int, height: int, times: int) -> np.ndarr
 
 def _most(label: np.ndarray, width: int, height: int, times: int) -> np.ndarray:
     """The class that most of a pixel's samples show; the first of them when it is a tie."""
-    samples = (
-        label.reshape(height, times, width, times).transpose(0, 2, 1, 3).reshape(height, width, times * times)
-    )
+    samples = label.reshape(height, times, width, times).transpose(0, 2, 1, 3).reshape(height, width, times * times)
     votes = (samples[..., :, None] == samples[..., None, :]).sum(-1)
     best = votes.argmax(-1)
     return np.take_along_axis(samples, best[..., None], -1)[..., 0]

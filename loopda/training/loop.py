@@ -1,10 +1,10 @@
 """Stepping, timing, saving and resuming, so that a stage's loop holds nothing but its algorithm.
 
-    training = Training(...)
-    for step, batch in training.over(make_batch):
-        ...                              # the algorithm
-        training.record(loss=loss)
-    training.publish(metrics)            # after the stage has written its results
+training = Training(...)
+for step, batch in training.over(make_batch):
+    ...                              # the algorithm
+    training.record(loss=loss)
+training.publish(metrics)            # after the stage has written its results
 """
 
 import fcntl
@@ -27,8 +27,8 @@ from loopda.config import Section
 from loopda.data.sampling import prefetched
 from loopda.errors import DataError, DeviceError, Interrupted, NumericError
 from loopda.files import sha256, write_text
-from loopda.training.log import Log, duration
 from loopda.randomness import seed_torch
+from loopda.training.log import Log, duration
 from loopda.training.state import load_state, save_state
 
 SAVE_SECONDS = 60.0  # between two checkpoints
@@ -74,7 +74,7 @@ class Training:
         return self.state / "metrics.jsonl"
 
     def over(self, make: Callable[[int], AnyBatch], *, workers: int = 1) -> Iterator[tuple[int, AnyBatch]]:
-        """Yield (step, make(step)) for each step that remains; the batches are made ahead of use by `workers` threads."""
+        """Yield (step, make(step)) for each step that remains; `workers` threads make the batches ahead of use."""
         before = self._listen()
         self.started = time.monotonic()
         self.first, self.saved = self.step, self.started
@@ -149,9 +149,7 @@ class Training:
             ) from error
         left = (self.steps - self.step) * seconds / max(self.step - self.first, 1)
         shown = "  ".join(f"{name} {value:.3f}" for name, value in losses.items())
-        self.log.progress(
-            f"step {self.step}/{self.steps}  {speed:.1f} images/s  {duration(left)} left  {shown}"
-        )
+        self.log.progress(f"step {self.step}/{self.steps}  {speed:.1f} images/s  {duration(left)} left  {shown}")
 
     def _refuse_broken_weights(self) -> None:
         for name, part in self.parts.items():
@@ -164,7 +162,10 @@ class Training:
                         )
 
     def _listen(self) -> dict[int, Any]:
-        """Returns the handlers that were there before. SIGTERM and SIGINT set a flag; the step in progress ends, its result is saved. A second one stops at once."""
+        """SIGTERM and SIGINT set a flag: the step in progress ends, its result is saved. A second one stops at once.
+
+        Returns the handlers that were there before.
+        """
 
         def remember(number: int, frame: object) -> None:
             if self.signal:

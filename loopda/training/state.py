@@ -48,9 +48,7 @@ def save_state(folder: Path, step: int, parts: Mapping[str, Any], fingerprint: s
         shutil.rmtree(old, ignore_errors=True)
 
 
-def load_state(
-    folder: Path, parts: Mapping[str, Any], fingerprint: str, say: Callable[[str], None]
-) -> int:
+def load_state(folder: Path, parts: Mapping[str, Any], fingerprint: str, say: Callable[[str], None]) -> int:
     """Load the newest valid checkpoint into `parts` and return its step; 0 when there is none.
 
     A checkpoint of another configuration, other inputs or other code (a different fingerprint) is not used.

@@ -38,9 +38,7 @@ def scored_by_cityscapes(predictions, truths, folder):
         with contextlib.redirect_stdout(io.StringIO()):
             paths = str(folder / "prediction.png"), str(folder / "truth.png")
             cityscapes.evaluatePair(*paths, matrix, {}, {}, arguments)
-    scores = {
-        id2label[label].name: cityscapes.getIouScoreForLabel(label, matrix, arguments) for label in EVALUATED
-    }
+    scores = {id2label[label].name: cityscapes.getIouScoreForLabel(label, matrix, arguments) for label in EVALUATED}
     mean = cityscapes.getScoreAverage(scores, arguments)
     return np.array([100 * scores[name] for name in CITYSCAPES.names]), 100 * mean
 

@@ -36,10 +36,7 @@ def naive_lor(night, reference):
 def naive_online(night, reference, tau):
     """The online label of one pair: the text around equation 9, pixel by pixel."""
     static = [
-        [
-            l_ud if l_n in STATIC and l_ud in STATIC else IGNORE
-            for l_n, l_ud in zip(row_n, row_ud, strict=True)
-        ]
+        [l_ud if l_n in STATIC and l_ud in STATIC else IGNORE for l_n, l_ud in zip(row_n, row_ud, strict=True)]
         for row_n, row_ud in zip(night, reference, strict=True)
     ]
     agreement = [

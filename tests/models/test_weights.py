@@ -63,19 +63,17 @@ HEADS = {"fc.weight": torch.randn(10, 128), "fc.bias": torch.randn(10)}
 LAYOUTS = {
     "torchvision": lambda weights: {torchvision_name(k): v for k, v in weights.items()} | HEADS,
     "ours": lambda weights: weights,
-    "ours with heads": lambda weights: (
-        weights | {"final2.1.bias": torch.randn(19), "bn_pretrain.bias": torch.ones(8)}
-    ),
+    "ours with heads": lambda weights: weights | {"final2.1.bias": torch.randn(19), "bn_pretrain.bias": torch.ones(8)},
     "nested like ProDA": lambda weights: {
         "state_dict": {torchvision_name(k): v for k, v in weights.items()} | HEADS,
         "epoch": 3,
     },
     "a checkpoint of this package": lambda weights: {"format": 1, "model": weights, "network": {"width": 4}},
     "DataParallel": lambda weights: {f"module.{torchvision_name(k)}": v for k, v in weights.items()},
-    "caffe-style": lambda weights: {
-        f"Scale.{torchvision_name(k)}": v for k, v in without_counters(weights).items()
-    }
-    | {"Scale.layer5.conv2d_list.0.weight": torch.randn(21, 128, 3, 3)},
+    "caffe-style": lambda weights: (
+        {f"Scale.{torchvision_name(k)}": v for k, v in without_counters(weights).items()}
+        | {"Scale.layer5.conv2d_list.0.weight": torch.randn(21, 128, 3, 3)}
+    ),
     "Separius": lambda weights: {
         "resnet": {separius_name(k): v for k, v in without_counters(weights).items()} | HEADS,
         "head": {"layers.0.weight": torch.randn(2)},

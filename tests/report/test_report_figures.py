@@ -36,9 +36,7 @@ def drawn():
 @pytest.mark.parametrize("name", FIGURES)
 def test_a_figure_is_one_element_that_tells_nothing_of_the_machine(drawn, name):
     assert ElementTree.fromstring(drawn[name]).tag == "svg"
-    assert not re.search(
-        r"http|matplotlib (v|\d)|<metadata|<style|<!--|\d{4}-\d\d-\d\d", drawn[name], re.IGNORECASE
-    )
+    assert not re.search(r"http|matplotlib (v|\d)|<metadata|<style|<!--|\d{4}-\d\d-\d\d", drawn[name], re.IGNORECASE)
 
 
 @pytest.mark.parametrize("name", FIGURES)
@@ -117,9 +115,7 @@ def test_images_are_grouped_by_distance_with_each_upper_bound_in_the_next_group(
 
 def test_without_any_known_distance_there_is_one_group():
     overlaps = [one.model_copy(update={"metres": None}) for one in OVERLAPS]
-    assert [(name, len(members)) for name, members in figures.distance_groups(overlaps)] == [
-        ("night images", 4)
-    ]
+    assert [(name, len(members)) for name, members in figures.distance_groups(overlaps)] == [("night images", 4)]
 
 
 def test_figures_of_extreme_inputs_are_drawn():

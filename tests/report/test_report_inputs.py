@@ -14,9 +14,7 @@ def metrics(tmp_path):
     def read(*lines):
         path = tmp_path / "results/warmup/loopda/seed3/metrics.jsonl"
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(
-            "".join((line if isinstance(line, str) else json.dumps(line)) + "\n" for line in lines)
-        )
+        path.write_text("".join((line if isinstance(line, str) else json.dumps(line)) + "\n" for line in lines))
         return read_metrics(path)
 
     return read
@@ -79,9 +77,7 @@ def test_a_damaged_line_is_named(metrics, line):
         metrics({"step": 1}, line)
 
 
-def test_a_relative_picture_counts_from_the_working_directory_before_the_folder_of_its_file(
-    tmp_path, monkeypatch
-):
+def test_a_relative_picture_counts_from_the_working_directory_before_the_folder_of_its_file(tmp_path, monkeypatch):
     here, there = tmp_path / "here", tmp_path / "there"
     for folder in (here, there):
         folder.mkdir()

@@ -84,9 +84,7 @@ def test_the_commit_is_that_of_the_checkout_and_unknown_in_another_repository(tm
 
     def git(*arguments):
         identity = ["-c", "user.name=a", "-c", "user.email=a@example.org"]
-        done = subprocess.run(
-            ["git", *identity, *arguments], cwd=tmp_path, check=True, capture_output=True, text=True
-        )
+        done = subprocess.run(["git", *identity, *arguments], cwd=tmp_path, check=True, capture_output=True, text=True)
         return done.stdout.strip()
 
     git("init", "--quiet")

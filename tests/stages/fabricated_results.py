@@ -34,15 +34,11 @@ def scene(generator, width, height, domain):
             generator.integers(height // 4, height * 4 // 5),
             generator.integers(0, width - width // 10),
         )
-        label[
-            row : row + height // 7, column : column + width // (24 if index in (5, 6, 7, 11, 12) else 10)
-        ] = index
+        label[row : row + height // 7, column : column + width // (24 if index in (5, 6, 7, 11, 12) else 10)] = index
     label[-height // 16 :] = 255
     light = 0.25 if domain == "night" else 0.9
     tint = (0.9, 0.95, 1.25) if domain == "night" else (1.0, 1.0, 0.98)
-    photograph = (CITYSCAPES.colour_map(label) * 0.55 + 70) * light * tint + generator.normal(
-        0, 9, (height, width, 3)
-    )
+    photograph = (CITYSCAPES.colour_map(label) * 0.55 + 70) * light * tint + generator.normal(0, 9, (height, width, 3))
     return label, Image.fromarray(photograph.clip(0, 255).astype(np.uint8))
 
 
@@ -56,9 +52,7 @@ def predicted(generator, label, wrong):
     return guess
 
 
-def evaluation(
-    folder, experiment, seed, stage, *, images=4, size=(64, 32), predictions=True, domains=("night", "day")
-):
+def evaluation(folder, experiment, seed, stage, *, images=4, size=(64, 32), predictions=True, domains=("night", "day")):
     """Write the scores JSON of one model, and the pictures that it names; return its path."""
     generator = np.random.default_rng([seed, STAGES.index(stage)])
     width, height = size
@@ -150,8 +144,7 @@ def section(folder, experiment, seed, stage, text=None):
     path = folder / f"results/{stage}/{experiment}/seed{seed}/config.yaml"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(
-        text
-        or f"stage: {stage}\nsteps: 1200\nlearning_rate: 0.0025  # paper, section 4.1\ncrop: [128, 128]\n"
+        text or f"stage: {stage}\nsteps: 1200\nlearning_rate: 0.0025  # paper, section 4.1\ncrop: [128, 128]\n"
     )
     return path
 
@@ -235,9 +228,7 @@ def everything(folder, *, seeds=(0, 1, 2), size=(64, 32), images=4, steps=60, na
     """The inputs of a full report, as the flags of the stage name them."""
     runs = [(stage, seed) for seed in seeds for stage in STAGES]
     return {
-        "scores": [
-            evaluation(folder, "loopda", seed, stage, size=size, images=images) for stage, seed in runs
-        ],
+        "scores": [evaluation(folder, "loopda", seed, stage, size=size, images=images) for stage, seed in runs],
         "metrics": [metrics(folder, "loopda", seed, stage, steps=steps, names=names) for stage, seed in runs],
         "pictures": [illustrations(folder, seeds[0], size=size)],
         "sections": [section(folder, "loopda", seed, stage) for stage, seed in runs],

@@ -238,9 +238,7 @@ def test_night_images_that_are_measured_on_too_are_allowed_but_noted(prepare, se
     night = world / "DarkZurich/rgb_anon/val/night/GOPR0356/GOPR0356_frame_000321_rgb_anon.png"
     section["night"] = as_table(world, "mine", [(night, "", "")])
     summary = json.loads((prepare() / "summary.json").read_text())
-    assert any(
-        "1 of its images are in night too: its scores are transductive" in note for note in summary["notes"]
-    )
+    assert any("1 of its images are in night too: its scores are transductive" in note for note in summary["notes"])
 
 
 def test_a_class_list_of_your_own_is_used_for_every_set(prepare, section, world):

@@ -110,9 +110,7 @@ def identical(one: object, other: object) -> bool:
 def same_results(miniature, stage: str, out: Path) -> bool:
     """Whether the checkpoints in `out` equal those of the uninterrupted run, weights and statistics alike."""
     names = ["model.pt", "loops.pt"] if stage == "warmup" else ["model.pt"]
-    return all(
-        identical(load_checkpoint(miniature.path(stage, name)), load_checkpoint(out / name)) for name in names
-    )
+    return all(identical(load_checkpoint(miniature.path(stage, name)), load_checkpoint(out / name)) for name in names)
 
 
 def recorded_steps(out: Path) -> list[int]:
@@ -153,9 +151,7 @@ def test_a_stage_killed_in_the_middle_ends_as_if_it_had_not_been(miniature, prog
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_a_stage_killed_after_its_last_step_ends_as_if_it_had_not_been(
-    miniature, stage, tmp_path, monkeypatch
-):
+def test_a_stage_killed_after_its_last_step_ends_as_if_it_had_not_been(miniature, stage, tmp_path, monkeypatch):
     out = tmp_path / stage
 
     def dying(*_: object, **__: object) -> None:

@@ -13,9 +13,7 @@ def tables(folder, scores):
     """Run the stage; return the Markdown, its rows by (experiment, stage), the CSV rows by these and set."""
     run(scores=scores, table=folder / "seeds.md", csv=folder / "seeds.csv", log=folder / "seeds.log")
     text = (folder / "seeds.md").read_text()
-    rows = [
-        [cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines() if line[:1] == "|"
-    ]
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines() if line[:1] == "|"]
     with open(folder / "seeds.csv", newline="") as file:
         values = {(one["experiment"], one["model_stage"], one["images"]): one for one in csv.DictReader(file)}
     return text, {tuple(row[:2]): row[2:] for row in rows}, values

@@ -177,9 +177,7 @@ def test_pseudo_labels_are_read_by_domain_and_image_at_the_size_of_the_frames(tm
     }
 
 
-@pytest.mark.parametrize(
-    "text", ["image,label\na.png,LABEL\n", "domain,image,label\ndusk,a.png,LABEL\n", None]
-)
+@pytest.mark.parametrize("text", ["image,label\na.png,LABEL\n", "domain,image,label\ndusk,a.png,LABEL\n", None])
 def test_what_is_no_manifest_of_pseudo_labels_is_refused_by_its_name(tmp_path, text):
     write_label(tmp_path / "n.png", np.zeros((2, 2), dtype=np.uint8), CITYSCAPES)
     if text is not None:

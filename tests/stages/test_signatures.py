@@ -37,9 +37,7 @@ def stage_rules() -> list[Rule]:
             if called:
                 flags = re.findall(r"--([a-z-]+) (\{[^}]*\}|\S+)", shell[1])
                 assert len(dict(flags)) == len(flags), f"{name} repeats a flag"
-                rules.append(
-                    Rule(name, called[1], dict(flags), named(text, "input"), named(text, "output"), text)
-                )
+                rules.append(Rule(name, called[1], dict(flags), named(text, "input"), named(text, "output"), text))
     return rules
 
 

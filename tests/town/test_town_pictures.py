@@ -76,16 +76,10 @@ def test_taking_a_thing_away_changes_only_the_pixels_that_carried_its_label(pair
         quad = scene.quads[index]
         if quad.shadow:
             continue
-        without = render(
-            replace(scene, quads=scene.quads[:index] + scene.quads[index + 1 :]), camera, WIDTH, HEIGHT
-        )
+        without = render(replace(scene, quads=scene.quads[:index] + scene.quads[index + 1 :]), camera, WIDTH, HEIGHT)
         alone = render(replace(nothing, quads=[quad]), camera, WIDTH, HEIGHT)
         covered = (alone.emitted != 0).any(1) | (alone.depth != render(nothing, camera, WIDTH, HEIGHT).depth)
-        changed = (
-            (full.label != without.label)
-            | (full.albedo != without.albedo).any(1)
-            | (full.depth != without.depth)
-        )
+        changed = (full.label != without.label) | (full.albedo != without.albedo).any(1) | (full.depth != without.depth)
         assert not (changed & ~covered).any()
         assert (full.label[changed] == alone.label[changed]).all()
         assert (full.albedo[changed] == alone.albedo[changed]).all()
@@ -118,9 +112,7 @@ def test_a_near_pair_shows_the_same_static_world_and_a_far_pair_another_view(
     assert np.mean(np.array(ratio[False]) >= 0.5) < 0.2
 
 
-def test_moving_things_differ_between_the_visits_of_a_near_pair(
-    pairs: list[write.Pair], drawn: list[tuple]
-) -> None:
+def test_moving_things_differ_between_the_visits_of_a_near_pair(pairs: list[write.Pair], drawn: list[tuple]) -> None:
     shared = []
     for pair, (_, night, _, day) in zip(pairs, drawn, strict=True):
         if pair.night.near:

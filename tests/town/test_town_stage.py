@@ -31,7 +31,11 @@ NAMES = [
 def build(root: Path, *, workers: int = 1, **changes: int) -> dict:
     config = parse_section({**SMALL, **changes}, town.Config, "test")
     root.mkdir(parents=True, exist_ok=True)
-    outputs = {"summary": root / "town.json", "poses": root / "poses.csv", "sheet": root / "contact_sheet.png"}
+    outputs = {
+        "summary": root / "town.json",
+        "poses": root / "poses.csv",
+        "sheet": root / "contact_sheet.png",
+    }
     town.run(config=config, **outputs, log=root / "town.log", workers=workers)
     return json.loads((root / "town.json").read_text())
 
@@ -63,9 +67,7 @@ def test_every_file_has_a_name_of_its_data_set(root: Path) -> None:
 
 
 def test_the_pair_list_names_every_night_once_and_only_files_that_exist(root: Path) -> None:
-    rows = [
-        line.split(",") for line in (root / "DarkZurich/zurich_dn_pair_train.csv").read_text().splitlines()
-    ]
+    rows = [line.split(",") for line in (root / "DarkZurich/zurich_dn_pair_train.csv").read_text().splitlines()]
     base = root / "DarkZurich" / "rgb_anon"
     nights = sorted(str(path.relative_to(base)) for path in base.glob("train/night/*/*.png"))
     assert [f"{night}_rgb_anon.png" for night, _ in sorted(rows)] == nights
@@ -93,9 +95,7 @@ def test_the_poses_tell_near_pairs_from_far_ones(root: Path) -> None:
 def test_every_class_is_in_several_images_of_each_labelled_split(root: Path, pattern: str) -> None:
     maps = label_maps(root, pattern)
     assert len(maps) == 12
-    images = {
-        name: sum((label == index).any() for label in maps) for index, name in enumerate(CITYSCAPES.names)
-    }
+    images = {name: sum((label == index).any() for label in maps) for index, name in enumerate(CITYSCAPES.names)}
     assert {name: count for name, count in images.items() if count < 2} == {}
 
 
@@ -121,9 +121,7 @@ def test_the_two_encodings_of_a_night_label_agree_and_the_own_car_is_void_by_day
         assert (table[ids] == train_ids).all()
         colours = np.asarray(Image.open(str(path).replace("labelIds", "labelColor")))
         assert (colours == CITYSCAPES.colour_map(train_ids)).all()
-    raw = np.stack(
-        [np.asarray(Image.open(path)) for path in root.glob("Cityscapes/gtFine/*/*/*_labelIds.png")]
-    )
+    raw = np.stack([np.asarray(Image.open(path)) for path in root.glob("Cityscapes/gtFine/*/*/*_labelIds.png")])
     assert (raw[:, -1, 32] == write.EGO_VEHICLE).all()
     assert not (raw[:, :25] == write.EGO_VEHICLE).any()
     assert set(np.unique(table[raw])) <= {*range(19), 255}

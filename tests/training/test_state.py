@@ -236,9 +236,7 @@ def test_death_in_the_middle_of_writing_leaves_the_checkpoint_before(folder, mon
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EIO])
-def test_an_error_of_the_disk_while_saving_is_one_message_and_keeps_what_was_there(
-    folder, number, monkeypatch
-):
+def test_an_error_of_the_disk_while_saving_is_one_message_and_keeps_what_was_there(folder, number, monkeypatch):
     def fails(path: Path, _: object) -> None:
         path.write_bytes(b"half")
         raise OSError(number, os.strerror(number))

@@ -91,9 +91,7 @@ def test_the_images_of_a_large_set_are_spread_evenly_over_it(monkeypatch):
 @pytest.mark.parametrize("name", ["sgd", "adamw"])
 def test_the_segmenters_optimiser_gives_the_heads_their_factor(name):
     model = segmenter("shared")
-    section = SegmenterOptimizer(
-        name=name, lr=2.5e-4, head_factor=10.0, momentum=0.9, weight_decay=5e-4, power=0.9
-    )
+    section = SegmenterOptimizer(name=name, lr=2.5e-4, head_factor=10.0, momentum=0.9, weight_decay=5e-4, power=0.9)
     optimizer = segmenter_optimizer(model, section)
     assert type(optimizer) is {"sgd": torch.optim.SGD, "adamw": torch.optim.AdamW}[name]
     backbone, heads = optimizer.param_groups
