@@ -48,7 +48,7 @@ rule ablation:
 rule tau:
     """Table 4 of the paper over `table_seeds`: the threshold of the label overlap ratio."""
     input:
-        "results/tables/no-dna+tau-0.25+loopda+tau-0.75+tau-1.md",
+        "results/tables/no-dna+loopda+tau-0.25+tau-0.5+tau-0.75+tau-1.md",
 
 
 onsuccess:

@@ -82,7 +82,7 @@ def run(
         factor = poly(step, steps=config.steps, power=config.optimizer.power)
         for optimizer in optimizers.values():
             set_learning_rate(optimizer, factor)
-        nets.alone = step <= config.decoder_warmup
+        nets.alone = step <= config.decoder_warmup and (config.loops.inner_loop or config.loops.outer_loop)
 
         # labelled day: source supervision, inner and outer loop
         terms, x_d2n = nets.day(segmenter, day)
