@@ -77,7 +77,7 @@ def run(
     def batches(step: int) -> tuple[DayBatch, NightBatch]:
         return day_batch(day_frames, step, **sampling), night_batch(night_frames, step, **sampling)
 
-    for step, (day, night_pairs) in training.over(batches):
+    for step, (day, pairs) in training.over(batches):
         # set learning rate
         factor = poly(step, steps=config.steps, power=config.optimizer.power)
         for optimizer in optimizers.values():
@@ -88,21 +88,17 @@ def run(
         terms, x_d2n = nets.day(segmenter, day)
 
         # night: inner and outer loop
-        night_terms, _, x_n2d = nets.night(segmenter, night_pairs.images)
+        night_terms, _, x_n2d = nets.night(segmenter, pairs.images)
         terms |= night_terms
 
         # day reference: inner loop
-        if config.loops.inner_loop and len(night_pairs.references):
-            terms |= nets.reference(segmenter, night_pairs.references)[0]
+        if config.loops.inner_loop and len(pairs.references):
+            terms |= nets.reference(segmenter, pairs.references)[0]
 
         # adversarial alignment: the discriminators step first, then judge the translations
         if config.loops.outer_loop:
             discrimination = nets.discriminate(
-                day=day.images,
-                night=night_pairs.images,
-                references=night_pairs.references,
-                d2n=x_d2n,
-                n2d=x_n2d,
+                day=day.images, night=pairs.images, references=pairs.references, d2n=x_d2n, n2d=x_n2d
             )
             descend(discrimination, optimizers["discriminators"])
             training.record(discriminators=discrimination)

@@ -47,6 +47,7 @@ def naive_co_teaching(night_logits, reference_logits, pairs, tau):
         rows = pairs.labels[n].tolist()
         if not paired:
             offline.append(rows)
+            online.append([[IGNORE] * SIZE[1] for _ in range(SIZE[0])])
             continue
         offline.append([[c if c in DYNAMIC or c in SSC else IGNORE for c in row] for row in rows])
         l_n, l_ud = night_logits[n].argmax(0).tolist(), next(references).argmax(0).tolist()
@@ -59,8 +60,7 @@ def naive_co_teaching(night_logits, reference_logits, pairs, tau):
             agreed = [y if y == a else IGNORE for y, a in zip(static, row_n, strict=True)]
             label.append(static if lor >= tau else agreed)
         online.append(label)
-    paired_logits = [night_logits[n] for n, paired in enumerate(pairs.paired.tolist()) if paired]
-    return naive_cross_entropy(night_logits, offline) + naive_cross_entropy(paired_logits, online), lors
+    return naive_cross_entropy(night_logits, offline) + naive_cross_entropy(night_logits, online), lors
 
 
 def batch(labels, paired):

@@ -160,7 +160,7 @@ def test_a_smaller_town_removes_what_a_larger_one_left_but_no_stranger(tmp_path:
 
 
 def test_progress_reaches_the_log(root: Path) -> None:
-    assert re.search(r"town: (\d+) of \1 frames, [\d.]+ frames/s, 0 s left", (root / "town.log").read_text())
+    assert re.search(r"frame (\d+)/\1  [\d.]+ frames/s  0:00:00 left", (root / "town.log").read_text())
 
 
 def test_a_config_out_of_bounds_is_refused_by_name() -> None:
