@@ -1,0 +1,43 @@
+"""Strong augmentations on tensors, drawn from PyTorch's generator (which every step seeds)."""
+
+import torch
+from torch import Tensor
+from torchvision.transforms import v2
+
+
+def simclr_views(size: tuple[int, int]) -> v2.Transform:
+    """SimCLR's augmentation (Chen et al., 2020, appendix A) of one image (3, H, W) in [-1, 1] to (width, height) `size`:
+    random crop of 20 to 100 % and resize, flip, colour distortion of strength 1/2, grey, Gaussian blur."""
+    return v2.Compose(
+        [
+            v2.RandomResizedCrop(size[::-1], scale=(0.2, 1.0), antialias=True),
+            v2.RandomHorizontalFlip(),
+            _photometric(0.4, 0.1),
+            v2.RandomGrayscale(0.2),
+            v2.RandomApply([v2.GaussianBlur(5, sigma=(0.1, 1.5))], 0.5),
+        ]
+    )
+
+
+def strong() -> v2.Transform:
+    """The student's augmentation in distillation, of one image (3, H, W): colour, blur, and cutout of one rectangle.
+
+    ProDA uses RandAugment and cutout; its geometric operations are left out here, because then the teacher's labels
+    need no warping (ours).
+    """
+    return v2.Compose(
+        [
+            _photometric(0.4, 0.1),
+            v2.RandomApply([v2.GaussianBlur(5, sigma=(0.1, 1.0))], 0.3),
+            v2.RandomErasing(0.5, scale=(0.02, 0.15)),
+        ]
+    )
+
+
+def each(transform: v2.Transform, images: Tensor) -> Tensor:
+    """Apply `transform` to every image of a batch (N, 3, H, W) in [-1, 1] with its own random numbers."""
+    return torch.stack([transform((image + 1) / 2) * 2 - 1 for image in images])
+
+
+def _photometric(strength: float, hue: float) -> v2.Transform:
+    return v2.RandomApply([v2.ColorJitter(strength, strength, strength, hue)], 0.8)

@@ -1,0 +1,89 @@
+"""The batches of the three streams that the stages read: labelled day, night with its day reference."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from loopda.data.dataset import Frames
+from loopda.data.sampling import batch_indices
+from loopda.data.transforms import random_view, to_images, to_labels
+from loopda.labels.classes import IGNORE
+from loopda.randomness import generator
+
+
+class DayBatch(NamedTuple):
+    """images (N, 3, H, W) in [-1, 1]; labels (N, H, W) class indices, 255 = ignore."""
+
+    images: Tensor
+    labels: Tensor
+
+
+class NightBatch(NamedTuple):
+    """images (N, 3, H, W); references (M, 3, H, W) of the M <= N samples that have one, `paired` (N,) bool says which;
+    offline labels of both (N, H, W) and (M, H, W), all 255 where there are none."""
+
+    images: Tensor
+    references: Tensor
+    paired: Tensor
+    labels: Tensor
+    reference_labels: Tensor
+
+
+class PseudoLabels(NamedTuple):
+    """Offline labels at the size of the frames, by image path."""
+
+    night: dict[Path, NDArray[np.uint8]]
+    reference: dict[Path, NDArray[np.uint8]]
+
+
+def day_batch(
+    frames: Frames, step: int, *, batch_size: int, crop: tuple[int, int], seed: int
+) -> DayBatch:
+    """The labelled batch of `step`: random crops and flips."""
+    images, labels = [], []
+    for slot, index in _samples(frames, step, batch_size, seed, "day"):
+        view = random_view(generator(seed, "day view", step, slot), size=frames.size, crop=crop)
+        images.append(view.of(frames.image(index)))
+        labels.append(view.of(frames.label(index)))
+    return DayBatch(to_images(images), to_labels(labels))
+
+
+def night_batch(
+    frames: Frames,
+    step: int,
+    *,
+    batch_size: int,
+    crop: tuple[int, int],
+    seed: int,
+    pseudo: PseudoLabels | None = None,
+) -> NightBatch:
+    """The unlabelled batch of `step`: a night image, its reference and their offline labels share one view."""
+    images, references, paired, labels, reference_labels = [], [], [], [], []
+    for slot, index in _samples(frames, step, batch_size, seed, "night"):
+        view = random_view(generator(seed, "night view", step, slot), size=frames.size, crop=crop)
+        row = frames.rows[index]
+        nothing = np.full((view.height, view.width), IGNORE, dtype=np.uint8)
+        images.append(view.of(frames.image(index)))
+        labels.append(view.of(pseudo.night[row.image]) if pseudo else nothing)
+        reference = frames.reference(index)
+        paired.append(reference is not None)
+        if reference is not None:
+            references.append(view.of(reference))
+            reference_labels.append(view.of(pseudo.reference[row.reference]) if pseudo else nothing)
+    batch = to_images(images)
+    return NightBatch(
+        batch,
+        to_images(references) if references else batch[:0],
+        torch.tensor(paired),
+        to_labels(labels),
+        to_labels(reference_labels) if references else to_labels(labels)[:0],
+    )
+
+
+def _samples(frames: Frames, step: int, batch_size: int, seed: int, stream: str) -> list[tuple[int, int]]:
+    indices = batch_indices(count=len(frames), batch_size=batch_size, step=step, seed=seed, stream=stream)
+    return list(enumerate(indices))

@@ -1,0 +1,126 @@
+"""Dark Zurich as it is downloaded: night images, with day images of about the same places (Sakaridis et al.,
+ICCV 2019), all three archives in one folder or each in its own:
+
+    <root>[/Dark_Zurich_<split>_anon]/rgb_anon/train/{night,day}/<REC>/<REC>_frame_<n>_rgb_anon.png
+    <root>[/Dark_Zurich_<split>_anon]/rgb_anon/val/night/<REC>/<REC>_frame_<n>_rgb_anon.png
+    <root>[/Dark_Zurich_<split>_anon]/rgb_anon/val_ref/day/<REC>_ref/<REC>_frame_<n>..._rgb_anon.png
+    <root>[/Dark_Zurich_<split>_anon]/gt/val/night/<REC>/<REC>_frame_<n>_gt_labelIds.png
+    (or _gt_labelTrainIds.png)
+
+The pairs of the training images stand in zurich_dn_pair_train.csv, which the authors of DANNet, LoopDA and
+Refign share: no header, one `night,day` a line, relative to rgb_anon and without `_rgb_anon.png`.
+"""
+
+import csv
+from collections import defaultdict
+from pathlib import Path
+
+from loopda.data.cityscapes import label_file
+from loopda.data.manifest import Row
+from loopda.errors import DataError
+from loopda.labels.classes import ClassList
+
+PAIRS = "zurich_dn_pair_train.csv"
+_IMAGE = "_rgb_anon.png"
+
+
+def rows(
+    root: Path, split: str, classes: ClassList, *, labelled: bool, pairs: Path | None = None
+) -> list[Row]:
+    """The night images of one split (train, val, test).
+
+    train: the lines of the pair list, in its order: night images with their day reference. The list is
+    `pairs`, else zurich_dn_pair_train.csv in `root` or in the folder above it. val, test: the images in the
+    folders, sorted by name, with a reference where exactly one file of the reference folder begins with the
+    same recording and frame. Where `labelled`, each row names its label map as in `cityscapes.rows`. No
+    training labels were published. DataError lists every line of the pair list that is not a pair; it also
+    says when a folder or the list is missing.
+    """
+    base = _base(Path(root), split)
+    if split == "train":
+        found = _training_pairs(base, _pair_list(Path(root), pairs))
+    else:
+        nights = [
+            night
+            for night in sorted((base / "rgb_anon" / split / "night").glob(f"*/*{_IMAGE}"))
+            if not night.name.startswith(".")  # what some archivers leave beside each file
+        ]
+        if not nights:
+            raise DataError(f"{base / 'rgb_anon' / split / 'night'}: no <recording>/*{_IMAGE} in it")
+        references = _references_by_frame(base / "rgb_anon" / f"{split}_ref" / "day")
+        found = [Row(night, reference=references.get(_frame(night))) for night in nights]
+    return [_with_label(row, base / "gt" / split / "night", classes, labelled) for row in found]
+
+
+def _base(root: Path, split: str) -> Path:
+    """The folder whose rgb_anon holds the night images of `split`."""
+    candidates = [root, *sorted(root.glob("Dark_Zurich_*_anon*"))]
+    for candidate in candidates:
+        if (candidate / "rgb_anon" / split / "night").is_dir():
+            return candidate
+    raise DataError(
+        f"{root / 'rgb_anon' / split / 'night'}: no such folder, nor in {root}/Dark_Zurich_*_anon*/rgb_anon;"
+        " `root` must be the folder that holds rgb_anon/ or Dark_Zurich_<split>_anon/"
+    )
+
+
+def _pair_list(root: Path, pairs: Path | None) -> Path:
+    candidates = [Path(pairs)] if pairs else [root / PAIRS, root.absolute().parent / PAIRS]
+    for candidate in candidates:
+        if candidate.is_file():
+            return candidate
+    raise DataError(
+        f"{candidates[0]}: no such pair list; it says which day image belongs to which night image:"
+        f" put {PAIRS} into `root`, or name it with `pairs:`"
+    )
+
+
+def _training_pairs(base: Path, pairs: Path) -> list[Row]:
+    found, faults = [], []
+    try:
+        with open(pairs, newline="", encoding="utf-8-sig") as file:
+            reader = csv.reader(file, strict=True)
+            lines = [(reader.line_num, [field.strip() for field in fields]) for fields in reader]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{pairs}: not a CSV table in UTF-8: {error}") from None
+    for number, fields in lines:
+        if len(fields) == 2 and all(fields):
+            night, day = (base / "rgb_anon" / f"{field}{_IMAGE}" for field in fields)
+            found.append(Row(night, reference=day))
+        else:
+            faults.append(
+                f"{pairs}, line {number}: {','.join(fields)!r} is not a pair `night,day`;"
+                " complete or delete the line"
+            )
+    if not lines:
+        faults.append(f"{pairs}: no pairs in it")
+    if faults:
+        raise DataError("\n".join(faults))
+    return found
+
+
+def _frame(image: Path) -> str:
+    """`<REC>_frame_<n>`: what the names of a night image and of its reference have in common."""
+    return "_".join(image.name.split("_")[:3])
+
+
+def _references_by_frame(folder: Path) -> dict[str, Path]:
+    """The reference of each frame of val or test; {} where there is no reference folder."""
+    by_frame = defaultdict(list)
+    for reference in sorted(folder.glob(f"*_ref/*{_IMAGE}")):
+        if not reference.name.startswith("."):
+            by_frame[_frame(reference)].append(reference)
+    faults = [
+        f"{same[0]}: {len(same)} files of this frame; keep the one that is the reference of the night image"
+        for same in by_frame.values()
+        if len(same) > 1
+    ]
+    if faults:
+        raise DataError("\n".join(faults))
+    return {frame: same[0] for frame, same in by_frame.items()}
+
+
+def _with_label(row: Row, labels: Path, classes: ClassList, labelled: bool) -> Row:
+    stem = labels / row.image.parent.name / f"{row.image.name.removesuffix(_IMAGE)}_gt"
+    label, encoding = label_file(stem, classes, labelled=labelled)
+    return Row(row.image, label, row.reference, encoding)

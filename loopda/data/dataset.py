@@ -1,0 +1,101 @@
+"""The images of a manifest, decoded, resized, and kept in memory as bytes when that is asked for."""
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from pydantic import Field
+
+from loopda.config import Section
+from loopda.data.manifest import Row, read_manifest
+from loopda.labels.classes import IGNORE, ClassList, load_classes
+from loopda.labels.png import read_image, read_label
+
+Size = tuple[int, int]  # (width, height), as Pillow and the data sets' papers write it
+
+
+MEMORY = 4 * 2**30  # bytes of decoded images up to which a set is kept in memory
+
+Length = Annotated[int, Field(ge=16)]
+
+
+class Input(Section):
+    """The section `input`: the size (width, height) that every image gets, and the crop that training takes of it."""
+
+    size: tuple[Length, Length]
+    crop: tuple[Length, Length]
+
+
+class Frames:
+    """Decoded images (and labels) by index, at one size.
+
+    images resize by Pillow's bicubic filter, labels by nearest, as all of this literature does. A set of at most
+    MEMORY bytes is decoded once, with `threads` threads: decoding is the slowest part of loading.
+    """
+
+    def __init__(self, rows: Sequence[Row], classes: ClassList, size: Size, *, threads: int = 2):
+        self.rows, self.classes, self.size = list(rows), classes, size
+        files = len({path for row in rows for path in (row.image, row.reference, row.label) if path})
+        memory = files * size[0] * size[1] * 3 <= MEMORY
+        self._images: dict[Path, NDArray[np.uint8]] | None = {} if memory else None
+        self._labels: dict[Path, NDArray[np.uint8]] | None = {} if memory else None
+        if memory:
+            paths = {path for row in rows for path in (row.image, row.reference) if path}
+            with ThreadPoolExecutor(threads) as pool:
+                list(pool.map(self._image, sorted(paths)))
+                list(pool.map(self._label, [row for row in rows if row.label]))
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def image(self, index: int) -> NDArray[np.uint8]:
+        """(H, W, 3) uint8 RGB."""
+        return self._image(self.rows[index].image)
+
+    def label(self, index: int) -> NDArray[np.uint8]:
+        """(H, W) uint8 class indices, 255 = ignore; all 255 when the row has no label."""
+        row = self.rows[index]
+        if not row.label:
+            return np.full(self.size[::-1], IGNORE, dtype=np.uint8)
+        return self._label(row)
+
+    def reference(self, index: int) -> NDArray[np.uint8] | None:
+        """The day reference of a night image, (H, W, 3) uint8 RGB, or None when it has none."""
+        path = self.rows[index].reference
+        return self._image(path) if path else None
+
+    def _image(self, path: Path) -> NDArray[np.uint8]:
+        if self._images is not None and path in self._images:
+            return self._images[path]
+        image = read_image(path)
+        if image.size != tuple(self.size):
+            image = image.resize(self.size, Image.Resampling.BICUBIC)
+        array = np.asarray(image)
+        if self._images is not None:
+            self._images[path] = array
+        return array
+
+    def _label(self, row: Row) -> NDArray[np.uint8]:
+        if self._labels is not None and row.label in self._labels:
+            return self._labels[row.label]
+        array = self.classes.lookup_table(row.encoding)[read_label(row.label)]
+        array = resize_label(array, self.size)
+        if self._labels is not None:
+            self._labels[row.label] = array
+        return array
+
+
+def resize_label(label: NDArray[np.uint8], size: Size) -> NDArray[np.uint8]:
+    """A label map at `size` (width, height), by nearest neighbour."""
+    if label.shape == (size[1], size[0]):
+        return label
+    return np.asarray(Image.fromarray(label).resize(size, Image.Resampling.NEAREST))
+
+
+def open_frames(manifest: Path, classes: Path, size: Size, *, threads: int = 2) -> Frames:
+    """The frames of a manifest and a class list that `prepare` wrote."""
+    return Frames(read_manifest(manifest), load_classes(classes), size, threads=threads)

@@ -1,0 +1,55 @@
+"""Any data set at all: a CSV with the columns image, label, reference, one line for each image.
+
+Paths are absolute or relative to the folder of the CSV. The columns label and reference, and each field in
+them, may be left out.
+"""
+
+from pathlib import Path
+
+from loopda.data.cityscapes import LABEL_KINDS
+from loopda.data.manifest import Row, read_table
+from loopda.errors import ConfigError, DataError
+from loopda.labels.classes import ClassList
+
+
+def rows(table: Path, classes: ClassList, *, labelled: bool, encoding: str | None = None) -> list[Row]:
+    """The rows of the CSV `table`, in its order.
+
+    Where `labelled`, the label files are read as `encoding`; without it, as the one kind of label file that
+    the class list understands; where it understands several, the end of each file's name decides
+    (`..._labelIds.png`, `..._labelTrainIds.png`). Where not `labelled`, they are named without an encoding,
+    since nobody is to read them. DataError lists every line that is at fault; ConfigError where the class
+    list does not understand `encoding`.
+    """
+    if encoding is not None:
+        classes.encoding(encoding)
+    folder = Path(table).parent
+    lines, faults = read_table(table, ["image"], ["label", "reference"])
+    found = []
+    for number, line in lines:
+        label = folder / line["label"] if line["label"] else None
+        reference = folder / line["reference"] if line["reference"] else None
+        if not line["image"]:
+            faults.append(f"{table}, line {number}: the field `image` is empty; complete or delete the line")
+            continue
+        try:
+            kind = (encoding or _kind(label, classes)) if label and labelled else ""
+        except ConfigError as error:
+            faults.append(f"{table}, line {number}: {error}")
+            continue
+        found.append(Row(folder / line["image"], label, reference, kind))
+    if faults:
+        raise DataError("\n".join(faults))
+    return found
+
+
+def _kind(label: Path, classes: ClassList) -> str:
+    if len(classes.encodings) == 1:
+        return next(iter(classes.encodings))
+    for kind in LABEL_KINDS:
+        if kind in classes.encodings and label.stem.endswith(f"_{kind}"):
+            return kind
+    kinds = " or ".join(classes.encodings)
+    raise ConfigError(
+        f"{label}: its name does not say what its values mean; add `encoding: {kinds}` to the data set"
+    )

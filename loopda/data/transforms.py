@@ -1,0 +1,51 @@
+"""Random crops and flips, and the way from bytes to the tensors that networks eat."""
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+
+class View(NamedTuple):
+    """A rectangle of an image, perhaps mirrored: the same for an image, its label and its day reference."""
+
+    top: int
+    left: int
+    height: int
+    width: int
+    flipped: bool
+
+    def of(self, array: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """The view of an array (H, W, ...)."""
+        part = array[self.top : self.top + self.height, self.left : self.left + self.width]
+        return part[:, ::-1] if self.flipped else part
+
+
+def random_view(rng: np.random.Generator, *, size: tuple[int, int], crop: tuple[int, int]) -> View:
+    """A uniformly placed `crop` (width, height) of an image of `size` (width, height), mirrored with probability 1/2.
+
+    The lineage's augmentation for these stages (LoopDA's loaders, "RandomCrop" and "RandomHorizontallyFlip").
+    """
+    width, height = min(crop[0], size[0]), min(crop[1], size[1])
+    left = int(rng.integers(size[0] - width + 1))
+    top = int(rng.integers(size[1] - height + 1))
+    return View(top, left, height, width, bool(rng.random() < 0.5))
+
+
+def to_images(arrays: list[NDArray[np.uint8]]) -> Tensor:
+    """Images (H, W, 3) uint8 -> (N, 3, H, W) float in [-1, 1], RGB."""
+    batch = torch.from_numpy(np.stack(arrays)).permute(0, 3, 1, 2)
+    return batch.float().div_(127.5).sub_(1.0).contiguous(memory_format=torch.channels_last)
+
+
+def to_labels(arrays: list[NDArray[np.uint8]]) -> Tensor:
+    """Label maps (H, W) uint8 -> (N, H, W) int64."""
+    return torch.from_numpy(np.stack(arrays)).long()
+
+
+def to_bytes(images: Tensor) -> NDArray[np.uint8]:
+    """Images (N, 3, H, W) in [-1, 1] -> (N, H, W, 3) uint8, for pictures."""
+    scaled = images.detach().float().add(1).mul(127.5).round().clamp(0, 255)
+    return scaled.permute(0, 2, 3, 1).to("cpu", torch.uint8).numpy()

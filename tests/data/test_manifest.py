@@ -1,0 +1,268 @@
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from loopda.data import manifest
+from loopda.data.manifest import Row, check_rows, read_manifest, read_table, write_manifest
+from loopda.errors import DataError
+from loopda.labels.classes import CITYSCAPES
+
+
+def image(path, size=(8, 4), value=90):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", size, (value, value, value)).save(path)
+    return path
+
+
+def label(path, size=(8, 4), value=7):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("L", size, value).save(path)
+    return path
+
+
+@pytest.fixture
+def good(tmp_path):
+    """Two labelled images that share one reference."""
+    reference = image(tmp_path / "reference.png")
+    return [
+        Row(image(tmp_path / "a.png"), label(tmp_path / "a_labelIds.png"), reference, "labelIds"),
+        Row(image(tmp_path / "b.png"), label(tmp_path / "b_labelIds.png", value=26), reference, "labelIds"),
+    ]
+
+
+def faults(rows, labelled=True):
+    return check_rows(rows, CITYSCAPES, labelled=labelled).faults
+
+
+# the file
+
+
+def test_a_manifest_is_read_as_it_was_written_with_blanks_commas_and_umlauts_in_paths(tmp_path):
+    rows = [
+        Row(Path("with space,comma/ä.png"), Path("/l.png"), Path('qu"ote.png'), "labelIds", 640, 480),
+        Row(Path("b.png"), width=3, height=2),
+    ]
+    write_manifest(tmp_path / "out" / "m.csv", rows)
+    assert read_manifest(tmp_path / "out" / "m.csv") == rows
+
+
+def test_a_manifest_has_the_documented_columns_and_empty_fields_for_none(tmp_path):
+    write_manifest(tmp_path / "m.csv", [Row(Path("b.png"), width=3, height=2)])
+    assert (tmp_path / "m.csv").read_text() == "image,label,reference,encoding,width,height,content\nb.png,,,,3,2,\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ("", "must name the columns"),
+        ("image,label\na.png,\n", "must name the columns"),
+        ("image,label,reference,encoding,width,height,content\n", "no rows"),
+        ("image,label,reference,encoding,width,height,content\na.png,,,,3\n", "line 2: 5 fields"),
+        ("image,label,reference,encoding,width,height,content\na.png,,,,3,two,\n", "line 2: .*'two'"),
+        ("image,label,reference,encoding,width,height,content\na.png,,,,3,0,\n", "line 2"),
+        ("image,label,reference,encoding,width,height,content\na.png,l.png,,,3,2,\n", "line 2"),
+        ("image,label,reference,encoding,width,height,content\n,,,,3,2,\n", "line 2"),
+    ],
+)
+def test_a_damaged_manifest_is_a_data_error_that_names_file_and_line(tmp_path, text, fault):
+    path = tmp_path / "m.csv"
+    path.write_text(text)
+    with pytest.raises(DataError, match=f"m.csv.*{fault}"):
+        read_manifest(path)
+
+
+def test_a_missing_or_binary_manifest_is_a_data_error(tmp_path):
+    with pytest.raises(DataError, match="m.csv: no such table"):
+        read_manifest(tmp_path / "m.csv")
+    (tmp_path / "m.csv").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(DataError, match="m.csv: not a CSV table in UTF-8"):
+        read_manifest(tmp_path / "m.csv")
+
+
+def test_a_table_is_read_past_a_byte_order_mark_blank_lines_and_blanks_around_fields(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_bytes(b"\xef\xbb\xbfimage, label\r\n\r\n a.png ,\r\n")
+    assert read_table(path, ["image"], ["label", "reference"]) == (
+        [(3, {"image": "a.png", "label": "", "reference": ""})],
+        [],
+    )
+
+
+@pytest.mark.parametrize("header", ["lable,image", "label", "image,image", "a.png,b.png"])
+def test_a_misspelt_missing_or_doubled_column_is_refused(tmp_path, header):
+    path = tmp_path / "t.csv"
+    path.write_text(f"{header}\nx,y\n")
+    with pytest.raises(DataError, match="t.csv: the first line must name the columns image"):
+        read_table(path, ["image"], ["label"])
+
+
+# the check
+
+
+def test_rows_without_a_fault_get_their_size_and_their_pixels_counted(good):
+    checked = check_rows(good, CITYSCAPES, labelled=True)
+    assert checked.faults == []
+    assert [(row.width, row.height) for row in checked.rows] == [(8, 4), (8, 4)]
+    assert [row.image for row in checked.rows] == [row.image for row in good]
+    assert checked.pixels[0] == 32  # label id 7, road
+    assert checked.pixels[13] == 32  # label id 26, car
+    assert checked.pixels.sum() == 64
+    assert checked.ignored == 0
+
+
+def test_void_pixels_are_counted_apart_and_are_no_fault(good):
+    raw = np.full((4, 8), 7, dtype=np.uint8)
+    raw[0] = 0
+    raw[1, :4] = 255
+    Image.fromarray(raw).save(good[0].label)
+    checked = check_rows(good, CITYSCAPES, labelled=True)
+    assert checked.faults == []
+    assert checked.ignored == 12
+    assert checked.pixels[0] == 20
+
+
+def test_rows_of_two_encodings_are_counted_each_by_its_own(good, tmp_path):
+    train_ids = label(tmp_path / "c_labelTrainIds.png", value=7)
+    rows = [good[0], Row(image(tmp_path / "c.png"), train_ids, encoding="labelTrainIds")]
+    checked = check_rows(rows, CITYSCAPES, labelled=True)
+    assert (checked.faults, checked.pixels[0], checked.pixels[7]) == ([], 32, 32)
+
+
+def test_no_rows_are_a_fault():
+    assert faults([]) == ["no images"]
+
+
+def test_a_missing_label_is_a_fault_only_where_the_set_needs_labels(good):
+    rows = [Row(good[0].image), good[1]]
+    [fault] = faults(rows)
+    assert str(good[0].image) in fault
+    assert "no label" in fault
+    assert faults(rows, labelled=False) == []
+
+
+def test_a_missing_reference_file_is_a_fault_but_no_reference_is_none(good):
+    good[0].reference.unlink()
+    assert len(faults(good)) == 2
+    assert all(str(row.image) in fault for row, fault in zip(good, faults(good), strict=True))
+    assert all("reference.png: no such file" in fault for fault in faults(good))
+    assert faults([Row(row.image, row.label, None, row.encoding) for row in good]) == []
+
+
+def test_a_label_of_another_size_names_both_files_and_sizes(good):
+    label(good[0].label, size=(4, 8))
+    [fault] = faults(good)
+    assert f"label {good[0].label}: 4x8" in fault
+    assert f"{good[0].image} has 8x4" in fault
+
+
+def test_a_label_is_compared_with_the_upright_image(good):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new("RGB", (4, 8)).save(good[0].image, exif=exif)
+    checked = check_rows(good, CITYSCAPES, labelled=True)
+    assert checked.faults == []
+    assert (checked.rows[0].width, checked.rows[0].height) == (8, 4)
+
+
+def test_an_id_that_is_neither_class_nor_void_is_named_with_its_file(good):
+    raw = np.full((4, 8), 7, dtype=np.uint8)
+    raw[0, 0], raw[0, 1] = 77, 200
+    Image.fromarray(raw).save(good[1].label)
+    [fault] = faults(good)
+    assert fault.startswith(f"label {good[1].label}: id 77, 200 is neither a class nor void")
+
+
+def test_label_ids_under_the_name_of_train_ids_are_found_out(good, tmp_path):
+    wrong = label(tmp_path / "b_labelTrainIds.png", value=26)
+    [fault] = faults([good[0], Row(good[1].image, wrong, encoding="labelTrainIds")])
+    assert "id 26" in fault
+
+
+@pytest.mark.parametrize("role", ["image", "label", "reference"])
+@pytest.mark.parametrize("damage", ["missing", "empty", "truncated", "gif", "16 bits"])
+def test_each_damaged_file_of_each_role_is_named(good, tmp_path, role, damage):
+    bad = tmp_path / f"bad_{role}.png"
+    if damage == "gif":
+        Image.new("L", (8, 4), 7).save(bad, "GIF")
+    elif damage == "16 bits":
+        Image.fromarray(np.full((4, 8), 7, dtype=np.uint16)).save(bad, "PNG")
+    elif damage == "truncated":
+        noise = np.random.default_rng(0).integers(0, 19, (64, 64), dtype=np.uint8)
+        Image.fromarray(noise).save(bad)
+        bad.write_bytes(bad.read_bytes()[:500])
+    elif damage == "empty":
+        bad.touch()
+    row = good[0]
+    parts = {"image": row.image, "label": row.label, "reference": row.reference} | {role: bad}
+    [fault] = faults([Row(**parts, encoding="labelIds"), good[1]])
+    assert fault.startswith(f"{role} {bad}: ")
+    assert "\n" not in fault
+
+
+def test_all_faults_are_listed_at_once(good):
+    good[0].image.write_bytes(b"")
+    label(good[0].label, value=77)
+    good[1].label.unlink()
+    assert len(faults(good)) == 3
+
+
+def test_an_image_listed_twice_is_a_fault_however_its_path_is_spelt(good, tmp_path):
+    (tmp_path / "x").mkdir()
+    again = replace(good[0], image=tmp_path / "x" / ".." / "a.png")
+    [fault] = faults([*good, again])
+    assert fault.startswith(f"image {good[0].image}: it is listed 2 times with the same reference")
+
+
+def test_an_image_listed_with_two_references_is_a_fault(good, tmp_path):
+    other = Row(good[0].image, good[0].label, image(tmp_path / "other.png"), "labelIds")
+    [fault] = faults([*good, other])
+    assert fault.startswith(f"image {good[0].image}: it is listed with 2 different references")
+
+
+def test_a_reference_of_many_images_is_no_fault_but_a_label_of_two_is(good):
+    rows = [good[0], Row(good[1].image, good[0].label, good[1].reference, "labelIds")]
+    [fault] = faults(rows)
+    assert fault.startswith(f"label {good[0].label}: it is listed for several images")
+
+
+def test_an_image_that_is_its_own_label_or_reference_is_a_fault(good, tmp_path):
+    [fault] = faults([Row(good[0].image, good[0].label, good[0].image, "labelIds")])
+    assert fault == f"image {good[0].image}: it is listed as its own day reference"
+    grey = label(tmp_path / "grey.png")
+    [fault] = faults([Row(grey, grey, encoding="labelIds")])
+    assert fault == f"image {grey}: it is listed as its own label map"
+
+
+def test_one_label_that_is_all_void_is_allowed_but_not_a_set_of_them(good):
+    label(good[0].label, value=0)
+    assert faults(good) == []
+    label(good[1].label, value=255)
+    [fault] = faults(good)
+    assert "every pixel is void" in fault
+    assert str(good[0].label) in fault
+
+
+def test_the_result_does_not_depend_on_the_number_of_threads(good, tmp_path):
+    good[0].image.write_bytes(b"")
+    rows = [*good, *(Row(image(tmp_path / f"n{i}.png"), None, tmp_path / f"r{i}.png") for i in range(8))]
+    one = check_rows(rows, CITYSCAPES, labelled=True, workers=1)
+    many = check_rows(rows, CITYSCAPES, labelled=True, workers=8)
+    assert one.faults == many.faults
+    assert one.rows == many.rows
+    assert one.pixels.tolist() == many.pixels.tolist()
+
+
+def test_a_shared_reference_is_opened_once(good, monkeypatch):
+    opened = []
+    real = manifest.read_image
+
+    def counting(path):
+        opened.append(path)
+        return real(path)
+
+    monkeypatch.setattr(manifest, "read_image", counting)
+    assert faults(good) == []
+    assert sorted(opened) == sorted({good[0].image, good[1].image, good[0].reference})

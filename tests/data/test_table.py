@@ -1,0 +1,72 @@
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from loopda.data.table import rows
+from loopda.errors import ConfigError, DataError
+from loopda.labels.classes import CITYSCAPES
+
+ONE_KIND = replace(CITYSCAPES, encodings={"ids": CITYSCAPES.encodings["labelTrainIds"]})
+
+
+@pytest.fixture
+def table(tmp_path):
+    def write(text):
+        (tmp_path / "mine.csv").write_text(text)
+        return tmp_path / "mine.csv"
+
+    return write
+
+
+def test_relative_paths_are_relative_to_the_table_and_absolute_ones_stay(table, tmp_path):
+    path = table("image,label,reference\nimages/a.jpg,/labels/a.png,\nb.jpg,,ref/b.jpg\n")
+    first, second = rows(path, ONE_KIND, labelled=True)
+    assert (first.image, first.label) == (tmp_path / "images/a.jpg", Path("/labels/a.png"))
+    assert (first.reference, first.encoding) == (None, "ids")
+    assert (second.image, second.label, second.encoding) == (tmp_path / "b.jpg", None, "")
+    assert second.reference == tmp_path / "ref/b.jpg"
+
+
+def test_the_columns_label_and_reference_may_be_left_out(table):
+    [row] = rows(table("image\na.png\n"), CITYSCAPES, labelled=False)
+    assert (row.label, row.reference) == (None, None)
+
+
+def test_the_end_of_a_label_name_decides_where_the_class_list_knows_two_kinds(table):
+    path = table("image,label\na.png,a_gtFine_labelIds.png\nb.png,b_labelTrainIds.png\n")
+    assert [row.encoding for row in rows(path, CITYSCAPES, labelled=True)] == ["labelIds", "labelTrainIds"]
+
+
+def test_a_label_name_that_does_not_tell_is_a_fault_unless_the_encoding_is_given(table):
+    path = table("image,label\na.png,a.png_labelIds_small.png\nb.png,b_mylabelIds.png\n")
+    with pytest.raises(DataError, match="add `encoding: labelIds or labelTrainIds`") as caught:
+        rows(path, CITYSCAPES, labelled=True)
+    assert len(str(caught.value).splitlines()) == 2
+    found = rows(path, CITYSCAPES, labelled=True, encoding="labelTrainIds")
+    assert {row.encoding for row in found} == {"labelTrainIds"}
+
+
+def test_labels_that_nobody_reads_need_no_encoding(table):
+    [row] = rows(table("image,label\na.png,a_mask.png\n"), CITYSCAPES, labelled=False)
+    assert (row.label.name, row.encoding) == ("a_mask.png", "")
+
+
+def test_an_encoding_the_class_list_does_not_know_is_a_config_error(table):
+    with pytest.raises(ConfigError, match="no label encoding 'rgb'"):
+        rows(table("image\na.png\n"), CITYSCAPES, labelled=True, encoding="rgb")
+
+
+def test_every_line_at_fault_is_named_by_its_number(table):
+    path = table("image,label,reference\n,b.png,\na.png,\nc.png,c_labelIds.png,\n  ,,\n")
+    with pytest.raises(DataError) as caught:
+        rows(path, CITYSCAPES, labelled=True)
+    text = str(caught.value)
+    assert [number for number in range(1, 7) if f"mine.csv, line {number}: " in text] == [2, 3, 5]
+
+
+def test_a_missing_or_empty_table_is_a_data_error_that_names_it(table, tmp_path):
+    with pytest.raises(DataError, match=r"none\.csv: no such table"):
+        rows(tmp_path / "none.csv", CITYSCAPES, labelled=True)
+    with pytest.raises(DataError, match=r"mine\.csv: no rows"):
+        rows(table("image,label,reference\n"), CITYSCAPES, labelled=True)
