@@ -6,7 +6,7 @@ from torchvision.transforms import v2
 
 
 def simclr_views(size: tuple[int, int]) -> v2.Transform:
-    """SimCLR's augmentation (Chen et al., 2020, appendix A) of one image (3, H, W) in [-1, 1] to (width, height) `size`:
+    """SimCLR's augmentation (Chen et al., 2020, appendix A) of one image (3, H, W) to (width, height) `size`:
     random crop of 20 to 100 % and resize, flip, colour distortion of strength 1/2, grey, Gaussian blur."""
     return v2.Compose(
         [

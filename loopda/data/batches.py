@@ -40,9 +40,7 @@ class PseudoLabels(NamedTuple):
     reference: dict[Path, NDArray[np.uint8]]
 
 
-def day_batch(
-    frames: Frames, step: int, *, batch_size: int, crop: tuple[int, int], seed: int
-) -> DayBatch:
+def day_batch(frames: Frames, step: int, *, batch_size: int, crop: tuple[int, int], seed: int) -> DayBatch:
     """The labelled batch of `step`: random crops and flips."""
     images, labels = [], []
     for slot, index in _samples(frames, step, batch_size, seed, "day"):

@@ -24,9 +24,7 @@ PAIRS = "zurich_dn_pair_train.csv"
 _IMAGE = "_rgb_anon.png"
 
 
-def rows(
-    root: Path, split: str, classes: ClassList, *, labelled: bool, pairs: Path | None = None
-) -> list[Row]:
+def rows(root: Path, split: str, classes: ClassList, *, labelled: bool, pairs: Path | None = None) -> list[Row]:
     """The night images of one split (train, val, test).
 
     train: the lines of the pair list, in its order: night images with their day reference. The list is
@@ -89,8 +87,7 @@ def _training_pairs(base: Path, pairs: Path) -> list[Row]:
             found.append(Row(night, reference=day))
         else:
             faults.append(
-                f"{pairs}, line {number}: {','.join(fields)!r} is not a pair `night,day`;"
-                " complete or delete the line"
+                f"{pairs}, line {number}: {','.join(fields)!r} is not a pair `night,day`; complete or delete the line"
             )
     if not lines:
         faults.append(f"{pairs}: no pairs in it")

@@ -125,9 +125,7 @@ class Checked:
     ignored: int
 
 
-def check_rows(
-    rows: Sequence[Row], classes: ClassList, *, labelled: bool, workers: int | None = None
-) -> Checked:
+def check_rows(rows: Sequence[Row], classes: ClassList, *, labelled: bool, workers: int | None = None) -> Checked:
     """Open every file of `rows` to its end and list everything that is wrong with them, all at once.
 
     Faults: an image, label or reference that is missing or cannot be used (see `loopda.labels.png`); a label
@@ -159,9 +157,7 @@ def check_rows(
             faults.append(f"reference {image_found[row.reference]}; it belongs to the image {row.image}")
         if row.label is None:
             if labelled:
-                faults.append(
-                    f"image {row.image}: it has no label map, and this data set needs one for each image"
-                )
+                faults.append(f"image {row.image}: it has no label map, and this data set needs one for each image")
             continue
         label = label_found[row.label, row.encoding]
         if isinstance(label, str):
@@ -183,9 +179,7 @@ def check_rows(
 
     pixels, ignored = _by_class(counts, classes)
     if labelled and not faults and not pixels.any():
-        faults.append(
-            f"label {rows[0].label} and all others: every pixel is void; these are no usable labels"
-        )
+        faults.append(f"label {rows[0].label} and all others: every pixel is void; these are no usable labels")
     return Checked(good, faults, pixels, ignored)
 
 
@@ -252,16 +246,10 @@ def _repetitions(rows: Sequence[Row]) -> list[str]:
             if len(references) > 1:
                 what = f"with {len(references)} different references; keep one"
             else:
-                what = (
-                    f"{len(same)} times"
-                    + (" with the same reference" if same[0].reference else "")
-                    + "; keep one"
-                )
+                what = f"{len(same)} times" + (" with the same reference" if same[0].reference else "") + "; keep one"
             faults.append(f"image {same[0].image}: it is listed {what}")
     for same in by_label.values():
         images = sorted({os.path.abspath(row.image) for row in same})
         if len(images) > 1:
-            faults.append(
-                f"label {same[0].label}: it is listed for several images ({', '.join(images[:2])}, ...)"
-            )
+            faults.append(f"label {same[0].label}: it is listed for several images ({', '.join(images[:2])}, ...)")
     return faults

@@ -27,9 +27,7 @@ def _permutation(count: int, epoch: int, seed: int, stream: str) -> np.ndarray:
     return generator(seed, f"order of {stream}", epoch).permutation(count)
 
 
-def prefetched(
-    make: Callable[[int], AnyBatch], *, first: int, last: int, workers: int
-) -> Iterator[AnyBatch]:
+def prefetched(make: Callable[[int], AnyBatch], *, first: int, last: int, workers: int) -> Iterator[AnyBatch]:
     """make(first), ..., make(last) in order, computed by `workers` threads ahead of use; 0 computes on demand.
 
     Decoding and resizing release Python's lock, so threads suffice; the number of them changes no result.

@@ -50,6 +50,4 @@ def _kind(label: Path, classes: ClassList) -> str:
         if kind in classes.encodings and label.stem.endswith(f"_{kind}"):
             return kind
     kinds = " or ".join(classes.encodings)
-    raise ConfigError(
-        f"{label}: its name does not say what its values mean; add `encoding: {kinds}` to the data set"
-    )
+    raise ConfigError(f"{label}: its name does not say what its values mean; add `encoding: {kinds}` to the data set")

@@ -48,8 +48,7 @@ def day(folder):
 def references(folder, numbers):
     """The night frames, of which `numbers` have a day reference."""
     rows = [
-        Row(folder / f"{n}.png", None, folder / f"reference{n}.png" if n in numbers else None)
-        for n in range(COUNT)
+        Row(folder / f"{n}.png", None, folder / f"reference{n}.png" if n in numbers else None) for n in range(COUNT)
     ]
     return Frames(rows, CITYSCAPES, (WIDTH, HEIGHT))
 
