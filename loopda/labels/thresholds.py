@@ -19,8 +19,7 @@ class ConfidenceHistogram:
 
     def add(self, prediction: NDArray[np.uint8], confidence: NDArray[np.float32]) -> None:
         """Count one label map and its confidences (the highest class probability, in [0, 1]), both of any one shape."""
-        cell = prediction.astype(np.int64).ravel() * BINS + confidence_bin(confidence).ravel()
-        self.counts += np.bincount(cell, minlength=self.counts.size).reshape(self.counts.shape)
+        np.add.at(self.counts, (prediction.ravel(), confidence_bin(confidence).ravel()), 1)
 
     def predicted(self) -> NDArray[np.int64]:
         """Pixels predicted as each class, (K,)."""

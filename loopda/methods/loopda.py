@@ -41,6 +41,7 @@ class Decoders(Section):
     semantic_channels: Annotated[int, Field(ge=1)]
     rendering: Literal["residual", "none"]
     coarse_rendering: bool
+    image_kernel: Literal[3, 7]
     discriminator_width: Annotated[int, Field(ge=4)]
     discriminator_scales: Annotated[int, Field(ge=1, le=5)]
     lr: Annotated[float, Field(gt=0)]
@@ -100,6 +101,7 @@ class Loops(nn.Module):
                 semantic_channels=section.semantic_channels,
                 rendering=section.rendering,
                 coarse_rendering=section.coarse_rendering,
+                image_kernel=section.image_kernel,
             )
             self.discriminators[side] = MultiScaleDiscriminator(
                 width=section.discriminator_width, scales=section.discriminator_scales

@@ -84,7 +84,7 @@ class ImageDecoder(nn.Module):
 
     width is the channels of the stem (256 in the lineage); each of the log2(output_stride) levels halves them.
     The layout is the lineage's plain decoder with the paper's rendering rule at every level; `rendering="none"` is the
-    decoder of Table 3, row (iv), which does not look at p at all.
+    decoder of Table 3, row (iv), which does not look at p at all. image_kernel is the last convolution's.
     """
 
     def __init__(
@@ -98,6 +98,7 @@ class ImageDecoder(nn.Module):
         semantic_channels: int,
         rendering: Rendering,
         coarse_rendering: bool,
+        image_kernel: int = 7,
     ):
         super().__init__()
         self.stem = nn.Sequential(
@@ -116,7 +117,7 @@ class ImageDecoder(nn.Module):
             )
             for before, after in pairwise(channels)
         )
-        self.to_image = nn.Conv2d(channels[-1], 3, 7, padding=3, padding_mode="reflect")
+        self.to_image = nn.Conv2d(channels[-1], 3, image_kernel, padding=image_kernel // 2, padding_mode="reflect")
 
     def forward(self, features: Tensor, probabilities: Tensor, size: tuple[int, int]) -> Tensor:
         """`size` is (H, W) of the image; the features' n/8 + 1 grid is resampled to it."""

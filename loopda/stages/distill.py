@@ -10,18 +10,14 @@ from torch import Tensor
 from loopda.command import command
 from loopda.config import Section
 from loopda.data.augmentation import each, strong
-from loopda.data.batches import DayBatch, NightBatch, day_batch, night_batch
-from loopda.data.dataset import Input, open_frames
+from loopda.data.dataset import Input
 from loopda.labels.classes import IGNORE
 from loopda.losses.segmentation import cross_entropy, distillation
 from loopda.methods.loopda import supervision
-from loopda.models.segmenter import Segmenter, load_segmenter, save_segmenter, upsample
-from loopda.training.device import choose_device, use_threads
-from loopda.training.log import Log
-from loopda.training.loop import Training, fingerprint
+from loopda.models.segmenter import Segmenter, load_segmenter, upsample
+from loopda.training.job import Job
 from loopda.training.optimizer import SegmenterOptimizer, descend, segmenter_optimizer
 from loopda.training.schedule import poly, set_learning_rate
-from loopda.training.statistics import set_statistics
 
 Weight = Annotated[float, Field(ge=0)]
 
@@ -36,6 +32,7 @@ class Config(Section):
     aux: Weight
     kl: Weight
     kl_masked: bool
+    mirror: bool
     warmup_steps: Annotated[int, Field(ge=0)]
     optimizer: SegmenterOptimizer
 
@@ -56,35 +53,21 @@ def run(
     threads: int = 2,
 ) -> None:
     """Train `student` (from `simclr`) on labelled day and on what `teacher` (from `self_train`) says of the night."""
-    lines = Log(log, "distill")
-    place = choose_device(device)
-    use_threads(threads)
-    day_frames = open_frames(source, classes, config.input.size, threads=threads)
-    night_frames = open_frames(night, classes, config.input.size, threads=threads)
+    job = Job("distill", config, model=model, log=log, seed=seed, device=device, threads=threads)
+    job.open(source=source, night=night, classes=classes)
 
-    guide = load_segmenter(teacher).to(place).requires_grad_(False)
+    guide = load_segmenter(teacher).to(job.device).requires_grad_(False)
     guide.use_statistics("night")
-    segmenter = load_segmenter(student).to(place).train()
+    segmenter = load_segmenter(student).to(job.device).train()
     optimizer = segmenter_optimizer(segmenter, config.optimizer)
-    inputs = {"teacher": teacher, "student": student, "source": source, "night": night, "classes": classes}
-    training = Training(
-        stage="distill",
-        steps=config.steps,
+    training = job.training(
         parts={"network": segmenter.network, "optimizer": optimizer},
-        state=model.parent / "state",
-        fingerprint=fingerprint(config, inputs, seed),
-        seed=seed,
+        inputs={"teacher": teacher, "student": student},
         images=2 * config.batch_size,
-        device=place,
-        log=lines,
     )
-    sampling = {"batch_size": config.batch_size, "crop": config.input.crop, "seed": seed}
     augment = strong()
 
-    def batches(step: int) -> tuple[DayBatch, NightBatch]:
-        return day_batch(day_frames, step, **sampling), night_batch(night_frames, step, **sampling)
-
-    for step, (day, dark) in training.over(batches):
+    for step, (day, dark) in training.over(job.batches()):
         # set learning rate
         factor = poly(step, steps=config.steps, power=config.optimizer.power, warmup=config.warmup_steps)
         set_learning_rate(optimizer, factor)
@@ -94,7 +77,7 @@ def run(
 
         # the teacher's hard and soft labels for the student's augmented view
         size = dark.images.shape[2:]
-        soft = teach(guide, dark.images, size)
+        soft = teach(guide, dark.images, size, mirror=config.mirror)
         confidence, hard = soft.softmax(dim=1).max(dim=1)
         hard = torch.where(confidence > config.threshold, hard, IGNORE)
         answer = upsample(segmenter(each(augment, dark.images), aux=False).logits, size)
@@ -108,17 +91,17 @@ def run(
         # log
         training.record(seg_d=seg_d, seg_n=seg_n, kl_n=kl_n, confident=(hard != IGNORE).float().mean())
 
-    set_statistics(segmenter, day=day_frames, night=night_frames, device=place)
-    save_segmenter(segmenter, model, stage="distill", seed=seed, config=config.model_dump(mode="json"))
-    training.publish(metrics)
+    job.finish(training, segmenter, metrics)
 
 
 @torch.no_grad()
-def teach(teacher: Segmenter, images: Tensor, size: tuple[int, int]) -> Tensor:
-    """Log-probabilities (N, K, *size) of the teacher, averaged over the image and its mirror image (ProDA)."""
-    straight = upsample(teacher(images, aux=False).logits, size).softmax(dim=1)
-    mirrored = upsample(teacher(images.flip(3), aux=False).logits, size).softmax(dim=1).flip(3)
-    return ((straight + mirrored) / 2).clamp(min=1e-8).log()
+def teach(teacher: Segmenter, images: Tensor, size: tuple[int, int], *, mirror: bool) -> Tensor:
+    """Log-probabilities (N, K, *size) of the teacher; with `mirror` averaged over image and mirror image (ProDA)."""
+    soft = upsample(teacher(images, aux=False).logits, size).softmax(dim=1)
+    if mirror:
+        mirrored = upsample(teacher(images.flip(3), aux=False).logits, size).softmax(dim=1).flip(3)
+        soft = (soft + mirrored) / 2
+    return soft.clamp(min=1e-8).log()
 
 
 if __name__ == "__main__":

@@ -7,17 +7,13 @@ from pydantic import Field
 
 from loopda.command import command
 from loopda.config import Section
-from loopda.data.batches import DayBatch, day_batch
-from loopda.data.dataset import Input, open_frames
+from loopda.data.dataset import Input
 from loopda.methods.loopda import supervision
-from loopda.models.segmenter import Network, Segmenter, save_segmenter
+from loopda.models.segmenter import Network, Segmenter
 from loopda.randomness import seed_torch
-from loopda.training.device import choose_device, use_threads
-from loopda.training.log import Log
-from loopda.training.loop import Training, fingerprint
+from loopda.training.job import Job
 from loopda.training.optimizer import SegmenterOptimizer, descend, segmenter_optimizer
 from loopda.training.schedule import poly, set_learning_rate
-from loopda.training.statistics import set_statistics
 
 
 class Config(Section):
@@ -46,30 +42,16 @@ def run(
     threads: int = 2,
 ) -> None:
     """Train on the manifest `source`. The images of `night` only serve the statistics of normalisation, at the end."""
-    lines = Log(log, "pretrain")
-    place = choose_device(device)
-    use_threads(threads)
-    day_frames = open_frames(source, classes, config.input.size, threads=threads)
+    job = Job("pretrain", config, model=model, log=log, seed=seed, device=device, threads=threads)
+    job.open(source=source, night=night, classes=classes)
 
     seed_torch(seed, "initial weights", 0)
-    segmenter = Segmenter(config.network, day_frames.classes).to(place).train()
+    segmenter = Segmenter(config.network, job.day.classes).to(job.device).train()
     optimizer = segmenter_optimizer(segmenter, config.optimizer)
-    training = Training(
-        stage="pretrain",
-        steps=config.steps,
-        parts={"segmenter": segmenter.network, "optimizer": optimizer},
-        state=model.parent / "state",
-        fingerprint=fingerprint(config, {"source": source, "night": night, "classes": classes}, seed),
-        seed=seed,
-        images=config.batch_size,
-        device=place,
-        log=lines,
-    )
+    parts = {"segmenter": segmenter.network, "optimizer": optimizer}
+    training = job.training(parts=parts, images=config.batch_size)
 
-    def batch(step: int) -> DayBatch:
-        return day_batch(day_frames, step, batch_size=config.batch_size, crop=config.input.crop, seed=seed)
-
-    for step, (images, labels) in training.over(batch):
+    for step, (images, labels) in training.over(job.day_batch):
         # set learning rate
         factor = poly(step, steps=config.steps, power=config.optimizer.power, warmup=config.warmup_steps)
         set_learning_rate(optimizer, factor)
@@ -83,10 +65,7 @@ def run(
         # log
         training.record(seg_d=loss)
 
-    night_frames = open_frames(night, classes, config.input.size, threads=threads)
-    set_statistics(segmenter, day=day_frames, night=night_frames, device=place)
-    save_segmenter(segmenter, model, stage="pretrain", seed=seed, config=config.model_dump(mode="json"))
-    training.publish(metrics)
+    job.finish(training, segmenter, metrics)
 
 
 if __name__ == "__main__":

@@ -11,21 +11,18 @@ from torch import Tensor
 
 from loopda.command import command
 from loopda.config import Section
-from loopda.data.batches import DayBatch, NightBatch, PseudoLabels, day_batch, night_batch
-from loopda.data.dataset import Input, open_frames, resize_label
+from loopda.data.batches import NightBatch, PseudoLabels
+from loopda.data.dataset import Input, resize_label
 from loopda.errors import DataError
 from loopda.labels.agreement import Agreement, keep_classes, online_label
 from loopda.labels.classes import IGNORE, ClassList
 from loopda.labels.png import read_label
 from loopda.losses.segmentation import pseudo_cross_entropy
 from loopda.methods.loopda import Loops, LoopSettings, load_loops
-from loopda.models.segmenter import load_segmenter, save_segmenter, upsample
-from loopda.training.device import choose_device, use_threads
-from loopda.training.log import Log
-from loopda.training.loop import Training, fingerprint
+from loopda.models.segmenter import load_segmenter, upsample
+from loopda.training.job import Job
 from loopda.training.optimizer import SegmenterOptimizer, descend, segmenter_optimizer
 from loopda.training.schedule import poly, set_learning_rate
-from loopda.training.statistics import set_statistics
 
 
 class Config(Section):
@@ -56,43 +53,26 @@ def run(
     threads: int = 2,
 ) -> None:
     """Go on from the warm-up's model and loops, with the offline labels of `pseudo_labels` and online ones."""
-    lines = Log(log, "self_train")
-    place = choose_device(device)
-    use_threads(threads)
-    day_frames = open_frames(source, classes, config.input.size, threads=threads)
-    night_frames = open_frames(night, classes, config.input.size, threads=threads)
+    job = Job("self_train", config, model=model, log=log, seed=seed, device=device, threads=threads)
+    job.open(source=source, night=night, classes=classes)
     pseudo = read_pseudo_labels(labels, config.input.size)
-    referenced = sum(bool(row.reference) for row in night_frames.rows)
-    if referenced < len(night_frames):
-        lines.say(
-            f"{len(night_frames) - referenced} of {len(night_frames)} night images have no day reference: for them "
+    if job.referenced < len(job.night):
+        job.log.say(
+            f"{len(job.night) - job.referenced} of {len(job.night)} night images have no day reference: for them "
             "inner_ud, seg_ud and the online label are left out, and the offline label keeps every class"
         )
 
-    segmenter = load_segmenter(warmed_up).to(place).train()
-    nets = Loops(config.loops, segmenter).to(place)
+    segmenter = load_segmenter(warmed_up).to(job.device).train()
+    nets = Loops(config.loops, segmenter).to(job.device)
     load_loops(nets, loops)
     optimizers = {"segmenter": segmenter_optimizer(segmenter, config.optimizer), **nets.optimizers()}
-    inputs = {"warmed_up": warmed_up, "loops": loops, "labels": labels}
-    inputs |= {"source": source, "night": night, "classes": classes}
-    training = Training(
-        stage="self_train",
-        steps=config.steps,
+    training = job.training(
         parts={"network": segmenter.network, "loops": nets, **optimizers},
-        state=model.parent / "state",
-        fingerprint=fingerprint(config, inputs, seed),
-        seed=seed,
-        images=(3 if referenced else 2) * config.batch_size,
-        device=place,
-        log=lines,
+        inputs={"warmed_up": warmed_up, "loops": loops, "labels": labels},
+        images=(3 if job.referenced else 2) * config.batch_size,
     )
-    sampling = {"batch_size": config.batch_size, "crop": config.input.crop, "seed": seed}
 
-    def batches(step: int) -> tuple[DayBatch, NightBatch]:
-        night_pairs = night_batch(night_frames, step, pseudo=pseudo, **sampling)
-        return day_batch(day_frames, step, **sampling), night_pairs
-
-    for step, (day, pairs) in training.over(batches):
+    for step, (day, pairs) in training.over(job.batches(pseudo)):
         # set learning rate
         factor = poly(step, steps=config.steps, power=config.optimizer.power)
         for optimizer in optimizers.values():
@@ -135,9 +115,7 @@ def run(
         # log
         training.record(**terms, **({"lor": lor.mean()} if len(lor) else {}))
 
-    set_statistics(segmenter, day=day_frames, night=night_frames, device=place)
-    save_segmenter(segmenter, model, stage="self_train", seed=seed, config=config.model_dump(mode="json"))
-    training.publish(metrics)
+    job.finish(training, segmenter, metrics)
 
 
 def co_teaching(

@@ -10,18 +10,16 @@ from torch import Tensor
 from loopda.command import command
 from loopda.config import Section
 from loopda.data.augmentation import each, simclr_views
-from loopda.data.dataset import Frames, Input, open_frames
+from loopda.data.dataset import Frames, Input
 from loopda.data.manifest import Row
 from loopda.data.sampling import batch_indices
 from loopda.data.transforms import to_images
 from loopda.losses.contrastive import nt_xent
 from loopda.models.projection import ProjectionHead
-from loopda.models.segmenter import Network, Segmenter, save_segmenter
+from loopda.models.segmenter import Network, Segmenter
 from loopda.models.weights import load_backbone
 from loopda.randomness import seed_torch
-from loopda.training.device import choose_device, use_threads
-from loopda.training.log import Log
-from loopda.training.loop import Training, fingerprint
+from loopda.training.job import Job
 from loopda.training.optimizer import adam, descend
 from loopda.training.schedule import poly, set_learning_rate
 
@@ -56,10 +54,9 @@ def run(
     threads: int = 2,
 ) -> None:
     """Write the student: a segmentation network with a pretrained backbone, random heads, and `bn_pretrain`."""
-    lines = Log(log, "simclr")
-    place = choose_device(device)
-    use_threads(threads)
-    frames = every_image(source, night, classes, config.input.size, threads)
+    job = Job("simclr", config, model=model, log=log, seed=seed, device=device, threads=threads)
+    job.open(source=source, night=night, classes=classes)
+    frames = every_image(job)
 
     seed_torch(seed, "student", 0)
     network = Network(**{**config.network.model_dump(), "normalisation": config.normalisation})
@@ -67,22 +64,13 @@ def run(
     steps = config.steps
     if config.weights:
         load_backbone(student.network, Path(config.weights))
-        lines.say(f"the backbone is imported from {config.weights}; no contrastive training")
+        job.log.say(f"the backbone is imported from {config.weights}; no contrastive training")
         steps = 0
-    student.to(place).train()
-    head = ProjectionHead(student.network.channels[-1], config.projection).to(place)
+    student.to(job.device).train()
+    head = ProjectionHead(student.network.channels[-1], config.projection).to(job.device)
     optimizer = adam([student.network, head], config.lr)
-    training = Training(
-        stage="simclr",
-        steps=steps,
-        parts={"network": student.network, "head": head, "optimizer": optimizer},
-        state=model.parent / "state",
-        fingerprint=fingerprint(config, {"source": source, "night": night, "classes": classes}, seed),
-        seed=seed,
-        images=config.batch_size,
-        device=place,
-        log=lines,
-    )
+    parts = {"network": student.network, "head": head, "optimizer": optimizer}
+    training = job.training(parts=parts, images=config.batch_size, steps=steps)
     augment = simclr_views(config.view)
 
     def batch(step: int) -> Tensor:
@@ -107,17 +95,14 @@ def run(
         # log
         training.record(nt_xent=loss)
 
-    save_segmenter(student, model, stage="simclr", seed=seed, config=config.model_dump(mode="json"))
-    training.publish(metrics)
+    job.finish(training, student, metrics, statistics=False)
 
 
-def every_image(source: Path, night: Path, classes: Path, size: tuple[int, int], threads: int) -> Frames:
+def every_image(job: Job) -> Frames:
     """Every training image without its label: labelled day, night, and day references."""
-    day, dark = (open_frames(manifest, classes, size, threads=threads) for manifest in (source, night))
-    paths = sorted(
-        {row.image for row in (*day.rows, *dark.rows)} | {row.reference for row in dark.rows if row.reference}
-    )
-    return Frames([Row(path) for path in paths], day.classes, size, threads=threads)
+    paths = {row.image for row in (*job.day.rows, *job.night.rows)}
+    paths |= {row.reference for row in job.night.rows if row.reference}
+    return Frames([Row(path) for path in sorted(paths)], job.day.classes, job.day.size, threads=job.threads)
 
 
 if __name__ == "__main__":

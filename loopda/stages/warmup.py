@@ -7,17 +7,13 @@ from pydantic import Field
 
 from loopda.command import command
 from loopda.config import Section
-from loopda.data.batches import DayBatch, NightBatch, day_batch, night_batch
-from loopda.data.dataset import Input, open_frames
+from loopda.data.dataset import Input
 from loopda.methods.loopda import Loops, LoopSettings, save_loops
-from loopda.models.segmenter import load_segmenter, save_segmenter
+from loopda.models.segmenter import load_segmenter
 from loopda.randomness import seed_torch
-from loopda.training.device import choose_device, use_threads
-from loopda.training.log import Log
-from loopda.training.loop import Training, fingerprint
+from loopda.training.job import Job
 from loopda.training.optimizer import SegmenterOptimizer, descend, segmenter_optimizer
 from loopda.training.schedule import poly, set_learning_rate
-from loopda.training.statistics import set_statistics
 
 
 class Config(Section):
@@ -47,37 +43,22 @@ def run(
     threads: int = 2,
 ) -> None:
     """Go on from the source-only model `pretrained`; write the adapted `model`, and the decoders and discriminators."""
-    lines = Log(log, "warmup")
-    place = choose_device(device)
-    use_threads(threads)
-    day_frames = open_frames(source, classes, config.input.size, threads=threads)
-    night_frames = open_frames(night, classes, config.input.size, threads=threads)
-    referenced = sum(bool(row.reference) for row in night_frames.rows)
-    if referenced == 0:
-        lines.say("no night image has a day reference: inner_ud and the reference's adversarial term are left out")
+    job = Job("warmup", config, model=model, log=log, seed=seed, device=device, threads=threads)
+    job.open(source=source, night=night, classes=classes)
+    if job.referenced == 0:
+        job.log.say("no night image has a day reference: inner_ud and the reference's adversarial term are left out")
 
-    segmenter = load_segmenter(pretrained).to(place).train()
+    segmenter = load_segmenter(pretrained).to(job.device).train()
     seed_torch(seed, "decoders", 0)
-    nets = Loops(config.loops, segmenter).to(place)
+    nets = Loops(config.loops, segmenter).to(job.device)
     optimizers = {"segmenter": segmenter_optimizer(segmenter, config.optimizer), **nets.optimizers()}
-    inputs = {"pretrained": pretrained, "source": source, "night": night, "classes": classes}
-    training = Training(
-        stage="warmup",
-        steps=config.steps,
+    training = job.training(
         parts={"network": segmenter.network, "loops": nets, **optimizers},
-        state=model.parent / "state",
-        fingerprint=fingerprint(config, inputs, seed),
-        seed=seed,
-        images=(3 if referenced else 2) * config.batch_size,
-        device=place,
-        log=lines,
+        inputs={"pretrained": pretrained},
+        images=(3 if job.referenced else 2) * config.batch_size,
     )
-    sampling = {"batch_size": config.batch_size, "crop": config.input.crop, "seed": seed}
 
-    def batches(step: int) -> tuple[DayBatch, NightBatch]:
-        return day_batch(day_frames, step, **sampling), night_batch(night_frames, step, **sampling)
-
-    for step, (day, pairs) in training.over(batches):
+    for step, (day, pairs) in training.over(job.batches()):
         # set learning rate
         factor = poly(step, steps=config.steps, power=config.optimizer.power)
         for optimizer in optimizers.values():
@@ -110,10 +91,8 @@ def run(
         # log
         training.record(**terms)
 
-    set_statistics(segmenter, day=day_frames, night=night_frames, device=place)
     save_loops(nets, loops)
-    save_segmenter(segmenter, model, stage="warmup", seed=seed, config=config.model_dump(mode="json"))
-    training.publish(metrics)
+    job.finish(training, segmenter, metrics)
 
 
 if __name__ == "__main__":

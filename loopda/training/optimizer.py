@@ -3,7 +3,6 @@
 from collections.abc import Iterable
 from typing import Annotated, Literal
 
-import torch
 from pydantic import Field
 from torch import Tensor, nn
 from torch.optim import SGD, Adam, AdamW, Optimizer
@@ -34,14 +33,14 @@ def segmenter_optimizer(segmenter: Segmenter, section: SegmenterOptimizer) -> Op
     for group in groups:
         group["initial_lr"] = group["lr"]
     if section.name == "adamw":
-        return AdamW(groups, betas=(section.momentum, 0.999), weight_decay=section.weight_decay)
-    return SGD(groups, lr=section.lr, momentum=section.momentum, weight_decay=section.weight_decay)
+        return AdamW(groups, betas=(section.momentum, 0.999), weight_decay=section.weight_decay, fused=True)
+    return SGD(groups, lr=section.lr, momentum=section.momentum, weight_decay=section.weight_decay, fused=True)
 
 
 def adam(modules: Iterable[nn.Module], lr: float) -> Optimizer:
     """Adam with betas (0.5, 0.999), as the lineage trains its decoders and discriminators."""
     parameters = [parameter for module in modules for parameter in module.parameters()]
-    optimizer = Adam(parameters, lr=lr, betas=(0.5, 0.999), foreach=torch.cuda.is_available())
+    optimizer = Adam(parameters, lr=lr, betas=(0.5, 0.999), fused=True)
     for group in optimizer.param_groups:
         group["initial_lr"] = lr
     return optimizer

@@ -56,6 +56,7 @@ def settings(decoders=(), weights=(), **changes):
             "semantic_channels": 5,
             "rendering": "residual",
             "coarse_rendering": False,
+            "image_kernel": 7,
             "discriminator_width": 4,
             "discriminator_scales": 1,
             "lr": 1e-3,

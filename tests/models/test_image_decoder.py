@@ -87,9 +87,11 @@ def test_a_decoder_whose_semantic_features_are_zero_paints_what_the_one_without_
 
 
 @pytest.mark.parametrize("size", [(16, 24), (17, 31), (23, 16), (16, 17), (40, 33)])
+@pytest.mark.parametrize("kernel", [3, 7])
 @pytest.mark.parametrize("stride", [4, 8])
-def test_a_decoded_image_has_exactly_the_size_that_is_asked_for(size, stride):
-    network = decoder(output_stride=stride)
+def test_a_decoded_image_has_exactly_the_size_that_is_asked_for(size, stride, kernel):
+    network = decoder(output_stride=stride, image_kernel=kernel)
+    assert network.to_image.kernel_size == (kernel, kernel)
     assert tuple(network(*inputs(size, stride), size).shape) == (1, 3, *size)
 
 

@@ -19,7 +19,7 @@ import yaml
 from loopda.command import command
 from loopda.errors import Interrupted
 from loopda.models.segmenter import load_checkpoint
-from loopda.training import loop
+from loopda.training import job, loop
 
 STAGES = ("pretrain", "warmup", "self_train", "simclr", "distill")
 PARTS = [
@@ -158,7 +158,7 @@ def test_a_stage_killed_after_its_last_step_ends_as_if_it_had_not_been(miniature
         raise Killed
 
     with monkeypatch.context() as patch:
-        patch.setattr(importlib.import_module(f"loopda.stages.{stage}"), "save_segmenter", dying)
+        patch.setattr(job, "save_segmenter", dying)
         run_until_killed(miniature, stage, out)
     miniature.run(stage, out)
     log = (tmp_path / f"{stage}.log").read_text()

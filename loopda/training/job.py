@@ -1,0 +1,83 @@
+"""What every training stage does around its loop: open the data, build the training, leave a model behind."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from loopda.data.batches import DayBatch, NightBatch, PseudoLabels, day_batch, night_batch
+from loopda.data.dataset import open_frames
+from loopda.models.segmenter import Segmenter, save_segmenter
+from loopda.training.device import choose_device, use_threads
+from loopda.training.log import Log
+from loopda.training.loop import Training, fingerprint
+from loopda.training.statistics import set_statistics
+
+
+class Job:
+    """One run of the training stage `stage`, whose result is the file `model`.
+
+    config: the stage's section, of which `input`, `steps` and `batch_size` are read here. The tensors live on `device`,
+    lines for people go to `log`; after `open` there are the frames `day` and `night`.
+    """
+
+    def __init__(self, stage: str, config: Any, *, model: Path, log: Path, seed: int, device: str, threads: int):
+        self.stage, self.config, self.model = stage, config, model
+        self.seed, self.threads = seed, threads
+        self.log = Log(log, stage)
+        self.device = choose_device(device)
+        use_threads(threads)
+
+    def open(self, *, source: Path, night: Path, classes: Path) -> None:
+        """Read the manifests and the class list that `prepare` wrote, and the images."""
+        self.data = {"source": source, "night": night, "classes": classes}
+        self.day, self.night = (
+            open_frames(manifest, classes, self.config.input.size, threads=self.threads) for manifest in (source, night)
+        )
+        self.referenced = sum(bool(row.reference) for row in self.night.rows)
+
+    def training(
+        self,
+        *,
+        parts: Mapping[str, Any],
+        images: int,
+        inputs: Mapping[str, Path] | None = None,
+        steps: int | None = None,
+    ) -> Training:
+        """The training of `parts` for `steps` (by default the section's), resumed where an earlier process left it.
+
+        images: consumed per step. inputs: the files, besides the data, that the result depends on.
+        """
+        return Training(
+            stage=self.stage,
+            steps=self.config.steps if steps is None else steps,
+            parts=parts,
+            state=self.model.parent / "state",
+            fingerprint=fingerprint(self.config, {**(inputs or {}), **self.data}, self.seed),
+            seed=self.seed,
+            images=images,
+            device=self.device,
+            log=self.log,
+        )
+
+    def day_batch(self, step: int) -> DayBatch:
+        """The labelled batch of `step`."""
+        return day_batch(self.day, step, **self._sampling)
+
+    def batches(self, pseudo: PseudoLabels | None = None) -> Callable[[int], tuple[DayBatch, NightBatch]]:
+        """The function from a step to its labelled and unlabelled batch, the latter with labels from `pseudo`."""
+        return lambda step: (self.day_batch(step), night_batch(self.night, step, pseudo=pseudo, **self._sampling))
+
+    def finish(self, training: Training, segmenter: Segmenter, metrics: Path, *, statistics: bool = True) -> None:
+        """Write the model with its provenance, and publish the metrics.
+
+        statistics: estimate those of its normalisation first; a model that is never evaluated needs none.
+        """
+        if statistics:
+            set_statistics(segmenter, day=self.day, night=self.night, device=self.device)
+        config = self.config.model_dump(mode="json")
+        save_segmenter(segmenter, self.model, stage=self.stage, seed=self.seed, config=config)
+        training.publish(metrics)
+
+    @property
+    def _sampling(self) -> dict[str, Any]:
+        return {"batch_size": self.config.batch_size, "crop": self.config.input.crop, "seed": self.seed}
