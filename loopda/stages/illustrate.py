@@ -10,11 +10,12 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 from pydantic import Field
+from torch import Tensor
 
 from loopda.command import command
 from loopda.config import Section
 from loopda.data.dataset import Frames, Input, open_frames
-from loopda.data.transforms import to_bytes, to_images
+from loopda.data.transforms import to_bytes, to_images, to_labels
 from loopda.evaluation.predict import predict
 from loopda.files import write_json, written
 from loopda.labels.agreement import Agreement, day_night_agreement, keep_classes, online_label, static_label
@@ -22,6 +23,7 @@ from loopda.labels.classes import ClassList
 from loopda.labels.fusion import fuse
 from loopda.labels.png import read_label
 from loopda.methods.loopda import Loops, LoopSettings, load_loops, probabilities
+from loopda.models.pspnet import Outputs
 from loopda.models.segmenter import Segmenter, load_segmenter
 from loopda.training.device import choose_device, use_threads
 from loopda.training.log import Log
@@ -73,8 +75,8 @@ def run(
     with torch.no_grad():
         panels = []
         if config.loops.outer_loop:
-            panels.append(night_loops(segmenter, nets, spread(night_frames, config.images), place, album))
-            panels.append(day_loops(segmenter, nets, spread(day_frames, config.images), place, album))
+            panels.append(night_loops(segmenter, nets, night_frames, config.images, place, album))
+            panels.append(day_loops(segmenter, nets, day_frames, config.images, place, album))
         lines.say("loops drawn")
         overlaps = overlap_ratios(segmenter, night_frames, config.agreement.tau, place, _distances(poses))
         if overlaps:
@@ -117,72 +119,64 @@ class Album:
             Image.fromarray(picture).save(temporary)
         return str(path)
 
-    def label(self, label: Picture | torch.Tensor) -> str:
+    def images(self, batches: list[Tensor]) -> list[str]:
+        """Keep the first image of each batch (N, 3, H, W) in [-1, 1]; returns their paths."""
+        return [self.image(to_bytes(images)[0]) for images in batches]
+
+    def label(self, label: Picture | Tensor) -> str:
         """Keep a label map (H, W) in the colours of its classes, ignored pixels black."""
         return self.image(self.classes.colour_map(np.asarray(label).astype(np.uint8)))
 
 
-def spread(frames: Frames, count: int) -> list[tuple[Picture, Picture]]:
-    """`count` (image, label) of a set, evenly spaced."""
-    numbers = np.linspace(0, len(frames) - 1, min(count, len(frames))).round().astype(int)
-    return [(frames.image(number), frames.label(number)) for number in numbers]
+def spread(frames: Frames, count: int) -> list[int]:
+    """The indices of `count` frames of a set, evenly spaced."""
+    return [int(number) for number in np.linspace(0, len(frames) - 1, min(count, len(frames))).round()]
+
+
+def rendered(segmenter: Segmenter, nets: Loops, here: str, x: Tensor, y: Tensor | None = None) -> list[Tensor]:
+    """The image x (1, 3, H, W) of the domain `here`, its inner reconstruction, its translation to the other domain, and
+    the outer reconstruction. With labels y (1, H, W) the decoders see them fused with the prediction."""
+    there = {"day": "night", "night": "day"}[here]
+
+    def seen(outputs: Outputs) -> Tensor:
+        p = probabilities(outputs)
+        return p if y is None else fuse(probabilities=p, labels=y, alpha=nets.settings.weights.fusion)
+
+    segmenter.use_statistics(here)
+    outputs = segmenter(x)
+    inner, translated = (nets.decode(side, outputs, seen(outputs), x) for side in (here, there))
+    segmenter.use_statistics(there)
+    again = segmenter(translated)
+    return [x, inner, translated, nets.decode(here, again, seen(again), x)]
 
 
 def night_loops(
-    segmenter: Segmenter,
-    nets: Loops,
-    frames: list[tuple[Picture, Picture]],
-    place: torch.device,
-    album: Album,
+    segmenter: Segmenter, nets: Loops, frames: Frames, count: int, place: torch.device, album: Album
 ) -> dict[str, Any]:
-    """x_n, its inner reconstruction, x_n2d, and the outer reconstruction."""
-    rows = []
-    for image, _ in frames:
-        x = to_images([image]).to(place)
-        segmenter.use_statistics("night")
-        outputs = segmenter(x)
-        inner = nets.decode("night", outputs, probabilities(outputs), x)
-        translated = nets.decode("day", outputs, probabilities(outputs), x)
-        segmenter.use_statistics("day")
-        again = segmenter(translated)
-        outer = nets.decode("night", again, probabilities(again), x)
-        rows.append([album.image(to_bytes(picture)[0]) for picture in (x, inner, translated, outer)])
+    """`count` rows of x_n, its inner reconstruction, x_n2d, and the outer reconstruction."""
+    images = [to_images([frames.image(number)]).to(place) for number in spread(frames, count)]
     return {
         "title": "Night loops",
         "caption": "The inner loop renders the night image from its features and predicted classes; the outer loop "
         "goes by way of a day image (equations 2, 6 and 7).",
         "columns": ["night image", "inner loop", "night to day", "outer loop"],
-        "rows": rows,
+        "rows": [album.images(rendered(segmenter, nets, "night", x)) for x in images],
     }
 
 
 def day_loops(
-    segmenter: Segmenter,
-    nets: Loops,
-    frames: list[tuple[Picture, Picture]],
-    place: torch.device,
-    album: Album,
+    segmenter: Segmenter, nets: Loops, frames: Frames, count: int, place: torch.device, album: Album
 ) -> dict[str, Any]:
-    """x_d, its inner reconstruction, x_d2n, and the outer reconstruction."""
-    rows = []
-    alpha = nets.settings.weights.fusion
-    for image, label in frames:
-        x, y = to_images([image]).to(place), torch.from_numpy(label)[None].long().to(place)
-        segmenter.use_statistics("day")
-        outputs = segmenter(x)
-        p = fuse(probabilities=probabilities(outputs), labels=y, alpha=alpha)
-        inner = nets.decode("day", outputs, p, x)
-        translated = nets.decode("night", outputs, p, x)
-        segmenter.use_statistics("night")
-        again = segmenter(translated)
-        outer = nets.decode("day", again, fuse(probabilities=probabilities(again), labels=y, alpha=alpha), x)
-        rows.append([album.image(to_bytes(picture)[0]) for picture in (x, inner, translated, outer)])
+    """`count` rows of x_d, its inner reconstruction, x_d2n, and the outer reconstruction."""
+    chosen = spread(frames, count)
+    images = [to_images([frames.image(number)]).to(place) for number in chosen]
+    labels = [to_labels([frames.label(number)]).to(place) for number in chosen]
     return {
         "title": "Day loops",
         "caption": "The labelled day image, rendered back by the inner loop, translated to night with its labels kept, "
         "and brought back by the outer loop (equations 2, 3 and 6).",
         "columns": ["day image", "inner loop", "day to night", "outer loop"],
-        "rows": rows,
+        "rows": [album.images(rendered(segmenter, nets, "day", x, y)) for x, y in zip(images, labels, strict=True)],
     }
 
 
@@ -252,9 +246,7 @@ def label_panel(
     }
 
 
-def pair_predictions(
-    segmenter: Segmenter, frames: Frames, number: int, place: torch.device
-) -> tuple[torch.Tensor, torch.Tensor]:
+def pair_predictions(segmenter: Segmenter, frames: Frames, number: int, place: torch.device) -> tuple[Tensor, Tensor]:
     """The label maps (1, H, W) of a night image and of its day reference, each with its domain's statistics."""
     maps = []
     for domain, image in (("night", frames.image(number)), ("day", frames.reference(number))):
