@@ -2,7 +2,8 @@
 
 A JSON lines file. Its first line says what made the results (`by`); each following line is one image:
 {"name": ..., "image": absolute path, "content": digest, "files": {path below the folder: digest}}. A line is added when
-the files of its image are on the disk, so whatever ends the process, each line is true.
+the files of its image are on the disk, so whatever ends the process, each line is true; of two lines with one name the
+later counts.
 """
 
 import json
@@ -44,8 +45,10 @@ class Records:
         return all(made.get(self._key(file)) == digest(file) != "" for file in files)
 
     def add(self, source: Source, content: str, files: Mapping[Path, str]) -> None:
-        """Note the finished `files` (with their digests) of an image."""
-        made = {self._key(file): value for file, value in files.items()}
+        """Note the finished `files` (with their digests) of an image, besides others that were made of it before."""
+        before = self.images.get(source.name, {"content": None})
+        made = before["files"] if before["content"] == content else {}
+        made = made | {self._key(file): value for file, value in files.items()}
         record = {"name": source.name, "image": str(source.path), "content": content, "files": made}
         self.images[source.name] = record
         with open(self.path, "a", encoding="utf-8") as file:
