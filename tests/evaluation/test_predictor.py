@@ -1,6 +1,7 @@
 import math
 import subprocess
 import sys
+from itertools import pairwise
 from types import SimpleNamespace
 
 import numpy as np
@@ -146,7 +147,7 @@ def test_the_fewest_tiles_cover_every_pixel_and_overlap_by_at_least_as_much_as_a
     starts = predictor._starts(length, tile, overlap)
     assert starts[0] == 0
     assert max(starts[-1] + tile, length) == max(tile, length)
-    assert all(0 < after - before <= tile - overlap for before, after in zip(starts, starts[1:], strict=False))
+    assert all(0 < after - before <= tile - overlap for before, after in pairwise(starts))
     assert len(starts) == max(1, math.ceil((length - overlap) / (tile - overlap)))
 
 
