@@ -82,6 +82,13 @@ class Predictor:
         tile = list(self.tile) if self.tile else None
         return {"statistics": self.statistics, "size": size, "tile": tile, "overlap": self.overlap}
 
+    @property
+    def description(self) -> str:
+        """The settings in words."""
+        working = "each at its own size" if self.size == "image" else "resized to {}x{}".format(*self.size)
+        tiles = " in tiles of {}x{} that overlap by {}".format(*self.tile, self.overlap) if self.tile else ""
+        return f"{working}{tiles}, {self.statistics} statistics"
+
     def predict(self, image: Photograph) -> NDArray[np.uint8]:
         """(H, W) uint8 class indices of an image: the path of a PNG or JPEG file, a PIL image, or (H, W, 3) uint8
         RGB."""

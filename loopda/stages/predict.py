@@ -83,7 +83,7 @@ def run(
     write_json(out / "classes.json", predictor.classes.to_json())
     if pictures:
         _write_picture(out / "legend.png", legend(predictor.classes))
-    lines.say(f"{len(found.sources)} images, {_described(predictor.settings)}")
+    lines.say(f"{len(found.sources)} images, {predictor.description}")
 
     def files(source: Source) -> dict[str, Path]:
         kinds = {"labels": ".png"} | {kind: PICTURES[kind] for kind in pictures}
@@ -120,13 +120,6 @@ def run(
 def _write_picture(path: Path, picture: np.ndarray, **options: int) -> None:
     with written(path) as temporary:
         Image.fromarray(picture).save(temporary, **options)
-
-
-def _described(settings: Mapping[str, object]) -> str:
-    size, tile = settings["size"], settings["tile"]
-    working = "each at its own size" if size == "image" else f"resized to {size[0]}x{size[1]}"
-    parts = f" in tiles of {tile[0]}x{tile[1]} that overlap by {settings['overlap']}" if tile else ""
-    return f"{working}{parts}, {settings['statistics']} statistics"
 
 
 if __name__ == "__main__":

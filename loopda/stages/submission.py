@@ -84,6 +84,7 @@ def run(
     if predictor.classes.names != CITYSCAPES.names:
         raise DataError(f"{model}: its classes are not the 19 of Cityscapes, which the test server scores")
 
+    lines.say(f"{len(images)} images, {predictor.description}")
     work = out.with_name(f"{out.stem}.files")
     by = {"model": sha256(model), "loopda": __version__, "invalid_below": invalid_below, **predictor.settings}
     sources = [Source(image.absolute(), Path(name).stem) for image, name in zip(images, expected, strict=True)]

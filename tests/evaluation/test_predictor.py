@@ -135,6 +135,12 @@ def test_tiles_are_cut_from_the_resized_image(small_model):
     assert len(model.segmenter.seen) == 3 * 2
 
 
+def test_the_settings_in_words():
+    assert Predictor(OfEachPixel(), domain="day").description == "resized to 64x32, day statistics"
+    tiled = Predictor(OfEachPixel(), tile="32x16").description
+    assert tiled == "each at its own size in tiles of 32x16 that overlap by 4, night statistics"
+
+
 def test_one_tile_around_the_image_is_the_whole_image(small_model):
     image = photograph(60, 40)
     tiled, whole = load(small_model, tile="64x64", device="cpu"), load(small_model, size="image", device="cpu")
