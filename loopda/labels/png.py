@@ -16,7 +16,7 @@ from PIL import Image
 
 from loopda.errors import DataError
 from loopda.files import written
-from loopda.labels.classes import ClassList
+from loopda.labels.classes import SYNTHIA, ClassList
 
 FORMATS = ("PNG", "JPEG")
 MOST_PIXELS = 64_000_000
@@ -72,14 +72,17 @@ def read_image(path: Path) -> Image.Image:
     return image.transpose(_UPRIGHT[orientation]) if orientation in _UPRIGHT else image
 
 
-def read_label(path: Path) -> np.ndarray:
+def read_label(path: Path, encoding: str = "") -> np.ndarray:
     """Read a label map: (H, W) uint8 raw ids, as they stand in the file (a ClassList turns them into
     indices).
 
     A PNG with one channel: 8-bit grey, or a palette of any depth, whose indices are the ids (its colours are
     not looked at). Everything else is a DataError: JPEG, RGB or RGBA (a colour rendering, not ids), 16 bits,
-    grey of fewer than 8 bits (Pillow would stretch the ids over 0 .. 255), a map turned by EXIF.
+    grey of fewer than 8 bits (Pillow would stretch the ids over 0 .. 255), a map turned by EXIF. Where
+    `encoding` is SYNTHIA, a PNG with three channels of 16 bits, of which the first holds the ids, and no other.
     """
+    if encoding == SYNTHIA:
+        return _read_16_bit_label(path)
     image, depth, orientation = _decode(path)
     if image.format != "PNG":
         raise DataError(f"{path}: a label map in {image.format}, which blurs ids at edges; labels must be PNG files")
@@ -93,6 +96,20 @@ def read_label(path: Path) -> np.ndarray:
     if orientation in _UPRIGHT:
         raise DataError(f"{path}: a label map turned by an EXIF tag; save it upright, without the tag")
     return np.array(image, dtype=np.uint8)
+
+
+def _read_16_bit_label(path: Path) -> np.ndarray:
+    """The ids in the first of three channels of 16 bits; the others hold instances and are not looked at."""
+    image, depth, _ = _decode(path)
+    if image.format != "PNG" or image.mode != "RGB" or depth != 16:
+        raise DataError(
+            f"{path}: not a label map of SYNTHIA (a PNG with three channels of 16 bits, the class id in the"
+            " first); fetch the file again and leave it as it is"
+        )
+    high = np.asarray(image)[..., 0]
+    if high.any():
+        raise DataError(f"{path}: the first channel holds ids over 255; fetch the label map of SYNTHIA again")
+    return np.array(_decode(path, low_bytes=True).image)[..., 0]
 
 
 def write_label(path: Path, label: np.ndarray, classes: ClassList | None = None) -> None:
@@ -116,7 +133,8 @@ class _Decoded(NamedTuple):
     orientation: int  # EXIF, 1 = upright
 
 
-def _decode(path: Path) -> _Decoded:
+def _decode(path: Path, *, low_bytes: bool = False) -> _Decoded:
+    """Every pixel of `path`. low_bytes: of 16-bit RGB the low byte of each channel, where Pillow gives the high."""
     try:
         with open(path, "rb") as file:
             head = file.read(25)
@@ -125,6 +143,10 @@ def _decode(path: Path) -> _Decoded:
                 width, height = image.size
                 if width * height > MOST_PIXELS:
                     raise _too_large(path)
+                if low_bytes:
+                    # Pillow has no mode for 16-bit RGB: it decodes PNG's big-endian samples as "RGB;16B", which
+                    # keeps their high bytes without a word. Taken for little-endian, the low ones are the high.
+                    image.tile = [tile._replace(args="RGB;16L") for tile in image.tile]
                 image.load()
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise _too_large(path) from None
@@ -151,7 +173,7 @@ def _too_large(path: Path) -> DataError:
 def _unreadable(path: Path, error: Exception) -> DataError:
     match error:
         case FileNotFoundError():
-            return DataError(f"{path}: no such file")
+            return DataError(f"{path}: no such file; fetch it, or correct its name")
         case IsADirectoryError():
             return DataError(f"{path}: a folder, not an image file")
         case PermissionError():
