@@ -44,6 +44,7 @@ WIRING: dict[str, tuple[dict[str, str], dict[str, str]]] = {
             "night_val": "night_val.csv",
             "classes": "classes.json",
             "summary": "summary.json",
+            "sheet": "contact_sheet.png",
         },
     ),
     "pretrain": (PREPARED, {"model": "model.pt", "metrics": "metrics.jsonl"}),
