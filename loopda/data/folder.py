@@ -21,11 +21,11 @@ from loopda.errors import DataError
 from loopda.labels.classes import ClassList
 
 GLOB = r"^([^/].*/)?[^/*?\[\]]*\*[^/*?\[\]]*$"
-"""A relative glob with one `*`, and no other wildcard, in its last part."""
+IS_GLOB = "a relative path whose last part holds one * and no other wildcard"
 
 _PART = r"[^{}]|\{stem\}|\{folder\}"
 PATTERN = rf"^(\{{stem\}}|([^/{{}}]|\{{folder\}})({_PART})*\{{stem\}})({_PART})*$"
-"""A relative path with {stem} in it, and nothing in braces but {stem} and {folder}."""
+IS_PATTERN = "a relative path with {stem} in it, and nothing in braces but {stem} and {folder}"
 
 
 def rows(

@@ -131,15 +131,18 @@ class TableLayout(Layout):
         return table.rows(self.csv, classes, labelled=labelled, encoding=self.encoding)
 
 
+_Pattern = Annotated[str, Field(pattern=folder.PATTERN, description=folder.IS_PATTERN)]
+
+
 class FolderLayout(Layout):
     """Images of your own in folders: see `loopda.data.folder`. images: a glob below `root`. labels, references:
     paths below it with {stem} in them. encoding: what the values in the label files mean."""
 
     layout: Literal["folder"]
     root: Path
-    images: Annotated[str, Field(pattern=folder.GLOB)]
-    labels: Annotated[str, Field(pattern=folder.PATTERN)] | None = None
-    references: Annotated[str, Field(pattern=folder.PATTERN)] | None = None
+    images: Annotated[str, Field(pattern=folder.GLOB, description=folder.IS_GLOB)]
+    labels: _Pattern | None = None
+    references: _Pattern | None = None
     encoding: str | None = None
 
     def rows(self, classes: ClassList, *, labelled: bool) -> list[Row]:
