@@ -14,7 +14,7 @@ _GROUND, _INK, _SIZE = (250, 250, 248), (40, 40, 40), 16
 
 @dataclass(frozen=True)
 class Tile:
-    """A picture, shown as it is, and the line above it, of which the end is shown where it is too long."""
+    """A picture, shown as it is, and the line above it, which loses its middle where it is too long."""
 
     caption: str
     picture: Image.Image
@@ -46,7 +46,8 @@ def _tallest(row: Sequence[Tile]) -> int:
 
 
 def _fitting(tile: Tile, pen: ImageDraw.ImageDraw) -> str:
-    text = tile.caption
-    while len(text) > 2 and pen.textlength(text, font_size=_SIZE) > tile.picture.width:
-        text = f"…{text[2:]}"
+    text, kept = tile.caption, len(tile.caption)
+    while kept > 2 and pen.textlength(text, font_size=_SIZE) > tile.picture.width:
+        kept -= 1
+        text = f"{tile.caption[: kept // 2]}…{tile.caption[-(kept - kept // 2) :]}"
     return text

@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw
 from loopda.data.dataset import Frames
 from loopda.data.manifest import Row
 from loopda.labels.classes import ClassList
-from loopda.sheet import Tile, write_sheet
+from loopda.sheet import GAP, Tile, write_sheet
 
 IMAGES = 4  # of each set
 TILE_WIDTH = 320
@@ -22,7 +22,7 @@ _LEGEND_HEIGHT = 16
 def contact_sheet(path: Path, sets: Mapping[str, Sequence[Row]], classes: ClassList) -> None:
     """Write the sheet of `sets` (name -> checked rows): up to IMAGES of each, spread evenly over it, scaled to tiles
     with the shape of the first."""
-    lines: list[str | list[Tile]] = ["the classes", _legend(classes)]
+    lines: list[str | list[Tile]] = ["the classes", *_legend(classes)]
     for name, rows in sets.items():
         labels, references = (sum(bool(getattr(row, role)) for row in rows) for role in ("label", "reference"))
         lines.append(f"{name}: {len(rows)} images, {labels} with a label map, {references} with a day reference")
@@ -50,7 +50,7 @@ def _tiles(rows: Sequence[Row], classes: ClassList) -> list[list[Tile]]:
     if any(row.label for row in rows):
         lines.append(
             [
-                Tile(f"read as {row.encoding}: {row.label.name}", _coloured(frames.label(number), classes))
+                Tile(f"label map, read as {row.encoding}", _coloured(frames.label(number), classes))
                 if row.label
                 else Tile("no label map", blank)
                 for number, row in enumerate(rows)
@@ -72,13 +72,14 @@ def _coloured(label: np.ndarray, classes: ClassList) -> Image.Image:
     return Image.fromarray(classes.colour_map(label))
 
 
-def _legend(classes: ClassList) -> list[Tile]:
-    """A patch of its colour for each class, below its name, and black for what is void."""
+def _legend(classes: ClassList) -> list[list[Tile]]:
+    """Lines with a patch of its colour for each class, below its name, and black for what is void."""
     pen = ImageDraw.Draw(Image.new("RGB", (1, 1)))
-    named = [*zip(classes.names, classes.colours, strict=True), ("void", (0, 0, 0))]
-    return [
-        Tile(
-            name, Image.new("RGB", (round(pen.textlength(name, font_size=_LEGEND_HEIGHT)) + 1, _LEGEND_HEIGHT), colour)
-        )
-        for name, colour in named
-    ]
+    lines: list[list[Tile]] = [[]]
+    room = IMAGES * (TILE_WIDTH + GAP)
+    for name, colour in [*zip(classes.names, classes.colours, strict=True), ("void", (0, 0, 0))]:
+        width = min(TILE_WIDTH, round(pen.textlength(name, font_size=_LEGEND_HEIGHT)) + 1)
+        if lines[-1] and width + sum(tile.picture.width + GAP for tile in lines[-1]) > room:
+            lines.append([])
+        lines[-1].append(Tile(name, Image.new("RGB", (width, _LEGEND_HEIGHT), colour)))
+    return lines
