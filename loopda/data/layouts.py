@@ -24,13 +24,13 @@ Split = Literal["train", "val", "test"]
 
 
 class Layout(Section):
-    """Where the images of a data set are. remedy: what helps against faults of its files, whatever they are."""
+    """Where the images of a data set are. remedy: what helps against faults of its files, whatever they are.
+
+    Each layout has a method `rows`: the images with their labels and references, as its reader finds them, unopened.
+    Where `labelled`, each row names a label map.
+    """
 
     remedy: ClassVar[str] = ""
-
-    def rows(self, classes: ClassList, *, labelled: bool) -> list[Row]:
-        """The images with their labels and references, unopened. Where `labelled`, each row names a label map."""
-        raise NotImplementedError
 
 
 class CityscapesLayout(Layout):
