@@ -21,13 +21,17 @@ AnySection = TypeVar("AnySection", bound=Section)
 
 def read_section(path: Path, section: type[AnySection]) -> AnySection:
     """Read the YAML (or JSON) file `path` as a `section`; ConfigError lists every wrong key at once."""
+    return parse_section(read_yaml(path), section, str(path))
+
+
+def read_yaml(path: Path) -> object:
+    """The values in the YAML (or JSON) file `path`, unchecked; ConfigError where it is missing or no YAML."""
     try:
-        values = yaml.safe_load(Path(path).read_text())
+        return yaml.safe_load(Path(path).read_text())
     except FileNotFoundError:
         raise ConfigError(f"{path}: no such configuration file") from None
     except yaml.YAMLError as error:
         raise ConfigError(f"{path}: not valid YAML: {error}") from None
-    return parse_section(values, section, str(path))
 
 
 def parse_section(values: object, section: type[AnySection], where: str) -> AnySection:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from jsonschema import Draft202012Validator, validators
+from jsonschema import Draft202012Validator, ValidationError, validators
 
 from loopda.errors import ConfigError
 
@@ -172,13 +172,14 @@ def _faults_of_experiment(config: Config, name: str, schemas: Mapping[str, Any])
     faults = []
     for stage, (_, shared) in STAGES.items():
         resolved = section(config, name, stage)
-        for error in validator(schemas[stage]).iter_errors(resolved):
+        found = [plain for error in validator(schemas[stage]).iter_errors(resolved) for plain in _plain_errors(error)]
+        for error in found:
             path = [str(part) for part in error.absolute_path]
             if stage != "prepare" and (not path or path[0] not in shared):
                 path.insert(0, stage)
             elif stage == "prepare":
                 path.insert(0, "data")
-            faults.append(f"{'.'.join(path)}: {error.message} (experiment {name})")
+            faults.append(f"{'.'.join(path)}: {_message(error)} (experiment {name})")
         for path, value in _leaves(resolved):
             if path.endswith("weights") and isinstance(value, str) and value and not Path(value).is_file():
                 owner_path = path if path.split(".")[0] in shared else f"{stage}.{path}"
@@ -186,6 +187,31 @@ def _faults_of_experiment(config: Config, name: str, schemas: Mapping[str, Any])
                     f"{owner_path}: no such file: {value}; put the weights there, or set it to an empty string"
                 )
     return faults
+
+
+def _plain_errors(error: ValidationError) -> list[ValidationError]:
+    """What is wrong under the alternative that was meant, instead of "not valid under any of the given schemas".
+
+    Meant is that of the `layout` which is named, or the one that is not null; elsewhere the error itself.
+    """
+    by_alternative: dict[Any, list[ValidationError]] = {}
+    for inner in error.context or ():
+        by_alternative.setdefault(inner.schema_path[0], []).append(inner)
+    for inner in by_alternative.values():
+        if inner[0].validator == "type" and inner[0].validator_value == "null":
+            continue
+        if not any(list(one.path) == ["layout"] for one in inner):
+            return [plain for one in inner for plain in _plain_errors(one)]
+    return [error]
+
+
+def _message(error: ValidationError) -> str:
+    if "discriminator" in error.schema:
+        known = ", ".join(error.schema["discriminator"]["mapping"])
+        return f"there is no layout {error.instance['layout']!r}; there are {known}"
+    if error.validator == "pattern" and "description" in error.schema:
+        return f"{error.instance!r} is not {error.schema['description']}"
+    return error.message
 
 
 def _lineage(config: Config, experiment: str, stages: tuple[str, ...]) -> str:

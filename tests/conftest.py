@@ -5,6 +5,7 @@ for a few steps on one thread, so that equal runs are equal bit for bit.
 """
 
 import importlib
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from loopda import experiments
 from loopda.config import Section, parse_section
 
 ROOT = Path(__file__).parent.parent
+sys.path.insert(0, str(Path(__file__).parent))  # tests import public_trees.py by its name
 
 TOWN = {
     "width": 64,
@@ -44,6 +46,7 @@ WIRING: dict[str, tuple[dict[str, str], dict[str, str]]] = {
             "night_val": "night_val.csv",
             "classes": "classes.json",
             "summary": "summary.json",
+            "sheet": "contact_sheet.png",
         },
     ),
     "pretrain": (PREPARED, {"model": "model.pt", "metrics": "metrics.jsonl"}),

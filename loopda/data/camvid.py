@@ -14,6 +14,7 @@ import csv
 from pathlib import Path
 
 from loopda.command import command
+from loopda.data.listing import read_names
 from loopda.errors import DataError
 from loopda.files import written
 
@@ -47,14 +48,12 @@ def _lines(
     root: Path, domain: str, split: str, labelled: bool, faults: list[str]
 ) -> list[tuple[Path, Path | str, str]]:
     try:
-        names = (root / split).read_text(encoding="utf-8").split()
-    except (OSError, UnicodeDecodeError):
-        faults.append(f"{root / split}: no such list of names")
+        names = read_names(root / split)
+    except DataError as error:
+        faults.append(str(error))
         return []
-    if not names:
-        faults.append(f"{root / split}: no names in it")
     lines = []
-    for name in names:
+    for _, name in names:
         candidates = [root / domain / "images" / f"{name}{suffix}" for suffix in (".png", ".jpg")]
         image = next((candidate for candidate in candidates if candidate.is_file()), None)
         label = root / domain / "labels" / f"{name}.png"

@@ -15,7 +15,8 @@ import csv
 from collections import defaultdict
 from pathlib import Path
 
-from loopda.data.cityscapes import label_file
+from loopda.data.label_files import label_file
+from loopda.data.listing import files
 from loopda.data.manifest import Row
 from loopda.errors import DataError
 from loopda.labels.classes import ClassList
@@ -38,13 +39,12 @@ def rows(root: Path, split: str, classes: ClassList, *, labelled: bool, pairs: P
     if split == "train":
         found = _training_pairs(base, _pair_list(Path(root), pairs))
     else:
-        nights = [
-            night
-            for night in sorted((base / "rgb_anon" / split / "night").glob(f"*/*{_IMAGE}"))
-            if not night.name.startswith(".")  # what some archivers leave beside each file
-        ]
+        nights = files(base / "rgb_anon" / split / "night", f"*/*{_IMAGE}")
         if not nights:
-            raise DataError(f"{base / 'rgb_anon' / split / 'night'}: no <recording>/*{_IMAGE} in it")
+            raise DataError(
+                f"{base / 'rgb_anon' / split / 'night'}: no <recording>/*{_IMAGE} in it; unpack this split, or"
+                " correct `split`"
+            )
         references = _references_by_frame(base / "rgb_anon" / f"{split}_ref" / "day")
         found = [Row(night, reference=references.get(_frame(night))) for night in nights]
     return [_with_label(row, base / "gt" / split / "night", classes, labelled) for row in found]
@@ -104,9 +104,8 @@ def _frame(image: Path) -> str:
 def _references_by_frame(folder: Path) -> dict[str, Path]:
     """The reference of each frame of val or test; {} where there is no reference folder."""
     by_frame = defaultdict(list)
-    for reference in sorted(folder.glob(f"*_ref/*{_IMAGE}")):
-        if not reference.name.startswith("."):
-            by_frame[_frame(reference)].append(reference)
+    for reference in files(folder, f"*_ref/*{_IMAGE}"):
+        by_frame[_frame(reference)].append(reference)
     faults = [
         f"{same[0]}: {len(same)} files of this frame; keep the one that is the reference of the night image"
         for same in by_frame.values()

@@ -82,7 +82,7 @@ class Frames:
     def _label(self, row: Row) -> NDArray[np.uint8]:
         if self._labels is not None and row.label in self._labels:
             return self._labels[row.label]
-        array = self.classes.lookup_table(row.encoding)[read_label(row.label)]
+        array = self.classes.lookup_table(row.encoding)[read_label(row.label, row.encoding)]
         array = resize_label(array, self.size)
         if self._labels is not None:
             self._labels[row.label] = array

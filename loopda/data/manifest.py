@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
+from loopda.data.label_files import LABEL_KINDS
 from loopda.errors import DataError
 from loopda.files import written
 from loopda.labels.classes import ClassList
@@ -131,7 +132,8 @@ def check_rows(rows: Sequence[Row], classes: ClassList, *, labelled: bool, worke
     Faults: an image, label or reference that is missing or cannot be used (see `loopda.labels.png`); a label
     of another size than its image; a raw id that is neither a class nor void; where `labelled`, an image
     without a label, or labels that hold no class in any image; an image or an image/reference pair listed
-    twice, a label of two images, an image that is its own label or reference; no rows at all.
+    twice, a label of two images, an image that is its own label or reference; train ids in files that are
+    called labelIds; no rows at all.
     A file that several rows share (many nights have the same day reference) is opened once, by one of
     `workers` threads (default: one for each processor that this process may use): the decoders release
     Python's lock.
@@ -180,6 +182,8 @@ def check_rows(rows: Sequence[Row], classes: ClassList, *, labelled: bool, worke
     pixels, ignored = _by_class(counts, classes)
     if labelled and not faults and not pixels.any():
         faults.append(f"label {rows[0].label} and all others: every pixel is void; these are no usable labels")
+    elif labelled and pixels.any():
+        faults += _misnamed(rows, counts, classes)
     return Checked(good, faults, pixels, ignored)
 
 
@@ -209,7 +213,7 @@ def _look_at_image(path: Path) -> tuple[int, int] | str:
 def _look_at_label(label: tuple[Path, str]) -> tuple[int, int, np.ndarray] | str:
     """(width, height, pixels of each of the 256 raw ids), or what is wrong."""
     try:
-        raw = read_label(label[0])
+        raw = read_label(*label)
     except DataError as error:
         return str(error)
     return raw.shape[1], raw.shape[0], np.bincount(raw.ravel(), minlength=256)
@@ -224,6 +228,27 @@ def _by_class(counts: dict[str, np.ndarray], classes: ClassList) -> tuple[np.nda
         pixels += of_class
         ignored += int(count.sum() - of_class.sum())
     return pixels, ignored
+
+
+def _misnamed(rows: Sequence[Row], counts: dict[str, np.ndarray], classes: ClassList) -> list[str]:
+    """A fault where files that are called labelIds hold train ids.
+
+    Each train id is a legal label id too, so no single file tells. But a set of label ids in which none is over 18
+    shows no vegetation, sky, person or car at all; if most of its pixels are void besides, and fewer would be as train
+    ids, they are train ids.
+    """
+    stated, meant = LABEL_KINDS
+    if stated not in counts or not {stated, meant} <= classes.encodings.keys():
+        return []
+    count = counts[stated]
+    void, void_if_meant = (count[sorted(classes.void_ids(kind))].sum() for kind in (stated, meant))
+    if count[sorted(classes.unknown_ids(meant))].any() or 2 * void <= count.sum() or void_if_meant >= void:
+        return []
+    example = next(row.label for row in rows if row.encoding == stated)
+    return [
+        f"label {example} and all others of its kind: as {stated}, {void / count.sum():.0%} of their pixels are void"
+        f" and none shows a class over id 18; they look like {meant}: give them names that end in _{meant}.png"
+    ]
 
 
 def _repetitions(rows: Sequence[Row]) -> list[str]:

@@ -6,7 +6,7 @@ them, may be left out.
 
 from pathlib import Path
 
-from loopda.data.cityscapes import LABEL_KINDS
+from loopda.data.label_files import encoding_by_name
 from loopda.data.manifest import Row, read_table
 from loopda.errors import ConfigError, DataError
 from loopda.labels.classes import ClassList
@@ -33,7 +33,7 @@ def rows(table: Path, classes: ClassList, *, labelled: bool, encoding: str | Non
             faults.append(f"{table}, line {number}: the field `image` is empty; complete or delete the line")
             continue
         try:
-            kind = (encoding or _kind(label, classes)) if label and labelled else ""
+            kind = (encoding or encoding_by_name(label, classes)) if label and labelled else ""
         except ConfigError as error:
             faults.append(f"{table}, line {number}: {error}")
             continue
@@ -41,13 +41,3 @@ def rows(table: Path, classes: ClassList, *, labelled: bool, encoding: str | Non
     if faults:
         raise DataError("\n".join(faults))
     return found
-
-
-def _kind(label: Path, classes: ClassList) -> str:
-    if len(classes.encodings) == 1:
-        return next(iter(classes.encodings))
-    for kind in LABEL_KINDS:
-        if kind in classes.encodings and label.stem.endswith(f"_{kind}"):
-            return kind
-    kinds = " or ".join(classes.encodings)
-    raise ConfigError(f"{label}: its name does not say what its values mean; add `encoding: {kinds}` to the data set")

@@ -6,7 +6,7 @@ class.
 
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -14,13 +14,16 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from pydantic import Field
 
-from loopda.config import Section, read_section
+from loopda.config import Section, parse_section, read_yaml
 from loopda.errors import ConfigError, DataError
 
 IGNORE = 255
 
 INDICES = "indices"
 """The encoding every class list has: the file already holds class indices, and 255 where there is none."""
+
+SYNTHIA = "synthia"
+"""The encoding of SYNTHIA's label files: ids 0 .. 22 in the first of three channels of 16 bits (`labels.png`)."""
 
 MOST_CLASSES = 254
 """Indices 0 .. 253: 255 is IGNORE, and 254 stays free for a count of pixels without a class."""
@@ -108,6 +111,27 @@ class ClassList:
         known = self.encoding(encoding)
         return frozenset(range(256)) - known.void - {value for ids in known.ids for value in ids}
 
+    def subset(self, keep: Sequence[str]) -> "ClassList":
+        """The classes called `keep`, in that order; what means another class becomes void in every encoding.
+
+        ConfigError where there is no class of such a name, or `keep` names one twice.
+        """
+        unknown = [name for name in keep if name not in self.names]
+        if unknown:
+            raise ConfigError(f"class list: no class {', '.join(unknown)}; there are {', '.join(self.names)}")
+        kept = [self.names.index(name) for name in keep]
+        encodings = {}
+        for name, encoding in self.encodings.items():
+            dropped = {value for index, ids in enumerate(encoding.ids) if index not in kept for value in ids}
+            encodings[name] = Encoding(tuple(encoding.ids[index] for index in kept), encoding.void | dropped)
+        return ClassList(
+            names=tuple(keep),
+            colours=tuple(self.colours[index] for index in kept),
+            dynamic=frozenset(new for new, old in enumerate(kept) if old in self.dynamic),
+            ssc=frozenset(new for new, old in enumerate(kept) if old in self.ssc),
+            encodings=encodings,
+        )
+
     def palette(self) -> np.ndarray:
         """(256, 3) uint8: class index -> colour; black where there is no class."""
         table = np.zeros((256, 3), dtype=np.uint8)
@@ -150,12 +174,19 @@ class ClassList:
 
 
 def read_classes(path: Path) -> ClassList:
-    """Read a class list from YAML; ConfigError names every wrong key.
+    """Read a class list from YAML; ConfigError names every wrong key. Either some classes of Cityscapes, in the order
+    of `keep`; pixels of all others are void, in training and in evaluation:
 
     ```yaml
-    encoding: ids          # optional: a name for the kind of label file; `labelIds` or `labelTrainIds` where
-    a
-                           # data set in Cityscapes or Dark Zurich layout holds such files
+    base: cityscapes
+    keep: [road, sidewalk, building, person, car]
+    ```
+
+    or any classes at all:
+
+    ```yaml
+    encoding: ids          # optional: a name for the kind of label file; `labelIds` or `labelTrainIds` where a
+                           # data set in the layout of Cityscapes, Dark Zurich or the like holds such files
     void: [255]            # optional: raw values that are no class
     classes:
       - {name: road, colour: [128, 64, 128], ids: [0], group: static}
@@ -163,18 +194,25 @@ def read_classes(path: Path) -> ClassList:
       - {name: car, colour: [0, 0, 142], ids: [13, 14], group: dynamic}
     ```
     """
-    section = read_section(path, _ClassFile)
-    entries = section.classes
+    values = read_yaml(path)
     try:
-        return ClassList(
-            names=tuple(entry.name for entry in entries),
-            colours=tuple(entry.colour for entry in entries),
-            dynamic=frozenset(index for index, entry in enumerate(entries) if entry.group == "dynamic"),
-            ssc=frozenset(index for index, entry in enumerate(entries) if entry.shift_sensitive),
-            encodings={section.encoding: Encoding(tuple(entry.ids for entry in entries), frozenset(section.void))},
-        )
+        if isinstance(values, Mapping) and "base" in values:
+            return CITYSCAPES.subset(parse_section(values, _SubsetFile, str(path)).keep)
+        return _listed(parse_section(values, _ClassFile, str(path)))
     except ConfigError as error:
-        raise ConfigError("\n".join(f"{path}: {line}" for line in str(error).splitlines())) from None
+        lines = [line.removeprefix(f"{path}: ") for line in str(error).splitlines()]
+        raise ConfigError("\n".join(f"{path}: {line}" for line in lines)) from None
+
+
+def _listed(section: "_ClassFile") -> ClassList:
+    entries = section.classes
+    return ClassList(
+        names=tuple(entry.name for entry in entries),
+        colours=tuple(entry.colour for entry in entries),
+        dynamic=frozenset(index for index, entry in enumerate(entries) if entry.group == "dynamic"),
+        ssc=frozenset(index for index, entry in enumerate(entries) if entry.shift_sensitive),
+        encodings={section.encoding: Encoding(tuple(entry.ids for entry in entries), frozenset(section.void))},
+    )
 
 
 def load_classes(path: Path) -> ClassList:
@@ -253,41 +291,51 @@ class _ClassFile(Section):
     void: tuple[_Byte, ...] = (IGNORE,)
 
 
-# The 19 evaluated classes of Cityscapes (cityscapesScripts, helpers/labels.py): name, labelId, colour, in the
-# order of the train ids. Dynamic and shift sensitive groups: LoopDA, section 3.2.
+class _SubsetFile(Section):
+    base: Literal["cityscapes"]
+    keep: Annotated[tuple[str, ...], Field(min_length=1)]
+
+
+# The 19 evaluated classes of Cityscapes (cityscapesScripts, helpers/labels.py) in the order of the train ids: name,
+# labelId, colour, and the id in SYNTHIA-RAND-CITYSCAPES (its README; 16, 18 and 20 are named there, but no pixel of the
+# 9400 images has them). Dynamic and shift sensitive groups: LoopDA, section 3.2.
 _CITYSCAPES = (
-    ("road", 7, (128, 64, 128)),
-    ("sidewalk", 8, (244, 35, 232)),
-    ("building", 11, (70, 70, 70)),
-    ("wall", 12, (102, 102, 156)),
-    ("fence", 13, (190, 153, 153)),
-    ("pole", 17, (153, 153, 153)),
-    ("traffic light", 19, (250, 170, 30)),
-    ("traffic sign", 20, (220, 220, 0)),
-    ("vegetation", 21, (107, 142, 35)),
-    ("terrain", 22, (152, 251, 152)),
-    ("sky", 23, (70, 130, 180)),
-    ("person", 24, (220, 20, 60)),
-    ("rider", 25, (255, 0, 0)),
-    ("car", 26, (0, 0, 142)),
-    ("truck", 27, (0, 0, 70)),
-    ("bus", 28, (0, 60, 100)),
-    ("train", 31, (0, 80, 100)),
-    ("motorcycle", 32, (0, 0, 230)),
-    ("bicycle", 33, (119, 11, 32)),
+    ("road", 7, (128, 64, 128), 3),
+    ("sidewalk", 8, (244, 35, 232), 4),
+    ("building", 11, (70, 70, 70), 2),
+    ("wall", 12, (102, 102, 156), 21),
+    ("fence", 13, (190, 153, 153), 5),
+    ("pole", 17, (153, 153, 153), 7),
+    ("traffic light", 19, (250, 170, 30), 15),
+    ("traffic sign", 20, (220, 220, 0), 9),
+    ("vegetation", 21, (107, 142, 35), 6),
+    ("terrain", 22, (152, 251, 152), 16),
+    ("sky", 23, (70, 130, 180), 1),
+    ("person", 24, (220, 20, 60), 10),
+    ("rider", 25, (255, 0, 0), 17),
+    ("car", 26, (0, 0, 142), 8),
+    ("truck", 27, (0, 0, 70), 18),
+    ("bus", 28, (0, 60, 100), 19),
+    ("train", 31, (0, 80, 100), 20),
+    ("motorcycle", 32, (0, 0, 230), 12),
+    ("bicycle", 33, (119, 11, 32), 11),
 )
 
 # labelIds of Cityscapes that are not evaluated; -1 (licence plate) is 255 in an 8-bit file. 34 is GTA5's
 # licence plate: its labels use the Cityscapes ids otherwise.
 _CITYSCAPES_VOID = frozenset({*range(7), 9, 10, 14, 15, 16, 18, 29, 30, 34, IGNORE})
 
+# Void, parking slot, road works and lane marking of SYNTHIA.
+_SYNTHIA_VOID = frozenset({0, 13, 14, 22})
+
 CITYSCAPES = ClassList(
-    names=tuple(name for name, _, _ in _CITYSCAPES),
-    colours=tuple(colour for _, _, colour in _CITYSCAPES),
+    names=tuple(name for name, _, _, _ in _CITYSCAPES),
+    colours=tuple(colour for _, _, colour, _ in _CITYSCAPES),
     dynamic=frozenset(range(11, 19)),
     ssc=frozenset({5, 6, 7}),
     encodings={
-        "labelIds": Encoding(tuple((label_id,) for _, label_id, _ in _CITYSCAPES), _CITYSCAPES_VOID),
+        "labelIds": Encoding(tuple((label_id,) for _, label_id, _, _ in _CITYSCAPES), _CITYSCAPES_VOID),
         "labelTrainIds": _identity(len(_CITYSCAPES)),
+        SYNTHIA: Encoding(tuple((synthia_id,) for _, _, _, synthia_id in _CITYSCAPES), _SYNTHIA_VOID),
     },
 )

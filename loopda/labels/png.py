@@ -17,7 +17,7 @@ from PIL import Image
 
 from loopda.errors import DataError
 from loopda.files import written
-from loopda.labels.classes import ClassList
+from loopda.labels.classes import SYNTHIA, ClassList
 
 FORMATS = ("PNG", "JPEG")
 MOST_PIXELS = 64_000_000
@@ -74,14 +74,17 @@ def read_image(path: Path) -> Image.Image:
     return image.transpose(_UPRIGHT[orientation]) if orientation in _UPRIGHT else image
 
 
-def read_label(path: Path) -> np.ndarray:
+def read_label(path: Path, encoding: str = "") -> np.ndarray:
     """Read a label map: (H, W) uint8 raw ids, as they stand in the file (a ClassList turns them into
     indices).
 
     A PNG with one channel: 8-bit grey, or a palette of any depth, whose indices are the ids (its colours are
     not looked at). Everything else is a DataError: JPEG, RGB or RGBA (a colour rendering, not ids), 16 bits,
-    grey of fewer than 8 bits (Pillow would stretch the ids over 0 .. 255), a map turned by EXIF.
+    grey of fewer than 8 bits (Pillow would stretch the ids over 0 .. 255), a map turned by EXIF. Where
+    `encoding` is SYNTHIA, a PNG with three channels of 16 bits, of which the first holds the ids, and no other.
     """
+    if encoding == SYNTHIA:
+        return _read_16_bit_label(path)
     image, depth, orientation = _decode(path)
     if image.format != "PNG":
         raise DataError(f"{path}: a label map in {image.format}, which blurs ids at edges; labels must be PNG files")
@@ -116,6 +119,20 @@ def write_confidence(path: Path, confidence: np.ndarray) -> None:
         image.save(temporary, format="PNG")
 
 
+def _read_16_bit_label(path: Path) -> np.ndarray:
+    """The ids in the first of three channels of 16 bits; the others hold instances and are not looked at."""
+    image, depth, _ = _decode(path)
+    if image.format != "PNG" or image.mode != "RGB" or depth != 16:
+        raise DataError(
+            f"{path}: not a label map of SYNTHIA (a PNG with three channels of 16 bits, the class id in the"
+            " first); fetch the file again and leave it as it is"
+        )
+    high = np.asarray(image)[..., 0]
+    if high.any():
+        raise DataError(f"{path}: the first channel holds ids over 255; fetch the label map of SYNTHIA again")
+    return np.array(_decode(path, low_bytes=True).image)[..., 0]
+
+
 def write_label(path: Path, label: np.ndarray, classes: ClassList | None = None) -> None:
     """Write (H, W) uint8 class indices (IGNORE = 255) as an 8-bit PNG, atomically.
 
@@ -137,7 +154,8 @@ class _Decoded(NamedTuple):
     orientation: int  # EXIF, 1 = upright
 
 
-def _decode(path: Path | zipfile.Path) -> _Decoded:
+def _decode(path: Path | zipfile.Path, *, low_bytes: bool = False) -> _Decoded:
+    """Every pixel of `path`. low_bytes: of 16-bit RGB the low byte of each channel, where Pillow gives the high."""
     try:
         with path.open("rb") as file:
             head = file.read(25)
@@ -148,6 +166,10 @@ def _decode(path: Path | zipfile.Path) -> _Decoded:
                 width, height = image.size
                 if width * height > MOST_PIXELS:
                     raise _too_large(path)
+                if low_bytes:
+                    # Pillow has no mode for 16-bit RGB: it decodes PNG's big-endian samples as "RGB;16B", which
+                    # keeps their high bytes without a word. Taken for little-endian, the low ones are the high.
+                    image.tile = [tile._replace(args="RGB;16L") for tile in image.tile]
                 image.load()
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise _too_large(path) from None
@@ -174,7 +196,7 @@ def _too_large(path: Path | zipfile.Path) -> DataError:
 def _unreadable(path: Path | zipfile.Path, error: Exception) -> DataError:
     match error:
         case FileNotFoundError():
-            return DataError(f"{path}: no such file")
+            return DataError(f"{path}: no such file; fetch it, or correct its name")
         case IsADirectoryError():
             return DataError(f"{path}: a folder, not an image file")
         case PermissionError():

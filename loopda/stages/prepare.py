@@ -9,55 +9,21 @@ import os
 from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Literal
-
-from pydantic import Field
 
 from loopda.command import command
 from loopda.config import Section
-from loopda.data import cityscapes, dark_zurich, table
-from loopda.data.manifest import Checked, Row, check_rows, write_manifest
+from loopda.data.contact_sheet import contact_sheet
+from loopda.data.layouts import DataSet
+from loopda.data.manifest import Checked, check_rows, write_manifest
 from loopda.errors import ConfigError, DataError
 from loopda.files import write_json
 from loopda.labels.classes import CITYSCAPES, ClassList, read_classes
-
-Split = Literal["train", "val", "test"]
-
-
-class CityscapesLayout(Section):
-    """Images in the folders of Cityscapes: see `loopda.data.cityscapes`."""
-
-    layout: Literal["cityscapes"]
-    root: Path
-    split: Split
-
-
-class DarkZurichLayout(Section):
-    """Images in the folders of Dark Zurich: see `loopda.data.dark_zurich`. pairs: the pair list of the split
-    train."""
-
-    layout: Literal["dark_zurich"]
-    root: Path
-    split: Split
-    pairs: Path | None = None
-
-
-class TableLayout(Section):
-    """Images in a CSV of your own: see `loopda.data.table`. encoding: what the values in its label files
-    mean."""
-
-    layout: Literal["table"]
-    csv: Path
-    encoding: str | None = None
-
-
-DataSet = Annotated[CityscapesLayout | DarkZurichLayout | TableLayout, Field(discriminator="layout")]
 
 
 class Config(Section):
     """The section `data`.
 
-    classes: `cityscapes`, or the path of a class list (YAML).
+    classes: `cityscapes`, or the path of a class list (YAML), see `loopda.labels.classes.read_classes`.
     """
 
     classes: str
@@ -82,10 +48,12 @@ def run(
     night_val: Path,
     classes: Path,
     summary: Path,
+    sheet: Path,
     workers: int | None = None,
     log: Path,
 ) -> None:
-    """Check every file of the four data sets, then write a manifest for each, the class list and a summary.
+    """Check every file of the four data sets, then write a manifest for each, the class list, a summary,
+    and a contact sheet of what was understood.
 
     Nothing is written when anything is wrong: one DataError lists the faults of all data sets.
     town: not read; the workflow may name it where the data are the built-in town, so that the town is built
@@ -112,6 +80,7 @@ def run(
     for name, path in manifests.items():
         write_manifest(path, found[name].checked.rows)
     write_json(classes, class_list.to_json())
+    contact_sheet(sheet, {name: of_set.checked.rows for name, of_set in found.items()}, class_list)
     notes = remarks(found, class_list)
     write_json(
         summary,
@@ -126,7 +95,7 @@ def run(
             rows = of_set.checked.rows
             references = sum(row.reference is not None for row in rows)
             print(f"{name}: {len(rows)} images checked, {references} with a day reference", file=file)
-        print(*notes, sep="\n", file=file)
+        print(*notes, f"{sheet}: what was understood of each set; look at it", sep="\n", file=file)
 
 
 @dataclass(frozen=True)
@@ -139,22 +108,15 @@ class Found:
 
 def find(data_set: DataSet, classes: ClassList, *, labelled: bool, workers: int | None = None) -> Found:
     """The rows of a data set, each file opened and checked; where not `labelled`, without their labels."""
-    rows = _rows(data_set, classes, labelled)
+    rows = data_set.rows(classes, labelled=labelled)
     hidden = 0
     if not labelled:
         hidden = sum(row.label is not None for row in rows)
         rows = [replace(row, label=None, encoding="") for row in rows]
-    return Found(check_rows(rows, classes, labelled=labelled, workers=workers), hidden)
-
-
-def _rows(data_set: DataSet, classes: ClassList, labelled: bool) -> list[Row]:
-    match data_set:
-        case CityscapesLayout(root=root, split=split):
-            return cityscapes.rows(root, split, classes, labelled=labelled)
-        case DarkZurichLayout(root=root, split=split, pairs=pairs):
-            return dark_zurich.rows(root, split, classes, labelled=labelled, pairs=pairs)
-        case TableLayout(csv=csv, encoding=encoding):
-            return table.rows(csv, classes, labelled=labelled, encoding=encoding)
+    checked = check_rows(rows, classes, labelled=labelled, workers=workers)
+    if checked.faults and data_set.remedy:
+        checked.faults.append(data_set.remedy)
+    return Found(checked, hidden)
 
 
 def shared_images(found: dict[str, Found], train: str, val: str) -> list[str]:
@@ -213,6 +175,12 @@ def remarks(found: dict[str, Found], classes: ClassList) -> list[str]:
     for name, labelled in LABELLED.items():
         if labelled and (missing := absent(found[name], classes)):
             notes.append(f"{name}: classes without a pixel: {', '.join(missing)}")
+    for name in ("day_val", "night_val"):
+        if unlearnt := [one for one in absent(found["source"], classes) if one not in absent(found[name], classes)]:
+            notes.append(
+                f"{name}: {', '.join(unlearnt)}: in its labels, but not in those of source; no model can learn them,"
+                " and they count as 0 in its mean (a class list with `keep` can leave them out)"
+            )
     if both := len(_images(found, "night") & _images(found, "night_val")):
         notes.append(f"night_val: {both} of its images are in night too: its scores are transductive")
     return notes

@@ -181,6 +181,50 @@ def test_label_ids_under_the_name_of_train_ids_are_found_out(good, tmp_path):
     assert "id 26" in fault
 
 
+TRAIN_IDS = [0, 2, 10, 13, 8]  # road, building, sky, car, vegetation; as label ids: void, void, void, fence, sidewalk
+
+
+def bands(path, ids):
+    Image.fromarray(np.repeat(np.array(ids, dtype=np.uint8), 8).reshape(-1, 8)).save(path)
+
+
+def rows_with_bands(folder, *labels):
+    """A row for each list of ids, whose label file is called labelIds."""
+    rows = []
+    for number, ids in enumerate(labels):
+        path = folder / f"{number}_labelIds.png"
+        bands(path, ids)
+        rows.append(Row(image(folder / f"{number}.png", (8, len(ids))), path, encoding="labelIds"))
+    return rows
+
+
+def test_train_ids_under_the_name_of_label_ids_are_found_out_by_the_whole_set(tmp_path):
+    rows = rows_with_bands(tmp_path, TRAIN_IDS, [0, 2, 10])
+    [fault] = faults(rows)
+    assert fault.startswith(
+        f"label {rows[0].label} and all others of its kind: as labelIds, 75% of their pixels are void"
+    )
+    assert "names that end in _labelTrainIds.png" in fault
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        [TRAIN_IDS, [0, 0, 26]],  # a car, which no train id means
+        [[7, 8, 0]],  # mostly classes
+        [[0, 0, 0, 1, 7], [255, 255, 26, 26, 26]],
+        [[255, 255, 255, 7]],  # void in both
+    ],
+)
+def test_label_ids_are_not_taken_for_train_ids(tmp_path, labels):
+    assert faults(rows_with_bands(tmp_path, *labels)) == []
+
+
+def test_a_class_list_that_knows_label_ids_alone_cannot_tell_train_ids(tmp_path):
+    alone = replace(CITYSCAPES, encodings={"labelIds": CITYSCAPES.encodings["labelIds"]})
+    assert check_rows(rows_with_bands(tmp_path, TRAIN_IDS), alone, labelled=True).faults == []
+
+
 @pytest.mark.parametrize("role", ["image", "label", "reference"])
 @pytest.mark.parametrize("damage", ["missing", "empty", "truncated", "gif", "16 bits"])
 def test_each_damaged_file_of_each_role_is_named(good, tmp_path, role, damage):

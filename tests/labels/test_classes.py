@@ -11,6 +11,7 @@ from loopda.labels.classes import (
     CITYSCAPES,
     IGNORE,
     INDICES,
+    SYNTHIA,
     ClassList,
     Encoding,
     load_classes,
@@ -65,7 +66,7 @@ def test_every_list_understands_files_that_already_hold_class_indices():
 
 
 def test_an_encoding_the_list_does_not_know_is_a_config_error_that_names_the_known_ones():
-    with pytest.raises(ConfigError, match="'colours'; it has labelIds, labelTrainIds, indices"):
+    with pytest.raises(ConfigError, match="'colours'; it has labelIds, labelTrainIds, synthia, indices"):
         CITYSCAPES.lookup_table("colours")
 
 
@@ -114,6 +115,72 @@ def test_a_class_list_in_yaml_gives_names_groups_ids_and_void(tmp_path):
     assert classes.lookup_table("ids")[[0, 3, 4, 7, 9, 255]].tolist() == [255, 0, 0, 1, 2, 255]
     assert classes.void_ids("ids") == {0, 255}
     assert 5 in classes.unknown_ids("ids")
+
+
+def subset_file(folder, **values):
+    path = folder / "classes.yaml"
+    path.write_text(json.dumps({"base": "cityscapes", **values}))
+    return path
+
+
+def test_a_subset_of_cityscapes_keeps_names_colours_and_groups_in_its_own_order(tmp_path):
+    classes = read_classes(subset_file(tmp_path, keep=["car", "road", "pole"]))
+    assert classes.names == ("car", "road", "pole")
+    assert classes.colours == ((0, 0, 142), (128, 64, 128), (153, 153, 153))
+    assert (classes.dynamic, classes.static, classes.ssc) == ({0}, {1, 2}, {2})
+
+
+@pytest.mark.parametrize(
+    ("encoding", "car", "road", "sky", "unknown"),
+    [("labelIds", 26, 7, 23, 35), ("labelTrainIds", 13, 0, 10, 19), ("synthia", 8, 3, 1, 23)],
+)
+def test_what_a_subset_leaves_out_is_void_in_every_encoding(tmp_path, encoding, car, road, sky, unknown):
+    classes = read_classes(subset_file(tmp_path, keep=["car", "road"]))
+    assert classes.lookup_table(encoding)[[car, road, sky]].tolist() == [0, 1, IGNORE]
+    assert sky in classes.void_ids(encoding)
+    assert unknown in classes.unknown_ids(encoding)
+    assert classes.unknown_ids(encoding) == CITYSCAPES.unknown_ids(encoding)
+
+
+def test_all_classes_kept_are_the_whole_list(tmp_path):
+    assert read_classes(subset_file(tmp_path, keep=list(CITYSCAPES.names))) == CITYSCAPES
+
+
+def test_files_that_hold_class_indices_mean_those_of_the_subset(tmp_path):
+    classes = read_classes(subset_file(tmp_path, keep=["car", "road"]))
+    assert classes.lookup_table(INDICES)[[0, 1]].tolist() == [0, 1]
+    assert 13 in classes.unknown_ids(INDICES)
+
+
+@pytest.mark.parametrize(
+    ("values", "fault"),
+    [
+        ({"keep": ["road", "tree", "lamp"]}, "no class tree, lamp; there are road, sidewalk"),
+        ({"keep": ["road", "road"]}, "name 'road' occurs twice"),
+        ({"keep": []}, "keep"),
+        ({}, "keep"),
+        ({"keep": "road"}, "keep"),
+        ({"base": "camvid", "keep": ["road"]}, "base: .*'cityscapes'"),
+        ({"keep": ["road"], "void": [255]}, "void"),
+        ({"keep": ["road"], "classes": []}, "classes"),
+    ],
+)
+def test_a_wrong_subset_is_a_config_error_that_names_file_and_fault(tmp_path, values, fault):
+    path = subset_file(tmp_path, **values)
+    with pytest.raises(ConfigError, match=fault) as caught:
+        read_classes(path)
+    assert all(line.startswith(f"{path}: ") for line in str(caught.value).splitlines())
+    assert str(caught.value).count(str(path)) == len(str(caught.value).splitlines())
+
+
+def test_the_ids_of_synthia_are_those_of_its_readme():
+    table = CITYSCAPES.lookup_table(SYNTHIA)
+    # id in SYNTHIA-RAND-CITYSCAPES -> class
+    expected = {1: "sky", 2: "building", 3: "road", 4: "sidewalk", 5: "fence", 6: "vegetation", 7: "pole", 8: "car"}
+    expected |= {9: "traffic sign", 10: "person", 11: "bicycle", 12: "motorcycle", 15: "traffic light", 16: "terrain"}
+    expected |= {17: "rider", 18: "truck", 19: "bus", 20: "train", 21: "wall"}
+    assert {int(raw): CITYSCAPES.names[table[raw]] for raw in np.flatnonzero(table != IGNORE)} == expected
+    assert CITYSCAPES.void_ids(SYNTHIA) == set(range(23)) - expected.keys()
 
 
 def test_only_255_is_void_unless_the_class_list_says_otherwise(tmp_path):

@@ -1,5 +1,5 @@
 import io
-import struct
+import itertools
 import zlib
 
 import numpy as np
@@ -8,25 +8,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from PIL import Image, ImageOps
+from public_trees import label_16_bit, png_bytes
 
 from loopda.errors import DataError
 from loopda.labels import png
-from loopda.labels.classes import CITYSCAPES
+from loopda.labels.classes import CITYSCAPES, SYNTHIA
 from loopda.labels.png import read_grey, read_image, read_label, write_confidence, write_label
 
 NOISE = np.random.default_rng(0).integers(0, 256, (24, 32, 3), dtype=np.uint8)
 LABEL = (np.arange(24 * 32) % 19).astype(np.uint8).reshape(24, 32)
-
-
-def png_bytes(width, height, depth, colour_type, rows):
-    """A PNG as the standard defines it, for the kinds that Pillow does not write."""
-
-    def chunk(kind, data):
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
-    header = struct.pack(">IIBBBBB", width, height, depth, colour_type, 0, 0, 0)
-    data = zlib.compress(b"".join(b"\0" + row for row in rows))
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", data) + chunk(b"IEND", b"")
 
 
 def encoded(image, kind, **options):
@@ -241,3 +231,55 @@ def test_a_grey_channel_is_read_with_the_values_and_the_depth_of_the_file(tmp_pa
 def test_a_confidence_is_written_as_its_share_of_65535(tmp_path):
     write_confidence(tmp_path / "a.png", np.array([[0, 0.5, 1.0, 1 / 3, 1 + 1e-7]], dtype=np.float32))
     assert read_grey(tmp_path / "a.png", 16).tolist() == [[0, 32768, 65535, 21845, 65535]]
+
+
+# SYNTHIA's labels
+
+
+@given(arrays.arrays(np.uint8, arrays.array_shapes(min_dims=2, max_dims=2, max_side=20)))
+def test_the_ids_of_a_16_bit_label_are_its_first_channel_and_not_its_high_bytes(tmp_path_factory, ids):
+    path = label_16_bit(tmp_path_factory.mktemp("label") / "a.png", ids)
+    assert np.array_equal(read_label(path, SYNTHIA), ids)
+
+
+@pytest.mark.parametrize("filtering", range(5))
+def test_a_16_bit_label_is_read_whatever_the_filter_of_its_lines(tmp_path, filtering):
+    """A first line of ids 1 .. 8 and a second of 2 .. 9, written by each of PNG's five filters by the standard."""
+    first, second = (np.zeros((8, 3), dtype=">u2") for _ in range(2))
+    first[:, 0], second[:, 0] = np.arange(1, 9), np.arange(2, 10)
+    lines = [np.frombuffer(line.tobytes(), np.uint8).astype(int) for line in (np.zeros((8, 3), ">u2"), first, second)]
+    coded = b""
+    for above, line in itertools.pairwise(lines):
+        left, corner = (np.concatenate([np.zeros(6, int), part[:-6]]) for part in (line, above))
+        guess = left + above - corner
+        distances = np.abs(np.stack([guess - left, guess - above, guess - corner]))
+        paeth = np.choose(distances.argmin(axis=0), [left, above, corner])
+        predicted = [0 * line, left, above, (left + above) // 2, paeth][filtering]
+        coded += bytes([filtering]) + ((line - predicted) % 256).astype(np.uint8).tobytes()
+    plain = png_bytes(8, 2, 16, 2, [b""])
+    data = zlib.compress(coded)
+    idat = plain.index(b"IDAT") - 4
+    chunk = len(data).to_bytes(4, "big") + b"IDAT" + data + zlib.crc32(b"IDAT" + data).to_bytes(4, "big")
+    (tmp_path / "a.png").write_bytes(plain[:idat] + chunk + plain[plain.index(b"IEND") - 4 :])
+    assert read_label(tmp_path / "a.png", SYNTHIA).tolist() == [list(range(1, 9)), list(range(2, 10))]
+
+
+BAD_16_BIT_LABELS = {
+    "grey.png": (encoded(Image.fromarray(LABEL), "PNG"), "not a label map of SYNTHIA"),
+    "rgb8.png": (encoded(Image.fromarray(NOISE), "PNG"), "not a label map of SYNTHIA"),
+    "grey16.png": (png_bytes(2, 2, 16, 0, [b"\0\2\0\4"] * 2), "not a label map of SYNTHIA"),
+    "rgba16.png": (png_bytes(1, 2, 16, 6, [b"\0\2\0\0\0\0\0\0"] * 2), "not a label map of SYNTHIA"),
+    "jpeg.png": (encoded(Image.fromarray(NOISE), "JPEG"), "not a label map of SYNTHIA"),
+    "over.png": (png_bytes(1, 2, 16, 2, [b"\1\2\0\0\0\0"] * 2), "ids over 255"),
+    "truncated.png": (png_bytes(64, 9, 16, 2, [b"\0\2\0\0\0\0" * 64] * 9)[:60], "damaged image"),
+}
+
+
+@pytest.mark.parametrize("name", BAD_16_BIT_LABELS)
+def test_a_file_that_is_no_label_of_synthia_is_a_data_error_of_one_line_that_names_it(tmp_path, name):
+    data, fault = BAD_16_BIT_LABELS[name]
+    (tmp_path / name).write_bytes(data)
+    with pytest.raises(DataError, match=fault) as caught:
+        read_label(tmp_path / name, SYNTHIA)
+    assert str(caught.value).startswith(f"{tmp_path / name}: ")
+    assert "\n" not in str(caught.value)

@@ -15,7 +15,7 @@ from loopda.errors import ConfigError, DataError
 from loopda.labels.classes import CITYSCAPES, load_classes
 from loopda.stages.prepare import Config, run
 
-OUTPUTS = ("source.csv", "night.csv", "day_val.csv", "night_val.csv", "classes.json", "summary.json")
+OUTPUTS = ("source.csv", "night.csv", "day_val.csv", "night_val.csv", "classes.json", "summary.json", "sheet.png")
 
 
 def image(path, mode="RGB", value=0, size=(8, 4)):
@@ -76,6 +76,7 @@ def prepare(world, section):
             night_val=out / "night_val.csv",
             classes=out / "classes.json",
             summary=out / "summary.json",
+            sheet=out / "sheet.png",
             log=world / "prepare.log",
         )
         return out

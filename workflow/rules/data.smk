@@ -41,6 +41,7 @@ rule prepare:
         night_val="results/prepare/{experiment}/night_val.csv",
         classes="results/prepare/{experiment}/classes.json",
         summary="results/prepare/{experiment}/summary.json",
+        sheet="results/prepare/{experiment}/contact_sheet.png",
     log:
         "logs/prepare/{experiment}.log",
     benchmark:
@@ -57,6 +58,7 @@ rule prepare:
             --night-val {output.night_val:q} \
             --classes {output.classes:q} \
             --summary {output.summary:q} \
+            --sheet {output.sheet:q} \
             --workers {threads} \
             --log {log:q}
         """

@@ -1,0 +1,46 @@
+"""ACDC as it is downloaded: images in adverse conditions, each with one of the same place in good conditions (Sakaridis
+et al., ICCV 2021):
+
+    <root>/rgb_anon/<condition>/<split>/<REC>/<REC>_frame_<n>_rgb_anon.png
+    <root>/rgb_anon/<condition>/<split>_ref/<REC>/<REC>_frame_<n>_rgb_ref_anon.png
+    <root>/gt/<condition>/<split>/<REC>/<REC>_frame_<n>_gt_labelIds.png
+    (or _gt_labelTrainIds.png)
+
+The condition night has 400 images to train, 106 to validate and 500 to test; the labels of test are not published.
+Another way to lay ACDC out, all recordings of a split in one folder (DAFormer's), is not read here: `layout: folder`
+can.
+"""
+
+from pathlib import Path
+
+from loopda.data.label_files import label_file
+from loopda.data.listing import files
+from loopda.data.manifest import Row
+from loopda.errors import DataError
+from loopda.labels.classes import ClassList
+
+_IMAGE, _REFERENCE = "_rgb_anon.png", "_rgb_ref_anon.png"
+
+
+def rows(root: Path, split: str, classes: ClassList, *, labelled: bool, condition: str = "night") -> list[Row]:
+    """The images of one split (train, val, test) in one condition (night, fog, rain, snow), sorted by recording
+    and name.
+
+    Each names its reference, whether or not the file exists (`check_rows` reports a missing one), unless there is
+    no folder of references at all; labels as in `cityscapes.rows`. DataError where the split has no image.
+    """
+    folder = Path(root, "rgb_anon", condition, split)
+    images = files(folder, f"*/*{_IMAGE}")
+    if not images:
+        raise DataError(
+            f"{folder}: no <recording>/*{_IMAGE} in it; `root` must be the folder that holds rgb_anon/ and gt/"
+        )
+    references = folder.with_name(f"{split}_ref")
+    found = []
+    for image in images:
+        recording, stem = image.parent.name, image.name.removesuffix(_IMAGE)
+        reference = references / recording / f"{stem}{_REFERENCE}" if references.is_dir() else None
+        label_stem = Path(root, "gt", condition, split, recording, f"{stem}_gt")
+        label, encoding = label_file(label_stem, classes, labelled=labelled)
+        found.append(Row(image, label, reference, encoding))
+    return found

@@ -1,0 +1,57 @@
+"""Which label map belongs to an image, and what its values mean: the name of the file decides.
+
+Train id 7 is a sign and label id 7 is road, and the pixels do not tell which was meant.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from loopda.errors import ConfigError
+from loopda.labels.classes import ClassList
+
+LABEL_KINDS = ("labelIds", "labelTrainIds")
+"""The ends of label file names, as Cityscapes, Dark Zurich and ACDC have them: each is the name of an encoding.
+
+labelIds come first because they are what was published; labelTrainIds are made by the user's own tools.
+"""
+
+
+def label_file(stem: Path, classes: ClassList, *, labelled: bool) -> tuple[Path | None, str]:
+    """The label map `<stem>_<kind>.png` and its encoding: the first of LABEL_KINDS, as in `first_label`."""
+    candidates = [(stem.with_name(f"{stem.name}_{kind}.png"), kind) for kind in LABEL_KINDS]
+    return first_label(candidates, classes, labelled=labelled)
+
+
+def first_label(
+    candidates: Sequence[tuple[Path, str]], classes: ClassList, *, labelled: bool
+) -> tuple[Path | None, str]:
+    """Of (file, encoding), the first that exists and whose encoding the class list understands.
+
+    Without such a file: the first to expect where `labelled` (`check_rows` reports it), else (None, "").
+    ConfigError where the class list understands none of the encodings, and one is needed.
+    """
+    understood = [(path, kind) for path, kind in candidates if kind in classes.encodings]
+    for path, kind in understood:
+        if path.exists():
+            return path, kind
+    if not labelled:
+        return None, ""
+    if not understood:
+        kinds = [kind for _, kind in candidates]
+        raise ConfigError(
+            f"the class list understands label files of the kind {', '.join(classes.encodings)}, but this"
+            f" layout holds {' or '.join(kinds)}; give the list `encoding: {kinds[0]}` and ids"
+        )
+    return understood[0]
+
+
+def encoding_by_name(label: Path, classes: ClassList) -> str:
+    """What the values of `label` mean: the one encoding of the class list, or that of LABEL_KINDS which its name
+    ends with. ConfigError where neither tells."""
+    if len(classes.encodings) == 1:
+        return next(iter(classes.encodings))
+    for kind in LABEL_KINDS:
+        if kind in classes.encodings and label.stem.endswith(f"_{kind}"):
+            return kind
+    kinds = " or ".join(classes.encodings)
+    raise ConfigError(f"{label}: its name does not say what its values mean; add `encoding: {kinds}` to the data set")

@@ -1,0 +1,54 @@
+"""Nighttime Driving as it is downloaded: 50 coarsely labelled night images to measure on (Dai, Van Gool, ITSC 2018).
+
+    <root>/leftImg8bit/test/night/<recording>_frame_<n>_leftImg8bit.png
+    <root>/gtCoarse_daytime_trainvaltest/test/night/<recording>_frame_<n>_gtCoarse_labelIds.png
+    (or _gtCoarse_labelTrainIds.png)
+
+About half of the pixels are void, and terrain and motorcycle never occur: a class that is neither in the labels nor
+predicted is left out of the mean, one that is predicted all the same counts as 0 (`evaluation.scores`). labelIds are
+read first: there are corrected labels (of CIConv) whose labelTrainIds are still the old ones.
+"""
+
+from pathlib import Path
+
+from loopda.data.label_files import label_file
+from loopda.data.listing import files, read_names
+from loopda.data.manifest import Row
+from loopda.errors import DataError
+from loopda.labels.classes import ClassList
+
+_IMAGE = "_leftImg8bit.png"
+
+
+def rows(root: Path, classes: ClassList, *, labelled: bool, names: Path | None = None) -> list[Row]:
+    """The images of the one split, sorted by name; labels as in `cityscapes.rows`.
+
+    names: a list of image names, one a line, taken in its order instead. (LoopDA's nd_val.txt names each image
+    twice; `check_rows` refuses that.) DataError where the folder has no image, or a line names none.
+    """
+    folder = Path(root, "leftImg8bit", "test", "night")
+    images = _named(folder, names) if names else files(folder, f"*{_IMAGE}")
+    if not images:
+        raise DataError(
+            f"{folder}: no *{_IMAGE} in it; `root` must be the folder that holds leftImg8bit/ and"
+            " gtCoarse_daytime_trainvaltest/"
+        )
+    labels = Path(root, "gtCoarse_daytime_trainvaltest", "test", "night")
+    found = []
+    for image in images:
+        stem = labels / f"{image.name.removesuffix(_IMAGE)}_gtCoarse"
+        label, encoding = label_file(stem, classes, labelled=labelled)
+        found.append(Row(image, label, encoding=encoding))
+    return found
+
+
+def _named(folder: Path, names: Path) -> list[Path]:
+    lines = read_names(names)
+    faults = [
+        f"{names}, line {number}: {name!r} does not end in {_IMAGE}; name an image, or delete the line"
+        for number, name in lines
+        if not name.endswith(_IMAGE)
+    ]
+    if faults:
+        raise DataError("\n".join(faults))
+    return [folder / Path(name).name for _, name in lines]

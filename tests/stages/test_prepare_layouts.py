@@ -1,0 +1,254 @@
+"""Stage `prepare` on miniatures of the public data sets and of one's own images, whole and malformed."""
+
+import json
+from pathlib import Path
+
+import public_trees as trees
+import pytest
+from PIL import Image
+
+from loopda.config import parse_section
+from loopda.data.manifest import read_manifest
+from loopda.errors import DataError
+from loopda.stages.prepare import Config, run
+
+
+@pytest.fixture
+def section(tmp_path):
+    """The section `data` over five data sets: GTA5, ACDC, Cityscapes and Nighttime Driving, in `tmp_path`."""
+    trees.gta5(tmp_path / "gta5")
+    trees.acdc(tmp_path / "acdc")
+    trees.cityscapes(tmp_path / "cityscapes", "val")
+    trees.nighttime_driving(tmp_path / "driving")
+    return {
+        "classes": "cityscapes",
+        "source": {"layout": "gta5", "root": str(tmp_path / "gta5")},
+        "night": {"layout": "acdc", "root": str(tmp_path / "acdc"), "split": "train"},
+        "day_val": {"layout": "cityscapes", "root": str(tmp_path / "cityscapes"), "split": "val"},
+        "night_val": {"layout": "nighttime_driving", "root": str(tmp_path / "driving")},
+    }
+
+
+@pytest.fixture
+def prepare(tmp_path):
+    def go(section):
+        out = tmp_path / "out"
+        run(
+            config=parse_section(section, Config, "config.yaml"),
+            **{name: out / f"{name}.csv" for name in ("source", "night", "day_val", "night_val")},
+            classes=out / "classes.json",
+            summary=out / "summary.json",
+            sheet=out / "contact_sheet.png",
+            workers=1,
+            log=tmp_path / "prepare.log",
+        )
+        return out
+
+    return go
+
+
+def own_drive(folder: Path) -> dict:
+    for number in range(5):
+        trees.photograph(folder / f"night/monday/{number}.jpg")
+        trees.photograph(folder / f"day/monday/{number}.jpg")
+        trees.label(folder / f"masks/monday/{number}.png", "labelTrainIds", 255)
+    return {
+        "layout": "folder",
+        "root": str(folder),
+        "images": "night/**/*.jpg",
+        "labels": "masks/{folder}/{stem}.png",
+        "references": "day/{folder}/{stem}.jpg",
+        "encoding": "labelTrainIds",
+    }
+
+
+def summary_of(out: Path) -> dict:
+    return json.loads((out / "summary.json").read_text())
+
+
+def test_each_public_layout_is_prepared_and_the_log_names_the_contact_sheet(prepare, section, tmp_path):
+    out = prepare(section)
+    sets = summary_of(out)["sets"]
+    assert {name: of_set["images"] for name, of_set in sets.items()} == dict.fromkeys(sets, 5)
+    assert (sets["night"]["with_reference"], sets["night"]["hidden"]) == (5, 5)
+    assert str(out / "contact_sheet.png") in (tmp_path / "prepare.log").read_text()
+    with Image.open(out / "contact_sheet.png") as sheet:
+        assert sheet.format == "PNG"
+
+
+def test_synthia_a_folder_of_ones_own_and_bdd100k_are_prepared(prepare, section, tmp_path):
+    bdd = trees.bdd100k(tmp_path / "bdd100k")
+    section["source"] = {"layout": "synthia", "root": str(trees.synthia(tmp_path / "synthia"))}
+    section["night"] = own_drive(tmp_path / "mine")
+    section["night_val"] = {"layout": "bdd100k_night", "root": str(bdd), "names": str(bdd / trees.MGCDA_LIST)}
+    out = prepare(section)
+    sets = summary_of(out)["sets"]
+    assert {name: of_set["images"] for name, of_set in sets.items()} == dict.fromkeys(sets, 5)
+    assert {row.encoding for row in read_manifest(out / "source.csv")} == {"synthia"}
+    assert sets["source"]["frequency"] == sets["night_val"]["frequency"]
+    assert (sets["night"]["with_reference"], sets["night"]["hidden"]) == (5, 5)
+
+
+def test_classes_that_are_measured_but_never_learnt_are_noted(prepare, section, tmp_path):
+    label = next((tmp_path / "driving").rglob("*_labelIds.png"))
+    trees.label(label, void=27)  # one pixel of truck
+    notes = summary_of(prepare(section))["notes"]
+    [note] = [note for note in notes if "not in those of source" in note]
+    assert note.startswith("night_val: truck: ")
+    classes = tmp_path / "classes.yaml"
+    classes.write_text("{base: cityscapes, keep: [road, building, sky, car]}")
+    summary = summary_of(prepare(section | {"classes": str(classes)}))
+    assert summary["classes"] == ["road", "building", "sky", "car"]
+    assert not any("not in those of source" in note for note in summary["notes"])
+
+
+# malformed trees: each damages the tree of `section` and returns the data set, the file and the fault to expect
+
+
+def wrong_size(root, section):
+    path = root / "cityscapes/gtFine/val/munster/munster_000001_000019_gtFine_labelIds.png"
+    trees.label(path, size=(8, 16))
+    return "day_val", path, "8x16 pixels, but its image .* has 16x8; make them the same size"
+
+
+def truncated(root, section):
+    path = root / "acdc/rgb_anon/night/train/GP010376/GP010376_frame_000001_rgb_anon.png"
+    path.write_bytes(path.read_bytes()[:200])
+    return "night", path, "damaged image .*; fetch it again"
+
+
+def missing_reference(root, section):
+    path = root / "acdc/rgb_anon/night/train_ref/GOPR0351/GOPR0351_frame_000002_rgb_ref_anon.png"
+    path.unlink()
+    return "night", path, "no such file; fetch it, or correct its name; it belongs to the image"
+
+
+def unknown_id(root, section):
+    path = root / "driving/gtCoarse_daytime_trainvaltest/test/night/0_frame_0250_gtCoarse_labelIds.png"
+    trees.label(path, void=77)
+    return "night_val", path, "id 77 is neither a class nor void .*; correct the label, or add the id to the list"
+
+
+def label_ids_called_train_ids(root, section):
+    stem = "munster_000000_000019_gtFine"
+    path = root / f"cityscapes/gtFine/val/munster/{stem}_labelTrainIds.png"
+    (path.parent / f"{stem}_labelIds.png").rename(path)
+    return "day_val", path, "id 23, 26 is neither .*encoding 'labelTrainIds'.*; correct the label"
+
+
+def train_ids_called_label_ids(root, section):
+    paths = sorted((root / "cityscapes/gtFine").rglob("*_labelIds.png"))
+    for path in paths:
+        trees.label(path, "labelTrainIds", 255)
+    return "day_val", paths[0], "as labelIds, 75% of their pixels are void .*give them names that end in _labelTrainIds"
+
+
+def empty_split(root, section):
+    section["day_val"]["split"] = "test"
+    (root / "cityscapes/leftImg8bit/test").mkdir()
+    return "day_val", root / "cityscapes/leftImg8bit/test", "no <city>.* in it; `root` must be"
+
+
+def size_mismatch_of_gta5(root, section):
+    trees.photograph(root / "gta5/images/00003.png", size=(16, 10))
+    return "source", root / "gta5/labels/00003.png", "16x8 pixels, but its image .* has 16x10; make them the same size"
+
+
+def half_a_pair_of_gta5(root, section):
+    (root / "gta5/images/00005.png").unlink()
+    return "source", root / "gta5/images/00005.png", "no such file; fetch it, or correct its name"
+
+
+def colours_in_gta5(root, section):
+    path = root / "gta5/labels/00002.png"
+    with Image.open(path) as image:
+        image.convert("RGB").save(path)
+    return "source", path, "colour mode RGB; expected one channel of class ids"
+
+
+def doubled_list_of_nighttime_driving(root, section):
+    images = sorted((root / "driving/leftImg8bit/test/night").iterdir())
+    names = root / "nd_val.txt"
+    names.write_text(2 * "".join(f"{image.name}\n" for image in images))
+    section["night_val"]["names"] = str(names)
+    return "night_val", images[4], "it is listed 2 times; keep one"
+
+
+def label_of_synthia_in_8_bits(root, section):
+    section["source"] = {"layout": "synthia", "root": str(trees.synthia(root / "synthia"))}
+    path = trees.label(root / "synthia/GT/LABELS/0000004.png", "synthia")
+    return "source", path, "not a label map of SYNTHIA .*; fetch the file again"
+
+
+def missing_reference_of_a_folder(root, section):
+    section["night"] = own_drive(root / "mine")
+    (root / "mine/day/monday/3.jpg").unlink()
+    return "night", root / "mine/day/monday/3.jpg", "no such file; fetch it, or correct its name; it belongs to"
+
+
+def unlisted_line_of_bdd100k(root, section):
+    bdd = trees.bdd100k(root / "bdd100k")
+    names = bdd / "names.txt"
+    names.write_text("seg/images/train/aa01.jpg\naa02\n")
+    section["night_val"] = {"layout": "bdd100k_night", "root": str(bdd), "names": str(names)}
+    return "night_val", names, "line 2: 'aa02' is not .*; correct or delete the line"
+
+
+MALFORMED = [
+    wrong_size,
+    truncated,
+    missing_reference,
+    unknown_id,
+    label_ids_called_train_ids,
+    train_ids_called_label_ids,
+    empty_split,
+    size_mismatch_of_gta5,
+    half_a_pair_of_gta5,
+    colours_in_gta5,
+    doubled_list_of_nighttime_driving,
+    label_of_synthia_in_8_bits,
+    missing_reference_of_a_folder,
+    unlisted_line_of_bdd100k,
+]
+
+
+@pytest.mark.parametrize("damage", MALFORMED)
+def test_a_malformed_tree_is_refused_with_its_set_file_and_remedy_and_nothing_is_written(
+    prepare, section, tmp_path, damage
+):
+    of_set, path, fault = damage(tmp_path, section)
+    with pytest.raises(DataError, match=f"(?m)^{of_set}: (\\w+ )?{path}.*{fault}"):
+        prepare(section)
+    assert not (tmp_path / "out").exists()
+
+
+def test_all_malformed_files_of_four_sets_are_listed_in_one_run(prepare, section, tmp_path):
+    damages = [
+        wrong_size,
+        truncated,
+        missing_reference,
+        unknown_id,
+        label_ids_called_train_ids,
+        size_mismatch_of_gta5,
+        half_a_pair_of_gta5,
+        colours_in_gta5,
+        doubled_list_of_nighttime_driving,
+    ]
+    expected = [damage(tmp_path, section) for damage in damages]
+    with pytest.raises(DataError) as caught:
+        prepare(section)
+    lines = str(caught.value).splitlines()
+    for of_set, path, _ in expected:
+        assert [line for line in lines if line.startswith(f"{of_set}: ") and str(path) in line], path
+    # the list names five images twice, and its unknown id is told for each; a fault each for the others; a remedy
+    assert len(lines) == 5 + 2 + 7 + 1
+
+
+def test_what_prepare_refuses_in_gta5_can_be_excluded_by_number_as_it_says(prepare, section, tmp_path):
+    size_mismatch_of_gta5(tmp_path, section)
+    half_a_pair_of_gta5(tmp_path, section)
+    with pytest.raises(DataError, match="(?m)^source: a pair that cannot be mended .* `exclude`$"):
+        prepare(section)
+    section["source"]["exclude"] = ["00003", "00005"]
+    rows = read_manifest(prepare(section) / "source.csv")
+    assert [row.image.stem for row in rows] == ["00001", "00002", "00004"]
