@@ -24,7 +24,7 @@ STAGES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "warmup": (("pretrain",), ("input", "loops")),
     "pseudo_labels": (("warmup",), ("input",)),
     "self_train": (("pseudo_labels",), ("input", "loops", "agreement")),
-    "simclr": (("prepare",), ("input", "network")),
+    "simclr": (("pretrain",), ("input", "network")),
     "distill": (("self_train", "simclr"), ("input",)),
     "evaluate": ((), ("input",)),
     "illustrate": (("pseudo_labels",), ("input", "loops", "agreement")),

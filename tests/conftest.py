@@ -67,7 +67,10 @@ WIRING: dict[str, tuple[dict[str, str], dict[str, str]]] = {
         },
         {"model": "model.pt", "metrics": "metrics.jsonl"},
     ),
-    "simclr": (PREPARED, {"model": "model.pt", "metrics": "metrics.jsonl"}),
+    "simclr": (
+        PREPARED | {"pretrained": "pretrain/model.pt"},
+        {"model": "model.pt", "metrics": "metrics.jsonl"},
+    ),
     "distill": (
         PREPARED | {"teacher": "self_train/model.pt", "student": "simclr/model.pt"},
         {"model": "model.pt", "metrics": "metrics.jsonl"},

@@ -135,8 +135,8 @@ def test_every_experiment_owns_its_own_warm_up_in_the_ablation_of_the_loops(conf
         ),
         (
             {"pretrain": {"steps": 7}},
-            {"pretrain", "warmup", "pseudo_labels", "self_train", "distill"},
-            {"prepare", "simclr"},
+            {"pretrain", "warmup", "pseudo_labels", "self_train", "simclr", "distill"},
+            {"prepare"},
         ),
         (
             {"warmup": {"steps": 7}},
@@ -149,7 +149,7 @@ def test_every_experiment_owns_its_own_warm_up_in_the_ablation_of_the_loops(conf
         ({"distill": {"steps": 7}}, {"distill"}, {"self_train", "simclr"}),
         ({"evaluate": {"batch_size": 1}}, {"evaluate"}, {"pretrain", "distill"}),
         (
-            {"network": {"width": 8}},
+            {"network": {"width": 10}},
             {"pretrain", "warmup", "pseudo_labels", "self_train", "simclr", "distill"},
             {"prepare"},
         ),

@@ -98,6 +98,22 @@ class Segmenter(nn.Module):
 
 
 @torch.no_grad()
+def copy_backbone(source: Segmenter, target: Segmenter) -> None:
+    """Give `target` the backbone (layer0 ... layer4) of `source`, so that both see the same in the same image.
+
+    Where one of them is fed BGR and the other RGB, the input channels of the first convolution change places.
+    DataError where the two backbones differ.
+    """
+    found = {name: value.clone() for name, value in source.network.state_dict().items() if name.startswith("layer")}
+    if source.reversed != target.reversed:
+        found["layer0.0.weight"] = found["layer0.0.weight"].flip(1)
+    wanted = {name: value.shape for name, value in target.network.state_dict().items() if name.startswith("layer")}
+    if wanted != {name: value.shape for name, value in found.items()}:
+        raise DataError("the two networks have different backbones; make both from the same section network")
+    target.network.load_state_dict(found, strict=False)
+
+
+@torch.no_grad()
 def estimate_statistics(segmenter: Segmenter, batches: Iterable[Tensor]) -> dict[str, Tensor]:
     """Mean and variance of every batch normalisation over `batches` of images, with the present weights.
 

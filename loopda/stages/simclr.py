@@ -14,9 +14,10 @@ from loopda.data.dataset import Frames, Input
 from loopda.data.manifest import Row
 from loopda.data.sampling import batch_indices
 from loopda.data.transforms import to_images
+from loopda.errors import ConfigError
 from loopda.losses.contrastive import nt_xent
 from loopda.models.projection import ProjectionHead
-from loopda.models.segmenter import Network, Segmenter
+from loopda.models.segmenter import Network, Segmenter, copy_backbone, load_segmenter
 from loopda.models.weights import load_backbone
 from loopda.randomness import seed_torch
 from loopda.training.job import Job
@@ -30,6 +31,7 @@ class Config(Section):
     input: Input
     network: Network
     normalisation: Literal["caffe", "caffe-rgb", "unit"]
+    start: Literal["pretrain", "random"]
     weights: str
     steps: Annotated[int, Field(ge=0)]
     batch_size: Annotated[int, Field(ge=2)]
@@ -43,6 +45,7 @@ class Config(Section):
 def run(
     *,
     config: Config,
+    pretrained: Path | None = None,
     source: Path,
     night: Path,
     classes: Path,
@@ -53,7 +56,11 @@ def run(
     device: str = "auto",
     threads: int = 2,
 ) -> None:
-    """Write the student: a segmentation network with a pretrained backbone, random heads, and `bn_pretrain`."""
+    """Write the student: a segmentation network with a pretrained backbone, random heads, and `bn_pretrain`.
+
+    The backbone is that of `simclr.weights`; else it is trained here, from random weights or (`simclr.start`) from the
+    backbone of the source-only model `pretrained`.
+    """
     job = Job("simclr", config, model=model, log=log, seed=seed, device=device, threads=threads)
     job.open(source=source, night=night, classes=classes)
     frames = every_image(job)
@@ -66,11 +73,16 @@ def run(
         load_backbone(student.network, Path(config.weights))
         job.log.say(f"the backbone is imported from {config.weights}; no contrastive training")
         steps = 0
+    elif config.start == "pretrain":
+        if pretrained is None:
+            raise ConfigError("simclr.start is pretrain: name the source-only model (--pretrained)")
+        copy_backbone(load_segmenter(pretrained), student)
     student.to(job.device).train()
     head = ProjectionHead(student.network.channels[-1], config.projection).to(job.device)
     optimizer = adam([student.network, head], config.lr)
     parts = {"network": student.network, "head": head, "optimizer": optimizer}
-    training = job.training(parts=parts, images=config.batch_size, steps=steps)
+    inputs = {"pretrained": pretrained} if pretrained else {}
+    training = job.training(parts=parts, inputs=inputs, images=config.batch_size, steps=steps)
     augment = simclr_views(config.view)
 
     def batch(step: int) -> Tensor:

@@ -33,10 +33,17 @@ rule pretrain:
         """
 
 
+def start_of_simclr(wildcards):
+    section = experiments.section(config, wildcards.experiment, "simclr")
+    needed = section["start"] == "pretrain" and not section["weights"]
+    return upstream("pretrain", "model.pt")(wildcards) if needed else []
+
+
 rule simclr:
     """Pretrain the backbone of the distilled student without labels, or import SimCLRv2 weights."""
     input:
         config="results/simclr/{experiment}/seed{seed}/config.yaml",
+        pretrained=start_of_simclr,
         source=prepared("source.csv"),
         night=prepared("night.csv"),
         classes=prepared("classes.json"),
@@ -56,6 +63,7 @@ rule simclr:
         r"""
         python -m loopda.stages.simclr \
             --config {input.config:q} \
+            --pretrained {input.pretrained:q} \
             --source {input.source:q} \
             --night {input.night:q} \
             --classes {input.classes:q} \
