@@ -1,7 +1,7 @@
 """Stage `simclr`: contrastive pretraining of the student's backbone without labels (SimCLRv2), or an import of it."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import torch
 from pydantic import Field
@@ -14,10 +14,11 @@ from loopda.data.dataset import Frames, Input
 from loopda.data.manifest import Row
 from loopda.data.sampling import batch_indices
 from loopda.data.transforms import to_images
+from loopda.downloads import locate
 from loopda.losses.contrastive import nt_xent
 from loopda.models.projection import ProjectionHead
-from loopda.models.segmenter import Network, Segmenter
-from loopda.models.weights import load_backbone
+from loopda.models.segmenter import Network, Normalisation
+from loopda.models.weights import new_segmenter
 from loopda.randomness import seed_torch
 from loopda.training.job import Job
 from loopda.training.optimizer import adam, descend
@@ -29,7 +30,7 @@ class Config(Section):
 
     input: Input
     network: Network
-    normalisation: Literal["caffe", "caffe-rgb", "unit"]
+    normalisation: Normalisation
     weights: str
     steps: Annotated[int, Field(ge=0)]
     batch_size: Annotated[int, Field(ge=2)]
@@ -58,19 +59,17 @@ def run(
     job.open(source=source, night=night, classes=classes)
     frames = every_image(job)
 
+    backbone = locate(config.weights, job.log.say) if config.weights else None
     seed_torch(seed, "student", 0)
     network = Network(**{**config.network.model_dump(), "normalisation": config.normalisation})
-    student = Segmenter(network, frames.classes, bn_pretrain=True)
-    steps = config.steps
-    if config.weights:
-        load_backbone(student.network, Path(config.weights))
-        job.log.say(f"the backbone is imported from {config.weights}; no contrastive training")
-        steps = 0
+    student = new_segmenter(network, frames.classes, backbone, bn_pretrain=True, say=job.log.say)
+    steps = 0 if backbone else config.steps  # an imported backbone needs no contrastive training
     student.to(job.device).train()
     head = ProjectionHead(student.network.channels[-1], config.projection).to(job.device)
     optimizer = adam([student.network, head], config.lr)
     parts = {"network": student.network, "head": head, "optimizer": optimizer}
-    training = job.training(parts=parts, images=config.batch_size, steps=steps)
+    inputs = {"weights": backbone} if backbone else None
+    training = job.training(parts=parts, inputs=inputs, images=config.batch_size, steps=steps)
     augment = simclr_views(config.view)
 
     def batch(step: int) -> Tensor:
