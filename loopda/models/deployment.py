@@ -1,5 +1,6 @@
 """A model as one ONNX graph from an image's bytes to its label map, for use without this package or PyTorch."""
 
+import copy
 import json
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from loopda.models.segmenter import Segmenter, upsample
 
 OPSET = 18  # of ONNX 1.13 (2022): what the runtimes in use understand
 TOLERANCE = 1e-3  # of a probability, between PyTorch and ONNX Runtime: both compute in float32, in another order
+ROUNDINGS = 10  # or as many times PyTorch's own rounding error, which deep networks of large weights amplify
 
 
 class Deployed(nn.Module):
@@ -27,7 +29,7 @@ class Deployed(nn.Module):
         self.segmenter = segmenter
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        images = image.permute(0, 3, 1, 2).float() / 127.5 - 1
+        images = image.permute(0, 3, 1, 2).to(self.segmenter.scale.dtype) / 127.5 - 1
         probabilities = upsample(self.segmenter(images, aux=False).logits.softmax(dim=1), images.shape[2:])
         return probabilities.argmax(dim=1).to(torch.uint8), probabilities
 
@@ -39,7 +41,8 @@ def write_onnx(
     PyTorch in ONNX Runtime, on noise and on a smooth picture.
 
     Returns the largest difference of a probability, and the share of pixels with another label. NumericError, and no
-    file, when the difference exceeds TOLERANCE.
+    file, when the difference exceeds both TOLERANCE and what rounding explains: a ResNet-101 of random weights differs
+    from itself in float64 by 0.004, and from its graph by as much.
     """
     try:
         import onnxscript  # noqa: F401  (torch's exporter needs it, and says so only by a traceback)
@@ -65,7 +68,7 @@ def write_onnx(
     with written(path) as temporary:
         program.save(temporary, external_data=False)
         worst, other = _difference(module, temporary, size, threads)
-        if not worst <= TOLERANCE:
+        if not (worst <= TOLERANCE or worst <= ROUNDINGS * _rounding_error(module, size)):
             raise NumericError(f"{path}: ONNX Runtime's probabilities differ from PyTorch's by up to {worst:.2g}")
     return worst, other
 
@@ -86,6 +89,14 @@ def _difference(module: Deployed, path: Path, size: tuple[int, int], threads: in
         worst = max(worst, float(np.abs(found - probabilities.numpy()).max()))
         other.append(float((found_label != label.numpy()).mean()))
     return worst, float(np.mean(other))
+
+
+@torch.no_grad()
+def _rounding_error(module: Deployed, size: tuple[int, int]) -> float:
+    """The largest difference of a probability between float32 and float64, both in PyTorch."""
+    exact = copy.deepcopy(module).double()
+    images = [torch.from_numpy(image) for image in _pictures(size)]
+    return max(float((module(image)[1] - exact(image)[1]).abs().max()) for image in images)
 
 
 def _pictures(size: tuple[int, int]) -> list[np.ndarray]:

@@ -1,5 +1,6 @@
 """The ONNX graph answers what this package answers, from an image's bytes."""
 
+import copy
 import json
 
 import numpy as np
@@ -99,8 +100,22 @@ def test_a_deeplab_with_another_input_is_exported_too(tmp_path):
 
 
 def test_a_graph_that_disagrees_with_pytorch_is_refused_and_leaves_no_file(exported, tmp_path, monkeypatch):
-    monkeypatch.setattr(deployment, "TOLERANCE", 1e-12)
+    export = torch.onnx.export
+
+    def of_another_network(module, *arguments, **options):
+        other = copy.deepcopy(module)
+        other.segmenter.network.final2[1].bias.data[3] += 0.1
+        return export(other, *arguments, **options)
+
+    monkeypatch.setattr(torch.onnx, "export", of_another_network)
     model, _ = exported
     with pytest.raises(NumericError, match=r"night\.onnx: ONNX Runtime's probabilities differ"):
         write_onnx(model, tmp_path / "night.onnx", "night", (32, 24), 1)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_difference_that_rounding_explains_is_no_disagreement(exported, tmp_path, monkeypatch):
+    monkeypatch.setattr(deployment, "TOLERANCE", 0.0)
+    model, _ = exported
+    worst, _ = write_onnx(model, tmp_path / "night.onnx", "night", (32, 24), 1)
+    assert 0 < worst < 1e-4
