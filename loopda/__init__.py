@@ -1,3 +1,37 @@
-"""LoopDA: semantic segmentation networks that see at night without night labels."""
+"""LoopDA: semantic segmentation networks that see at night, without night labels.
+
+from loopda import load
+model = load("model.pt")
+labels = model.predict("night.jpg")
+"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from loopda.evaluation.predictor import Predictor
 
 __version__ = "0.1.0"
+
+
+def load(
+    model: str | Path,
+    *,
+    domain: str = "night",
+    size: tuple[int, int] | str | None = None,
+    tile: tuple[int, int] | str | None = None,
+    overlap: int | None = None,
+    device: str = "auto",
+) -> "Predictor":
+    """The predictor of the checkpoint `model`, a `model.pt` of any stage that makes one; see `Predictor` for the rest.
+
+    device: auto is the GPU where there is one; cpu and cuda insist. DataError: the file is missing or damaged, or has
+    no statistics of the domain. DeviceError: there is no such device.
+    """
+    # here, because the Snakefile imports parts of this package each time it is parsed, and must not wait for PyTorch
+    from loopda.evaluation.predictor import Predictor
+    from loopda.models.segmenter import load_segmenter
+    from loopda.training.device import choose_device
+
+    segmenter = load_segmenter(Path(model)).to(choose_device(device))
+    return Predictor(segmenter, domain=domain, size=size, tile=tile, overlap=overlap)

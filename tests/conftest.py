@@ -147,3 +147,38 @@ def miniature(tmp_path_factory: pytest.TempPathFactory, base_config: dict[str, A
         "night_val": {"root": f"{town}/DarkZurich"},
     }
     return Miniature(folder, experiments.merged(base_config, {"town": TOWN, "data": data}))
+
+
+@pytest.fixture(scope="session")
+def small_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The checkpoint of an untrained network for the 19 classes, of images of 64 x 32, with two sets of statistics."""
+    import torch
+
+    from loopda.labels.classes import CITYSCAPES
+    from loopda.models.segmenter import Network, Segmenter, estimate_statistics, save_segmenter
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(3)
+        network = Network(
+            name="pspnet",
+            blocks=(1, 1, 1, 1),
+            width=4,
+            head_channels=8,
+            stride_in="conv1",
+            output_stride=4,
+            dropout=0.0,
+            freeze_affine=False,
+            initialisation="kaiming",
+            normalisation="caffe",
+            statistics="per_domain",
+        )
+        segmenter = Segmenter(network, CITYSCAPES)
+        images = torch.rand(4, 3, 32, 64) * 2 - 1
+        segmenter.statistics = {
+            "day": estimate_statistics(segmenter, [images]),
+            "night": estimate_statistics(segmenter, [images / 4 - 0.7]),
+        }
+    path = tmp_path_factory.mktemp("small model") / "model.pt"
+    config = {"input": {"size": [64, 32], "crop": [64, 32]}}
+    save_segmenter(segmenter, path, stage="warmup", seed=0, config=config)
+    return path

@@ -17,7 +17,7 @@ PACKAGE = sorted((ROOT / "loopda").rglob("*.py"))
 def texts() -> dict[Path, str]:
     """Every text file that belongs to the repository."""
     found = [path for path in ROOT.iterdir() if path.is_file()]
-    for folder in ("loopda", "tests", "workflow", "docs", ".ci", "profiles", "containers"):
+    for folder in ("loopda", "tests", "scripts", "workflow", "docs", ".ci", "profiles", "containers"):
         found += [path for path in (ROOT / folder).rglob("*") if path.is_file()]
     result = {}
     for path in found:
@@ -32,8 +32,8 @@ def texts() -> dict[Path, str]:
 @pytest.mark.parametrize(
     "words",
     [
-        ["ruff", "check", "loopda", "tests"],
-        ["ruff", "format", "--check", "loopda", "tests"],
+        ["ruff", "check", "loopda", "tests", "scripts"],
+        ["ruff", "format", "--check", "loopda", "tests", "scripts"],
         ["snakefmt", "--check", "Snakefile", "workflow"],
         ["lint-imports"],
     ],

@@ -1,5 +1,6 @@
 """The images of a manifest, decoded, resized, and kept in memory as bytes when that is asked for."""
 
+import re
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -12,6 +13,7 @@ from pydantic import Field
 
 from loopda.config import Section
 from loopda.data.manifest import Row, read_manifest
+from loopda.errors import ConfigError
 from loopda.labels.classes import IGNORE, ClassList, load_classes
 from loopda.labels.png import read_image, read_label
 
@@ -20,7 +22,8 @@ Size = tuple[int, int]  # (width, height), as Pillow and the data sets' papers w
 
 MEMORY = 4 * 2**30  # bytes of decoded images up to which a set is kept in memory
 
-Length = Annotated[int, Field(ge=16)]
+SHORTEST = 16  # pixels of a side; below that, the deepest features of a network have no extent
+Length = Annotated[int, Field(ge=SHORTEST)]
 
 
 class Input(Section):
@@ -71,10 +74,7 @@ class Frames:
     def _image(self, path: Path) -> NDArray[np.uint8]:
         if self._images is not None and path in self._images:
             return self._images[path]
-        image = read_image(path)
-        if image.size != tuple(self.size):
-            image = image.resize(self.size, Image.Resampling.BICUBIC)
-        array = np.asarray(image)
+        array = np.asarray(resize_image(read_image(path), self.size))
         if self._images is not None:
             self._images[path] = array
         return array
@@ -89,11 +89,24 @@ class Frames:
         return array
 
 
+def resize_image(image: Image.Image, size: Size) -> Image.Image:
+    """An image at `size` (width, height), by Pillow's bicubic filter, which averages where it makes smaller."""
+    return image if image.size == tuple(size) else image.resize(size, Image.Resampling.BICUBIC)
+
+
 def resize_label(label: NDArray[np.uint8], size: Size) -> NDArray[np.uint8]:
     """A label map at `size` (width, height), by nearest neighbour."""
     if label.shape == (size[1], size[0]):
         return label
     return np.asarray(Image.fromarray(label).resize(size, Image.Resampling.NEAREST))
+
+
+def parse_size(text: str) -> Size:
+    """ "960x540" -> (960, 540); ConfigError for what is not two whole numbers of at least SHORTEST pixels."""
+    match = re.fullmatch(r"(\d+)x(\d+)", text)
+    if not match or min(map(int, match.groups())) < SHORTEST:
+        raise ConfigError(f"{text!r} is no size; write WIDTHxHEIGHT, such as 960x540, each at least {SHORTEST} pixels")
+    return int(match[1]), int(match[2])
 
 
 def open_frames(manifest: Path, classes: Path, size: Size, *, threads: int = 2) -> Frames:

@@ -1,9 +1,10 @@
 """Which images a step sees: a pure function of (seed, stream, step), so that resuming costs nothing."""
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
+from itertools import islice
 from typing import TypeVar
 
 import numpy as np
@@ -11,6 +12,7 @@ import numpy as np
 from loopda.randomness import generator
 
 AnyBatch = TypeVar("AnyBatch")
+AnyItem = TypeVar("AnyItem")
 
 
 def batch_indices(*, count: int, batch_size: int, step: int, seed: int, stream: str) -> list[int]:
@@ -28,19 +30,23 @@ def _permutation(count: int, epoch: int, seed: int, stream: str) -> np.ndarray:
 
 
 def prefetched(make: Callable[[int], AnyBatch], *, first: int, last: int, workers: int) -> Iterator[AnyBatch]:
-    """make(first), ..., make(last) in order, computed by `workers` threads ahead of use; 0 computes on demand.
+    """make(first), ..., make(last) in order, computed by `workers` threads ahead of use; 0 computes on demand."""
+    return ahead(make, range(first, last + 1), workers=workers)
 
-    Decoding and resizing release Python's lock, so threads suffice; the number of them changes no result.
+
+def ahead(work: Callable[[AnyItem], AnyBatch], items: Iterable[AnyItem], *, workers: int) -> Iterator[AnyBatch]:
+    """work(item) of each item in order, computed by `workers` threads, at most 2 * workers items ahead of use; 0
+    computes on demand. The items are drawn from their iterator in the caller's thread.
+
+    Decoding, resizing and encoding release Python's lock, so threads suffice; the number of them changes no result.
     """
     if workers == 0:
-        yield from map(make, range(first, last + 1))
+        yield from map(work, items)
         return
+    items = iter(items)
     with ThreadPoolExecutor(workers) as pool:
-        pending = deque(pool.submit(make, step) for step in range(first, min(first + 2 * workers, last + 1)))
-        following = first + len(pending)
+        pending = deque(pool.submit(work, item) for item in islice(items, 2 * workers))
         while pending:
-            batch = pending.popleft().result()
-            if following <= last:
-                pending.append(pool.submit(make, following))
-                following += 1
-            yield batch
+            done = pending.popleft().result()
+            pending.extend(pool.submit(work, item) for item in islice(items, 1))
+            yield done

@@ -5,6 +5,8 @@ from torch import Tensor
 
 from loopda.models.segmenter import Segmenter, upsample
 
+MOST_VALUES = 2**28  # probabilities upsampled at a time: 1 GiB, some six images of 1920x1080
+
 
 @torch.no_grad()
 def predict(segmenter: Segmenter, images: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
@@ -14,6 +16,41 @@ def predict(segmenter: Segmenter, images: Tensor, size: tuple[int, int]) -> tupl
     largest class is taken: one forward, no flip, one scale, the protocol of LoopDA's evaluation. The segmenter is in
     evaluation mode with the statistics of the images' domain (`use_statistics`).
     """
-    probabilities = upsample(segmenter(images, aux=False).logits.float().softmax(dim=1), size)
-    confidence, labels = probabilities.max(dim=1)
-    return labels.to(torch.uint8), confidence
+    return most_likely(class_probabilities(segmenter, images), size)
+
+
+@torch.no_grad()
+def class_probabilities(segmenter: Segmenter, images: Tensor) -> Tensor:
+    """(N, K, h, w): the softmax of the main head's logits, at their resolution."""
+    return segmenter(images, aux=False).logits.float().softmax(dim=1)
+
+
+def most_likely(probabilities: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    """The class of the largest probability (uint8) and that probability, both (N, *size), of `probabilities`
+    (N, K, h, w) upsampled to `size` (height, width).
+
+    Maps of more than MOST_VALUES probabilities are upsampled in strips of rows, so that a large photograph fits into
+    memory; that may change the last bits of a probability.
+    """
+    count, classes, _, _ = probabilities.shape
+    height, width = size
+    rows = max(1, MOST_VALUES // (count * classes * width))
+    if rows >= height:
+        confidence, labels = upsample(probabilities, size).max(dim=1)
+        return labels.to(torch.uint8), confidence
+    strips = [
+        most_likely(_rows(probabilities, first, min(first + rows, height), height), (min(rows, height - first), width))
+        for first in range(0, height, rows)
+    ]
+    labels, confidence = (torch.cat(parts, dim=1) for parts in zip(*strips, strict=True))
+    return labels, confidence
+
+
+def _rows(probabilities: Tensor, first: int, last: int, height: int) -> Tensor:
+    """Rows first ... last - 1 of `probabilities` interpolated to `height` rows, with aligned corners."""
+    source = probabilities.shape[2]
+    at = torch.arange(first, last, device=probabilities.device) * ((source - 1) / max(height - 1, 1))
+    above = at.floor().long().clamp(max=source - 1)
+    below = (above + 1).clamp(max=source - 1)
+    part = (at - above)[:, None]
+    return probabilities[:, :, above] * (1 - part) + probabilities[:, :, below] * part

@@ -87,6 +87,17 @@ class ClassList:
             table[list(ids)] = index
         return table
 
+    def raw_ids(self, encoding: str) -> np.ndarray:
+        """(256,) uint8: class index -> raw value, the way back from `lookup_table`; the first of several raw values.
+        `table[label]` encodes a map, in which IGNORE stays IGNORE. ConfigError where a class has no raw value."""
+        table = np.full(256, IGNORE, dtype=np.uint8)
+        ids = self.encoding(encoding).ids
+        without = [name for name, values in zip(self.names, ids, strict=True) if not values]
+        if without:
+            raise ConfigError(f"class list: the encoding {encoding!r} has no id for {', '.join(without)}")
+        table[: len(self)] = [values[0] for values in ids]
+        return table
+
     def void_ids(self, encoding: str) -> frozenset[int]:
         """Raw values that are legal but have no class (they become IGNORE)."""
         return self.encoding(encoding).void

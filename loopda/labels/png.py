@@ -7,6 +7,7 @@ closed properly around too few rows, as no truncation makes it. The decoders the
 """
 
 import struct
+import zipfile
 import zlib
 from pathlib import Path
 from typing import NamedTuple
@@ -34,6 +35,7 @@ _DAMAGE = (
     AttributeError,
     struct.error,
     zlib.error,
+    zipfile.BadZipFile,
 )
 
 _ORIENTATION_TAG = 0x0112
@@ -95,6 +97,25 @@ def read_label(path: Path) -> np.ndarray:
     return np.array(image, dtype=np.uint8)
 
 
+def read_grey(path: Path | zipfile.Path, depth: int) -> np.ndarray:
+    """Read a PNG of one grey channel with exactly `depth` bits, 8 (uint8) or 16 (uint16): (H, W) values as they stand
+    in the file, which may be a member of a zip. Everything else is a DataError, palettes too."""
+    image, found, _ = _decode(path)
+    if image.format != "PNG" or found != depth or image.mode != {8: "L", 16: "I;16"}[depth]:
+        raise DataError(
+            f"{path}: {image.format} in colour mode {image.mode} with {found} bits a channel; expected a PNG of one"
+            f" grey channel with {depth}"
+        )
+    return np.array(image)
+
+
+def write_confidence(path: Path, confidence: np.ndarray) -> None:
+    """Write (H, W) float confidences in [0, 1] as a 16-bit grey PNG of 65535 * confidence, atomically."""
+    image = Image.fromarray((confidence * 65535).round().astype(np.uint16))
+    with written(path) as temporary:
+        image.save(temporary, format="PNG")
+
+
 def write_label(path: Path, label: np.ndarray, classes: ClassList | None = None) -> None:
     """Write (H, W) uint8 class indices (IGNORE = 255) as an 8-bit PNG, atomically.
 
@@ -116,10 +137,12 @@ class _Decoded(NamedTuple):
     orientation: int  # EXIF, 1 = upright
 
 
-def _decode(path: Path) -> _Decoded:
+def _decode(path: Path | zipfile.Path) -> _Decoded:
     try:
-        with open(path, "rb") as file:
+        with path.open("rb") as file:
             head = file.read(25)
+            if not head:
+                raise DataError(f"{path}: an empty file; fetch it again")
             file.seek(0)
             with Image.open(file, formats=FORMATS) as image:
                 width, height = image.size
@@ -144,11 +167,11 @@ def _orientation(image: Image.Image) -> int:
         return 1
 
 
-def _too_large(path: Path) -> DataError:
+def _too_large(path: Path | zipfile.Path) -> DataError:
     return DataError(f"{path}: over the limit of {MOST_PIXELS:,} pixels; scale it down")
 
 
-def _unreadable(path: Path, error: Exception) -> DataError:
+def _unreadable(path: Path | zipfile.Path, error: Exception) -> DataError:
     match error:
         case FileNotFoundError():
             return DataError(f"{path}: no such file")
@@ -156,8 +179,6 @@ def _unreadable(path: Path, error: Exception) -> DataError:
             return DataError(f"{path}: a folder, not an image file")
         case PermissionError():
             return DataError(f"{path}: no permission to read it")
-        case Image.UnidentifiedImageError() if Path(path).stat().st_size == 0:
-            return DataError(f"{path}: an empty file; fetch it again")
         case Image.UnidentifiedImageError():
             return DataError(f"{path}: not a PNG or JPEG file that can be read, whatever its name; fetch it again")
     reason = " ".join(str(error).split()) or type(error).__name__

@@ -68,7 +68,8 @@ class Weights(Section):
 class LoopSettings(Section):
     """The section `loops`: which loops run and with which weights. Warm-up and self-training share it.
 
-    detach_translated: x_d2n enters Enc as a constant, so that no loss behind it trains the translation of day to night.
+    detach_translated: L_seg^d2n sees x_d2n as a constant, encoded once more: the translation learns from its adversary,
+    its similarity and the loop that it is part of, but not to be easy to segment.
     """
 
     inner_loop: bool
@@ -154,9 +155,9 @@ class Loops(nn.Module):
         if self.alone:
             terms["percep_d"] = self.similarity(x_d2n, x)
             return terms, x_d2n
-        seen = x_d2n.detach() if self.settings.detach_translated else x_d2n
-        translated = segmenter(seen, aux=weights.aux > 0)
-        terms["seg_d2n"] = supervision(translated, y, weights.aux)
+        translated = segmenter(x_d2n, aux=weights.aux > 0)
+        taught = segmenter(x_d2n.detach(), aux=weights.aux > 0) if self.settings.detach_translated else translated
+        terms["seg_d2n"] = supervision(taught, y, weights.aux)
         terms["percep_d"] = self.perception(x_d2n, x, translated, outputs)
         p_d2n = fuse(probabilities=probabilities(translated), labels=y, alpha=weights.fusion)
         outer = self.decode("day", translated, p_d2n, x)

@@ -71,7 +71,8 @@ class Segmenter(nn.Module):
     """The network of a `Network` section. `images` in [-1, 1] go in, `Outputs` come out.
 
     `statistics` holds, for each domain, the mean and variance of every batch normalisation, or is empty while the
-    network is being trained (then each batch is normalised by itself).
+    network is being trained (then each batch is normalised by itself). `input_size` is the (width, height) of the
+    images it was trained on, or None where its checkpoint does not say.
     """
 
     def __init__(self, network: Network, classes: ClassList, *, bn_pretrain: bool = False):
@@ -80,6 +81,7 @@ class Segmenter(nn.Module):
         self.classes = classes
         self.bn_pretrain = bn_pretrain
         self.statistics: dict[str, dict[str, Tensor]] = {}
+        self.input_size: tuple[int, int] | None = None
         kind, others = _NETWORKS[network.name]
         arguments = network.model_dump(exclude={"name", "normalisation", "statistics", *others})
         module = kind(classes=len(classes), bn_pretrain=bn_pretrain, **arguments)
@@ -186,7 +188,8 @@ def segmenter_of(checkpoint: Mapping[str, Any], path: Path) -> Segmenter:
         )
         segmenter.network.load_state_dict(checkpoint["model"])
         segmenter.statistics = checkpoint["statistics"]
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        segmenter.input_size = _input_size(checkpoint["provenance"])
+    except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
         reason = str(error).splitlines()[0]
         raise DataError(f"{path}: parts are missing or do not fit ({reason}); make it again") from None
     named = {"model": checkpoint["model"], **checkpoint["statistics"]}
@@ -195,6 +198,14 @@ def segmenter_of(checkpoint: Mapping[str, Any], path: Path) -> Segmenter:
             if value.is_floating_point() and not value.isfinite().all():
                 raise DataError(f"{path}: {part}: {name} holds numbers that are not finite; train that stage again")
     return segmenter
+
+
+def _input_size(provenance: Mapping[str, Any]) -> tuple[int, int] | None:
+    section = provenance.get("config", {}).get("input")
+    if section is None:
+        return None
+    width, height = section["size"]
+    return int(width), int(height)
 
 
 def load_checkpoint(path: Path) -> object:

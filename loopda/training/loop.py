@@ -13,7 +13,6 @@ import json
 import math
 import os
 import shutil
-import signal
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -22,17 +21,16 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-import loopda
 from loopda.config import Section
 from loopda.data.sampling import prefetched
 from loopda.errors import DataError, DeviceError, Interrupted, NumericError
 from loopda.files import sha256, write_text
 from loopda.randomness import seed_torch
 from loopda.training.log import Log, duration
+from loopda.training.signals import Signals
 from loopda.training.state import load_state, save_state
 
 SAVE_SECONDS = 60.0  # between two checkpoints
-SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
 RECORD_STEPS = 20  # steps that one line of metrics.jsonl averages
 
 AnyBatch = TypeVar("AnyBatch")
@@ -64,7 +62,7 @@ class Training:
         self.stage, self.steps, self.parts, self.seed, self.images = stage, steps, parts, seed, images
         self.state, self.fingerprint, self.log = state, fingerprint, log
         self.pending: dict[str, tuple[Tensor | float, int]] = {}  # sum and number of values
-        self.signal = 0
+        self.signals = Signals()
         self._lock = _lock(state)
         self.step = load_state(state, parts, fingerprint, log.say)
         self.history = _cut_back(self.metrics_path, self.step)
@@ -73,21 +71,24 @@ class Training:
     def metrics_path(self) -> Path:
         return self.state / "metrics.jsonl"
 
+    @property
+    def signal(self) -> int:
+        """The number of the signal that asked the process to end, or 0."""
+        return self.signals.number
+
     def over(self, make: Callable[[int], AnyBatch], *, workers: int = 1) -> Iterator[tuple[int, AnyBatch]]:
         """Yield (step, make(step)) for each step that remains; `workers` threads make the batches ahead of use."""
-        before = self._listen()
         self.started = time.monotonic()
         self.first, self.saved = self.step, self.started
         self.elapsed = self.history[-1]["seconds"] if self.history else 0.0
         try:
-            for batch in prefetched(make, first=self.step + 1, last=self.steps, workers=workers):
-                seed_torch(self.seed, self.stage, self.step + 1)
-                yield self.step + 1, _moved(batch, self.device)
-                self.step += 1
-                self._after_step()
+            with self.signals:
+                for batch in prefetched(make, first=self.step + 1, last=self.steps, workers=workers):
+                    seed_torch(self.seed, self.stage, self.step + 1)
+                    yield self.step + 1, _moved(batch, self.device)
+                    self.step += 1
+                    self._after_step()
         finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
             if self.step < self.steps:
                 self._lock.close()
         self.log.progress(f"step {self.step}/{self.steps} done", final=True)
@@ -161,20 +162,6 @@ class Training:
                             f"rate. The last good progress is in {self.state}"
                         )
 
-    def _listen(self) -> dict[int, Any]:
-        """SIGTERM and SIGINT set a flag: the step in progress ends, its result is saved. A second one stops at once.
-
-        Returns the handlers that were there before.
-        """
-
-        def remember(number: int, frame: object) -> None:
-            if self.signal:
-                signal.signal(number, signal.SIG_DFL)
-                os.kill(os.getpid(), number)
-            self.signal = number
-
-        return {number: signal.signal(number, remember) for number in SIGNALS}
-
 
 def fingerprint(config: Section, inputs: Mapping[str, Path], seed: int) -> str:
     """What a stage's progress depends on: configuration, seed, the content of its inputs, and the package's code."""
@@ -182,7 +169,7 @@ def fingerprint(config: Section, inputs: Mapping[str, Path], seed: int) -> str:
     digest.update(json.dumps([config.model_dump(mode="json"), seed], sort_keys=True).encode())
     for name, path in sorted(inputs.items()):
         digest.update(f"{name} {sha256(path)}".encode())
-    package = Path(loopda.__file__).parent
+    package = Path(__file__).parents[1]
     for source in sorted(package.rglob("*.py")):
         digest.update(source.relative_to(package).as_posix().encode())
         digest.update(source.read_bytes())

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -179,3 +180,17 @@ def test_a_lookup_table_gives_every_raw_value_its_class_or_ignore(groups):
         owners = [index for index, values in enumerate(ids) if raw in values]
         assert table[raw] == (owners[0] if owners else IGNORE)
         assert (raw in classes.unknown_ids("ids")) == (not owners and raw != 255)
+
+
+def test_raw_ids_are_the_way_back_from_the_lookup_table():
+    for encoding in ("labelIds", "labelTrainIds", "indices"):
+        raw = CITYSCAPES.raw_ids(encoding)[np.arange(19)]
+        assert CITYSCAPES.lookup_table(encoding)[raw].tolist() == list(range(19))
+    assert CITYSCAPES.raw_ids("labelIds")[[0, 18, IGNORE]].tolist() == [7, 33, IGNORE]
+
+
+def test_a_class_without_a_raw_id_cannot_be_encoded():
+    without = Encoding((*CITYSCAPES.encodings["labelIds"].ids[:18], ()), frozenset({255}))
+    classes = replace(CITYSCAPES, encodings={"own": without})
+    with pytest.raises(ConfigError, match="encoding 'own' has no id for bicycle"):
+        classes.raw_ids("own")

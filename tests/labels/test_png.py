@@ -12,7 +12,7 @@ from PIL import Image, ImageOps
 from loopda.errors import DataError
 from loopda.labels import png
 from loopda.labels.classes import CITYSCAPES
-from loopda.labels.png import read_image, read_label, write_label
+from loopda.labels.png import read_grey, read_image, read_label, write_confidence, write_label
 
 NOISE = np.random.default_rng(0).integers(0, 256, (24, 32, 3), dtype=np.uint8)
 LABEL = (np.arange(24 * 32) % 19).astype(np.uint8).reshape(24, 32)
@@ -222,3 +222,22 @@ def test_a_label_that_cannot_be_used_is_a_data_error_of_one_line_that_names_it(t
 def test_a_missing_label_is_a_data_error(tmp_path):
     with pytest.raises(DataError, match="a.png: no such file"):
         read_label(tmp_path / "a.png")
+
+
+# grey channels
+
+
+@pytest.mark.parametrize(("depth", "kind"), [(8, np.uint8), (16, np.uint16)])
+def test_a_grey_channel_is_read_with_the_values_and_the_depth_of_the_file(tmp_path, depth, kind):
+    values = np.arange(2**depth, dtype=kind).reshape(16, -1)
+    Image.fromarray(values).save(tmp_path / "a.png")
+    found = read_grey(tmp_path / "a.png", depth)
+    assert found.dtype == kind
+    assert np.array_equal(found, values)
+    with pytest.raises(DataError, match=f"with {depth} bits a channel; expected a PNG of one grey channel with"):
+        read_grey(tmp_path / "a.png", 24 - depth)
+
+
+def test_a_confidence_is_written_as_its_share_of_65535(tmp_path):
+    write_confidence(tmp_path / "a.png", np.array([[0, 0.5, 1.0, 1 / 3, 1 + 1e-7]], dtype=np.float32))
+    assert read_grey(tmp_path / "a.png", 16).tolist() == [[0, 32768, 65535, 21845, 65535]]

@@ -13,6 +13,9 @@ import pytest
 from loopda import experiments
 from loopda.command import command
 
+# Their images are a user's own, or the test set's, which no experiment of config.yaml knows; so no rule calls them.
+BY_HAND = {"predict", "submission"}
+
 RULES = Path(__file__).parents[2] / "workflow" / "rules"
 
 
@@ -57,7 +60,7 @@ def run_of(rule: Rule):
 
 def test_every_stage_has_a_rule_of_its_name_and_every_module_of_a_stage_is_called():
     modules = {path.stem for path in (Path(experiments.__file__).parent / "stages").glob("[a-z]*.py")}
-    assert {rule.stage for rule in STAGE_RULES} == modules
+    assert {rule.stage for rule in STAGE_RULES} == modules - BY_HAND
     assert {rule.name for rule in STAGE_RULES} >= set(experiments.STAGES)
     assert all(rule.name == rule.stage for rule in STAGE_RULES if rule.name in experiments.STAGES)
 

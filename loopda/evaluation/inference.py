@@ -1,0 +1,107 @@
+"""Predictions of any number of images in constant memory: threads read ahead and write behind the network."""
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from PIL import Image
+
+from loopda.data.images import Source
+from loopda.data.sampling import ahead
+from loopda.errors import DataError, DeviceError, Interrupted
+from loopda.evaluation.predictor import Prediction, Predictor
+from loopda.evaluation.records import Records, digest
+from loopda.labels.png import read_image
+
+
+class Done(NamedTuple):
+    """predicted, kept: how many images, and how many of them had their results before. faults: one line each.
+    seconds: of this run."""
+
+    predicted: int
+    kept: int
+    faults: list[str]
+    seconds: float
+
+    @property
+    def speed(self) -> float:
+        """Predicted images per second."""
+        return self.predicted / max(self.seconds, 1e-9)
+
+
+class _Work(NamedTuple):
+    source: Source
+    content: str
+    image: Image.Image | None = None
+    prediction: Prediction | None = None
+    files: Mapping[Path, str] | None = None
+    fault: str = ""
+
+
+def predict_images(
+    sources: Sequence[Source],
+    predictor: Predictor,
+    records: Records,
+    *,
+    files: Callable[[Source], Mapping[str, Path]],
+    write: Callable[[Mapping[str, Path], Image.Image, Prediction], None],
+    threads: int,
+    signal: Callable[[], int],
+    progress: Callable[[str], None],
+) -> Done:
+    """Predict and write every image whose results `records` does not hold.
+
+    files: the results of an image by kind. write: writes them, each atomically; it runs in one of `threads` threads.
+    signal: the number of the signal that asks to end, or 0. progress: shows a line.
+    An image that cannot be used, or whose results `write` refuses with a DataError, is a fault; the others are done
+    all the same. Interrupted: a signal came; what had been begun is finished and recorded. DeviceError: the disk is
+    full.
+    """
+
+    def read(source: Source) -> _Work:
+        content = digest(source.path)
+        if records.hold(source, content, files(source).values()):
+            return _Work(source, content)
+        try:
+            return _Work(source, content, image=read_image(source.path))
+        except DataError as error:
+            return _Work(source, content, fault=str(error))
+
+    def predicted() -> Iterator[_Work]:
+        for work in ahead(read, (source for source in sources if not signal()), workers=threads):
+            yield work._replace(prediction=predictor(work.image)) if work.image else work
+
+    def written(work: _Work) -> _Work:
+        if work.prediction is None:
+            return work
+        made = files(work.source)
+        try:
+            write(made, work.image, work.prediction)
+        except DataError as error:
+            return _Work(work.source, work.content, fault=str(error))
+        except OSError as error:
+            raise DeviceError(
+                f"{records.folder}: the results of {work.source.path} cannot be written ({error.strerror}); free some"
+                " disk space and run the same command again: it goes on from there"
+            ) from error
+        return _Work(work.source, work.content, files={path: digest(path) for path in made.values()})
+
+    started = time.monotonic()
+    count, kept, faults = 0, 0, []
+    for number, work in enumerate(ahead(written, predicted(), workers=threads), start=1):
+        if work.fault:
+            faults.append(work.fault)
+        elif work.files:
+            records.add(work.source, work.content, work.files)
+            count += 1
+        else:
+            kept += 1
+        done = Done(count, kept, faults, time.monotonic() - started)
+        progress(f"{number}/{len(sources)} images" + (f"  {done.speed:.1f} images/s" if count else ""))
+    if signal() and count + kept + len(faults) < len(sources):
+        raise Interrupted(
+            f"stopped by signal {signal()} after {count + kept} of {len(sources)} images; the same command goes on"
+            " from there"
+        )
+    return Done(count, kept, faults, time.monotonic() - started)

@@ -1,0 +1,155 @@
+"""A model that takes photographs of any size, whole or in tiles, and gives label maps of the same size.
+
+from loopda import load
+model = load("model.pt")
+labels = model.predict("night.jpg")
+"""
+
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from loopda.data.dataset import Size, parse_size, resize_image
+from loopda.data.transforms import to_images
+from loopda.errors import ConfigError, DeviceError
+from loopda.evaluation.predict import class_probabilities, most_likely
+from loopda.labels.classes import ClassList
+from loopda.labels.png import read_image
+from loopda.models.segmenter import DOMAINS, Segmenter, upsample
+
+Photograph = str | Path | Image.Image | NDArray[np.uint8]
+
+
+class Prediction(NamedTuple):
+    """labels: (H, W) uint8 class indices. confidence: (H, W) float32, the probability of that class, in (0, 1]."""
+
+    labels: NDArray[np.uint8]
+    confidence: NDArray[np.float32]
+
+
+class Predictor:
+    """Predicts one image at a time with the normalisation statistics of `domain` ("night" or "day").
+
+    size: the working size (width, height), which every image is resized to before the network sees it; "image" leaves
+    each at its own. By default it is the size of the images that the model was trained on, as in its evaluation, and
+    "image" where the checkpoint does not say, or with tiles. The class probabilities are upsampled to the full size of
+    the image, and the largest wins there. "960x540" means (960, 540), here and below.
+
+    tile: (width, height) of the parts in which the network sees the resized image, for images too large for the memory
+    of the device. Neighbours overlap by at least `overlap` pixels (by default a quarter of a tile's shorter side) and
+    are faded into each other. A network that has learnt from whole images sees less context in a tile.
+
+    ConfigError: an unknown domain; a size or a tile under 16 pixels; an overlap that is not below the tile's sides.
+    """
+
+    def __init__(
+        self,
+        segmenter: Segmenter,
+        *,
+        domain: str = "night",
+        size: Size | str | None = None,
+        tile: Size | str | None = None,
+        overlap: int | None = None,
+    ):
+        if domain not in DOMAINS:
+            raise ConfigError(f"domain {domain!r}: choose {' or '.join(DOMAINS)}")
+        size = _checked(size) if size and size != "image" else size
+        tile = _checked(tile) if tile else None
+        if overlap is not None and (tile is None or not 0 <= overlap < min(tile)):
+            raise ConfigError(f"overlap {overlap}: it must be 0 or more, and less than the sides of a tile")
+        self.segmenter = segmenter
+        self.domain = domain
+        self.statistics = segmenter.use_statistics(domain)
+        trained = None if tile else segmenter.input_size
+        self.size: Size | Literal["image"] = size or trained or "image"
+        self.tile = tile
+        self.overlap = (min(tile) // 4 if overlap is None else overlap) if tile else 0
+
+    @property
+    def classes(self) -> ClassList:
+        """Names and colours of the class indices."""
+        return self.segmenter.classes
+
+    @property
+    def settings(self) -> dict[str, object]:
+        """What a prediction depends on besides the weights, as JSON values."""
+        size = self.size if self.size == "image" else list(self.size)
+        tile = list(self.tile) if self.tile else None
+        return {"statistics": self.statistics, "size": size, "tile": tile, "overlap": self.overlap}
+
+    @property
+    def description(self) -> str:
+        """The settings in words."""
+        working = "each at its own size" if self.size == "image" else "resized to {}x{}".format(*self.size)
+        tiles = " in tiles of {}x{} that overlap by {}".format(*self.tile, self.overlap) if self.tile else ""
+        return f"{working}{tiles}, {self.statistics} statistics"
+
+    def predict(self, image: Photograph) -> NDArray[np.uint8]:
+        """(H, W) uint8 class indices of an image: the path of a PNG or JPEG file, a PIL image, or (H, W, 3) uint8
+        RGB."""
+        return self(image).labels
+
+    @torch.no_grad()
+    def __call__(self, image: Photograph) -> Prediction:
+        """The label map of an image and its confidence; DeviceError where the device's memory is too small."""
+        photograph = _opened(image)
+        working = photograph if self.size == "image" else resize_image(photograph, self.size)
+        try:
+            images = to_images([np.asarray(working)]).to(self.segmenter.shift.device)
+            probabilities = self._tiled(images) if self.tile else class_probabilities(self.segmenter, images)
+            labels, confidence = most_likely(probabilities, (photograph.height, photograph.width))
+            return Prediction(labels[0].cpu().numpy(), confidence[0].cpu().numpy())
+        except torch.OutOfMemoryError:
+            raise DeviceError(
+                f"an image of {working.width}x{working.height} pixels does not fit into the memory of the device; "
+                "choose a smaller working size (--size), or tiles (--tile)"
+            ) from None
+
+    def _tiled(self, images: Tensor) -> Tensor:
+        """(1, K, H, W) class probabilities of images (1, 3, H, W): the weighted mean over the tiles that see a
+        pixel."""
+        _, _, height, width = images.shape
+        total = torch.zeros(1, len(self.classes), height, width, device=images.device)
+        weights = torch.zeros(height, width, device=images.device)
+        across, down = min(self.tile[0], width), min(self.tile[1], height)
+        # a tile's weight falls linearly towards its edges over the overlap, where a network sees least of the scene
+        weight = _ramp(down, self.overlap)[:, None] * _ramp(across, self.overlap)[None]
+        weight = weight.to(images.device)
+        for top in _starts(height, down, self.overlap):
+            for left in _starts(width, across, self.overlap):
+                here = (..., slice(top, top + down), slice(left, left + across))
+                total[here] += upsample(class_probabilities(self.segmenter, images[here]), (down, across)) * weight
+                weights[here] += weight
+        return total / weights
+
+
+def _checked(size: Size | str) -> Size:
+    return parse_size(size if isinstance(size, str) else f"{size[0]}x{size[1]}")
+
+
+def _starts(length: int, tile: int, overlap: int) -> list[int]:
+    """Evenly spaced first pixels of the fewest tiles that cover `length` pixels and overlap by at least `overlap`."""
+    if tile >= length:
+        return [0]
+    count = -(-(length - overlap) // (tile - overlap))
+    return np.linspace(0, length - tile, count).round().astype(int).tolist()
+
+
+def _ramp(length: int, overlap: int) -> Tensor:
+    at = torch.arange(length)
+    return (torch.minimum(at, length - 1 - at) + 1).clamp(max=overlap + 1) / (overlap + 1)
+
+
+def _opened(image: Photograph) -> Image.Image:
+    if isinstance(image, str | Path):
+        return read_image(Path(image))
+    if isinstance(image, Image.Image):
+        return image.convert("RGB")
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+        raise ValueError(f"an image is (H, W, 3) uint8 RGB, not {image.shape} {image.dtype}")
+    return Image.fromarray(image)

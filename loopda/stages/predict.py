@@ -1,0 +1,126 @@
+"""Stage `predict`: label maps of a user's own images, with one command.
+
+    python -m loopda.stages.predict --model model.pt --images night_drive --out predictions --pictures overlay
+
+In the folder `out`:
+
+    labels/<name>.png      8-bit grey, the class index of each pixel (or its id in an encoding), at the image's own size
+    colour/<name>.png      where asked for: the label map in the colours of the classes
+    overlay/<name>.jpg     where asked for: the image under these colours
+    legend.png             with either of them: what the colours mean
+    classes.json           names and colours of the class indices
+    predictions.jsonl      what was made by which model and settings, from which image
+
+<name> is the path of the image below the common root of all of them, without its suffix.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from loopda import __version__, load
+from loopda.command import command
+from loopda.data.images import Source, find_images
+from loopda.errors import ConfigError, DataError
+from loopda.evaluation.inference import predict_images
+from loopda.evaluation.predictor import Prediction
+from loopda.evaluation.records import FILE, Records
+from loopda.files import sha256, write_json, written
+from loopda.labels.overlay import legend, overlay
+from loopda.labels.png import write_label
+from loopda.training.device import use_threads
+from loopda.training.log import Log, duration
+from loopda.training.signals import Signals
+
+PICTURES = {"colour": ".png", "overlay": ".jpg"}
+JPEG_QUALITY = 90  # of the overlays: a video's PNGs would take ten times the space
+
+
+def run(
+    *,
+    model: Path,
+    images: list[str],
+    out: Path,
+    pictures: list[str] = (),
+    domain: str = "night",
+    size: str = "",
+    tile: str = "",
+    overlap: int | None = None,
+    encoding: str = "indices",
+    log: Path | None = None,
+    device: str = "auto",
+    threads: int = 2,
+) -> None:
+    """Write a label map of every image to the folder `out`, and the `pictures` (colour, overlay) that are asked for.
+
+    images: folders, patterns in quotes, .txt lists (one path a line) or image files; PNG and JPEG.
+    domain: night or day, whose normalisation statistics are used.
+    size: WIDTHxHEIGHT that each image is resized to for the network, or `image` for its own. By default the size that
+    the model was trained on, as in its evaluation; with `tile`, the image's own. Results have the image's own size.
+    tile: WIDTHxHEIGHT of overlapping parts that the network sees, one at a time. overlap: pixels, by default a quarter
+    of a tile's shorter side.
+    encoding: of the label maps: indices (0, 1, ... in the order of the class list; for Cityscapes the train ids), or
+    one that the model's class list knows, such as labelIds.
+
+    Results that are there, made by the same model and settings from the same image, are not made again. An image that
+    cannot be used is named at the end and makes the exit code 3; the others are done all the same. A signal ends the
+    command after the images in work, with exit code 75; the same command goes on from there.
+    """
+    unknown = sorted(set(pictures) - PICTURES.keys())
+    if unknown:
+        raise ConfigError(f"pictures {', '.join(unknown)}: choose of {', '.join(PICTURES)}")
+    lines = Log(log, "predict")
+    use_threads(threads)
+    found = find_images(images, outside=out)
+    if found.left_out:
+        lines.say(f"{found.left_out} files that are not named as PNG or JPEG images are left out")
+    predictor = load(model, domain=domain, size=size, tile=tile, overlap=overlap, device=device)
+    table = predictor.classes.raw_ids(encoding)
+    by = {"model": sha256(model), "loopda": __version__, "encoding": encoding, **predictor.settings}
+    records = Records(out, by=by, sources=found.sources)
+    write_json(out / "classes.json", predictor.classes.to_json())
+    if pictures:
+        _write_picture(out / "legend.png", legend(predictor.classes))
+    lines.say(f"{len(found.sources)} images, {predictor.description}")
+
+    def files(source: Source) -> dict[str, Path]:
+        kinds = {"labels": ".png"} | {kind: PICTURES[kind] for kind in pictures}
+        return {kind: out / kind / f"{source.name}{suffix}" for kind, suffix in kinds.items()}
+
+    def write(files: Mapping[str, Path], image: Image.Image, prediction: Prediction) -> None:
+        labels = prediction.labels
+        write_label(files["labels"], table[labels])
+        if "colour" in files:
+            write_label(files["colour"], labels, predictor.classes)
+        if "overlay" in files:
+            picture = overlay(np.asarray(image), labels, predictor.classes)
+            _write_picture(files["overlay"], picture, quality=JPEG_QUALITY)
+
+    with Signals() as signals:
+        done = predict_images(
+            found.sources,
+            predictor,
+            records,
+            files=files,
+            write=write,
+            threads=threads,
+            signal=lambda: signals.number,
+            progress=lines.progress,
+        )
+    lines.say(
+        f"{done.predicted} images in {duration(done.seconds)} ({done.speed:.1f} images/s), {done.kept} were there"
+        f" before, {len(done.faults)} at fault: {out / FILE}"
+    )
+    if done.faults:
+        raise DataError("\n".join(done.faults))
+
+
+def _write_picture(path: Path, picture: np.ndarray, **options: int) -> None:
+    with written(path) as temporary:
+        Image.fromarray(picture).save(temporary, **options)
+
+
+if __name__ == "__main__":
+    command(run)

@@ -1,0 +1,246 @@
+import json
+import os
+import signal
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from loopda import load
+from loopda.command import command
+from loopda.errors import ConfigError, DataError, Interrupted
+from loopda.evaluation.predictor import Predictor
+from loopda.labels.classes import CITYSCAPES
+from loopda.labels.overlay import legend, overlay
+from loopda.labels.png import read_image, read_label
+from loopda.stages.predict import run
+
+SIZES = {"a/1.png": (64, 32), "a/2.jpg": (90, 41), "b/1.png": (30, 50)}
+
+
+@pytest.fixture
+def drive(tmp_path):
+    for number, (name, size) in enumerate(SIZES.items()):
+        coarse = np.random.default_rng(number).integers(0, 256, (4, 6, 3), dtype=np.uint8)
+        path = tmp_path / "drive" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(coarse).resize(size, Image.Resampling.BICUBIC).save(path)
+    return tmp_path / "drive"
+
+
+@pytest.fixture
+def predict(small_model, drive, tmp_path):
+    """Runs the stage on the drive, into the folder `out`."""
+
+    def call(**changes):
+        values = {"model": small_model, "images": [str(drive)], "out": tmp_path / "out", "device": "cpu", "threads": 1}
+        run(**values | changes)
+        return tmp_path / "out"
+
+    return call
+
+
+@pytest.fixture
+def predicted(monkeypatch):
+    """The sizes of the images that a network was used on."""
+    seen = []
+    original = Predictor.__call__
+    monkeypatch.setattr(Predictor, "__call__", lambda self, image: seen.append(image.size) or original(self, image))
+    return seen
+
+
+def files(out):
+    return sorted(path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file())
+
+
+def contents(out):
+    return {name: (out / name).read_bytes() for name in files(out)}
+
+
+def test_every_image_gets_the_label_map_of_its_own_size_under_its_own_path(predict, drive, small_model):
+    out = predict()
+    assert files(out) == ["classes.json", "labels/a/1.png", "labels/a/2.png", "labels/b/1.png", "predictions.jsonl"]
+    model = load(small_model, device="cpu")
+    for name, size in SIZES.items():
+        path = (out / "labels" / name).with_suffix(".png")
+        label = read_label(path)
+        assert label.shape == size[::-1]
+        assert np.array_equal(label, model.predict(drive / name))
+        assert Image.open(path).mode == "L"
+    assert json.loads((out / "classes.json").read_text())["names"] == list(CITYSCAPES.names)
+
+
+def test_pictures_are_drawn_where_they_are_asked_for(predict, drive):
+    out = predict(pictures=["colour", "overlay"], images=[str(drive / "a/2.jpg")])
+    assert files(out) == [
+        "classes.json",
+        "colour/2.png",
+        "labels/2.png",
+        "legend.png",
+        "overlay/2.jpg",
+        "predictions.jsonl",
+    ]
+    label = read_label(out / "labels/2.png")
+    assert np.array_equal(np.asarray(read_image(out / "colour/2.png")), CITYSCAPES.colour_map(label))
+    drawn = overlay(np.asarray(read_image(drive / "a/2.jpg")), label, CITYSCAPES)
+    difference = np.asarray(read_image(out / "overlay/2.jpg")).astype(int) - drawn
+    assert abs(difference).mean() < 8  # JPEG
+    assert np.array_equal(np.asarray(read_image(out / "legend.png")), legend(CITYSCAPES))
+
+
+def test_label_maps_can_hold_label_ids(predict, drive, small_model):
+    label = read_label(predict(encoding="labelIds") / "labels/a/1.png")
+    assert np.array_equal(CITYSCAPES.lookup_table("labelIds")[label], load(small_model).predict(drive / "a/1.png"))
+    assert not CITYSCAPES.unknown_ids("labelIds") & set(label.ravel().tolist())
+
+
+# the same command again
+
+
+def test_the_same_command_again_predicts_nothing_and_changes_nothing(predict, predicted):
+    before = contents(predict(pictures=["colour"]))
+    assert len(predicted) == 3
+    assert contents(predict(pictures=["colour"])) == before
+    assert len(predicted) == 3
+
+
+def test_only_an_image_that_changed_and_results_that_are_damaged_or_gone_are_made_again(predict, predicted, drive):
+    before = contents(out := predict())
+    Image.new("RGB", (70, 40), "red").save(drive / "a/1.png")
+    (out / "labels/a/2.png").write_bytes(before["labels/a/2.png"][:-20])
+    predicted.clear()
+    predict()
+    assert predicted == [(70, 40), SIZES["a/2.jpg"]]
+    assert read_label(out / "labels/a/1.png").shape == (40, 70)
+    assert (out / "labels/a/2.png").read_bytes() == before["labels/a/2.png"]
+    (out / "labels/b/1.png").unlink()
+    predict()
+    assert predicted[2:] == [SIZES["b/1.png"]]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"size": "48x32"}, {"tile": "32x32"}, {"domain": "day"}, {"encoding": "labelIds"}],
+    ids=str,
+)
+def test_other_settings_make_everything_again_as_they_would_in_an_empty_folder(predict, predicted, tmp_path, changes):
+    before = contents(predict())
+    predicted.clear()
+    after = contents(predict(**changes))
+    assert len(predicted) == 3
+    assert after != before
+    assert after == contents(predict(**changes, out=tmp_path / "fresh") and tmp_path / "fresh")
+
+
+def test_pictures_that_are_asked_for_later_are_made_once(predict, predicted):
+    before = contents(predict(pictures=["colour"]))
+    out = predict(pictures=["overlay"])
+    assert len(predicted) == 6
+    for pictures in (["colour"], ["colour", "overlay"], []):
+        predict(pictures=pictures)
+    assert len(predicted) == 6
+    after = contents(out)
+    assert all(after[name] == before[name] for name in before if name != "predictions.jsonl")
+
+
+def test_another_model_makes_everything_again(predict, predicted, small_model, tmp_path):
+    predict()
+    other = tmp_path / "other.pt"
+    other.write_bytes(small_model.read_bytes() + b"\0")
+    predicted.clear()
+    predict(model=other)
+    assert len(predicted) == 3
+
+
+def test_a_record_that_was_cut_off_costs_its_own_image_only(predict, predicted):
+    out = predict()
+    path = out / "predictions.jsonl"
+    whole = path.read_text()
+    path.write_text(whole[:-30])
+    predicted.clear()
+    predict()
+    assert predicted == [SIZES["b/1.png"]]
+    assert path.read_text() == whole
+
+
+def test_results_of_one_video_are_not_overwritten_by_frames_of_the_same_names_of_another(predict, drive):
+    before = contents(out := predict(images=[str(drive / "a")]))
+    with pytest.raises(DataError, match=r"b/1\.png: \S*out already holds the results of \S*a/1\.png under the name 1"):
+        predict(images=[str(drive / "b")])
+    assert contents(out) == before
+
+
+def test_a_folder_that_was_moved_keeps_its_results(predict, predicted, drive):
+    predict()
+    drive.rename(drive.with_name("moved"))
+    predicted.clear()
+    predict(images=[str(drive.with_name("moved"))])
+    assert predicted == []
+
+
+def test_results_in_the_folder_of_the_images_are_not_taken_for_images(predict, predicted, drive):
+    out = drive / "out"
+    predict(out=out, pictures=["overlay"])
+    predict(out=out, pictures=["overlay"])
+    assert len(predicted) == 3
+
+
+# faults and signals
+
+
+def test_an_image_that_cannot_be_used_is_named_at_the_end_and_the_others_are_done(predict, drive, predicted):
+    (drive / "a/0.png").write_bytes((drive / "a/1.png").read_bytes()[:100])
+    (drive / "b/2.jpg").write_bytes(b"")
+    with pytest.raises(DataError) as caught:
+        predict()
+    assert str(caught.value).splitlines() == [
+        f"{drive}/a/0.png: damaged image (image file is truncated); fetch it again",
+        f"{drive}/b/2.jpg: an empty file; fetch it again",
+    ]
+    assert len(predicted) == 3
+    assert len(files(drive.parent / "out/labels")) == 3
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_a_signal_leaves_whole_results_and_the_same_command_goes_on_from_there(predict, drive, monkeypatch, threads):
+    for number in range(3, 12):
+        (drive / f"a/{number}.png").write_bytes((drive / "a/1.png").read_bytes())
+    expected = contents(predict(threads=threads, out=drive.parent / "uninterrupted") and drive.parent / "uninterrupted")
+    handler = signal.getsignal(signal.SIGTERM)
+    original, seen = Predictor.__call__, []
+
+    def interrupted(self, image):
+        seen.append(image)
+        if len(seen) == 3:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return original(self, image)
+
+    monkeypatch.setattr(Predictor, "__call__", interrupted)
+    with pytest.raises(Interrupted, match=rf"signal 15 after \d+ of {len(SIZES) + 9} images"):
+        predict(threads=threads)
+    out = drive.parent / "out"
+    assert signal.getsignal(signal.SIGTERM) == handler
+    part = contents(out)
+    labels = {name for name in part if name.startswith("labels/")}
+    assert len(labels) == len(seen) < 12
+    assert all(part[name] == expected[name] for name in labels)
+    assert len(part["predictions.jsonl"].splitlines()) == 1 + len(seen)
+    predict(threads=threads)
+    assert len(seen) == 12
+    assert contents(out) == expected
+
+
+def test_the_command_has_an_exit_code_for_each_end(small_model, drive, capsys, tmp_path):
+    words = ["--model", str(small_model), "--images", str(drive / "a/1.png"), str(drive / "b/1.png")]
+    words += ["--out", str(tmp_path / "out"), "--pictures", "overlay", "--log", str(tmp_path / "log"), "--threads", "1"]
+    command(run, words)
+    assert {"overlay/a/1.jpg", "overlay/b/1.jpg"} <= set(files(tmp_path / "out"))
+    assert "2 images" in (tmp_path / "log").read_text()
+    with pytest.raises(SystemExit) as ended:
+        command(run, [*words, "--pictures", "film"])
+    assert ended.value.code == ConfigError.exit_code
+    (drive / "b/1.png").write_bytes(b"no image")
+    with pytest.raises(SystemExit) as ended:
+        command(run, words)
+    assert ended.value.code == DataError.exit_code
+    assert f"{drive}/b/1.png: not a PNG or JPEG" in capsys.readouterr().err
