@@ -10,6 +10,7 @@ from loopda.models.segmenter import DOMAINS, load_checkpoint, load_segmenter
 from loopda.training.device import use_threads
 from loopda.training.log import Log
 
+EVALUATED = (960, 540)  # width and height in the authors' evaluation code
 OFFICIAL_SIZES = ((3, 4, 23, 3), 64, 512, 19)  # blocks, width, head channels, classes
 
 
@@ -18,8 +19,8 @@ def run(
     model: Path,
     exported: Path,
     domain: str = "night",
-    width: int = 960,
-    height: int = 540,
+    width: int = 0,
+    height: int = 0,
     threads: int = 2,
     log: Path | None = None,
 ) -> None:
@@ -29,6 +30,7 @@ def run(
     .safetensors: everything the checkpoint says, the statistics of both domains too.
     .onnx: a graph for images of `width` x `height` with the statistics of `domain`. In: `image`, uint8, 1 x H x W x 3,
     RGB. Out: `label`, uint8, 1 x H x W, and `probabilities`, 1 x K x H x W. ONNX Runtime must agree with PyTorch.
+    By default the size is that of the images the model was trained on, or 960 x 540, at which LoopDA is evaluated.
     """
     lines = Log(log, "export")
     use_threads(threads)
@@ -49,6 +51,8 @@ def run(
         write_safetensors(load_checkpoint(model), exported)
         lines.say(f"{exported}: safetensors, with network, classes and all statistics in its metadata")
     elif exported.suffix == ".onnx":
+        if not width and not height:
+            width, height = segmenter.input_size or EVALUATED
         if min(width, height) < 16:
             raise ConfigError(f"{width} x {height}: an image has at least 16 x 16 pixels")
         worst, other = write_onnx(segmenter, exported, domain, (width, height), threads)

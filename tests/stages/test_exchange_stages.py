@@ -109,11 +109,31 @@ def test_the_log_of_an_onnx_export_says_the_largest_difference(model, tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("config", "asked", "expected"),
+    [
+        ({"input": {"size": [160, 80]}}, {}, (160, 80)),
+        ({"input": {"size": [160, 80]}}, {"width": 64, "height": 32}, (64, 32)),
+        ({"steps": 2}, {}, (960, 540)),
+    ],
+)
+def test_a_graph_is_made_for_the_size_of_training_unless_another_is_asked_for(
+    model, tmp_path, monkeypatch, config, asked, expected
+):
+    checkpoint = load_checkpoint(model)
+    checkpoint["provenance"]["config"] = config
+    torch.save(checkpoint, model)
+    seen = []
+    monkeypatch.setattr(export, "write_onnx", lambda *arguments: seen.append(arguments[3]) or (0.0, 0.0))
+    export.run(model=model, exported=tmp_path / "net.onnx", **asked)
+    assert seen == [expected]
+
+
+@pytest.mark.parametrize(
     ("changes", "expected"),
     [
         ({"domain": "dusk"}, "domain 'dusk': choose day or night"),
         ({"exported": "net.bin"}, "the suffix says the format"),
-        ({"exported": "net.onnx", "width": 8}, "at least 16 x 16"),
+        ({"exported": "net.onnx", "width": 8, "height": 64}, "at least 16 x 16"),
     ],
 )
 def test_what_cannot_be_exported_is_refused(model, tmp_path, changes, expected):
