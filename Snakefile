@@ -15,6 +15,7 @@ include: "workflow/rules/data.smk"
 include: "workflow/rules/pretrain.smk"
 include: "workflow/rules/loopda.smk"
 include: "workflow/rules/evaluate.smk"
+include: "workflow/rules/weights.smk"
 include: "workflow/rules/report.smk"
 
 

@@ -8,12 +8,12 @@ import copy
 import json
 import re
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import yaml
 from jsonschema import Draft202012Validator, ValidationError, validators
 
+from loopda import downloads
 from loopda.errors import ConfigError
 
 # each stage: the stages whose files it reads, and the sections that it is told besides its own
@@ -27,6 +27,7 @@ STAGES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "simclr": (("pretrain",), ("input", "network")),
     "distill": (("self_train", "simclr"), ("input",)),
     "evaluate": ((), ("input",)),
+    "convert": (("prepare",), ()),
     "illustrate": (("pseudo_labels",), ("input", "loops", "agreement")),
     "report": ((), ()),
 }
@@ -181,11 +182,11 @@ def _faults_of_experiment(config: Config, name: str, schemas: Mapping[str, Any])
                 path.insert(0, "data")
             faults.append(f"{'.'.join(path)}: {_message(error)} (experiment {name})")
         for path, value in _leaves(resolved):
-            if path.endswith("weights") and isinstance(value, str) and value and not Path(value).is_file():
+            if path.endswith("weights") and isinstance(value, str) and value:
                 owner_path = path if path.split(".")[0] in shared else f"{stage}.{path}"
-                faults.append(
-                    f"{owner_path}: no such file: {value}; put the weights there, or set it to an empty string"
-                )
+                wrong = downloads.fault(value)
+                if wrong:
+                    faults.append(f"{owner_path}: {wrong}")
     return faults
 
 

@@ -20,11 +20,16 @@ def written(path: Path) -> Iterator[Path]:
     temporary = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
     try:
         yield temporary
-        _flush(temporary)
-        os.replace(temporary, path)
-        _flush(path.parent)
+        move_into_place(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def move_into_place(temporary: Path, path: Path) -> None:
+    """Make the finished file `temporary`, which lies on the same disk, the file `path` in one step."""
+    _flush(temporary)
+    os.replace(temporary, path)
+    _flush(path.parent)
 
 
 def write_text(path: Path, text: str) -> None:

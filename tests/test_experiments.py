@@ -287,6 +287,16 @@ def test_every_fault_is_listed_at_once_and_none_of_them_twice(config, schemas):
     assert len(found) == len(set(found))
 
 
+@pytest.mark.parametrize(
+    "path", ["pretrain/weights", "simclr/weights", "convert/weights", "loops/decoders/lpips_weights"]
+)
+def test_weights_are_accepted_by_name_and_by_an_address_with_its_digest_alone(config, schemas, path):
+    check(changed(config, path, "resnet101-v1"), schemas)
+    check(changed(config, path, f"https://example.org/net.pth#sha256={'0' * 64}"), schemas)
+    lines = faults(changed(config, path, "https://example.org/net.pth"), schemas)
+    assert any(path.replace("/", ".") in line and "needs its SHA-256" in line for line in lines)
+
+
 def test_weights_that_exist_are_accepted(config, schemas, tmp_path):
     weights = tmp_path / "alexnet.pth"
     weights.touch()

@@ -15,6 +15,7 @@ from torch.optim import Optimizer
 
 from loopda.config import Section
 from loopda.data.batches import DayBatch
+from loopda.downloads import locate
 from loopda.errors import DataError
 from loopda.files import written
 from loopda.labels.fusion import fuse
@@ -107,7 +108,7 @@ class Loops(nn.Module):
             self.discriminators[side] = MultiScaleDiscriminator(
                 width=section.discriminator_width, scales=section.discriminator_scales
             )
-        trunk = Path(section.lpips_weights) if section.lpips_weights else None
+        trunk = locate(section.lpips_weights) if section.lpips_weights and settings.outer_loop else None
         perceptual = PerceptualDistance(section.lpips, trunk) if settings.outer_loop else None
         self.alone = False
         # in a tuple, unseen by Module: a frozen distance belongs neither into the checkpoint nor to the optimisers

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from loopda.errors import DataError
 from loopda.models.segmenter import load_checkpoint
+from loopda.models.weights import faults
 
 
 class PerceptualDistance(nn.Module):
@@ -34,17 +35,19 @@ class PerceptualDistance(nn.Module):
     def _load_trunk(self, net: str, path: Path) -> None:
         from torchvision import models
 
-        reference = {"alex": models.alexnet, "vgg": models.vgg16}[net](weights=None)
+        with torch.device("meta"):  # only names and shapes are wanted
+            reference = {"alex": models.alexnet, "vgg": models.vgg16}[net](weights=None).state_dict()
         weights = load_checkpoint(path)
-        try:
-            reference.load_state_dict(weights)
-        except (RuntimeError, TypeError, AttributeError) as error:
-            raise DataError(f"{path}: not torchvision's {net} weights: {str(error).splitlines()[0]}") from None
+        if not isinstance(weights, dict) or not all(isinstance(value, Tensor) for value in weights.values()):
+            raise DataError(f"{path}: not torchvision's {net} weights: not a dictionary of tensors")
+        lines = faults(weights, reference)
+        if lines:
+            raise DataError(f"{path}: not torchvision's {net} weights:\n  " + "\n  ".join(lines))
         # lpips cuts the trunk into slices whose layers keep torchvision's running number as their name
         for part in self.distance.net.children():
             for number, layer in part.named_children():
                 if isinstance(layer, nn.Conv2d):
-                    layer.load_state_dict(reference.features[int(number)].state_dict())
+                    layer.load_state_dict({part: weights[f"features.{number}.{part}"] for part in ("weight", "bias")})
 
     def train(self, mode: bool = True) -> "PerceptualDistance":
         """Stays in evaluation mode whatever its owner does."""

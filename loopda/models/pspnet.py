@@ -1,14 +1,13 @@
 """PSPNet (Zhao et al., CVPR 2017) on the dilated ResNet, in the layout of the official LoopDA evaluation code."""
 
 from collections.abc import Iterator
-from functools import partial
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from loopda.models.resnet import add_trunk, freeze_normalisation_affine, initialise
+from loopda.models.resnet import INITIALISATIONS, add_layers, freeze_normalisation_affine, initialise, stem
 
 BINS = (1, 2, 3, 6)  # the pyramid's grid sizes
 
@@ -79,7 +78,8 @@ class PSPNet(nn.Module):
     ):
         super().__init__()
         self.output_stride = output_stride
-        self.channels = add_trunk(self, blocks=blocks, width=width, stride_in=stride_in, output_stride=output_stride)
+        self.layer0 = nn.Sequential(*stem(width=width, output_stride=output_stride))
+        self.channels = add_layers(self, blocks=blocks, width=width, stride_in=stride_in)
         _, _, layer3, layer4 = self.channels
         self.bn_pretrain = nn.BatchNorm2d(layer4) if bn_pretrain else None
         self.final1 = nn.Sequential(
@@ -91,9 +91,9 @@ class PSPNet(nn.Module):
         self.final2 = nn.Sequential(
             PyramidPooling(layer4, head_channels, dropout), nn.Conv2d(head_channels, classes, 1)
         )
-        initialise(self, _INITIALISATIONS[initialisation])
+        initialise(self, INITIALISATIONS[initialisation])
         if freeze_affine:
-            freeze_normalisation_affine(self)
+            freeze_normalisation_affine(self._trunk())
 
     def forward(self, images: Tensor, *, aux: bool = True) -> Outputs:
         """Everything about a batch of normalised images (N, 3, H, W); without `aux` its head is not computed."""
@@ -106,7 +106,7 @@ class PSPNet(nn.Module):
 
     def backbone_parameters(self) -> Iterator[nn.Parameter]:
         """The trainable parameters that have the base learning rate."""
-        for layer in (self.layer0, self.layer1, self.layer2, self.layer3, self.layer4):
+        for layer in self._trunk():
             yield from (parameter for parameter in layer.parameters() if parameter.requires_grad)
 
     def head_parameters(self) -> Iterator[nn.Parameter]:
@@ -115,10 +115,5 @@ class PSPNet(nn.Module):
             if layer is not None:
                 yield from layer.parameters()
 
-
-_INITIALISATIONS = {
-    # the official code's own rule for weights that are not loaded
-    "normal": partial(nn.init.normal_, std=0.01),
-    # for training from scratch (He et al., ICCV 2015)
-    "kaiming": partial(nn.init.kaiming_normal_, mode="fan_out", nonlinearity="relu"),
-}
+    def _trunk(self) -> tuple[nn.Module, ...]:
+        return (self.layer0, self.layer1, self.layer2, self.layer3, self.layer4)

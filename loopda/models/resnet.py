@@ -4,7 +4,8 @@ Parameter names follow the official LoopDA evaluation code (`layer0` is the stem
 weights of that family load by name; see facts on the layout in the README of the project.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from functools import partial
 
 from torch import Tensor, nn
 
@@ -39,22 +40,28 @@ class Bottleneck(nn.Module):
         return self.relu(self.bn3(self.conv3(out)) + identity)
 
 
-def add_trunk(
-    module: nn.Module, *, blocks: tuple[int, int, int, int], width: int, stride_in: str, output_stride: int
-) -> tuple[int, int, int, int]:
-    """Give `module` the attributes layer0 ... layer4 and return the channels of layer1 ... layer4.
+def stem(*, width: int, output_stride: int) -> tuple[nn.Module, nn.Module, nn.Module, nn.Module]:
+    """What comes before layer1: a convolution to `width` channels, its normalisation, ReLU, and pooling.
 
-    `width` is the planes of layer1 (64 in the literature; layer2 to layer4 have 2, 4 and 8 times as many).
-    The output stride is 8 in the literature; at 4 the stem's pooling keeps the resolution, for small images.
-    The deeper layers keep the resolution by dilation (Yu et al., CVPR 2017): 2 in layer3, 4 in layer4.
+    The output stride is 8 in the literature; at 4 the pooling keeps the resolution, for small images.
     """
     pool_stride = {8: 2, 4: 1}[output_stride]
-    module.layer0 = nn.Sequential(
+    return (
         nn.Conv2d(3, width, 7, stride=2, padding=3, bias=False),
         nn.BatchNorm2d(width),
         nn.ReLU(inplace=True),
         nn.MaxPool2d(3, stride=pool_stride, padding=1, ceil_mode=True),
     )
+
+
+def add_layers(
+    module: nn.Module, *, blocks: tuple[int, int, int, int], width: int, stride_in: str
+) -> tuple[int, int, int, int]:
+    """Give `module` the attributes layer1 ... layer4 and return their channels.
+
+    `width` is the planes of layer1 (64 in the literature; layer2 to layer4 have 2, 4 and 8 times as many).
+    The deeper layers keep the resolution by dilation (Yu et al., CVPR 2017): 2 in layer3, 4 in layer4.
+    """
     channels = width
     outputs = []
     for index, (count, stride, dilation) in enumerate(zip(blocks, (1, 2, 1, 1), (1, 1, 2, 4), strict=True), start=1):
@@ -90,9 +97,17 @@ def initialise(module: nn.Module, convolution: Callable[[Tensor], object]) -> No
             nn.init.zeros_(part.bias)
 
 
-def freeze_normalisation_affine(trunk: nn.Module) -> None:
-    """Stop training of the scale and shift of every normalisation in layer0 ... layer4 (the official code does)."""
-    for name in ("layer0", "layer1", "layer2", "layer3", "layer4"):
-        for part in getattr(trunk, name).modules():
+def freeze_normalisation_affine(trunk: Iterable[nn.Module]) -> None:
+    """Stop training of the scale and shift of every normalisation in the trunk's layers (the official code does)."""
+    for layer in trunk:
+        for part in layer.modules():
             if isinstance(part, nn.BatchNorm2d):
                 part.requires_grad_(False)
+
+
+INITIALISATIONS = {
+    # the official code's own rule for weights that are not loaded
+    "normal": partial(nn.init.normal_, std=0.01),
+    # for training from scratch (He et al., ICCV 2015)
+    "kaiming": partial(nn.init.kaiming_normal_, mode="fan_out", nonlinearity="relu"),
+}

@@ -17,23 +17,34 @@ from loopda.config import Section
 from loopda.errors import DataError
 from loopda.files import sha256, written
 from loopda.labels.classes import ClassList
+from loopda.models.deeplab import DeepLabV2
 from loopda.models.pspnet import Outputs, PSPNet
 
 FORMAT = 1  # of the checkpoint file
 DOMAINS = ("day", "night")
 
-# channel order, mean and standard deviation in 0 ... 255, of the families in the literature
+# channel order, mean and standard deviation of the channels in 0 ... 255, of the families in the literature
 NORMALISATIONS = {
     "caffe": ("bgr", (104.00698793, 116.66876762, 122.67891434), 128.0),  # LoopDA: BGR - mean, / 128
     "caffe-rgb": ("rgb", (122.67891434, 116.66876762, 104.00698793), 128.0),  # its distilled student
+    "caffe-255": ("bgr", (104.00698793, 116.66876762, 122.67891434), 1.0),  # AdaptSegNet, ADVENT, BDL: BGR - mean
+    "imagenet": (
+        "rgb",
+        (0.485 * 255, 0.456 * 255, 0.406 * 255),
+        (0.229 * 255, 0.224 * 255, 0.225 * 255),
+    ),  # torchvision
     "unit": ("rgb", (0.0, 0.0, 0.0), 255.0),  # SimCLRv2, ProDA
 }
+Normalisation = Literal["caffe", "caffe-rgb", "caffe-255", "imagenet", "unit"]
 
 
 class Network(Section):
-    """The section `network`: what `pretrain` and `simclr` build; every later stage reads it from a checkpoint."""
+    """The section `network`: what `pretrain` and `simclr` build; every later stage reads it from a checkpoint.
 
-    name: Literal["pspnet"]
+    head_channels and dropout are of pspnet's heads, aspp_branches is of deeplab's; the other network ignores them.
+    """
+
+    name: Literal["pspnet", "deeplab"]
     blocks: tuple[
         Annotated[int, Field(ge=1)],
         Annotated[int, Field(ge=1)],
@@ -45,10 +56,15 @@ class Network(Section):
     stride_in: Literal["conv1", "conv2"]
     output_stride: Literal[4, 8]
     dropout: Annotated[float, Field(ge=0, lt=1)]
+    aspp_branches: Literal[2, 4] = 4  # checkpoints from before there was deeplab do not say
     freeze_affine: bool
     initialisation: Literal["normal", "kaiming"]
-    normalisation: Literal["caffe", "caffe-rgb", "unit"]
+    normalisation: Normalisation
     statistics: Literal["per_domain", "shared"]
+
+
+# each network, and the keys of the section that are not its own
+_NETWORKS = {"pspnet": (PSPNet, {"aspp_branches"}), "deeplab": (DeepLabV2, {"head_channels", "dropout"})}
 
 
 class Segmenter(nn.Module):
@@ -66,13 +82,14 @@ class Segmenter(nn.Module):
         self.bn_pretrain = bn_pretrain
         self.statistics: dict[str, dict[str, Tensor]] = {}
         self.input_size: tuple[int, int] | None = None
-        arguments = network.model_dump(exclude={"name", "normalisation", "statistics"})
-        pspnet = PSPNet(classes=len(classes), bn_pretrain=bn_pretrain, **arguments)
-        self.network = pspnet.to(memory_format=torch.channels_last)  # the faster layout, on CPUs and GPUs
+        kind, others = _NETWORKS[network.name]
+        arguments = network.model_dump(exclude={"name", "normalisation", "statistics", *others})
+        module = kind(classes=len(classes), bn_pretrain=bn_pretrain, **arguments)
+        self.network = module.to(memory_format=torch.channels_last)  # the faster layout, on CPUs and GPUs
         order, mean, deviation = NORMALISATIONS[network.normalisation]
         self.reversed = order == "bgr"
-        scale = torch.full((1, 3, 1, 1), 127.5 / deviation)
-        self.register_buffer("scale", scale, persistent=False)
+        deviation = torch.tensor(deviation).expand(3).reshape(1, 3, 1, 1)
+        self.register_buffer("scale", 127.5 / deviation, persistent=False)
         shift = (127.5 - torch.tensor(mean).reshape(1, 3, 1, 1)) / deviation
         self.register_buffer("shift", shift, persistent=False)
 
@@ -159,6 +176,11 @@ def save_segmenter(segmenter: Segmenter, path: Path, **provenance: object) -> No
         "model": {key: value.cpu() for key, value in segmenter.network.state_dict().items()},
         "provenance": provenance,
     }
+    save_checkpoint(checkpoint, path)
+
+
+def save_checkpoint(checkpoint: dict[str, Any], path: Path) -> None:
+    """Write tensors and plain values for `load_checkpoint`, as a whole file or not at all."""
     with written(path) as temporary:
         torch.save(checkpoint, temporary)
 
@@ -168,6 +190,11 @@ def load_segmenter(path: Path) -> Segmenter:
     checkpoint = load_checkpoint(path)
     if not isinstance(checkpoint, dict) or checkpoint.get("format") != FORMAT:
         raise DataError(f"{path}: not a loopda checkpoint of format {FORMAT}; make it again with this version")
+    return segmenter_of(checkpoint, path)
+
+
+def segmenter_of(checkpoint: Mapping[str, Any], path: Path) -> Segmenter:
+    """The segmenter of what `save_segmenter` wrote to `path`; DataError as in `load_segmenter`."""
     try:
         network = checkpoint["network"]
         segmenter = Segmenter(

@@ -8,8 +8,10 @@ from pydantic import Field
 from loopda.command import command
 from loopda.config import Section
 from loopda.data.dataset import Input
+from loopda.downloads import locate
 from loopda.methods.loopda import supervision
-from loopda.models.segmenter import Network, Segmenter
+from loopda.models.segmenter import Network
+from loopda.models.weights import new_segmenter
 from loopda.randomness import seed_torch
 from loopda.training.job import Job
 from loopda.training.optimizer import SegmenterOptimizer, descend, segmenter_optimizer
@@ -21,6 +23,7 @@ class Config(Section):
 
     input: Input
     network: Network
+    weights: str
     steps: Annotated[int, Field(ge=1)]
     batch_size: Annotated[int, Field(ge=1)]
     aux: Annotated[float, Field(ge=0)]
@@ -45,11 +48,13 @@ def run(
     job = Job("pretrain", config, model=model, log=log, seed=seed, device=device, threads=threads)
     job.open(source=source, night=night, classes=classes)
 
+    backbone = locate(config.weights, job.log.say) if config.weights else None
     seed_torch(seed, "initial weights", 0)
-    segmenter = Segmenter(config.network, job.day.classes).to(job.device).train()
+    segmenter = new_segmenter(config.network, job.day.classes, backbone, say=job.log.say).to(job.device).train()
     optimizer = segmenter_optimizer(segmenter, config.optimizer)
     parts = {"segmenter": segmenter.network, "optimizer": optimizer}
-    training = job.training(parts=parts, images=config.batch_size)
+    inputs = {"weights": backbone} if backbone else None
+    training = job.training(parts=parts, inputs=inputs, images=config.batch_size)
 
     for step, (images, labels) in training.over(job.day_batch):
         # set learning rate

@@ -14,11 +14,12 @@ from loopda.data.dataset import Frames, Input
 from loopda.data.manifest import Row
 from loopda.data.sampling import batch_indices
 from loopda.data.transforms import to_images
+from loopda.downloads import locate
 from loopda.errors import ConfigError
 from loopda.losses.contrastive import nt_xent
 from loopda.models.projection import ProjectionHead
-from loopda.models.segmenter import Network, Segmenter, copy_backbone, load_segmenter
-from loopda.models.weights import load_backbone
+from loopda.models.segmenter import Network, Normalisation, copy_backbone, load_segmenter
+from loopda.models.weights import new_segmenter
 from loopda.randomness import seed_torch
 from loopda.training.job import Job
 from loopda.training.optimizer import adam, descend
@@ -30,7 +31,7 @@ class Config(Section):
 
     input: Input
     network: Network
-    normalisation: Literal["caffe", "caffe-rgb", "unit"]
+    normalisation: Normalisation
     start: Literal["pretrain", "random"]
     weights: str
     steps: Annotated[int, Field(ge=0)]
@@ -65,15 +66,12 @@ def run(
     job.open(source=source, night=night, classes=classes)
     frames = every_image(job)
 
+    backbone = locate(config.weights, job.log.say) if config.weights else None
     seed_torch(seed, "student", 0)
     network = Network(**{**config.network.model_dump(), "normalisation": config.normalisation})
-    student = Segmenter(network, frames.classes, bn_pretrain=True)
-    steps = config.steps
-    if config.weights:
-        load_backbone(student.network, Path(config.weights))
-        job.log.say(f"the backbone is imported from {config.weights}; no contrastive training")
-        steps = 0
-    elif config.start == "pretrain":
+    student = new_segmenter(network, frames.classes, backbone, bn_pretrain=True, say=job.log.say)
+    steps = 0 if backbone else config.steps  # an imported backbone needs no contrastive training
+    if not backbone and config.start == "pretrain":
         if pretrained is None:
             raise ConfigError("simclr.start is pretrain: name the source-only model (--pretrained)")
         copy_backbone(load_segmenter(pretrained), student)
@@ -81,7 +79,7 @@ def run(
     head = ProjectionHead(student.network.channels[-1], config.projection).to(job.device)
     optimizer = adam([student.network, head], config.lr)
     parts = {"network": student.network, "head": head, "optimizer": optimizer}
-    inputs = {"pretrained": pretrained} if pretrained else {}
+    inputs = {name: path for name, path in (("weights", backbone), ("pretrained", pretrained)) if path}
     training = job.training(parts=parts, inputs=inputs, images=config.batch_size, steps=steps)
     augment = simclr_views(config.view)
 

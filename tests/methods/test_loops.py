@@ -1,3 +1,5 @@
+import hashlib
+
 import pytest
 import torch
 from torch import nn
@@ -6,6 +8,7 @@ from torch.nn import functional
 import loopda.methods.loopda as module
 from loopda.config import parse_section
 from loopda.data.batches import DayBatch
+from loopda.downloads import CATALOGUE, Published
 from loopda.errors import DataError
 from loopda.labels.classes import ClassList
 from loopda.methods.loopda import Loops, LoopSettings, load_loops, save_loops
@@ -429,9 +432,10 @@ def test_without_rendering_the_decoders_have_no_semantic_layers():
 # what belongs to whom
 
 
-def test_each_optimiser_owns_its_networks_and_the_perceptual_distance_belongs_to_none():
-    _, loops = networks(decoders={"lpips": "vgg", "lpips_weights": "some/vgg.pth"})
-    assert [str(part) for part in CheapDistance.asked_for] == ["vgg", "some/vgg.pth"]
+def test_each_optimiser_owns_its_networks_and_the_perceptual_distance_belongs_to_none(tmp_path):
+    (tmp_path / "vgg.pth").touch()
+    _, loops = networks(decoders={"lpips": "vgg", "lpips_weights": str(tmp_path / "vgg.pth")})
+    assert [str(part) for part in CheapDistance.asked_for] == ["vgg", str(tmp_path / "vgg.pth")]
     for key in ("decoders", "discriminators"):
         (group,) = loops.optimizers()[key].param_groups
         own = {id(value) for value in getattr(loops, key).parameters()}
@@ -439,6 +443,19 @@ def test_each_optimiser_owns_its_networks_and_the_perceptual_distance_belongs_to
         assert group["betas"] == (0.5, 0.999)
         assert group["lr"] == group["initial_lr"] == {"decoders": 1e-3, "discriminators": 1e-4}[key]
     assert {name.split(".")[0] for name in loops.state_dict()} == {"decoders", "discriminators"}
+
+
+def test_the_trunk_of_the_perceptual_distance_may_be_named(tmp_path, monkeypatch):
+    monkeypatch.setenv("LOOPDA_WEIGHTS", str(tmp_path))
+    content = b"published"
+    entry = Published("vgg16.pth", "", hashlib.sha256(content).hexdigest(), "")
+    monkeypatch.setitem(CATALOGUE, "vgg16", entry)
+    (tmp_path / "vgg16.pth").write_bytes(content)
+    networks(decoders={"lpips": "vgg", "lpips_weights": "vgg16"})
+    assert [str(part) for part in CheapDistance.asked_for] == ["vgg", str(tmp_path / "vgg16.pth")]
+    (tmp_path / "vgg16.pth").write_bytes(b"another file")
+    with pytest.raises(DataError, match=r"vgg16\.pth: its SHA-256 is"):
+        networks(decoders={"lpips": "vgg", "lpips_weights": "vgg16"})
 
 
 def test_saved_loops_are_loaded_bit_for_bit(tmp_path):

@@ -114,3 +114,37 @@ def test_a_file_that_is_not_the_trunk_is_refused_by_its_name(copies, tmp_path, d
 def test_an_absent_file_of_the_trunk_is_refused_by_its_name(copies, tmp_path):
     with pytest.raises(DataError, match=r"absent\.pth: no such weights file"):
         PerceptualDistance("alex", tmp_path / "absent.pth")
+
+
+def test_every_convolution_of_torchvisions_vgg16_is_loaded(tmp_path):
+    with torch.device("meta"):
+        layout = models.vgg16(weights=None).state_dict()
+    numbers = torch.linspace(0.1, 0.9, len(layout))
+    weights = {
+        name: number.reshape((1,) * value.ndim).expand(value.shape)
+        for number, (name, value) in zip(numbers, layout.items(), strict=True)
+    }
+    torch.save(weights, tmp_path / "vgg16-397923af.pth")
+    loaded = PerceptualDistance("vgg", tmp_path / "vgg16-397923af.pth")
+    found = [part for part in loaded.distance.net.modules() if isinstance(part, nn.Conv2d)]
+    expected = [name for name in weights if name.startswith("features") and name.endswith("weight")]
+    assert len(found) == len(expected) == 13
+    for name, part in zip(expected, found, strict=True):
+        assert torch.equal(part.weight, weights[name])
+        assert torch.equal(part.bias, weights[name.replace("weight", "bias")])
+
+
+def test_every_tensor_that_does_not_fit_the_trunk_is_listed(copies, tmp_path):
+    content = trunk_weights()
+    del content["features.3.bias"], content["classifier.6.weight"]
+    content |= {"features.0.weight": torch.zeros(64, 3, 3, 3), "extra": torch.zeros(1)}
+    torch.save(content, tmp_path / "alexnet.pth")
+    with pytest.raises(DataError) as raised:
+        PerceptualDistance("alex", tmp_path / "alexnet.pth")
+    for fault in (
+        "features.3.bias is missing",
+        "classifier.6.weight is missing",
+        "(64, 3, 3, 3)",
+        "extra has no place",
+    ):
+        assert fault in str(raised.value)

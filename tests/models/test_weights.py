@@ -1,4 +1,6 @@
 import copy
+import math
+import os
 import re
 
 import pytest
@@ -6,8 +8,12 @@ import torch
 from torchvision import models
 
 from loopda.errors import DataError
+from loopda.labels.classes import CITYSCAPES
+from loopda.models.deeplab import DeepLabV2
+from loopda.models.layouts import own_name
 from loopda.models.pspnet import PSPNet
-from loopda.models.weights import load_backbone, official_name
+from loopda.models.segmenter import Network
+from loopda.models.weights import load_backbone, new_segmenter, read_weights
 
 PARTS = {"conv1": 0, "bn1": 1, "conv2": 2, "bn2": 3, "conv3": 4, "bn3": 5}
 
@@ -68,7 +74,11 @@ LAYOUTS = {
         "state_dict": {torchvision_name(k): v for k, v in weights.items()} | HEADS,
         "epoch": 3,
     },
-    "a checkpoint of this package": lambda weights: {"format": 1, "model": weights, "network": {"width": 4}},
+    "a checkpoint of this package": lambda weights: {
+        "format": 1,
+        "model": weights,
+        "network": {"normalisation": "unit", "stride_in": "conv1"},
+    },
     "DataParallel": lambda weights: {f"module.{torchvision_name(k)}": v for k, v in weights.items()},
     "caffe-style": lambda weights: (
         {f"Scale.{torchvision_name(k)}": v for k, v in without_counters(weights).items()}
@@ -87,7 +97,7 @@ def test_the_backbone_is_loaded_from(tmp_path, layout):
     weights = backbone(net)
     heads = {k: v.clone() for k, v in net.state_dict().items() if k.startswith("final")}
     torch.save(LAYOUTS[layout](weights), tmp_path / "weights.pth")
-    load_backbone(net, tmp_path / "weights.pth")
+    load_backbone(net, read_weights(tmp_path / "weights.pth"))
     assert_loaded(net, weights, heads)
 
 
@@ -96,7 +106,7 @@ def test_every_tensor_of_torchvisions_resnet101_has_its_place_and_shape_in_ours(
         theirs = models.resnet101(weights=None).state_dict()
         ours = PSPNet(classes=19).state_dict()
     trunk = {name: tuple(value.shape) for name, value in ours.items() if re.match(r"layer\d", name)}
-    mapped = {official_name(name): tuple(value.shape) for name, value in theirs.items() if "fc." not in name}
+    mapped = {own_name(name): tuple(value.shape) for name, value in theirs.items() if "fc." not in name}
     assert mapped == trunk
 
 
@@ -107,7 +117,7 @@ def test_every_name_of_separius_conversion_becomes_ours():
         "net.3.blocks.22.net.3.0.running_var",
         "net.1.blocks.0.projection.bn.0.bias",
     }
-    assert [official_name(separius_name(name)) for name in names] == names
+    assert [own_name(separius_name(name)) for name in names] == names
 
 
 def refused(tmp_path, content):
@@ -116,7 +126,7 @@ def refused(tmp_path, content):
     before = copy.deepcopy(net.state_dict())
     torch.save(content, tmp_path / "weights.pth")
     with pytest.raises(DataError) as fault:
-        load_backbone(net, tmp_path / "weights.pth")
+        load_backbone(net, read_weights(tmp_path / "weights.pth"))
     assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
     assert "weights.pth" in str(fault.value)
     return str(fault.value)
@@ -140,11 +150,36 @@ def test_weights_of_a_deeper_network_are_refused(tmp_path):
     assert "layer3.1.conv1.weight has no place in the network" in refused(tmp_path, weights)
 
 
-def test_a_long_list_of_faults_is_cut_and_counted(tmp_path):
+def test_every_fault_is_listed_and_counted(tmp_path):
     text = refused(tmp_path, {"layer0.0.weight": torch.randn(4, 3, 7, 7)})
-    assert text.count(" is missing") == 12
     wanted = sum(not name.endswith("num_batches_tracked") for name in backbone(network()))
-    assert f"and {wanted - 1 - 12} more" in text
+    assert text.count(" is missing\n") == wanted - 1
+    assert f"{wanted - 1} faults in all" in text
+
+
+def test_numbers_that_are_not_finite_are_refused_by_their_name(tmp_path):
+    weights = backbone(network())
+    weights["layer2.0.bn1.weight"][1] = math.inf
+    assert "layer2.0.bn1.weight holds numbers that are not finite" in refused(tmp_path, weights)
+
+
+class Payload:
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return os.mkdir, (self.path,)
+
+
+@pytest.mark.parametrize("zipped", [False, True])
+def test_weights_that_carry_code_are_refused_and_the_code_is_not_run(tmp_path, zipped):
+    path, trace = tmp_path / "weights.pth", tmp_path / "trace"
+    torch.save({**backbone(network()), "extra": Payload(str(trace))}, path, _use_new_zipfile_serialization=zipped)
+    with pytest.raises(DataError, match=r"weights\.pth: cannot be read"):
+        read_weights(path)
+    assert not trace.exists()
+    torch.load(path, weights_only=False)  # the payload itself is a working one
+    assert trace.exists()
 
 
 @pytest.mark.parametrize(
@@ -158,7 +193,156 @@ def test_what_is_not_a_dictionary_of_tensors_is_refused(tmp_path, content):
 
 def test_an_absent_or_damaged_file_is_refused(tmp_path):
     with pytest.raises(DataError, match=r"absent\.pth: no such weights file"):
-        load_backbone(network(), tmp_path / "absent.pth")
+        read_weights(tmp_path / "absent.pth")
     (tmp_path / "damaged.pth").write_bytes(b"PK\x03\x04 no archive")
     with pytest.raises(DataError, match=r"damaged\.pth: cannot be read"):
-        load_backbone(network(), tmp_path / "damaged.pth")
+        read_weights(tmp_path / "damaged.pth")
+
+
+# the exact public files, of the published sizes; every tensor is one number, which takes no room in the file
+
+
+def published(depth):
+    """torchvision's names and shapes of a ResNet."""
+    with torch.device("meta"):
+        layout = {50: models.resnet50, 101: models.resnet101}[depth](weights=None).state_dict()
+    numbers = torch.linspace(0.1, 0.9, len(layout))
+    return {
+        name: torch.tensor(9) if value.ndim == 0 else number.reshape((1,) * value.ndim).expand(value.shape)
+        for number, (name, value) in zip(numbers, layout.items(), strict=True)
+    }
+
+
+def separius_file():
+    weights = {name: value for name, value in published(101).items() if not name.startswith("fc.")}
+    resnet = {separius_name(own_name(name)): value for name, value in weights.items()}
+    resnet |= {name: value for name, value in published(101).items() if name.startswith("fc.")}
+    assert (len(resnet), sum(value.numel() for value in resnet.values())) == (626, 44_654_608)
+    return {"resnet": resnet, "head": {"layers.0.weight": torch.zeros(2)}}
+
+
+def caffe_file():
+    """AdaptSegNet's and ADVENT's initialisation, older than num_batches_tracked, with a head for 21 classes."""
+    trunk = {name: value for name, value in without_counters(published(101)).items() if not name.startswith("fc.")}
+    heads = {}
+    for branch in range(4):
+        heads[f"layer5.conv2d_list.{branch}.weight"] = torch.zeros(1).reshape(1, 1, 1, 1).expand(21, 2048, 3, 3)
+        heads[f"layer5.conv2d_list.{branch}.bias"] = torch.zeros(21)
+    return {f"Scale.{name}": value for name, value in (trunk | heads).items()}
+
+
+def advent_file():
+    trunk = {name: value for name, value in published(101).items() if not name.startswith("fc.")}
+    return trunk | {
+        f"layer{layer}.conv2d_list.{branch}.bias": torch.zeros(19) for layer in (5, 6) for branch in range(4)
+    }
+
+
+FILES = {
+    "torchvision ResNet-50": (lambda: published(50), 50, "imagenet", "conv2"),
+    "torchvision ResNet-101": (lambda: published(101), 101, "imagenet", "conv2"),
+    "an ImageNet training": (lambda: {"state_dict": published(50), "arch": "resnet50"}, 50, "imagenet", "conv2"),
+    "SimCLRv2, ProDA": (lambda: {"state_dict": published(101)}, 101, "unit", "conv2"),
+    "SimCLRv2, Separius": (separius_file, 101, "unit", "conv2"),
+    "caffe-style": (caffe_file, 101, "caffe-255", "conv1"),
+    "ADVENT": (advent_file, 101, "caffe-255", "conv1"),
+}
+
+
+@pytest.fixture(scope="module")
+def resnets():
+    """Networks of the published sizes, built once: a file fills every tensor of a trunk anew."""
+    return {50: PSPNet(classes=2, blocks=(3, 4, 6, 3), head_channels=4), 101: DeepLabV2(classes=2)}
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_every_tensor_of_a_public_backbone_arrives(tmp_path, resnets, name):
+    content, depth, normalisation, stride_in = FILES[name]
+    torch.save(content(), tmp_path / "weights.pth")
+    assert (tmp_path / "weights.pth").stat().st_size < 2_000_000
+    net = resnets[depth]
+    with torch.no_grad():
+        for parameter in net.parameters():
+            parameter.fill_(-1)
+    weights = read_weights(tmp_path / "weights.pth")
+    load_backbone(net, weights)
+    state = {own_name(key): value for key, value in net.state_dict().items()}
+    expected = {own_name(key): value for key, value in published(depth).items() if not key.startswith("fc.")}
+    for key, value in expected.items():
+        if not key.endswith("num_batches_tracked"):
+            assert torch.equal(state[key], value), key
+    heads = [value for key, value in state.items() if re.match(r"final\d\.\d+\.(weight|bias)|layer[56]", key)]
+    assert heads
+    assert all(value.eq(-1).all() for value in heads)
+    assert (weights.layout.normalisations[0], weights.layout.stride_in) == (normalisation, stride_in)
+
+
+# what the network then sees
+
+
+def section(**changes):
+    values = {
+        "name": "pspnet",
+        "blocks": (1, 2, 1, 1),
+        "width": 4,
+        "head_channels": 4,
+        "stride_in": "conv1",
+        "output_stride": 8,
+        "dropout": 0.1,
+        "freeze_affine": True,
+        "initialisation": "normal",
+        "normalisation": "caffe",
+        "statistics": "shared",
+    }
+    return Network(**values | changes)
+
+
+@pytest.mark.parametrize(
+    ("layout", "asked", "expected"),
+    [
+        ("torchvision", "caffe", "imagenet"),
+        ("torchvision", "imagenet", "imagenet"),
+        ("nested like ProDA", "caffe", "unit"),
+        ("nested like ProDA", "caffe-rgb", "caffe-rgb"),  # LoopDA's student sees these weights so
+        ("Separius", "caffe-rgb", "caffe-rgb"),
+        ("caffe-style", "caffe", "caffe"),  # LoopDA and TridentAdapt divide by 128 besides
+        ("caffe-style", "unit", "caffe-255"),
+        ("ours", "unit", "caffe"),
+        ("ours with heads", "unit", "caffe-rgb"),
+        ("a checkpoint of this package", "caffe", "unit"),
+    ],
+)
+def test_the_input_of_a_new_network_is_what_its_imported_backbone_expects(tmp_path, layout, asked, expected):
+    weights = backbone(network())
+    torch.save(LAYOUTS[layout](weights), tmp_path / "weights.pth")
+    said = []
+    segmenter = new_segmenter(
+        section(normalisation=asked), CITYSCAPES, tmp_path / "weights.pth", bn_pretrain=True, say=said.append
+    )
+    assert segmenter.section.normalisation == expected
+    assert any(f"expect the input {expected}: it replaces {asked}" in line for line in said) == (asked != expected)
+    assert torch.equal(segmenter.network.layer3[0].conv2.weight, weights["layer3.0.conv2.weight"])
+    assert segmenter.bn_pretrain
+
+
+@pytest.mark.parametrize(("stride_in", "notes"), [("conv1", 1), ("conv2", 0)])
+def test_a_stride_in_another_convolution_than_the_weights_was_trained_with_is_said(tmp_path, stride_in, notes):
+    torch.save(LAYOUTS["torchvision"](backbone(network())), tmp_path / "weights.pth")
+    said = []
+    new_segmenter(section(stride_in=stride_in), CITYSCAPES, tmp_path / "weights.pth", say=said.append)
+    assert sum("stride_in conv2, network.stride_in is conv1" in line for line in said) == notes
+
+
+def test_without_weights_a_new_network_is_the_section_s_own():
+    torch.manual_seed(4)
+    first = new_segmenter(section(), CITYSCAPES, None, say=lambda _: None)
+    assert first.section == section()
+    torch.manual_seed(5)
+    second = new_segmenter(section(), CITYSCAPES, None, say=lambda _: None)
+    assert not torch.equal(first.network.layer1[0].conv1.weight, second.network.layer1[0].conv1.weight)
+
+
+def test_what_is_of_no_known_layout_is_refused_with_the_names_it_has(tmp_path):
+    torch.save({"encoder.patch_embed1.proj.weight": torch.zeros(3)}, tmp_path / "mit_b5.pth")
+    with pytest.raises(DataError, match=r"encoder\.patch_embed1\.proj\.weight \.\.\.\) are of no known layout"):
+        read_weights(tmp_path / "mit_b5.pth")

@@ -1,0 +1,94 @@
+"""DeepLabV2 (Chen et al., TPAMI 2018) on the caffe-style ResNet, with the names of AdaptSegNet's and ADVENT's weights.
+
+Written from the layout of those checkpoints and the papers: conv1, bn1, layer1 ... layer4 are the trunk, layer5 and
+layer6 the classifiers after layer3 and layer4.
+"""
+
+from collections.abc import Iterator
+
+from torch import Tensor, nn
+
+from loopda.models.pspnet import Outputs
+from loopda.models.resnet import (
+    INITIALISATIONS,
+    add_layers,
+    freeze_normalisation_affine,
+    initialise,
+    stem,
+)
+
+DILATIONS = (6, 12, 18, 24)  # of the parallel convolutions, which see ever wider surroundings
+
+
+class AtrousPyramid(nn.Module):
+    """The sum of parallel 3x3 convolutions, each with its own dilation and bias: (N, C, h, w) -> logits (N, K, h, w).
+
+    The weights always hold all four. `branches` of them are summed: AdaptSegNet's code returns from inside its loop
+    over them, so that its published weights are made for the first two, and the other two were never trained.
+    """
+
+    def __init__(self, channels: int, classes: int, branches: int):
+        super().__init__()
+        self.branches = branches
+        self.conv2d_list = nn.ModuleList(
+            nn.Conv2d(channels, classes, 3, padding=dilation, dilation=dilation) for dilation in DILATIONS
+        )
+
+    def forward(self, features: Tensor) -> Tensor:
+        return sum(convolution(features) for convolution in self.conv2d_list[: self.branches])
+
+
+class DeepLabV2(nn.Module):
+    """The multi-level network of AdaptSegNet and ADVENT; its arguments are PSPNet's, its head has no others.
+
+    aspp_branches: 4 as in ADVENT and BDL, or 2 as in AdaptSegNet (see AtrousPyramid).
+    """
+
+    def __init__(
+        self,
+        *,
+        classes: int,
+        blocks: tuple[int, int, int, int] = (3, 4, 23, 3),
+        width: int = 64,
+        stride_in: str = "conv1",
+        output_stride: int = 8,
+        aspp_branches: int = 4,
+        bn_pretrain: bool = False,
+        freeze_affine: bool = True,
+        initialisation: str = "normal",
+    ):
+        super().__init__()
+        self.output_stride = output_stride
+        self.conv1, self.bn1, self.relu, self.maxpool = stem(width=width, output_stride=output_stride)
+        self.channels = add_layers(self, blocks=blocks, width=width, stride_in=stride_in)
+        _, _, layer3, layer4 = self.channels
+        self.bn_pretrain = nn.BatchNorm2d(layer4) if bn_pretrain else None
+        self.layer5 = AtrousPyramid(layer3, classes, aspp_branches)
+        self.layer6 = AtrousPyramid(layer4, classes, aspp_branches)
+        initialise(self, INITIALISATIONS[initialisation])
+        if freeze_affine:
+            freeze_normalisation_affine(self._trunk())
+
+    def forward(self, images: Tensor, *, aux: bool = True) -> Outputs:
+        """Everything about a batch of normalised images (N, 3, H, W); without `aux` its head is not computed."""
+        x = self.maxpool(self.relu(self.bn1(self.conv1(images))))
+        shallow = self.layer2(self.layer1(x))
+        middle = self.layer3(shallow)
+        features = self.layer4(middle)
+        if self.bn_pretrain is not None:
+            features = self.bn_pretrain(features)
+        return Outputs(shallow, self.layer5(middle) if aux else None, self.layer6(features), features)
+
+    def backbone_parameters(self) -> Iterator[nn.Parameter]:
+        """The trainable parameters that have the base learning rate."""
+        for layer in self._trunk():
+            yield from (parameter for parameter in layer.parameters() if parameter.requires_grad)
+
+    def head_parameters(self) -> Iterator[nn.Parameter]:
+        """The parameters that have ten times the base learning rate, as everywhere in this line of work."""
+        for layer in (self.layer5, self.layer6, self.bn_pretrain):
+            if layer is not None:
+                yield from layer.parameters()
+
+    def _trunk(self) -> tuple[nn.Module, ...]:
+        return (self.conv1, self.bn1, self.layer1, self.layer2, self.layer3, self.layer4)

@@ -1,0 +1,58 @@
+def section_of_convert(wildcards):
+    return experiments.section(config, wildcards.experiment, "convert")
+
+
+def size_of_evaluate(wildcards):
+    """Width and height of the images that `evaluate` scores, for which an exported graph is made."""
+    return experiments.section(config, wildcards.experiment, "evaluate")["input"]["size"]
+
+
+rule convert:
+    """Make a checkpoint of this package of a model that others trained, so that `evaluate` can score it."""
+    input:
+        classes=prepared("classes.json"),
+    output:
+        model="results/convert/{experiment}/seed{seed}/model.pt",
+    log:
+        "logs/convert/{experiment}/seed{seed}.log",
+    benchmark:
+        "benchmarks/convert/{experiment}/seed{seed}.tsv"
+    params:
+        section=section_of_convert,
+    shell:
+        r"""
+        python -m loopda.stages.convert \
+            --weights {params.section[weights]:q} \
+            --aspp-branches {params.section[aspp_branches]} \
+            --classes {input.classes:q} \
+            --model {output.model:q} \
+            --log {log:q}
+        """
+
+
+rule export:
+    """Write one stage's model for others: as official student.pth (pth), as safetensors, or as onnx."""
+    input:
+        model=model_of_stage,
+    output:
+        exported="results/export/{experiment}/seed{seed}/{stage}.{suffix}",
+    log:
+        "logs/export/{experiment}/seed{seed}/{stage}.{suffix}.log",
+    benchmark:
+        "benchmarks/export/{experiment}/seed{seed}/{stage}.{suffix}.tsv"
+    wildcard_constraints:
+        suffix="pth|safetensors|onnx",
+    threads: 2
+    params:
+        size=size_of_evaluate,
+    shell:
+        r"""
+        python -m loopda.stages.export \
+            --model {input.model:q} \
+            --exported {output.exported:q} \
+            --domain night \
+            --width {params.size[0]} \
+            --height {params.size[1]} \
+            --threads {threads} \
+            --log {log:q}
+        """
