@@ -4,6 +4,7 @@ import os
 import pytest
 import torch
 from torch import nn
+from torchvision.models import ResNet101_Weights
 
 from loopda.errors import DataError
 from loopda.labels.classes import ClassList, Encoding
@@ -87,6 +88,18 @@ def test_a_caffe_rgb_network_sees_the_same_numbers_with_the_channels_reversed():
 def test_a_unit_network_sees_rgb_between_zero_and_one():
     found = seen_by_the_network(segmenter(normalisation="unit"), (0, 51, 255))
     assert found == pytest.approx([0, 0.2, 1], abs=1e-6)
+
+
+def test_an_imagenet_network_sees_what_torchvisions_own_preset_makes():
+    preset = ResNet101_Weights.IMAGENET1K_V1.transforms(crop_size=16, resize_size=16)
+    colour = torch.tensor([10, 200, 255], dtype=torch.uint8).reshape(3, 1, 1).expand(3, 16, 16)
+    found = seen_by_the_network(segmenter(normalisation="imagenet"), (10, 200, 255))
+    assert found == pytest.approx(preset(colour)[:, 5, 7].tolist(), abs=1e-5)
+
+
+def test_a_caffe_255_network_sees_bgr_minus_the_mean():
+    found = seen_by_the_network(segmenter(normalisation="caffe-255"), (10, 200, 255))
+    assert found == pytest.approx([255 - 104.00698793, 200 - 116.66876762, 10 - 122.67891434], abs=1e-4)
 
 
 def test_the_extremes_of_a_caffe_network_are_those_of_the_facts():
