@@ -18,7 +18,7 @@ from loopda import experiments
 from loopda.config import Section, parse_section
 
 ROOT = Path(__file__).parent.parent
-sys.path.insert(0, str(Path(__file__).parent))  # tests import public_trees.py by its name
+sys.path.insert(0, str(Path(__file__).parent))  # tests import checkpoints.py and public_trees.py by their names
 
 hypothesis.settings.register_profile("untimed", deadline=None)  # a busy machine is no fault
 hypothesis.settings.load_profile("untimed")
@@ -163,25 +163,14 @@ def miniature(tmp_path_factory: pytest.TempPathFactory, base_config: dict[str, A
 def small_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The checkpoint of an untrained network for the 19 classes, of images of 64 x 32, with two sets of statistics."""
     import torch
+    from checkpoints import small_network
 
     from loopda.labels.classes import CITYSCAPES
-    from loopda.models.segmenter import Network, Segmenter, estimate_statistics, save_segmenter
+    from loopda.models.segmenter import Segmenter, estimate_statistics, save_segmenter
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(3)
-        network = Network(
-            name="pspnet",
-            blocks=(1, 1, 1, 1),
-            width=4,
-            head_channels=8,
-            stride_in="conv1",
-            output_stride=4,
-            dropout=0.0,
-            freeze_affine=False,
-            initialisation="kaiming",
-            normalisation="caffe",
-            statistics="per_domain",
-        )
+        network = small_network(head_channels=8, output_stride=4, dropout=0.0)
         segmenter = Segmenter(network, CITYSCAPES)
         images = torch.rand(4, 3, 32, 64) * 2 - 1
         segmenter.statistics = {

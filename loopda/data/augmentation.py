@@ -19,17 +19,18 @@ def simclr_views(size: tuple[int, int]) -> v2.Transform:
     )
 
 
-def strong() -> v2.Transform:
+def strong(strength: float = 1.0) -> v2.Transform:
     """The student's augmentation in distillation, of one image (3, H, W): colour, blur, and cutout of one rectangle.
 
+    strength in [0, 1] scales how far colours move and how often the others happen; at 0 images stay as they are.
     ProDA uses RandAugment and cutout; its geometric operations are left out here, because then the teacher's labels
     need no warping (ours).
     """
     return v2.Compose(
         [
-            _photometric(0.4, 0.1),
-            v2.RandomApply([v2.GaussianBlur(5, sigma=(0.1, 1.0))], 0.3),
-            v2.RandomErasing(0.5, scale=(0.02, 0.15)),
+            _photometric(0.4 * strength, 0.1 * strength),
+            v2.RandomApply([v2.GaussianBlur(5, sigma=(0.1, 1.0))], 0.3 * strength),
+            v2.RandomErasing(0.5 * strength, scale=(0.02, 0.15)),
         ]
     )
 

@@ -155,8 +155,9 @@ class Loops(nn.Module):
         if self.alone:
             terms["percep_d"] = self.similarity(x_d2n, x)
             return terms, x_d2n
-        translated = segmenter(x_d2n, aux=weights.aux > 0)
-        taught = segmenter(x_d2n.detach(), aux=weights.aux > 0) if self.settings.detach_translated else translated
+        detach = self.settings.detach_translated
+        translated = segmenter(x_d2n, aux=weights.aux > 0 and not detach)
+        taught = segmenter(x_d2n.detach(), aux=weights.aux > 0) if detach else translated
         terms["seg_d2n"] = supervision(taught, y, weights.aux)
         terms["percep_d"] = self.perception(x_d2n, x, translated, outputs)
         p_d2n = fuse(probabilities=probabilities(translated), labels=y, alpha=weights.fusion)

@@ -116,9 +116,10 @@ class Segmenter(nn.Module):
 
 @torch.no_grad()
 def copy_backbone(source: Segmenter, target: Segmenter) -> None:
-    """Give `target` the backbone (layer0 ... layer4) of `source`, so that both see the same in the same image.
+    """Give `target` the backbone (layer0 ... layer4) of `source`.
 
-    Where one of them is fed BGR and the other RGB, the input channels of the first convolution change places.
+    Where one of them is fed BGR and the other RGB, the input channels of the first convolution change places, so that
+    caffe and caffe-rgb networks see the same in the same image; other differences of scale are left to training.
     DataError where the two backbones differ.
     """
     found = {name: value.clone() for name, value in source.network.state_dict().items() if name.startswith("layer")}

@@ -33,6 +33,7 @@ class Config(Section):
     kl: Weight
     kl_masked: bool
     mirror: bool
+    augmentation: Annotated[float, Field(ge=0, le=1)]
     warmup_steps: Annotated[int, Field(ge=0)]
     optimizer: SegmenterOptimizer
 
@@ -65,7 +66,7 @@ def run(
         inputs={"teacher": teacher, "student": student},
         images=2 * config.batch_size,
     )
-    augment = strong()
+    augment = strong(config.augmentation)
 
     for step, (day, dark) in training.over(job.batches()):
         # set learning rate

@@ -95,3 +95,10 @@ def test_strong_augmentation_keeps_shape_and_range_and_follows_pytorchs_seed():
     assert first.max() <= 1
     assert len({image.numpy().tobytes() for image in first}) > 1  # each image has its own random numbers
     assert not torch.allclose(first, images)
+
+
+def test_a_strong_augmentation_of_strength_0_keeps_every_image():
+    torch.manual_seed(0)
+    images = torch.rand(16, 3, 16, 24) * 2 - 1
+    assert torch.allclose(each(strong(0.0), images), images, atol=1e-6)
+    assert not torch.allclose(each(strong(0.5), images), images)

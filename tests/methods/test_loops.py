@@ -2,6 +2,7 @@ import hashlib
 
 import pytest
 import torch
+from checkpoints import small_network
 from torch import nn
 from torch.nn import functional
 
@@ -12,7 +13,7 @@ from loopda.downloads import CATALOGUE, Published
 from loopda.errors import DataError
 from loopda.labels.classes import ClassList
 from loopda.methods.loopda import Loops, LoopSettings, load_loops, save_loops
-from loopda.models.segmenter import Network, Segmenter
+from loopda.models.segmenter import Segmenter
 from loopda.training.optimizer import descend
 
 CLASSES = ClassList(
@@ -85,20 +86,7 @@ def settings(decoders=(), weights=(), **changes):
 
 
 def networks(**changes):
-    section = Network(
-        name="pspnet",
-        blocks=(1, 1, 1, 1),
-        width=4,
-        head_channels=4,
-        stride_in="conv1",
-        output_stride=8,
-        dropout=0.0,
-        freeze_affine=False,
-        initialisation="kaiming",
-        normalisation="caffe",
-        statistics="per_domain",
-    )
-    segmenter = Segmenter(section, CLASSES).train()
+    segmenter = Segmenter(small_network(dropout=0.0), CLASSES).train()
     return segmenter, Loops(settings(**changes), segmenter)
 
 

@@ -2,11 +2,12 @@
 
 import pytest
 import torch
+from checkpoints import small_network
 from torch import nn
 
 from loopda.labels.classes import CITYSCAPES
 from loopda.models.deeplab import AtrousPyramid, DeepLabV2
-from loopda.models.segmenter import Network, Segmenter, estimate_statistics, load_segmenter, save_segmenter
+from loopda.models.segmenter import Segmenter, estimate_statistics, load_segmenter, save_segmenter
 
 
 def small(**changes):
@@ -71,20 +72,8 @@ def test_only_the_trunks_normalisations_are_frozen():
 
 @pytest.mark.parametrize("branches", [2, 4])
 def test_a_checkpoint_of_a_deeplab_is_loaded_as_it_was_saved(tmp_path, branches):
-    section = Network(
-        name="deeplab",
-        blocks=(1, 1, 1, 1),
-        width=4,
-        head_channels=4,
-        stride_in="conv1",
-        output_stride=4,
-        dropout=0.1,
-        aspp_branches=branches,
-        freeze_affine=False,
-        initialisation="kaiming",
-        normalisation="imagenet",
-        statistics="shared",
-    )
+    changes = {"output_stride": 4, "normalisation": "imagenet", "statistics": "shared"}
+    section = small_network(name="deeplab", aspp_branches=branches, **changes)
     torch.manual_seed(0)
     model = Segmenter(section, CITYSCAPES)
     images = torch.rand(2, 3, 24, 32) * 2 - 1

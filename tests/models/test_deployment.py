@@ -6,6 +6,7 @@ import json
 import numpy as np
 import pytest
 import torch
+from checkpoints import small_network
 
 from loopda.data.transforms import to_images
 from loopda.errors import NumericError
@@ -13,27 +14,14 @@ from loopda.evaluation.predict import predict
 from loopda.labels.classes import CITYSCAPES
 from loopda.models import deployment
 from loopda.models.deployment import write_onnx
-from loopda.models.segmenter import Network, Segmenter, estimate_statistics
+from loopda.models.segmenter import Segmenter, estimate_statistics
 
 SIZE = (56, 40)  # width, height
 
 
 def trained(name="pspnet", normalisation="caffe"):
     torch.manual_seed(0)
-    section = Network(
-        name=name,
-        blocks=(1, 1, 1, 1),
-        width=4,
-        head_channels=6,
-        stride_in="conv1",
-        output_stride=8,
-        dropout=0.1,
-        freeze_affine=False,
-        initialisation="kaiming",
-        normalisation=normalisation,
-        statistics="per_domain",
-    )
-    model = Segmenter(section, CITYSCAPES)
+    model = Segmenter(small_network(name=name, normalisation=normalisation), CITYSCAPES)
     model.statistics = {
         domain: estimate_statistics(model, [torch.rand(3, 3, 40, 56) * scale])
         for domain, scale in (("day", 2), ("night", 0.1))

@@ -4,12 +4,12 @@ import json
 
 import pytest
 import torch
+from checkpoints import small_network
 
 from loopda.errors import DataError
 from loopda.labels.classes import ClassList
 from loopda.models.exchange import checkpoint_of, read_safetensors, write_official, write_safetensors
 from loopda.models.segmenter import (
-    Network,
     Segmenter,
     estimate_statistics,
     load_checkpoint,
@@ -30,20 +30,8 @@ CLASSES = ClassList(
 def trained(bn_pretrain=False, **changes):
     """A small network with statistics for day and night."""
     torch.manual_seed(0)
-    values = {
-        "name": "pspnet",
-        "blocks": (1, 2, 1, 1),
-        "width": 4,
-        "head_channels": 6,
-        "stride_in": "conv1",
-        "output_stride": 8,
-        "dropout": 0.1,
-        "freeze_affine": False,
-        "initialisation": "kaiming",
-        "normalisation": "caffe-rgb" if bn_pretrain else "caffe",
-        "statistics": "per_domain",
-    }
-    model = Segmenter(Network(**values | changes), CLASSES, bn_pretrain=bn_pretrain)
+    values = {"blocks": (1, 2, 1, 1), "normalisation": "caffe-rgb" if bn_pretrain else "caffe"}
+    model = Segmenter(small_network(**values | changes), CLASSES, bn_pretrain=bn_pretrain)
     model.statistics = {
         domain: estimate_statistics(model, [torch.rand(3, 3, 24, 32) * scale])
         for domain, scale in (("day", 1), ("night", 0.2))

@@ -1,16 +1,16 @@
 import copy
-import os
 
 import pytest
 import torch
+from checkpoints import Payload, small_network
 from torch import nn
 from torchvision.models import ResNet101_Weights
 
 from loopda.errors import DataError
 from loopda.labels.classes import ClassList, Encoding
 from loopda.models.segmenter import (
-    Network,
     Segmenter,
+    copy_backbone,
     estimate_statistics,
     load_checkpoint,
     load_segmenter,
@@ -33,25 +33,8 @@ def the_same_random_numbers_in_every_run():
     torch.manual_seed(0)
 
 
-def network(**changes):
-    arguments = {
-        "name": "pspnet",
-        "blocks": (1, 1, 1, 1),
-        "width": 4,
-        "head_channels": 6,
-        "stride_in": "conv1",
-        "output_stride": 8,
-        "dropout": 0.1,
-        "freeze_affine": False,
-        "initialisation": "kaiming",
-        "normalisation": "caffe",
-        "statistics": "per_domain",
-    }
-    return Network(**arguments | changes)
-
-
 def segmenter(bn_pretrain=False, **changes):
-    return Segmenter(network(**changes), CLASSES, bn_pretrain=bn_pretrain)
+    return Segmenter(small_network(**changes), CLASSES, bn_pretrain=bn_pretrain)
 
 
 def images(count=2, size=(16, 16)):
@@ -183,18 +166,10 @@ def test_a_missing_checkpoint_is_refused_by_its_name(tmp_path):
         load_segmenter(tmp_path / "absent.pt")
 
 
-class Payload:
-    def __init__(self, path):
-        self.path = path
-
-    def __reduce__(self):
-        return os.mkdir, (self.path,)
-
-
 @pytest.mark.parametrize("zipped", [False, True])
 def test_a_checkpoint_that_carries_code_is_refused_and_the_code_is_not_run(tmp_path, zipped):
     path, trace = tmp_path / "model.pt", tmp_path / "trace"
-    content = {"format": 1, "model": Payload(str(trace))}
+    content = {"format": 1, "model": Payload(trace)}
     torch.save(content, path, _use_new_zipfile_serialization=zipped)
     with pytest.raises(DataError, match=r"model\.pt"):
         load_segmenter(path)
@@ -224,6 +199,38 @@ def test_a_checkpoint_with_a_part_missing_or_of_another_shape_is_refused(tmp_pat
     torch.save(checkpoint, path)
     with pytest.raises(DataError, match=r"model\.pt"):
         load_segmenter(path)
+
+
+# a backbone for another network
+
+
+def features(model, x):
+    return model.eval()(x).features
+
+
+def test_a_copied_backbone_sees_the_same_in_the_same_image_through_the_other_order_of_channels():
+    source, target = segmenter(), segmenter(normalisation="caffe-rgb")
+    x = images()
+    assert not torch.allclose(features(target, x), features(source, x))
+    copy_backbone(source, target)
+    assert torch.allclose(features(target, x), features(source, x), atol=1e-5)
+    assert not torch.allclose(target(x).logits, source(x).logits)  # the heads stay its own
+
+
+def test_a_copied_backbone_is_the_targets_own():
+    source, target = segmenter(), segmenter()
+    copy_backbone(source, target)
+    source.network.layer0[0].weight.data.zero_()
+    assert target.network.layer0[0].weight.abs().max() > 0
+
+
+@pytest.mark.parametrize("changes", [{"width": 8}, {"blocks": (1, 2, 1, 1)}])
+def test_a_backbone_of_another_shape_is_refused_and_nothing_is_copied(changes):
+    source, target = segmenter(**changes), segmenter()
+    before = copy.deepcopy(target.network.state_dict())
+    with pytest.raises(DataError, match="different backbones"):
+        copy_backbone(source, target)
+    assert all(torch.equal(value, before[name]) for name, value in target.network.state_dict().items())
 
 
 # statistics

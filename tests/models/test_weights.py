@@ -1,10 +1,10 @@
 import copy
 import math
-import os
 import re
 
 import pytest
 import torch
+from checkpoints import Payload, small_network
 from torchvision import models
 
 from loopda.errors import DataError
@@ -12,7 +12,6 @@ from loopda.labels.classes import CITYSCAPES
 from loopda.models.deeplab import DeepLabV2
 from loopda.models.layouts import own_name
 from loopda.models.pspnet import PSPNet
-from loopda.models.segmenter import Network
 from loopda.models.weights import load_backbone, new_segmenter, read_weights
 
 PARTS = {"conv1": 0, "bn1": 1, "conv2": 2, "bn2": 3, "conv3": 4, "bn3": 5}
@@ -163,18 +162,10 @@ def test_numbers_that_are_not_finite_are_refused_by_their_name(tmp_path):
     assert "layer2.0.bn1.weight holds numbers that are not finite" in refused(tmp_path, weights)
 
 
-class Payload:
-    def __init__(self, path):
-        self.path = path
-
-    def __reduce__(self):
-        return os.mkdir, (self.path,)
-
-
 @pytest.mark.parametrize("zipped", [False, True])
 def test_weights_that_carry_code_are_refused_and_the_code_is_not_run(tmp_path, zipped):
     path, trace = tmp_path / "weights.pth", tmp_path / "trace"
-    torch.save({**backbone(network()), "extra": Payload(str(trace))}, path, _use_new_zipfile_serialization=zipped)
+    torch.save({**backbone(network()), "extra": Payload(trace)}, path, _use_new_zipfile_serialization=zipped)
     with pytest.raises(DataError, match=r"weights\.pth: cannot be read"):
         read_weights(path)
     assert not trace.exists()
@@ -281,20 +272,8 @@ def test_every_tensor_of_a_public_backbone_arrives(tmp_path, resnets, name):
 
 
 def section(**changes):
-    values = {
-        "name": "pspnet",
-        "blocks": (1, 2, 1, 1),
-        "width": 4,
-        "head_channels": 4,
-        "stride_in": "conv1",
-        "output_stride": 8,
-        "dropout": 0.1,
-        "freeze_affine": True,
-        "initialisation": "normal",
-        "normalisation": "caffe",
-        "statistics": "shared",
-    }
-    return Network(**values | changes)
+    imported = {"blocks": (1, 2, 1, 1), "freeze_affine": True, "initialisation": "normal", "statistics": "shared"}
+    return small_network(**imported | changes)
 
 
 @pytest.mark.parametrize(

@@ -5,12 +5,12 @@ import re
 
 import pytest
 import torch
+from checkpoints import small_network
 
 from loopda.command import command
 from loopda.errors import ConfigError, DataError
 from loopda.labels.classes import CITYSCAPES
 from loopda.models.segmenter import (
-    Network,
     Segmenter,
     estimate_statistics,
     load_checkpoint,
@@ -20,28 +20,11 @@ from loopda.models.segmenter import (
 from loopda.stages import convert, evaluate, export, pretrain, simclr, warmup
 
 
-def network(**changes):
-    values = {
-        "name": "pspnet",
-        "blocks": (1, 1, 1, 1),
-        "width": 4,
-        "head_channels": 8,
-        "stride_in": "conv1",
-        "output_stride": 8,
-        "dropout": 0.1,
-        "freeze_affine": False,
-        "initialisation": "kaiming",
-        "normalisation": "caffe",
-        "statistics": "per_domain",
-    }
-    return Network(**values | changes)
-
-
 @pytest.fixture
 def model(tmp_path):
     """A checkpoint with statistics for day and night."""
     torch.manual_seed(0)
-    segmenter = Segmenter(network(), CITYSCAPES)
+    segmenter = Segmenter(small_network(), CITYSCAPES)
     segmenter.statistics = {
         domain: estimate_statistics(segmenter, [torch.rand(2, 3, 24, 32) * scale])
         for domain, scale in (("day", 1), ("night", 0.2))
@@ -55,7 +38,7 @@ def torchvision_file(path):
     torch.manual_seed(1)
     trunk = {
         name.replace("layer0.0.", "conv1.").replace("layer0.1.", "bn1."): value
-        for name, value in Segmenter(network(), CITYSCAPES).network.state_dict().items()
+        for name, value in Segmenter(small_network(), CITYSCAPES).network.state_dict().items()
         if re.match(r"layer\d", name)
     }
     torch.save(trunk | {"fc.weight": torch.zeros(10, 128), "fc.bias": torch.zeros(10)}, path)
@@ -64,7 +47,7 @@ def torchvision_file(path):
 
 def deeplab_file(path):
     torch.manual_seed(2)
-    torch.save(Segmenter(network(name="deeplab"), CITYSCAPES).network.state_dict(), path)
+    torch.save(Segmenter(small_network(name="deeplab"), CITYSCAPES).network.state_dict(), path)
 
 
 def plain_bits(values):

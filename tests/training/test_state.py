@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from checkpoints import Payload
 from torch import nn
 
 from loopda.errors import DeviceError
@@ -121,11 +122,7 @@ def manifest_of_another_checkpoint(checkpoint: Path) -> None:
 
 
 def malicious(checkpoint: Path) -> None:
-    class Payload:
-        def __reduce__(self) -> tuple[Callable, tuple]:
-            return os.mkdir, (str(checkpoint.parent / "payload ran"),)
-
-    torch.save({"network": Payload()}, checkpoint / "state.pt")
+    torch.save({"network": Payload(checkpoint.parent / "payload ran")}, checkpoint / "state.pt")
     path = checkpoint / "manifest.json"
     manifest = json.loads(path.read_text()) | {"sha256": sha256(checkpoint / "state.pt")}
     path.write_text(json.dumps(manifest))

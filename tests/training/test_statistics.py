@@ -1,10 +1,11 @@
 import numpy as np
 import pytest
 import torch
+from checkpoints import small_network
 
 from loopda.data.transforms import to_images
 from loopda.labels.classes import ClassList
-from loopda.models.segmenter import Network, Segmenter, estimate_statistics, running_statistics
+from loopda.models.segmenter import Segmenter, estimate_statistics, running_statistics
 from loopda.training import statistics
 from loopda.training.optimizer import SegmenterOptimizer, segmenter_optimizer
 from loopda.training.statistics import set_statistics
@@ -31,20 +32,7 @@ class Pictures:
 
 def segmenter(rule):
     torch.manual_seed(0)
-    section = Network(
-        name="pspnet",
-        blocks=(1, 1, 1, 1),
-        width=4,
-        head_channels=4,
-        stride_in="conv1",
-        output_stride=8,
-        dropout=0.1,
-        freeze_affine=False,
-        initialisation="kaiming",
-        normalisation="caffe",
-        statistics=rule,
-    )
-    return Segmenter(section, CLASSES)
+    return Segmenter(small_network(statistics=rule), CLASSES)
 
 
 def assert_close(found, expected):
