@@ -12,6 +12,7 @@ from PIL import Image
 from pydantic import Field
 
 from loopda.config import Section
+from loopda.data.cache import cached
 from loopda.data.manifest import Row, read_manifest
 from loopda.errors import ConfigError
 from loopda.labels.classes import IGNORE, ClassList, load_classes
@@ -37,7 +38,8 @@ class Frames:
     """Decoded images (and labels) by index, at one size.
 
     images resize by Pillow's bicubic filter, labels by nearest, as all of this literature does. A set of at most
-    MEMORY bytes is decoded once, with `threads` threads: decoding is the slowest part of loading.
+    MEMORY bytes is decoded once, with `threads` threads: decoding is the slowest part of loading. A larger one is
+    decoded again and again, unless there is a cache on the disk (`loopda.data.cache`).
     """
 
     def __init__(self, rows: Sequence[Row], classes: ClassList, size: Size, *, threads: int = 2):
@@ -74,16 +76,20 @@ class Frames:
     def _image(self, path: Path) -> NDArray[np.uint8]:
         if self._images is not None and path in self._images:
             return self._images[path]
-        array = np.asarray(resize_image(read_image(path), self.size))
+        array = cached(path, f"image {self.size}", lambda: np.asarray(resize_image(read_image(path), self.size)))
         if self._images is not None:
-            self._images[path] = array
+            self._images[path] = array = np.array(array)  # a mapped one would hold a mapping each
         return array
 
     def _label(self, row: Row) -> NDArray[np.uint8]:
         if self._labels is not None and row.label in self._labels:
             return self._labels[row.label]
-        array = self.classes.lookup_table(row.encoding)[read_label(row.label, row.encoding)]
-        array = resize_label(array, self.size)
+        raw = cached(
+            row.label,
+            f"label {row.encoding} {self.size}",
+            lambda: resize_label(read_label(row.label, row.encoding), self.size),
+        )
+        array = self.classes.lookup_table(row.encoding)[raw]
         if self._labels is not None:
             self._labels[row.label] = array
         return array
