@@ -3,7 +3,7 @@
     python scripts/measure_loading.py [--images FOLDER] [--steps 100]
 
 Makes labelled batches of two crops of 512x496 from images of 2048x1024 resized to 1024x512, the paper's sizes, in one
-thread, from a set that is too large for the memory. Without a folder of PNG or JPEG images, some are made: smooth shapes
+thread, from a set too large for the memory. Without a folder of PNG or JPEG images, some are made: smooth shapes
 with sensor noise, whose files are about as large as those of Cityscapes.
 """
 
