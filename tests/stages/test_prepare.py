@@ -15,7 +15,8 @@ from loopda.errors import ConfigError, DataError
 from loopda.labels.classes import CITYSCAPES, load_classes
 from loopda.stages.prepare import Config, run
 
-OUTPUTS = ("source.csv", "night.csv", "day_val.csv", "night_val.csv", "classes.json", "summary.json", "sheet.png")
+MANIFESTS = ("source.csv", "night.csv", "day_val.csv", "night_val.csv", "day.csv")
+OUTPUTS = (*MANIFESTS, "classes.json", "summary.json", "sheet.png")
 
 
 def image(path, mode="RGB", value=0, size=(8, 4)):
@@ -74,6 +75,7 @@ def prepare(world, section):
             night=out / "night.csv",
             day_val=out / "day_val.csv",
             night_val=out / "night_val.csv",
+            day=out / "day.csv",
             classes=out / "classes.json",
             summary=out / "summary.json",
             sheet=out / "sheet.png",
