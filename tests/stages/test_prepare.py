@@ -237,6 +237,28 @@ def test_a_validation_image_that_is_trained_on_is_a_fault(prepare, section):
         prepare()
 
 
+def test_a_night_image_among_the_day_images_is_a_fault(prepare, section):
+    section["day"] = section["night"]
+    with pytest.raises(DataError, match="day: image .*GOPR0376.*: it is in night too"):
+        prepare()
+
+
+def test_pair_looks_among_the_day_images_then_the_references_then_the_source(prepare, section, world):
+    picture, night = world / "day/a.png", world / "DarkZurich/rgb_anon/train/night/GOPR0376"
+    image(picture)
+
+    def candidates():
+        return [(row.image.name, row.label, row.width) for row in read_manifest(prepare() / "day.csv")]
+
+    assert candidates() == [("GOPR0374_frame_000001_rgb_anon.png", None, 16)]
+    section["night"] = as_table(world, "mine", [(path, "", "") for path in sorted(night.iterdir())])
+    names = ("aachen_000000_000019_leftImg8bit.png", "bochum_000000_000313_leftImg8bit.png")
+    assert candidates() == [(name, None, 8) for name in names]
+    section["day"] = as_table(world, "day", [(picture, "", "")])
+    assert candidates() == [("a.png", None, 8)]
+    assert json.loads((world / "out/summary.json").read_text())["sets"]["day"]["images"] == 1
+
+
 def test_night_images_that_are_measured_on_too_are_allowed_but_noted(prepare, section, world):
     night = world / "DarkZurich/rgb_anon/val/night/GOPR0356/GOPR0356_frame_000321_rgb_anon.png"
     section["night"] = as_table(world, "mine", [(night, "", "")])

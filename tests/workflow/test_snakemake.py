@@ -316,6 +316,22 @@ def test_the_sweep_of_tau_trains_one_warm_up_and_a_self_training_for_each_thresh
     assert jobs["self_train"] == 6
 
 
+def test_without_pairs_no_job_looks_for_any(empty):
+    assert empty.snakemake("--dry-run").jobs()["pair"] == 0
+
+
+def test_an_experiment_with_pairs_shares_the_warm_up_and_labels_what_it_has_paired(empty):
+    change = {"run": ["loopda", "paired"]}
+    finished = empty.snakemake("--dry-run", change=change)
+    assert finished.code == 0, finished.output
+    jobs = finished.jobs()
+    once = ("prepare", "pretrain", "warmup", "pair")
+    assert {name: jobs[name] for name in once} == dict.fromkeys(once, 1)
+    assert jobs["pseudo_labels"] == jobs["self_train"] == 2
+    readers = re.findall(r"^    input: (.*pair/paired/seed0/night\.csv.*)\n    output: results/(\w+)/", finished.output, re.M)
+    assert {stage for _, stage in readers} == {"pseudo_labels", "self_train", "illustrate"}
+
+
 def test_the_ablation_of_the_loops_trains_four_warm_ups_after_one_pretraining(empty):
     finished = empty.snakemake("ablation", "--dry-run", change={"table_seeds": [0]})
     assert finished.code == 0, finished.output
