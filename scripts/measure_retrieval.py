@@ -1,7 +1,7 @@
 """How well the stage `pair` finds the true day image of a night image, on the town, where the truth is known.
 
-    python scripts/measure_retrieval.py --ranking results/pair/paired/seed0/ranking.json --poses results/town/poses.csv \
-        --out retrieval.json
+    python scripts/measure_retrieval.py --ranking results/pair/paired/seed0/ranking.json \
+        --poses results/town/poses.csv --out retrieval.json
 
 The truth is the place that the town itself put a night image's reference at; the ranking has not seen it. A night image
 without a true reference among the poses is left out. Places of the town are worlds of their own, so only a hit at the

@@ -1,4 +1,4 @@
-"""Image retrieval by label overlap: the day label maps that agree best with each night label map (LoopDA, section 4.4)."""
+"""Image retrieval by label overlap: the day label maps that agree best with each night map (LoopDA, section 4.4)."""
 
 from collections.abc import Sequence
 from typing import NamedTuple

@@ -34,9 +34,9 @@ class Config(Section):
 
     enabled: whether self-training reads the references of this stage. replace: whether they take the place of given
     references too. overlap: whose LOR counts, that of all shift-sensitive classes together, or the mean over the static
-    classes of the LOR of each. tau: the LOR from which on a day image becomes a reference. size: width and height of the
-    label maps that are compared. best: how many day images the ranking lists for each night image. pictures: rows of
-    the contact sheet.
+    classes of the LOR of each. tau: the LOR from which on a day image becomes a reference. size: width and height of
+    the label maps that are compared. best: how many day images the ranking lists for each night image. pictures: rows
+    of the contact sheet.
     """
 
     input: Input
