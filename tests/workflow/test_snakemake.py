@@ -333,6 +333,20 @@ def test_an_experiment_with_pairs_shares_the_warm_up_and_labels_what_it_has_pair
     assert set(found) == {"pseudo_labels", "self_train", "illustrate"}
 
 
+def test_self_training_reads_the_references_that_pair_has_found(copy):
+    change = {"experiments": {"smoke": {"pair": {"enabled": True, "replace": True, "tau": 1.0}}}}
+    finished = copy.snakemake(f"results/self_train/{SEED}/model.pt", change=change)
+    assert finished.code == 0, finished.output
+    assert "8 of 8 night images have no day reference" in copy.log(f"self_train/{SEED}")
+    assert {path.name for path in copy.results(f"pair/{SEED}").iterdir()} == {
+        "config.yaml",
+        "night.csv",
+        "pairs.csv",
+        "ranking.json",
+        "contact_sheet.png",
+    }
+
+
 def test_the_ablation_of_the_loops_trains_four_warm_ups_after_one_pretraining(empty):
     finished = empty.snakemake("ablation", "--dry-run", change={"table_seeds": [0]})
     assert finished.code == 0, finished.output
