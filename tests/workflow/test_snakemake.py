@@ -333,6 +333,14 @@ def test_an_experiment_with_pairs_shares_the_warm_up_and_labels_what_it_has_pair
     assert set(found) == {"pseudo_labels", "self_train", "illustrate"}
 
 
+def test_a_drive_without_references_is_trained_with_and_without_pairs_from_one_warm_up(empty, root):
+    change = yaml.safe_load((root / "workflow/config/drive.yaml").read_text())
+    finished = empty.snakemake("seeds", "--dry-run", change=change)
+    assert finished.code == 0, finished.output
+    jobs = finished.jobs()
+    assert (jobs["prepare"], jobs["warmup"], jobs["pair"], jobs["self_train"]) == (1, 1, 1, 2)
+
+
 def test_self_training_reads_the_references_that_pair_has_found(copy):
     change = {"experiments": {"smoke": {"pair": {"enabled": True, "replace": True, "tau": 1.0}}}}
     finished = copy.snakemake(f"results/self_train/{SEED}/model.pt", change=change)
