@@ -16,12 +16,14 @@ from jsonschema import Draft202012Validator, ValidationError, validators
 from loopda import downloads
 from loopda.errors import ConfigError
 
-# each stage: the stages whose files it reads, and the sections that it is told besides its own
+# each stage: the stages whose files it reads (`parents` knows the exception), and the sections that it is told besides
+# its own
 STAGES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "town": ((), ()),
     "prepare": (("town",), ("data",)),
     "pretrain": (("prepare",), ("input", "network")),
     "warmup": (("pretrain",), ("input", "loops")),
+    "pair": (("warmup",), ("input",)),
     "pseudo_labels": (("warmup",), ("input",)),
     "self_train": (("pseudo_labels",), ("input", "loops", "agreement")),
     "simclr": (("pretrain",), ("input", "network")),
@@ -63,6 +65,17 @@ def owner(config: Config, experiment: str, *stages: str) -> str:
         if _lineage(config, candidate, stages) == wanted:
             return candidate
     raise AssertionError("an experiment equals itself")
+
+
+def pairs(config: Config, experiment: str) -> bool:
+    """Whether self-training in `experiment` reads the references that the stage `pair` finds."""
+    return section(config, experiment, "pair")["enabled"]
+
+
+def parents(config: Config, experiment: str, stage: str) -> tuple[str, ...]:
+    """The stages whose files `stage` reads in `experiment`."""
+    known, _ = STAGES[stage]
+    return (*known, "pair") if stage == "pseudo_labels" and pairs(config, experiment) else known
 
 
 def model_stages(config: Config, experiment: str) -> list[str]:
@@ -223,7 +236,7 @@ def _lineage(config: Config, experiment: str, stages: tuple[str, ...]) -> str:
         current = pending.pop()
         if current not in found:
             found[current] = section(config, experiment, current)
-            pending += STAGES[current][0]
+            pending += parents(config, experiment, current)
     return json.dumps(found, sort_keys=True)
 
 

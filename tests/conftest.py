@@ -48,6 +48,7 @@ WIRING: dict[str, tuple[dict[str, str], dict[str, str]]] = {
             "night": "night.csv",
             "day_val": "day_val.csv",
             "night_val": "night_val.csv",
+            "day": "day.csv",
             "classes": "classes.json",
             "summary": "summary.json",
             "sheet": "contact_sheet.png",
@@ -57,6 +58,11 @@ WIRING: dict[str, tuple[dict[str, str], dict[str, str]]] = {
     "warmup": (
         PREPARED | {"pretrained": "pretrain/model.pt"},
         {"model": "model.pt", "loops": "loops.pt", "metrics": "metrics.jsonl"},
+    ),
+    "pair": (
+        {name: PREPARED[name] for name in ("night", "classes")}
+        | {"day": "prepare/day.csv", "warmed_up": "warmup/model.pt"},
+        {"paired": "night.csv", "pairs": "pairs.csv", "ranking": "ranking.json", "sheet": "contact_sheet.png"},
     ),
     "pseudo_labels": (
         {name: PREPARED[name] for name in ("night", "classes")} | {"warmed_up": "warmup/model.pt"},
@@ -80,7 +86,7 @@ WIRING: dict[str, tuple[dict[str, str], dict[str, str]]] = {
         {"model": "model.pt", "metrics": "metrics.jsonl"},
     ),
 }
-NO_SEED = ("town", "prepare", "pseudo_labels")
+NO_SEED = ("town", "prepare", "pair", "pseudo_labels")
 
 
 @dataclass

@@ -9,7 +9,7 @@ import yaml
 
 from loopda import experiments
 from loopda.errors import ConfigError
-from loopda.experiments import check, merged, model_stages, owner, section, training_stages
+from loopda.experiments import check, merged, model_stages, owner, parents, section, training_stages
 
 Config = dict[str, Any]
 
@@ -143,6 +143,12 @@ def test_every_experiment_owns_its_own_warm_up_in_the_ablation_of_the_loops(conf
             {"warmup", "pseudo_labels", "self_train", "distill"},
             {"pretrain", "simclr"},
         ),
+        ({"pair": {"tau": 0.5}}, {"pair"}, {"warmup", "pseudo_labels", "self_train", "simclr", "distill"}),
+        (
+            {"pair": {"enabled": True}},
+            {"pair", "pseudo_labels", "self_train", "distill"},
+            {"pretrain", "warmup", "simclr"},
+        ),
         ({"pseudo_labels": {"cap": 0.5}}, {"pseudo_labels", "self_train", "distill"}, {"warmup", "simclr"}),
         ({"self_train": {"steps": 7}}, {"self_train", "distill"}, {"pseudo_labels", "simclr"}),
         ({"simclr": {"steps": 7}}, {"simclr", "distill"}, {"self_train"}),
@@ -165,6 +171,20 @@ def test_a_change_splits_the_stage_and_its_descendants_and_nothing_else(config, 
 def test_an_equal_experiment_shares_everything(config):
     config = with_experiment(config, "same", {"self_train": {"steps": config["self_train"]["steps"]}})
     assert {owner(config, "same", stage) for stage in experiments.STAGES} == {"loopda"}
+
+
+def test_another_threshold_of_enabled_pairs_reaches_self_training(config):
+    config = with_experiment(config, "strict", {"pair": {"enabled": True, "replace": True, "tau": 0.9}})
+    assert owner(config, "strict", "warmup") == "loopda"
+    for stage in ("pair", "pseudo_labels", "self_train"):
+        assert owner(config, "paired", stage) == "paired"
+        assert owner(config, "strict", stage) == "strict"
+
+
+def test_only_pseudo_labels_has_another_parent_where_pairs_are_enabled(config):
+    for stage, (known, _) in experiments.STAGES.items():
+        assert parents(config, "loopda", stage) == known
+        assert parents(config, "paired", stage) == (("warmup", "pair") if stage == "pseudo_labels" else known)
 
 
 def test_the_owner_of_several_stages_has_all_of_them_in_common(config):
@@ -226,6 +246,12 @@ WRONG = [  # path, value, words of the message
     ("warmup/optimizer/lr", 0, ["warmup.optimizer.lr", "minimum"]),
     ("warmup/optimizer/momentum", 1.0, ["warmup.optimizer.momentum", "maximum"]),
     ("agreement/tau", 1.5, ["agreement.tau", "maximum"]),
+    ("pair/tau", 0, ["pair.tau", "minimum"]),
+    ("pair/overlap", "static", ["pair.overlap", "static", "each_static"]),
+    ("pair/size", [8, 8], ["pair.size", "minimum"]),
+    ("pair/enabled", "yes", ["pair.enabled", "boolean"]),
+    ("data/day", {"layout": "coco"}, ["data.day", "coco", "folder"]),
+    ("data/day", {"layout": "folder", "root": "x", "images": "day/**"}, ["data.day.images", "one *"]),
     ("pseudo_labels/cap", -0.1, ["pseudo_labels.cap", "minimum"]),
     ("simclr/normalisation", "cafe", ["simclr.normalisation", "cafe"]),
     ("run", ["nonsense"], ["run", "nonsense", "loopda"]),

@@ -115,12 +115,14 @@ def read_table(
 class Checked:
     """What `check_rows` found.
 
-    rows: the rows with width and height filled in (those whose image could be read). faults: one line each.
+    rows: the rows with width and height filled in (those whose image could be read). references: the different day
+    references that could be read, as rows of their own, sorted by path. faults: one line each.
     pixels: (N,) int64, labelled pixels of each class, at the size of the files. ignored: pixels without a
     class.
     """
 
     rows: list[Row]
+    references: list[Row]
     faults: list[str]
     pixels: np.ndarray
     ignored: int
@@ -139,7 +141,7 @@ def check_rows(rows: Sequence[Row], classes: ClassList, *, labelled: bool, worke
     Python's lock.
     """
     if not rows:
-        return Checked([], ["no images"], np.zeros(len(classes), dtype=np.int64), 0)
+        return Checked([], [], ["no images"], np.zeros(len(classes), dtype=np.int64), 0)
     images = {row.image for row in rows} | {row.reference for row in rows if row.reference}
     labels = {(row.label, row.encoding) for row in rows if row.label}
     with ThreadPoolExecutor(workers or _processors()) as pool:
@@ -184,7 +186,16 @@ def check_rows(rows: Sequence[Row], classes: ClassList, *, labelled: bool, worke
         faults.append(f"label {rows[0].label} and all others: every pixel is void; these are no usable labels")
     elif labelled and pixels.any():
         faults += _misnamed(rows, counts, classes)
-    return Checked(good, faults, pixels, ignored)
+    named = [(path, image_found[path]) for path in sorted({row.reference for row in rows if row.reference})]
+    references = [Row(path, width=size[0], height=size[1]) for path, size in named if not isinstance(size, str)]
+    references = [replace(row, content=_digest(row)) for row in references]
+    return Checked(good, references, faults, pixels, ignored)
+
+
+def with_reference(row: Row, reference: Path | None) -> Row:
+    """A checked row with another reference, or none, and the digest that goes with it."""
+    changed = replace(row, reference=reference)
+    return replace(changed, content=_digest(changed))
 
 
 def _digest(row: Row) -> str:

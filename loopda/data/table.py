@@ -4,12 +4,35 @@ Paths are absolute or relative to the folder of the CSV. The columns label and r
 them, may be left out.
 """
 
+import csv
+import os
+from collections.abc import Iterable
 from pathlib import Path
 
 from loopda.data.label_files import encoding_by_name
 from loopda.data.manifest import Row, read_table
 from loopda.errors import ConfigError, DataError
+from loopda.files import written
 from loopda.labels.classes import ClassList
+
+COLUMNS = ("image", "label", "reference")
+
+
+def write_table(path: Path, rows: Iterable[Row]) -> None:
+    """Write `rows` as the CSV `path`, atomically; None is an empty field.
+
+    A relative path is written from the folder of the CSV on, so that the project may move; an absolute one stays.
+    """
+
+    def field(file: Path | None) -> str:
+        if file is None:
+            return ""
+        return str(file) if file.is_absolute() else os.path.relpath(file, path.parent)
+
+    with written(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
+        lines = csv.writer(file, lineterminator="\n")
+        lines.writerow(COLUMNS)
+        lines.writerows([field(row.image), field(row.label), field(row.reference)] for row in rows)
 
 
 def rows(table: Path, classes: ClassList, *, labelled: bool, encoding: str | None = None) -> list[Row]:

@@ -43,8 +43,26 @@ def label_overlap_ratio(*, night: Tensor, reference: Tensor, ssc: Iterable[int])
     """
     ssc = frozenset(ssc)
     a, b = membership(night, ssc).flatten(1), membership(reference, ssc).flatten(1)
-    total = a.sum(dim=1) + b.sum(dim=1)
-    return 2 * (a & b).sum(dim=1) / total.clamp(min=1)
+    return _ratio((a & b).sum(dim=1), a.sum(dim=1) + b.sum(dim=1))
+
+
+def all_overlap_ratios(*, night: Tensor, day: Tensor, groups: Iterable[Iterable[int]]) -> Tensor:
+    """LOR of every night map (N, h, w) with every day map (M, h, w), (N, M) in [0, 1]: the mean of the LOR of each of
+    `groups` of classes.
+
+    With the shift-sensitive classes as the one group it is `label_overlap_ratio` of all pairs, bit for bit. One matrix
+    product a group: O(N M h w) operations, O((N + M) h w) memory. The counts are exact below 2^24 pixels a map.
+    """
+    ratios = []
+    for group in map(frozenset, groups):
+        a, b = (membership(labels, group).flatten(1).float() for labels in (night, day))
+        ratios.append(_ratio(a @ b.T, a.sum(dim=1)[:, None] + b.sum(dim=1)))
+    return sum(ratios) / len(ratios)  # in the order of the groups: a mean over a stack rounds by the shape of the stack
+
+
+def _ratio(both: Tensor, total: Tensor) -> Tensor:
+    """2 |A and B| / (|A| + |B|), and 0 where A and B are empty."""
+    return 2 * both / total.clamp(min=1)
 
 
 def static_label(*, night: Tensor, reference: Tensor, dynamic: Iterable[int]) -> Tensor:

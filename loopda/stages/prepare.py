@@ -1,8 +1,9 @@
-"""Stage `prepare`: find the four data sets of an experiment, check every file of them, and write their
+"""Stage `prepare`: find the data sets of an experiment, check every file of them, and write their
 manifests.
 
 source: labelled day images to learn from. night: unlabelled night images to adapt to, with day references
-where there are any. day_val, night_val: labelled images to measure on.
+where there are any. day_val, night_val: labelled images to measure on. Optional, day: unlabelled day images, among
+which the stage `pair` looks for references.
 """
 
 import os
@@ -14,7 +15,7 @@ from loopda.command import command
 from loopda.config import Section
 from loopda.data.contact_sheet import contact_sheet
 from loopda.data.layouts import DataSet
-from loopda.data.manifest import Checked, check_rows, write_manifest
+from loopda.data.manifest import Checked, Row, check_rows, write_manifest
 from loopda.errors import ConfigError, DataError
 from loopda.files import write_json
 from loopda.labels.classes import CITYSCAPES, ClassList, read_classes
@@ -31,10 +32,11 @@ class Config(Section):
     night: DataSet
     day_val: DataSet
     night_val: DataSet
+    day: DataSet | None = None
 
 
-LABELLED = {"source": True, "night": False, "day_val": True, "night_val": True}
-"""The data sets, and whether each image needs a label. Those of `night` stay hidden: the methods must not see
+LABELLED = {"source": True, "night": False, "day_val": True, "night_val": True, "day": False}
+"""The data sets, and whether each image needs a label. Those of `night` and `day` stay hidden: the methods must not see
 them."""
 
 
@@ -46,15 +48,17 @@ def run(
     night: Path,
     day_val: Path,
     night_val: Path,
+    day: Path,
     classes: Path,
     summary: Path,
     sheet: Path,
     workers: int | None = None,
     log: Path,
 ) -> None:
-    """Check every file of the four data sets, then write a manifest for each, the class list, a summary,
+    """Check every file of the data sets, then write a manifest for each, the class list, a summary,
     and a contact sheet of what was understood.
 
+    day: without a set of that name, the different day references of `night`; without any, the images of `source`.
     Nothing is written when anything is wrong: one DataError lists the faults of all data sets.
     town: not read; the workflow may name it where the data are the built-in town, so that the town is built
     first. workers: threads that open files, by default one for each processor that the process may use; their
@@ -62,23 +66,32 @@ def run(
     """
     class_list = CITYSCAPES if config.classes == "cityscapes" else read_classes(Path(config.classes))
     manifests = {"source": source, "night": night, "day_val": day_val, "night_val": night_val}
+    given = {name: labelled for name, labelled in LABELLED.items() if getattr(config, name)}
     found: dict[str, Found] = {}
     faults: list[str] = []
 
     # find and check
-    for name, labelled in LABELLED.items():
+    for name, labelled in given.items():
         try:
             found[name] = find(getattr(config, name), class_list, labelled=labelled, workers=workers)
             faults += [f"{name}: {fault}" for fault in found[name].checked.faults]
         except (DataError, ConfigError) as error:
             faults += [f"{name}: {line}" for line in str(error).splitlines()]
-    faults += shared_images(found, "source", "day_val")
+    faults += [
+        f"day_val: image {image}: it is in source too; measure on images that were not trained on"
+        for image in shared_images(found, "source", "day_val")
+    ]
+    faults += [
+        f"day: image {image}: it is in night too; a night image is no day reference"
+        for image in shared_images(found, "night", "day")
+    ]
     if faults:
         raise DataError("\n".join(faults))
 
     # write
     for name, path in manifests.items():
         write_manifest(path, found[name].checked.rows)
+    write_manifest(day, candidates(found))
     write_json(classes, class_list.to_json())
     contact_sheet(sheet, {name: of_set.checked.rows for name, of_set in found.items()}, class_list)
     notes = remarks(found, class_list)
@@ -119,12 +132,17 @@ def find(data_set: DataSet, classes: ClassList, *, labelled: bool, workers: int 
     return Found(checked, hidden)
 
 
-def shared_images(found: dict[str, Found], train: str, val: str) -> list[str]:
-    """A fault for each image that is in both of two data sets."""
-    return [
-        f"{val}: image {image}: it is in {train} too; measure on images that were not trained on"
-        for image in sorted(_images(found, train) & _images(found, val))
-    ]
+def candidates(found: dict[str, Found]) -> list[Row]:
+    """The day images among which `pair` looks for references, without labels."""
+    if "day" in found:
+        return found["day"].checked.rows
+    source = [replace(row, label=None, encoding="") for row in found["source"].checked.rows]
+    return found["night"].checked.references or source
+
+
+def shared_images(found: dict[str, Found], first: str, second: str) -> list[str]:
+    """The images that are in both of two data sets, sorted."""
+    return sorted(_images(found, first) & _images(found, second))
 
 
 def _images(found: dict[str, Found], name: str) -> set[str]:
@@ -181,7 +199,7 @@ def remarks(found: dict[str, Found], classes: ClassList) -> list[str]:
                 f"{name}: {', '.join(unlearnt)}: in its labels, but not in those of source; no model can learn them,"
                 " and they count as 0 in its mean (a class list with `keep` can leave them out)"
             )
-    if both := len(_images(found, "night") & _images(found, "night_val")):
+    if both := len(shared_images(found, "night", "night_val")):
         notes.append(f"night_val: {both} of its images are in night too: its scores are transductive")
     return notes
 

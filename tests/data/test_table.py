@@ -3,7 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from loopda.data.table import rows
+from loopda.data.manifest import Row
+from loopda.data.table import rows, write_table
 from loopda.errors import ConfigError, DataError
 from loopda.labels.classes import CITYSCAPES
 
@@ -70,3 +71,15 @@ def test_a_missing_or_empty_table_is_a_data_error_that_names_it(table, tmp_path)
         rows(tmp_path / "none.csv", CITYSCAPES, labelled=True)
     with pytest.raises(DataError, match=r"mine\.csv: no rows"):
         rows(table("image,label,reference\n"), CITYSCAPES, labelled=True)
+
+
+def test_a_written_table_reads_back_as_the_same_files_from_wherever_it_lies(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    written = [Row(Path("night/a.png"), None, Path("day/b.png")), Row(Path("/night/c.png"), Path("c_labelIds.png"))]
+    write_table(Path("results/pair/pairs.csv"), written)
+    found = rows(Path("results/pair/pairs.csv"), CITYSCAPES, labelled=False)
+    assert [row.image.resolve() for row in found] == [tmp_path / "night/a.png", Path("/night/c.png")]
+    assert found[0].reference.resolve() == tmp_path / "day/b.png"
+    assert (found[0].label, found[1].reference) == (None, None)
+    assert found[1].label.resolve() == tmp_path / "c_labelIds.png"
+    assert str(tmp_path) not in Path("results/pair/pairs.csv").read_text()

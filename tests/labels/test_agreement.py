@@ -7,6 +7,7 @@ from loopda.config import parse_section
 from loopda.errors import ConfigError
 from loopda.labels.agreement import (
     Agreement,
+    all_overlap_ratios,
     day_night_agreement,
     keep_classes,
     label_overlap_ratio,
@@ -180,3 +181,24 @@ def test_the_offline_label_keeps_dynamic_and_shift_sensitive_classes():
 def test_a_tau_outside_zero_and_one_is_refused(tau):
     with pytest.raises(ConfigError, match="tau"):
         parse_section({"tau": tau}, Agreement, "agreement")
+
+
+@settings(max_examples=40)
+@given(pairs(), pairs())
+def test_the_ratios_of_all_pairs_are_those_of_each_pair_by_itself(first, second):
+    night, day = first[0], second[1][:, : first[0].shape[1], : first[0].shape[2]]
+    night = night[:, : day.shape[1], : day.shape[2]]
+    ratios = all_overlap_ratios(night=night, day=day, groups=[SSC])
+    assert ratios.shape == (len(night), len(day))
+    for n in range(len(night)):
+        alike = label_overlap_ratio(night=night[n].expand_as(day), reference=day, ssc=SSC)
+        assert torch.equal(ratios[n], alike)
+        assert ratios[n].tolist() == pytest.approx([naive_lor(night[n].tolist(), one.tolist()) for one in day])
+
+
+def test_the_ratio_of_several_groups_is_their_mean_and_an_absent_group_counts_as_zero():
+    night = torch.tensor([[[ROAD, ROAD, SKY, CAR]]])
+    day = torch.tensor([[[ROAD, SKY, SKY, CAR]], [[IGNORE, IGNORE, IGNORE, CAR]]])
+    ratios = all_overlap_ratios(night=night, day=day, groups=[[ROAD], [SKY], [POLE]])
+    # road 2 * 1 / (2 + 1), sky 2 * 1 / (1 + 2), pole 0
+    assert ratios.tolist() == [[pytest.approx(4 / 9), 0.0]]

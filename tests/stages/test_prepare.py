@@ -15,7 +15,8 @@ from loopda.errors import ConfigError, DataError
 from loopda.labels.classes import CITYSCAPES, load_classes
 from loopda.stages.prepare import Config, run
 
-OUTPUTS = ("source.csv", "night.csv", "day_val.csv", "night_val.csv", "classes.json", "summary.json", "sheet.png")
+MANIFESTS = ("source.csv", "night.csv", "day_val.csv", "night_val.csv", "day.csv")
+OUTPUTS = (*MANIFESTS, "classes.json", "summary.json", "sheet.png")
 
 
 def image(path, mode="RGB", value=0, size=(8, 4)):
@@ -74,6 +75,7 @@ def prepare(world, section):
             night=out / "night.csv",
             day_val=out / "day_val.csv",
             night_val=out / "night_val.csv",
+            day=out / "day.csv",
             classes=out / "classes.json",
             summary=out / "summary.json",
             sheet=out / "sheet.png",
@@ -233,6 +235,28 @@ def test_a_validation_image_that_is_trained_on_is_a_fault(prepare, section):
     section["day_val"] = section["source"]
     with pytest.raises(DataError, match="day_val: image .*aachen.*: it is in source too"):
         prepare()
+
+
+def test_a_night_image_among_the_day_images_is_a_fault(prepare, section):
+    section["day"] = section["night"]
+    with pytest.raises(DataError, match="day: image .*GOPR0376.*: it is in night too"):
+        prepare()
+
+
+def test_pair_looks_among_the_day_images_then_the_references_then_the_source(prepare, section, world):
+    picture, night = world / "day/a.png", world / "DarkZurich/rgb_anon/train/night/GOPR0376"
+    image(picture)
+
+    def candidates():
+        return [(row.image.name, row.label, row.width) for row in read_manifest(prepare() / "day.csv")]
+
+    assert candidates() == [("GOPR0374_frame_000001_rgb_anon.png", None, 16)]
+    section["night"] = as_table(world, "mine", [(path, "", "") for path in sorted(night.iterdir())])
+    names = ("aachen_000000_000019_leftImg8bit.png", "bochum_000000_000313_leftImg8bit.png")
+    assert candidates() == [(name, None, 8) for name in names]
+    section["day"] = as_table(world, "day", [(picture, "", "")])
+    assert candidates() == [("a.png", None, 8)]
+    assert json.loads((world / "out/summary.json").read_text())["sets"]["day"]["images"] == 1
 
 
 def test_night_images_that_are_measured_on_too_are_allowed_but_noted(prepare, section, world):

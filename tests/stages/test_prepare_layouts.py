@@ -35,7 +35,7 @@ def prepare(tmp_path):
         out = tmp_path / "out"
         run(
             config=parse_section(section, Config, "config.yaml"),
-            **{name: out / f"{name}.csv" for name in ("source", "night", "day_val", "night_val")},
+            **{name: out / f"{name}.csv" for name in ("source", "night", "day_val", "night_val", "day")},
             classes=out / "classes.json",
             summary=out / "summary.json",
             sheet=out / "contact_sheet.png",

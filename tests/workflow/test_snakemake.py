@@ -316,6 +316,45 @@ def test_the_sweep_of_tau_trains_one_warm_up_and_a_self_training_for_each_thresh
     assert jobs["self_train"] == 6
 
 
+def test_without_pairs_no_job_looks_for_any(empty):
+    assert empty.snakemake("--dry-run").jobs()["pair"] == 0
+
+
+def test_an_experiment_with_pairs_shares_the_warm_up_and_labels_what_it_has_paired(empty):
+    change = {"run": ["loopda", "paired"]}
+    finished = empty.snakemake("--dry-run", change=change)
+    assert finished.code == 0, finished.output
+    jobs = finished.jobs()
+    once = ("prepare", "pretrain", "warmup", "pair")
+    assert {name: jobs[name] for name in once} == dict.fromkeys(once, 1)
+    assert jobs["pseudo_labels"] == jobs["self_train"] == 2
+    readers = r"^    input: .*pair/paired/seed0/night\.csv.*\n    output: results/(\w+)/"
+    found = re.findall(readers, finished.output, flags=re.MULTILINE)
+    assert set(found) == {"pseudo_labels", "self_train", "illustrate"}
+
+
+def test_a_drive_without_references_is_trained_with_and_without_pairs_from_one_warm_up(empty, root):
+    change = yaml.safe_load((root / "workflow/config/drive.yaml").read_text())
+    finished = empty.snakemake("seeds", "--dry-run", change=change)
+    assert finished.code == 0, finished.output
+    jobs = finished.jobs()
+    assert (jobs["prepare"], jobs["warmup"], jobs["pair"], jobs["self_train"]) == (1, 1, 1, 2)
+
+
+def test_self_training_reads_the_references_that_pair_has_found(copy):
+    change = {"experiments": {"smoke": {"pair": {"enabled": True, "replace": True, "tau": 1.0}}}}
+    finished = copy.snakemake(f"results/self_train/{SEED}/model.pt", change=change)
+    assert finished.code == 0, finished.output
+    assert "8 of 8 night images have no day reference" in copy.log(f"self_train/{SEED}")
+    assert {path.name for path in copy.results(f"pair/{SEED}").iterdir()} == {
+        "config.yaml",
+        "night.csv",
+        "pairs.csv",
+        "ranking.json",
+        "contact_sheet.png",
+    }
+
+
 def test_the_ablation_of_the_loops_trains_four_warm_ups_after_one_pretraining(empty):
     finished = empty.snakemake("ablation", "--dry-run", change={"table_seeds": [0]})
     assert finished.code == 0, finished.output

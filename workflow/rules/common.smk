@@ -46,6 +46,13 @@ def prepared(name):
     return path
 
 
+def paired_night(wildcards):
+    """The night manifest of self-training: with the references that `pair` finds, where that is enabled."""
+    if experiments.pairs(config, wildcards.experiment):
+        return upstream("pair", "night.csv")(wildcards)
+    return prepared("night.csv")(wildcards)
+
+
 def section_text(wildcards):
     """The resolved section for results/<folder>/config.yaml, as YAML."""
     stage, *experiment = wildcards.folder.split("/")

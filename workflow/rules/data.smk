@@ -39,6 +39,7 @@ rule prepare:
         night="results/prepare/{experiment}/night.csv",
         day_val="results/prepare/{experiment}/day_val.csv",
         night_val="results/prepare/{experiment}/night_val.csv",
+        day="results/prepare/{experiment}/day.csv",
         classes="results/prepare/{experiment}/classes.json",
         summary="results/prepare/{experiment}/summary.json",
         sheet="results/prepare/{experiment}/contact_sheet.png",
@@ -56,6 +57,7 @@ rule prepare:
             --night {output.night:q} \
             --day-val {output.day_val:q} \
             --night-val {output.night_val:q} \
+            --day {output.day:q} \
             --classes {output.classes:q} \
             --summary {output.summary:q} \
             --sheet {output.sheet:q} \

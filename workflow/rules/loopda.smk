@@ -37,12 +37,52 @@ rule warmup:
         """
 
 
+rule pair:
+    """Find day references for night images by the label overlap ratio of their predictions (section 4.4)."""
+    input:
+        config="results/pair/{experiment}/seed{seed}/config.yaml",
+        warmed_up=upstream("warmup", "model.pt"),
+        night=prepared("night.csv"),
+        day=prepared("day.csv"),
+        classes=prepared("classes.json"),
+    output:
+        paired="results/pair/{experiment}/seed{seed}/night.csv",
+        pairs="results/pair/{experiment}/seed{seed}/pairs.csv",
+        ranking="results/pair/{experiment}/seed{seed}/ranking.json",
+        sheet="results/pair/{experiment}/seed{seed}/contact_sheet.png",
+    log:
+        "logs/pair/{experiment}/seed{seed}.log",
+    benchmark:
+        "benchmarks/pair/{experiment}/seed{seed}.tsv"
+    threads: 8
+    resources:
+        gpu=1,
+    params:
+        device=config["device"],
+    shell:
+        r"""
+        python -m loopda.stages.pair \
+            --config {input.config:q} \
+            --warmed-up {input.warmed_up:q} \
+            --night {input.night:q} \
+            --day {input.day:q} \
+            --classes {input.classes:q} \
+            --paired {output.paired:q} \
+            --pairs {output.pairs:q} \
+            --ranking {output.ranking:q} \
+            --sheet {output.sheet:q} \
+            --device {params.device} \
+            --threads {threads} \
+            --log {log:q}
+        """
+
+
 rule pseudo_labels:
     """Offline labels of night images and day references, with a threshold for each class."""
     input:
         config="results/pseudo_labels/{experiment}/seed{seed}/config.yaml",
         warmed_up=upstream("warmup", "model.pt"),
-        night=prepared("night.csv"),
+        night=paired_night,
         classes=prepared("classes.json"),
     output:
         labels="results/pseudo_labels/{experiment}/seed{seed}/labels.csv",
@@ -79,7 +119,7 @@ rule self_train:
         loops=upstream("warmup", "loops.pt"),
         labels=upstream("pseudo_labels", "labels.csv"),
         source=prepared("source.csv"),
-        night=prepared("night.csv"),
+        night=paired_night,
         classes=prepared("classes.json"),
     output:
         model="results/self_train/{experiment}/seed{seed}/model.pt",

@@ -57,7 +57,7 @@ rule illustrate:
         labels=upstream("pseudo_labels", "labels.csv"),
         statistics=upstream("pseudo_labels", "statistics.json"),
         source=prepared("source.csv"),
-        night=prepared("night.csv"),
+        night=paired_night,
         classes=prepared("classes.json"),
         poses=poses_if_known,
     output:

@@ -1,0 +1,195 @@
+"""Stage `pair`: day references for night images that have none, by label overlap ratio (LoopDA, section 4.4)."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import torch
+from PIL import Image
+from pydantic import Field
+from torch import Tensor
+
+from loopda.command import command
+from loopda.config import Section
+from loopda.data.dataset import Frames, Input, Length, open_frames
+from loopda.data.manifest import Row, with_reference, write_manifest
+from loopda.data.table import write_table
+from loopda.data.transforms import to_images
+from loopda.errors import ConfigError
+from loopda.evaluation.predict import predict
+from loopda.files import write_json
+from loopda.labels.classes import ClassList
+from loopda.labels.retrieval import Ranking, rank
+from loopda.models.segmenter import Segmenter, load_segmenter
+from loopda.sheet import Tile, write_sheet
+from loopda.training.device import choose_device, use_threads
+from loopda.training.log import Log
+
+TILE_WIDTH = 320
+
+Overlap = Literal["shift_sensitive", "each_static"]
+
+
+class Config(Section):
+    """The section `pair`, with `input`.
+
+    enabled: whether self-training reads the references of this stage. replace: whether they take the place of given
+    references too. overlap: whose LOR counts, that of all shift-sensitive classes together, or the mean over the static
+    classes of the LOR of each. tau: the LOR from which on a day image becomes a reference. size: width and height of
+    the label maps that are compared. best: how many day images the ranking lists for each night image. pictures: rows
+    of the contact sheet.
+    """
+
+    input: Input
+    enabled: bool
+    replace: bool
+    overlap: Overlap
+    tau: Annotated[float, Field(gt=0, le=1)]
+    size: tuple[Length, Length]
+    best: Annotated[int, Field(ge=1)]
+    batch_size: Annotated[int, Field(ge=1)]
+    pictures: Annotated[int, Field(ge=1)]
+
+
+def run(
+    *,
+    config: Config,
+    warmed_up: Path,
+    night: Path,
+    day: Path,
+    classes: Path,
+    paired: Path,
+    pairs: Path,
+    ranking: Path,
+    sheet: Path,
+    log: Path,
+    device: str = "auto",
+    threads: int = 2,
+) -> None:
+    """Rank the day images of the manifest `day` for each image of `night` by the overlap of their predictions.
+
+    paired: the manifest `night` with the references that were found, for self-training. pairs: the same for people and
+    for the layout `table` (CSV: image, label, reference). ranking: the best day images of each night image with their
+    ratios (JSON). sheet: pairs from the highest to the lowest ratio (PNG). A night image that no day image reaches tau
+    for gets no reference; one that has a reference keeps it, unless the section says `replace`.
+    """
+    lines = Log(log, "pair")
+    place = choose_device(device)
+    use_threads(threads)
+    frames = open_frames(night, classes, config.input.size, threads=threads)
+    candidates = open_frames(day, classes, config.input.size, threads=threads)
+    groups = compared(frames.classes, config.overlap)
+
+    # the predictions, each domain with its own statistics
+    segmenter = load_segmenter(warmed_up).to(place)
+    maps = {}
+    for domain, images in (("night", frames), ("day", candidates)):
+        segmenter.use_statistics(domain)
+        maps[domain] = label_maps(segmenter, images, config.size, config.batch_size, place)
+        lines.say(f"{len(images)} {domain} images predicted")
+
+    # rank, and keep what reaches tau
+    found = rank(**maps, groups=groups, best=config.best)
+    first, kept = found.day[:, 0].tolist(), (found.lor[:, 0] >= config.tau).tolist()
+    chosen = [candidates.rows[index].image if enough else None for index, enough in zip(first, kept, strict=True)]
+    rows = [
+        row if row.reference and not config.replace else with_reference(row, reference)
+        for row, reference in zip(frames.rows, chosen, strict=True)
+    ]
+
+    contact_sheet(sheet, frames, candidates, maps, found, config)
+    write_json(ranking, as_json(frames, candidates, found, config))
+    write_table(pairs, rows)
+    write_manifest(paired, rows)
+    lines.say(
+        f"{sum(kept)} of {len(kept)} night images have a day image with a label overlap ratio of at least {config.tau};"
+        f" {sum(row.reference is not None for row in rows)} have a reference now, {_referenced(frames)} had one before"
+    )
+
+
+def compared(classes: ClassList, overlap: Overlap) -> list[frozenset[int]]:
+    """The groups of classes whose label overlap ratios are averaged; ConfigError where the class list has none."""
+    if overlap == "each_static":
+        groups = [frozenset({index}) for index in sorted(classes.static)]
+    else:
+        groups = [classes.ssc] if classes.ssc else []
+    if not groups:
+        raise ConfigError(
+            f"pair.overlap: the class list has no class that is {overlap.removeprefix('each_').replace('_', ' ')};"
+            " mark some in it, or choose the other overlap"
+        )
+    return groups
+
+
+def label_maps(
+    segmenter: Segmenter, frames: Frames, size: tuple[int, int], batch_size: int, device: torch.device
+) -> Tensor:
+    """The predictions (N, height, width) uint8 of all frames at `size` (width, height)."""
+    maps = []
+    for first in range(0, len(frames), batch_size):
+        numbers = range(first, min(first + batch_size, len(frames)))
+        images = to_images([frames.image(number) for number in numbers]).to(device)
+        maps.append(predict(segmenter, images, size[::-1])[0])
+    return torch.cat(maps)
+
+
+def as_json(frames: Frames, candidates: Frames, found: Ranking, config: Config) -> dict[str, object]:
+    """What the ranking file holds: paths as the manifests name them, ratios in [0, 1], best first."""
+    return {
+        "overlap": config.overlap,
+        "tau": config.tau,
+        "candidates": len(candidates),
+        "images": [
+            {
+                "night": str(row.image),
+                "best": [
+                    {"day": str(candidates.rows[index].image), "lor": lor}
+                    for index, lor in zip(indices, ratios, strict=True)
+                ],
+            }
+            for row, indices, ratios in zip(frames.rows, found.day.tolist(), found.lor.tolist(), strict=True)
+        ],
+    }
+
+
+def contact_sheet(
+    path: Path, frames: Frames, candidates: Frames, maps: dict[str, Tensor], found: Ranking, config: Config
+) -> None:
+    """Night images with their best day image and both predictions, evenly from the highest ratio to the lowest."""
+    lor = found.lor[:, 0]
+    order = lor.argsort(descending=True, stable=True).tolist()
+    count = min(config.pictures, len(order))
+    shown = [order[number * (len(order) - 1) // max(count - 1, 1)] for number in range(count)]
+    best = found.day[:, 0].tolist()
+    sides = {"night": (frames, shown), "day": (candidates, [best[number] for number in shown])}
+    columns = [_tiles(domain, of_set, numbers, maps[domain]) for domain, (of_set, numbers) in sides.items()]
+
+    lines: list[str | list[Tile]] = [
+        f"{len(order)} night images, {len(candidates)} day images; {int((lor >= config.tau).sum())} pairs reach"
+        f" tau = {config.tau} of the label overlap ratio ({config.overlap})"
+    ]
+    for number, night, day in zip(shown, *columns, strict=True):
+        below = "" if lor[number] >= config.tau else ", below tau: no reference"
+        lines += [f"label overlap ratio {lor[number]:.3f}{below}", [night[0], day[0], night[1], day[1]]]
+    write_sheet(path, lines)
+
+
+def _tiles(domain: str, frames: Frames, numbers: list[int], maps: Tensor) -> list[tuple[Tile, Tile]]:
+    """The photograph and the prediction of each of `numbers`."""
+    rows = [frames.rows[number] for number in numbers]
+    size = (TILE_WIDTH, max(1, round(TILE_WIDTH * rows[0].height / rows[0].width)))
+    pictures = Frames([Row(row.image) for row in rows], frames.classes, size, threads=1)
+    tiles = []
+    for at, (number, row) in enumerate(zip(numbers, rows, strict=True)):
+        coloured = Image.fromarray(frames.classes.colour_map(maps[number].cpu().numpy()))
+        coloured = coloured.resize(size, Image.Resampling.NEAREST)
+        photograph = Image.fromarray(pictures.image(at))
+        tiles.append((Tile(f"{domain}: {row.image.name}", photograph), Tile(f"{domain} prediction", coloured)))
+    return tiles
+
+
+def _referenced(frames: Frames) -> int:
+    return sum(row.reference is not None for row in frames.rows)
+
+
+if __name__ == "__main__":
+    command(run)

@@ -1,0 +1,80 @@
+"""How well the stage `pair` finds the true day image of a night image, on the town, where the truth is known.
+
+    python scripts/measure_retrieval.py --ranking results/pair/paired/seed0/ranking.json \
+        --poses results/town/poses.csv --out retrieval.json
+
+The truth is the place that the town itself put a night image's reference at; the ranking has not seen it. A night image
+without a true reference among the poses is left out. Places of the town are worlds of their own, so only a hit at the
+true place has a distance in metres. The standard library is enough.
+"""
+
+import argparse
+import csv
+import json
+import statistics
+from pathlib import Path
+from typing import Any
+
+NEAR = 1.0  # metres; the town draws a near pair within 0.3 and most others farther apart than this
+
+
+def main() -> None:
+    """Measure, print, and write JSON."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    for name in ("ranking", "poses", "out"):
+        parser.add_argument(f"--{name}", type=Path, required=True)
+    arguments = parser.parse_args()
+    ranking = json.loads(arguments.ranking.read_text())
+    with open(arguments.poses, newline="", encoding="utf-8") as file:
+        truth = {Path(row["night"]).name: row for row in csv.DictReader(file)}
+    measured = json.dumps(measure(ranking, truth), indent=1)
+    print(measured)
+    arguments.out.write_text(measured + "\n")
+
+
+def measure(ranking: dict[str, Any], truth: dict[str, dict[str, str]]) -> dict[str, Any]:
+    """Recall, in percent, of all night images, of those whose best ratio reaches tau, and of near and far true pairs.
+
+    ranking: what `pair` wrote. truth: by the night image's file name, its row of poses.csv. chance: the recall of a
+    random order of the candidates.
+    """
+    searches = [
+        search(image["best"], truth[Path(image["night"]).name])
+        for image in ranking["images"]
+        if Path(image["night"]).name in truth
+    ]
+    chance = 100 / ranking["candidates"]
+    return {
+        "candidates": ranking["candidates"],
+        "overlap": ranking["overlap"],
+        "tau": ranking["tau"],
+        "chance": {"recall@1": chance, "recall@5": min(5 * chance, 100.0)},
+        "all": summary(searches),
+        "above tau": summary([one for one in searches if one["lor"] >= ranking["tau"]]),
+        "near": summary([one for one in searches if one["metres"] < NEAR]),
+        "far": summary([one for one in searches if one["metres"] >= NEAR]),
+    }
+
+
+def search(best: list[dict[str, Any]], pose: dict[str, str]) -> dict[str, Any]:
+    """The rank of the true place among `best` (0 is first; None: not among them), the ratio of the first, and the
+    distance of the true pair."""
+    names = [Path(one["day"]).name for one in best]
+    true = Path(pose["reference"]).name
+    rank = names.index(true) if true in names else None
+    return {"rank": rank, "lor": best[0]["lor"], "metres": float(pose["metres"])}
+
+
+def summary(searches: list[dict[str, Any]]) -> dict[str, Any]:
+    """recall@k: percent of the searches with the true place among the first k. metres: the median distance of the first
+    hits at the true place; null without any."""
+    hits = [one["metres"] for one in searches if one["rank"] == 0]
+    found = {"images": len(searches)}
+    for k in (1, 5):
+        within = sum(one["rank"] is not None and one["rank"] < k for one in searches)
+        found[f"recall@{k}"] = 100 * within / len(searches) if searches else None
+    return found | {"metres": statistics.median(hits) if hits else None}
+
+
+if __name__ == "__main__":
+    main()
