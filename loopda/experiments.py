@@ -7,7 +7,7 @@ functions on plain dictionaries, without any heavy import: the Snakefile calls t
 import copy
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import yaml
@@ -28,6 +28,7 @@ STAGES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "distill": (("self_train", "simclr"), ("input",)),
     "evaluate": ((), ("input",)),
     "convert": (("prepare",), ()),
+    "submission": ((), ()),
     "illustrate": (("pseudo_labels",), ("input", "loops", "agreement")),
     "report": ((), ()),
 }
@@ -38,6 +39,10 @@ SETTINGS = frozenset({"run", "seeds", "table_seeds", "device", "experiments"})  
 SECTIONS = (
     SETTINGS | {"data"} | (STAGES.keys() - {"prepare"}) | {name for _, shared in STAGES.values() for name in shared}
 )
+
+SETS = ("source", "night", "day", "day_val", "night_val")  # names of sets of images that are taken
+SET_NAME = r"^[A-Za-z0-9][A-Za-z0-9_-]*$"  # of a set in data.night_tests: it becomes a file's name
+FULL_SIZE = "-full"  # ends the name of a set that is scored at the size of its label files
 
 Config = Mapping[str, Any]
 
@@ -187,6 +192,22 @@ def _faults_of_experiment(config: Config, name: str, schemas: Mapping[str, Any])
                 wrong = downloads.fault(value)
                 if wrong:
                     faults.append(f"{owner_path}: {wrong}")
+    return faults or _faults_of_sets(config, name)
+
+
+def wrong_set_names(names: Iterable[str]) -> list[str]:
+    """What is wrong with the names of data.night_tests besides SET_NAME, one line each."""
+    return [f"the name {name!r} is taken; choose another" for name in names if name in SETS or name.endswith(FULL_SIZE)]
+
+
+def _faults_of_sets(config: Config, name: str) -> list[str]:
+    """What is wrong with the names of the sets that an experiment is measured on, if its sections are valid."""
+    tests = section(config, name, "prepare").get("night_tests", {})
+    known = ["night", "day", *tests]
+    faults = [f"data.night_tests: {fault} (experiment {name})" for fault in wrong_set_names(tests)]
+    for one in section(config, name, "evaluate").get("full_size", []):
+        if one not in known:
+            faults.append(f"evaluate.full_size: no set {one!r}; there are {', '.join(known)} (experiment {name})")
     return faults
 
 

@@ -2,13 +2,16 @@
 manifests.
 
 source: labelled day images to learn from. night: unlabelled night images to adapt to, with day references
-where there are any. day_val, night_val: labelled images to measure on.
+where there are any. day_val, night_val: labelled images to measure on; night_tests: more of them, by name.
 """
 
 import os
 from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, field_validator
 
 from loopda.command import command
 from loopda.config import Section
@@ -16,7 +19,8 @@ from loopda.data.contact_sheet import contact_sheet
 from loopda.data.layouts import DataSet
 from loopda.data.manifest import Checked, check_rows, write_manifest
 from loopda.errors import ConfigError, DataError
-from loopda.files import write_json
+from loopda.experiments import SET_NAME, wrong_set_names
+from loopda.files import sha256, write_json
 from loopda.labels.classes import CITYSCAPES, ClassList, read_classes
 
 
@@ -24,6 +28,7 @@ class Config(Section):
     """The section `data`.
 
     classes: `cityscapes`, or the path of a class list (YAML), see `loopda.labels.classes.read_classes`.
+    night_tests: further labelled sets of night images; `evaluate` scores each under its name.
     """
 
     classes: str
@@ -31,11 +36,18 @@ class Config(Section):
     night: DataSet
     day_val: DataSet
     night_val: DataSet
+    night_tests: dict[Annotated[str, Field(pattern=SET_NAME)], DataSet] = Field(default_factory=dict)
+
+    @field_validator("night_tests")
+    @classmethod
+    def _have_names_of_their_own(cls, value: dict[str, DataSet]) -> dict[str, DataSet]:
+        if wrong := wrong_set_names(value):
+            raise ValueError("; ".join(wrong))
+        return value
 
 
-LABELLED = {"source": True, "night": False, "day_val": True, "night_val": True}
-"""The data sets, and whether each image needs a label. Those of `night` stay hidden: the methods must not see
-them."""
+UNLABELLED = ("night",)
+"""The data sets whose labels stay hidden: the methods must not see them. In all others each image needs one."""
 
 
 def run(
@@ -52,8 +64,9 @@ def run(
     workers: int | None = None,
     log: Path,
 ) -> None:
-    """Check every file of the four data sets, then write a manifest for each, the class list, a summary,
-    and a contact sheet of what was understood.
+    """Check every file of the data sets, then write a manifest for each, the class list, a summary,
+    and a contact sheet of what was understood. The manifests of night_tests lie in a folder of that name beside the
+    summary, which says where, and what is in them.
 
     Nothing is written when anything is wrong: one DataError lists the faults of all data sets.
     town: not read; the workflow may name it where the data are the built-in town, so that the town is built
@@ -62,13 +75,15 @@ def run(
     """
     class_list = CITYSCAPES if config.classes == "cityscapes" else read_classes(Path(config.classes))
     manifests = {"source": source, "night": night, "day_val": day_val, "night_val": night_val}
+    tests = {name: summary.parent / "night_tests" / f"{name}.csv" for name in config.night_tests}
+    data_sets = {name: getattr(config, name) for name in manifests} | config.night_tests
     found: dict[str, Found] = {}
     faults: list[str] = []
 
     # find and check
-    for name, labelled in LABELLED.items():
+    for name, data_set in data_sets.items():
         try:
-            found[name] = find(getattr(config, name), class_list, labelled=labelled, workers=workers)
+            found[name] = find(data_set, class_list, labelled=name not in UNLABELLED, workers=workers)
             faults += [f"{name}: {fault}" for fault in found[name].checked.faults]
         except (DataError, ConfigError) as error:
             faults += [f"{name}: {line}" for line in str(error).splitlines()]
@@ -77,7 +92,7 @@ def run(
         raise DataError("\n".join(faults))
 
     # write
-    for name, path in manifests.items():
+    for name, path in (manifests | tests).items():
         write_manifest(path, found[name].checked.rows)
     write_json(classes, class_list.to_json())
     contact_sheet(sheet, {name: of_set.checked.rows for name, of_set in found.items()}, class_list)
@@ -87,6 +102,7 @@ def run(
         {
             "classes": list(class_list.names),
             "sets": {name: statistics(of_set, class_list) for name, of_set in found.items()},
+            **({"night_tests": {name: named(path) for name, path in tests.items()}} if tests else {}),
             "notes": notes,
         },
     )
@@ -132,6 +148,11 @@ def _images(found: dict[str, Found], name: str) -> set[str]:
     return {os.path.abspath(row.image) for row in rows}
 
 
+def named(manifest: Path) -> dict[str, str]:
+    """Where a manifest is, and the SHA-256 of its content, so that other images make another summary."""
+    return {"manifest": str(manifest), "sha256": sha256(manifest)}
+
+
 def statistics(of_set: Found, classes: ClassList) -> dict[str, object]:
     """What the summary says of one data set.
 
@@ -172,17 +193,19 @@ def remarks(found: dict[str, Found], classes: ClassList) -> list[str]:
         notes.append(f"night: {without} of {len(night)} images have no reference: terms that need one leave them out")
     if found["night"].hidden:
         notes.append(f"night: {found['night'].hidden} label maps exist and stay hidden from training")
-    for name, labelled in LABELLED.items():
-        if labelled and (missing := absent(found[name], classes)):
+    for name in found:
+        if name not in UNLABELLED and (missing := absent(found[name], classes)):
             notes.append(f"{name}: classes without a pixel: {', '.join(missing)}")
-    for name in ("day_val", "night_val"):
+    measured = [name for name in found if name not in ("source", "night")]
+    for name in measured:
         if unlearnt := [one for one in absent(found["source"], classes) if one not in absent(found[name], classes)]:
             notes.append(
                 f"{name}: {', '.join(unlearnt)}: in its labels, but not in those of source; no model can learn them,"
                 " and they count as 0 in its mean (a class list with `keep` can leave them out)"
             )
-    if both := len(_images(found, "night") & _images(found, "night_val")):
-        notes.append(f"night_val: {both} of its images are in night too: its scores are transductive")
+    for name in measured:
+        if name != "day_val" and (both := len(_images(found, "night") & _images(found, name))):
+            notes.append(f"{name}: {both} of its images are in night too: its scores are transductive")
     return notes
 
 
