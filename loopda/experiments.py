@@ -41,7 +41,6 @@ SECTIONS = (
 )
 
 SETS = ("source", "night", "day", "day_val", "night_val")  # names of sets of images that are taken
-SET_NAME = r"^[A-Za-z0-9][A-Za-z0-9_-]*$"  # of a set in data.night_tests: it becomes a file's name
 FULL_SIZE = "-full"  # ends the name of a set that is scored at the size of its label files
 
 Config = Mapping[str, Any]
@@ -196,8 +195,14 @@ def _faults_of_experiment(config: Config, name: str, schemas: Mapping[str, Any])
 
 
 def wrong_set_names(names: Iterable[str]) -> list[str]:
-    """What is wrong with the names of data.night_tests besides SET_NAME, one line each."""
-    return [f"the name {name!r} is taken; choose another" for name in names if name in SETS or name.endswith(FULL_SIZE)]
+    """What is wrong with the names in data.night_tests, one line each: they name files and columns of tables."""
+    faults = []
+    for name in names:
+        if not re.fullmatch(r"[\w-]+", name):
+            faults.append(f"the name {name!r}: names have letters, digits, '_' and '-' alone")
+        elif name in SETS or name.endswith(FULL_SIZE):
+            faults.append(f"the name {name!r} is taken; choose another")
+    return faults
 
 
 def _faults_of_sets(config: Config, name: str) -> list[str]:

@@ -9,7 +9,6 @@ import os
 from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated
 
 from pydantic import Field, field_validator
 
@@ -19,7 +18,7 @@ from loopda.data.contact_sheet import contact_sheet
 from loopda.data.layouts import DataSet
 from loopda.data.manifest import Checked, check_rows, write_manifest
 from loopda.errors import ConfigError, DataError
-from loopda.experiments import SET_NAME, wrong_set_names
+from loopda.experiments import wrong_set_names
 from loopda.files import sha256, write_json
 from loopda.labels.classes import CITYSCAPES, ClassList, read_classes
 
@@ -36,7 +35,7 @@ class Config(Section):
     night: DataSet
     day_val: DataSet
     night_val: DataSet
-    night_tests: dict[Annotated[str, Field(pattern=SET_NAME)], DataSet] = Field(default_factory=dict)
+    night_tests: dict[str, DataSet] = Field(default_factory=dict)
 
     @field_validator("night_tests")
     @classmethod
