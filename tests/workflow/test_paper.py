@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections import Counter
@@ -25,9 +26,10 @@ TINY = {  # of the network and of the steps; everything else is the paper's
 
 
 @pytest.fixture(scope="module")
-def home(tmp_path_factory) -> Path:
-    """A folder with the data sets where paper.yaml does not expect them."""
+def home(tmp_path_factory, root) -> Path:
+    """A working folder with config.yaml, and the data sets where paper.yaml does not expect them."""
     folder = tmp_path_factory.mktemp("paper")
+    shutil.copy(root / "config.yaml", folder)
     trees.cityscapes(folder / "sets/city", "train")
     trees.cityscapes(folder / "sets/city", "val")
     trees.dark_zurich(folder / "sets/zurich")
@@ -51,7 +53,7 @@ def snakemake(home, root):
         command += ["--snakefile", root / "Snakefile", "--configfile", root / "workflow/config/paper.yaml"]
         process = subprocess.run(
             [*map(str, command), *(str(home / name) for name in files)],
-            cwd=root,
+            cwd=home,
             env={
                 **os.environ,
                 "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
