@@ -32,6 +32,7 @@ rule all:
     default_target: True
     input:
         expand("results/report/{experiment}/report.html", experiment=config["run"]),
+        submissions,
 
 
 rule seeds:

@@ -7,7 +7,7 @@ functions on plain dictionaries, without any heavy import: the Snakefile calls t
 import copy
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import yaml
@@ -30,6 +30,7 @@ STAGES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "distill": (("self_train", "simclr"), ("input",)),
     "evaluate": ((), ("input",)),
     "convert": (("prepare",), ()),
+    "submission": ((), ()),
     "illustrate": (("pseudo_labels",), ("input", "loops", "agreement")),
     "report": ((), ()),
 }
@@ -40,6 +41,9 @@ SETTINGS = frozenset({"run", "seeds", "table_seeds", "device", "experiments"})  
 SECTIONS = (
     SETTINGS | {"data"} | (STAGES.keys() - {"prepare"}) | {name for _, shared in STAGES.values() for name in shared}
 )
+
+SETS = ("source", "night", "day", "day_val", "night_val")  # names of sets of images that are taken
+FULL_SIZE = "-full"  # ends the name of a set that is scored at the size of its label files
 
 Config = Mapping[str, Any]
 
@@ -200,6 +204,28 @@ def _faults_of_experiment(config: Config, name: str, schemas: Mapping[str, Any])
                 wrong = downloads.fault(value)
                 if wrong:
                     faults.append(f"{owner_path}: {wrong}")
+    return faults or _faults_of_sets(config, name)
+
+
+def wrong_set_names(names: Iterable[str]) -> list[str]:
+    """What is wrong with the names in data.night_tests, one line each: they name files and columns of tables."""
+    faults = []
+    for name in names:
+        if not re.fullmatch(r"[\w-]+", name):
+            faults.append(f"the name {name!r}: names have letters, digits, '_' and '-' alone")
+        elif name in SETS or name.endswith(FULL_SIZE):
+            faults.append(f"the name {name!r} is taken; choose another")
+    return faults
+
+
+def _faults_of_sets(config: Config, name: str) -> list[str]:
+    """What is wrong with the names of the sets that an experiment is measured on, if its sections are valid."""
+    tests = section(config, name, "prepare").get("night_tests", {})
+    known = ["night", "day", *tests]
+    faults = [f"data.night_tests: {fault} (experiment {name})" for fault in wrong_set_names(tests)]
+    for one in section(config, name, "evaluate").get("full_size", []):
+        if one not in known:
+            faults.append(f"evaluate.full_size: no set {one!r}; there are {', '.join(known)} (experiment {name})")
     return faults
 
 

@@ -83,6 +83,28 @@ def cityscapes(root: Path, split: str = "train") -> Path:
     return root
 
 
+def dark_zurich(root: Path) -> Path:
+    """All three archives in one folder, with the pair list: two nights share a day; val and test have references."""
+    pairs = []
+    for number in range(5):
+        night = f"train/night/GOPR0351/GOPR0351_frame_{number:06d}"
+        day = f"train/day/GOPR0345/GOPR0345_frame_{max(number, 1):06d}"
+        for name in (night, day):
+            photograph(root / f"rgb_anon/{name}_rgb_anon.png")
+        pairs.append(f"{night},{day}\n")
+        for split, recording in (("val", "GOPR0356"), ("test", "GOPR0364")):
+            stem = f"{recording}_frame_{number:06d}"
+            photograph(root / f"rgb_anon/{split}/night/{recording}/{stem}_rgb_anon.png")
+            photograph(root / f"rgb_anon/{split}_ref/day/{recording}_ref/{stem}_ref_rgb_anon.png")
+        truth = f"gt/val/night/GOPR0356/GOPR0356_frame_{number:06d}_gt"
+        label(root / f"{truth}_labelIds.png")
+        label(root / f"{truth}_labelTrainIds.png", "labelTrainIds", IGNORE)
+        Image.new("RGBA", (WIDTH, HEIGHT)).save(root / f"{truth}_labelColor.png")
+        Image.new("L", (WIDTH, HEIGHT)).save(root / f"{truth}_invIds.png")
+    (root / "zurich_dn_pair_train.csv").write_text("".join(pairs))
+    return root
+
+
 def nighttime_driving(root: Path) -> Path:
     for name in ("0_frame_0250", "0_frame_0374", "01_frame_0906", "0_frame_1738", "01_frame_1088"):
         photograph(root / f"leftImg8bit/test/night/{name}_leftImg8bit.png")

@@ -229,6 +229,15 @@ WRONG = [  # path, value, words of the message
     ("loops/inner_loop", "yes", ["loops.inner_loop", "boolean"]),
     ("input/size", [256], ["input.size"]),
     ("input/size", [256.0, 128.0], ["input.size.0", "256.0", "integer"]),
+    ("input/source_size", [256], ["input.source_size", "256"]),
+    ("data/night_tests", {"rain": {"layout": "table", "cvs": "x.csv"}}, ["data.night_tests.rain", "cvs"]),
+    ("data/night_tests", {"night": {"layout": "table", "csv": "x.csv"}}, ["data.night_tests", "'night' is taken"]),
+    ("data/night_tests", {"my-full": {"layout": "table", "csv": "x.csv"}}, ["data.night_tests", "'my-full' is taken"]),
+    ("data/night_tests", {"a/b": {"layout": "table", "csv": "x.csv"}}, ["data.night_tests", "'a/b'", "letters"]),
+    ("evaluate/full_size", ["rain"], ["evaluate.full_size", "'rain'", "night, day"]),
+    ("evaluate/upsampled", "labels", ["evaluate.upsampled", "labels", "logits"]),
+    ("submission/stages", ["simclr"], ["submission.stages", "simclr", "distill"]),
+    ("submission/invalid_below", 1.5, ["submission.invalid_below", "maximum"]),
     ("network/output_stride", 16, ["network.output_stride", "16"]),
     ("data/source/layout", "coco", ["data.source", "coco", "cityscapes", "table"]),
     ("data/source/layout", ["cityscapes"], ["data.source", "cityscapes"]),
@@ -333,6 +342,14 @@ def test_weights_that_exist_are_accepted(config, schemas, tmp_path):
 def test_a_whole_number_is_accepted_where_a_fraction_is_expected(config, schemas):
     config["warmup"]["optimizer"]["lr"] = 1
     check(config, schemas)
+
+
+def test_further_sets_of_night_images_can_be_named_and_scored_at_full_size(config, schemas):
+    overlay = {
+        "data": {"night_tests": {"rain": {"layout": "table", "csv": "rain.csv"}}},
+        "evaluate": {"full_size": ["night", "rain"]},
+    }
+    check(with_experiment(config, "mine", overlay), schemas)
 
 
 def test_an_experiment_on_a_table_of_images_passes(config, schemas):

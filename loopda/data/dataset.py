@@ -28,10 +28,19 @@ Length = Annotated[int, Field(ge=SHORTEST)]
 
 
 class Input(Section):
-    """The section `input`: the size (width, height) that every image gets, and the crop that training takes of it."""
+    """The section `input`: the size (width, height) that every image gets, and the crop that training takes of it.
+
+    source_size: that of the labelled day images, `source` and `day_val`, where they have another shape than the others.
+    """
 
     size: tuple[Length, Length]
     crop: tuple[Length, Length]
+    source_size: tuple[Length, Length] | None = None
+
+    @property
+    def labelled_day(self) -> Size:
+        """The size of the labelled day images."""
+        return self.source_size or self.size
 
 
 class Frames:
@@ -67,6 +76,13 @@ class Frames:
         if not row.label:
             return np.full(self.size[::-1], IGNORE, dtype=np.uint8)
         return self._label(row)
+
+    def label_of_file(self, index: int) -> NDArray[np.uint8]:
+        """As `label`, at the size of the label's file; read each time."""
+        row = self.rows[index]
+        if not row.label:
+            return np.full((row.height, row.width), IGNORE, dtype=np.uint8)
+        return self.classes.lookup_table(row.encoding)[read_label(row.label, row.encoding)]
 
     def reference(self, index: int) -> NDArray[np.uint8] | None:
         """The day reference of a night image, (H, W, 3) uint8 RGB, or None when it has none."""

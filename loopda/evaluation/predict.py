@@ -13,21 +13,26 @@ def predict(segmenter: Segmenter, images: Tensor, size: tuple[int, int]) -> tupl
     """The label map and its confidence, both (N, *size): argmax and max of the upsampled class probabilities.
 
     The softmax is taken at the resolution of the logits and upsampled bilinearly with aligned corners, then the
-    largest class is taken: one forward, no flip, one scale, the protocol of LoopDA's evaluation. The segmenter is in
-    evaluation mode with the statistics of the images' domain (`use_statistics`).
+    largest class is taken: one forward, no flip, one scale, as in LoopDA's evaluation, whose code upsamples the logits
+    (`class_logits`). The segmenter is in evaluation mode with the statistics of the images' domain (`use_statistics`).
     """
     return most_likely(class_probabilities(segmenter, images), size)
 
 
 @torch.no_grad()
+def class_logits(segmenter: Segmenter, images: Tensor) -> Tensor:
+    """(N, K, h, w): the main head's logits, at their resolution."""
+    return segmenter(images, aux=False).logits.float()
+
+
 def class_probabilities(segmenter: Segmenter, images: Tensor) -> Tensor:
-    """(N, K, h, w): the softmax of the main head's logits, at their resolution."""
-    return segmenter(images, aux=False).logits.float().softmax(dim=1)
+    """(N, K, h, w): the softmax of `class_logits`."""
+    return class_logits(segmenter, images).softmax(dim=1)
 
 
 def most_likely(probabilities: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
     """The class of the largest probability (uint8) and that probability, both (N, *size), of `probabilities`
-    (N, K, h, w) upsampled to `size` (height, width).
+    (N, K, h, w) upsampled to `size` (height, width). Of logits, the class and the value of the largest.
 
     Maps of more than MOST_VALUES probabilities are upsampled in strips of rows, so that a large photograph fits into
     memory; that may change the last bits of a probability.

@@ -39,18 +39,23 @@ class File(Written):
 
 
 class Protocol(Written):
-    """How a set of images was evaluated: the number beside it means nothing without this."""
+    """How a set of images was evaluated: the number beside it means nothing without this.
+
+    width, height: of what the network saw, and of the labels unless `scored_at` names the sizes of their files.
+    """
 
     images: int
     width: int
     height: int
+    scored_at: list[str] = []
     upsampling: str = ""
     normalisation: str = ""
     absent: list[str] = []
 
     def line(self) -> str:
-        """`60 images, 256x128, night statistics`."""
-        parts = [f"{self.images} images", f"{self.width}x{self.height}", self.normalisation]
+        """`60 images, 256x128, night statistics`; `50 images, 960x540 scored at 1920x1080, night statistics`."""
+        scored = f" scored at {' and '.join(self.scored_at)}" if self.scored_at else ""
+        parts = [f"{self.images} images", f"{self.width}x{self.height}{scored}", self.normalisation]
         return ", ".join(part for part in parts if part)
 
 

@@ -35,7 +35,7 @@ from loopda.report.inputs import (
     stage_title,
 )
 from loopda.report.pictures import encoding_of, label_picture, picture
-from loopda.report.summary import BASELINE, MINUS, Row, domains, protocols, row
+from loopda.report.summary import BASELINE, MINUS, Row, domains, picture_sets, protocols, row
 from loopda.training.log import duration
 
 _PIPELINE = [
@@ -102,7 +102,7 @@ def statement(evaluations: Sequence[Evaluation]) -> str:
     several = "s" if " and " in experiments else ""
     sets = [
         f"{protocol.images} {domain} images of {protocol.width}x{protocol.height} pixels"
-        for domain in domains(evaluations)
+        for domain in picture_sets(evaluations)
         for protocol in [next(one.domains[domain].protocol for one in evaluations if domain in one.domains)]
     ]
     return (
@@ -238,7 +238,7 @@ def seed_colours(metrics: Sequence[Metrics]) -> list[tuple[int, str]]:
 def gallery(evaluations: Sequence[Evaluation], counts: Mapping[str, int], width: int) -> list[dict[str, Any]]:
     """Rows of image, prediction of every stage, truth; models of one seed. counts: rows by set of images."""
     blocks = []
-    for domain in domains(evaluations):
+    for domain in picture_sets(evaluations):
         models = [one for one in evaluations if domain in one.domains and one.domains[domain].predictions]
         listed_by = [{item.image: item for item in one.domains[domain].predictions} for one in models]
         common = [image for image in listed_by[0] if all(image in items for items in listed_by)] if models else []
@@ -376,7 +376,7 @@ def protocol_lines(evaluations: Sequence[Evaluation]) -> list[tuple[str, str]]:
         texts: dict[str, list[str]] = {}
         for one in models:
             protocol = one.domains[domain].protocol
-            upsampled = f"logits upsampled: {protocol.upsampling}" if protocol.upsampling else ""
+            upsampled = f"upsampled: {protocol.upsampling}" if protocol.upsampling else ""
             absent = f"absent from the truth: {', '.join(protocol.absent)}" if protocol.absent else ""
             text = "; ".join(part for part in (protocol.line(), upsampled, absent) if part)
             texts.setdefault(text, []).append(f"{stage_title(one.model_stage)}, seed {one.seed}")
@@ -416,7 +416,7 @@ def missing(
         ("configuration", {origin(path).stage for path in sections}),
     ):
         lines += [f"{name} of {stage_title(stage)}" for stage in stages if stage not in given]
-    for domain in domains(evaluations):
+    for domain in picture_sets(evaluations):
         pictured = {
             one.model_stage
             for one in evaluations

@@ -113,6 +113,12 @@ def domains(evaluations: Iterable[Evaluation]) -> list[str]:
     return sorted(names, key=lambda name: (known.index(name) if name in known else len(known), name))
 
 
+def picture_sets(evaluations: Sequence[Evaluation]) -> list[str]:
+    """The `domains` without those that are others' images, scored once more at the size of their label files."""
+    scored_again = {name for one in evaluations for name, its in one.domains.items() if its.protocol.scored_at}
+    return [name for name in domains(evaluations) if name not in scored_again]
+
+
 def check_comparable(evaluations: Sequence[Evaluation]) -> None:
     """DataError unless the models share their classes and were scored on the same images at the same size."""
     first = evaluations[0]
@@ -125,7 +131,7 @@ def check_comparable(evaluations: Sequence[Evaluation]) -> None:
             )
         for name, domain in one.domains.items():
             other, reference = seen.setdefault(name, (one, domain))
-            for key in ("images", "width", "height"):
+            for key in ("images", "width", "height", "scored_at"):
                 ours, theirs = getattr(domain.protocol, key), getattr(reference.protocol, key)
                 if ours != theirs:
                     raise DataError(

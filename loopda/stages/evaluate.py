@@ -1,30 +1,44 @@
 """Stage `evaluate`: scores of one model on the night and day validation sets, with its label maps."""
 
+import json
+from collections import Counter
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from pydantic import Field
+from torch import Tensor
 
 from loopda.command import command
 from loopda.config import Section
 from loopda.data.dataset import Frames, Input, open_frames
 from loopda.data.transforms import to_images
+from loopda.errors import ConfigError, DataError
 from loopda.evaluation.confusion import confusion_matrix
-from loopda.evaluation.predict import predict
+from loopda.evaluation.predict import class_logits, class_probabilities, most_likely
 from loopda.evaluation.scores import Scores
+from loopda.experiments import FULL_SIZE
 from loopda.files import sha256, write_json
 from loopda.labels.png import write_label
-from loopda.models.segmenter import Segmenter, load_segmenter
+from loopda.models.segmenter import load_segmenter
 from loopda.training.device import choose_device, use_threads
 from loopda.training.log import Log
 
+UPSAMPLED = {"probabilities": class_probabilities, "logits": class_logits}
+
 
 class Config(Section):
-    """The section `evaluate`, with `input`."""
+    """The section `evaluate`, with `input`.
+
+    upsampled: what is upsampled to the size of the labels before the largest is taken; logits in LoopDA's evaluation.
+    full_size: the sets (night, day, or a name of data.night_tests) that are scored a second time, under their name with
+    FULL_SIZE behind it: the network sees the same, but is upsampled to the size of the label files.
+    """
 
     input: Input
     batch_size: Annotated[int, Field(ge=1)]
+    upsampled: Literal["probabilities", "logits"] = "probabilities"
+    full_size: tuple[str, ...] = ()
 
 
 def run(
@@ -33,6 +47,7 @@ def run(
     model: Path,
     night_val: Path,
     day_val: Path,
+    summary: Path | None = None,
     classes: Path,
     scores: Path,
     log: Path,
@@ -42,31 +57,41 @@ def run(
     threads: int = 2,
 ) -> None:
     """Score `model` by LoopDA's protocol: one forward of the whole resized image, labels resized by nearest neighbour,
-    one confusion matrix over the whole set. The file `scores` is named after the stage that made the model."""
+    one confusion matrix over the whole set. The file `scores` is named after the stage that made the model.
+
+    summary: of `prepare`, where it names further sets of night images (data.night_tests) to measure on.
+    """
     lines = Log(log, f"evaluate {scores.stem}")
     place = choose_device(device)
     use_threads(threads)
+    manifests = {"night": night_val, "day": day_val, **night_tests(summary)}
+    if unknown := set(config.full_size) - manifests.keys():
+        raise ConfigError(f"evaluate.full_size: no set {', '.join(sorted(unknown))}; there are {', '.join(manifests)}")
     segmenter = load_segmenter(model).to(place)
-    domains = {}
-    for domain, manifest in (("night", night_val), ("day", day_val)):
-        frames = open_frames(manifest, classes, config.input.size, threads=threads)
+    scored: dict[str, Any] = {}
+    for name, manifest in manifests.items():
+        domain = "day" if name == "day" else "night"
+        size = config.input.labelled_day if domain == "day" else config.input.size
+        frames = open_frames(manifest, classes, size, threads=threads)
         used = segmenter.use_statistics(domain)
-        matrix, predictions = _predict_all(segmenter, frames, scores.with_suffix("") / domain, config.batch_size, place)
-        result = Scores(frames.classes.names, matrix)
-        width, height = config.input.size
-        domains[domain] = {
-            "protocol": {
-                "images": len(frames),
-                "width": width,
-                "height": height,
-                "upsampling": "bilinear with aligned corners, labels resized by nearest neighbour",
-                "normalisation": f"{used} statistics",
-                "absent": result.absent,
-            },
-            **result.to_json(),
-            "predictions": predictions,
-        }
-        lines.say(f"{domain}: mIoU {result.mean_iou:.1f} on {len(frames)} images, {used} statistics")
+        readings = {name: Reading(frames, scores.with_suffix("") / name)}
+        if name in config.full_size:
+            full = f"{name}{FULL_SIZE}"
+            readings[full] = Reading(frames, scores.with_suffix("") / full, full_size=True)
+
+        # predict, and compare with the labels in each way
+        for first in range(0, len(frames), config.batch_size):
+            numbers = range(first, min(first + config.batch_size, len(frames)))
+            images = to_images([frames.image(number) for number in numbers]).to(place)
+            outputs = UPSAMPLED[config.upsampled](segmenter, images)
+            for number, output in zip(numbers, outputs.split(1), strict=True):
+                for reading in readings.values():
+                    reading.add(number, output)
+
+        # score
+        for way, reading in readings.items():
+            scored[way] = reading.to_json(upsampled=config.upsampled, normalisation=f"{used} statistics")
+            lines.say(f"{way}: mIoU {reading.scores.mean_iou:.1f} on {len(frames)} images, {used} statistics")
     write_json(
         scores,
         {
@@ -78,31 +103,69 @@ def run(
             "parameters": sum(parameter.numel() for parameter in segmenter.network.parameters()),
             "classes": list(segmenter.classes.names),
             "colours": [list(colour) for colour in segmenter.classes.colours],
-            "domains": domains,
+            "domains": scored,
         },
     )
 
 
-def _predict_all(
-    segmenter: Segmenter, frames: Frames, folder: Path, batch_size: int, device: object
-) -> tuple[np.ndarray, list[dict[str, str]]]:
-    count = len(frames.classes)
-    matrix = np.zeros((count, count), dtype=np.int64)
-    predictions = []
-    for first in range(0, len(frames), batch_size):
-        numbers = range(first, min(first + batch_size, len(frames)))
-        images = to_images([frames.image(number) for number in numbers]).to(device)
-        labels, _ = predict(segmenter, images, images.shape[2:])
-        for number, label in zip(numbers, labels.cpu().numpy(), strict=True):
-            truth = frames.label(number)
-            matrix += confusion_matrix(label, truth, count)
-            image = frames.rows[number].image
-            name = f"{number:05d}_{image.stem}"
-            paths = {"label": folder / f"{name}_truth.png", "prediction": folder / f"{name}.png"}
-            write_label(paths["label"], truth, frames.classes)
-            write_label(paths["prediction"], label, frames.classes)
-            predictions.append({"image": str(image), **{key: str(path) for key, path in paths.items()}})
-    return matrix, predictions
+class Reading:
+    """One way of comparing predictions of the set `frames` with its labels, whose label maps go to `folder`.
+
+    The labels are resized to the size of the frames; with `full_size` they stay as they are in their files.
+    """
+
+    def __init__(self, frames: Frames, folder: Path, *, full_size: bool = False):
+        self.frames, self.folder, self.full_size = frames, folder, full_size
+        self.confusion = np.zeros((len(frames.classes), len(frames.classes)), dtype=np.int64)
+        self.predictions: list[dict[str, str]] = []
+        self.sizes: Counter[str] = Counter()
+
+    def add(self, number: int, output: Tensor) -> None:
+        """Count the prediction of frame `number`, and keep it: `output` (1, K, h, w) logits or probabilities."""
+        truth = self.frames.label_of_file(number) if self.full_size else self.frames.label(number)
+        label = most_likely(output, truth.shape)[0][0].cpu().numpy()
+        self.confusion += confusion_matrix(label, truth, len(self.frames.classes))
+        self.sizes[f"{truth.shape[1]}x{truth.shape[0]}"] += 1
+        image = self.frames.rows[number].image
+        name = f"{number:05d}_{image.stem}"
+        paths = {"label": self.folder / f"{name}_truth.png", "prediction": self.folder / f"{name}.png"}
+        write_label(paths["label"], truth, self.frames.classes)
+        write_label(paths["prediction"], label, self.frames.classes)
+        self.predictions.append({"image": str(image), **{key: str(path) for key, path in paths.items()}})
+
+    @property
+    def scores(self) -> Scores:
+        """The scores of what was counted."""
+        return Scores(self.frames.classes.names, self.confusion)
+
+    def to_json(self, *, upsampled: str, normalisation: str) -> dict[str, Any]:
+        """JSON values: the protocol, the scores, the label maps."""
+        width, height = self.frames.size
+        labels = "at the size of their files" if self.full_size else "resized by nearest neighbour"
+        return {
+            "protocol": {
+                "images": len(self.frames),
+                "width": width,
+                "height": height,
+                "scored_at": sorted(self.sizes) if self.full_size else [],
+                "upsampling": f"{upsampled}, bilinear with aligned corners; labels {labels}",
+                "normalisation": normalisation,
+                "absent": self.scores.absent,
+            },
+            **self.scores.to_json(),
+            "predictions": self.predictions,
+        }
+
+
+def night_tests(summary: Path | None) -> dict[str, Path]:
+    """The manifest of each further set of night images that the summary of `prepare` names; {} without a summary."""
+    if summary is None:
+        return {}
+    try:
+        named = json.loads(summary.read_text(encoding="utf-8"))["night_tests"]
+        return {name: Path(entry["manifest"]) for name, entry in named.items()}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{summary}: names no night_tests ({error}); run the stage `prepare` again") from None
 
 
 if __name__ == "__main__":

@@ -65,7 +65,7 @@ def run(
     lines = Log(log, "illustrate")
     place = choose_device(device)
     use_threads(threads)
-    day_frames = open_frames(source, classes, config.input.size, threads=threads)
+    day_frames = open_frames(source, classes, config.input.labelled_day, threads=threads)
     night_frames = open_frames(night, classes, config.input.size, threads=threads)
     segmenter = load_segmenter(warmed_up).to(place)
     nets = Loops(config.loops, segmenter).to(place)

@@ -2,8 +2,8 @@
 manifests.
 
 source: labelled day images to learn from. night: unlabelled night images to adapt to, with day references
-where there are any. day_val, night_val: labelled images to measure on. Optional, day: unlabelled day images, among
-which the stage `pair` looks for references.
+where there are any. day_val, night_val: labelled images to measure on; night_tests: more of them, by name.
+Optional, day: unlabelled day images, among which the stage `pair` looks for references.
 """
 
 import os
@@ -11,13 +11,16 @@ from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from pydantic import Field, field_validator
+
 from loopda.command import command
 from loopda.config import Section
 from loopda.data.contact_sheet import contact_sheet
 from loopda.data.layouts import DataSet
 from loopda.data.manifest import Checked, Row, check_rows, write_manifest
 from loopda.errors import ConfigError, DataError
-from loopda.files import write_json
+from loopda.experiments import wrong_set_names
+from loopda.files import sha256, write_json
 from loopda.labels.classes import CITYSCAPES, ClassList, read_classes
 
 
@@ -25,6 +28,7 @@ class Config(Section):
     """The section `data`.
 
     classes: `cityscapes`, or the path of a class list (YAML), see `loopda.labels.classes.read_classes`.
+    night_tests: further labelled sets of night images; `evaluate` scores each under its name.
     """
 
     classes: str
@@ -33,11 +37,18 @@ class Config(Section):
     day_val: DataSet
     night_val: DataSet
     day: DataSet | None = None
+    night_tests: dict[str, DataSet] = Field(default_factory=dict)
+
+    @field_validator("night_tests")
+    @classmethod
+    def _have_names_of_their_own(cls, value: dict[str, DataSet]) -> dict[str, DataSet]:
+        if wrong := wrong_set_names(value):
+            raise ValueError("; ".join(wrong))
+        return value
 
 
-LABELLED = {"source": True, "night": False, "day_val": True, "night_val": True, "day": False}
-"""The data sets, and whether each image needs a label. Those of `night` and `day` stay hidden: the methods must not see
-them."""
+UNLABELLED = ("night", "day")
+"""The data sets whose labels stay hidden: the methods must not see them. In all others each image needs one."""
 
 
 def run(
@@ -56,7 +67,8 @@ def run(
     log: Path,
 ) -> None:
     """Check every file of the data sets, then write a manifest for each, the class list, a summary,
-    and a contact sheet of what was understood.
+    and a contact sheet of what was understood. The manifests of night_tests lie in a folder of that name beside the
+    summary, which says where, and what is in them.
 
     day: without a set of that name, the different day references of `night`; without any, the images of `source`.
     Nothing is written when anything is wrong: one DataError lists the faults of all data sets.
@@ -66,14 +78,17 @@ def run(
     """
     class_list = CITYSCAPES if config.classes == "cityscapes" else read_classes(Path(config.classes))
     manifests = {"source": source, "night": night, "day_val": day_val, "night_val": night_val}
-    given = {name: labelled for name, labelled in LABELLED.items() if getattr(config, name)}
+    tests = {name: summary.parent / "night_tests" / f"{name}.csv" for name in config.night_tests}
+    data_sets = {name: getattr(config, name) for name in (*manifests, "day")} | config.night_tests
     found: dict[str, Found] = {}
     faults: list[str] = []
 
     # find and check
-    for name, labelled in given.items():
+    for name, data_set in data_sets.items():
+        if data_set is None:
+            continue
         try:
-            found[name] = find(getattr(config, name), class_list, labelled=labelled, workers=workers)
+            found[name] = find(data_set, class_list, labelled=name not in UNLABELLED, workers=workers)
             faults += [f"{name}: {fault}" for fault in found[name].checked.faults]
         except (DataError, ConfigError) as error:
             faults += [f"{name}: {line}" for line in str(error).splitlines()]
@@ -89,7 +104,7 @@ def run(
         raise DataError("\n".join(faults))
 
     # write
-    for name, path in manifests.items():
+    for name, path in (manifests | tests).items():
         write_manifest(path, found[name].checked.rows)
     write_manifest(day, candidates(found))
     write_json(classes, class_list.to_json())
@@ -100,6 +115,7 @@ def run(
         {
             "classes": list(class_list.names),
             "sets": {name: statistics(of_set, class_list) for name, of_set in found.items()},
+            **({"night_tests": {name: named(path) for name, path in tests.items()}} if tests else {}),
             "notes": notes,
         },
     )
@@ -150,6 +166,11 @@ def _images(found: dict[str, Found], name: str) -> set[str]:
     return {os.path.abspath(row.image) for row in rows}
 
 
+def named(manifest: Path) -> dict[str, str]:
+    """Where a manifest is, and the SHA-256 of its content, so that other images make another summary."""
+    return {"manifest": str(manifest), "sha256": sha256(manifest)}
+
+
 def statistics(of_set: Found, classes: ClassList) -> dict[str, object]:
     """What the summary says of one data set.
 
@@ -190,17 +211,19 @@ def remarks(found: dict[str, Found], classes: ClassList) -> list[str]:
         notes.append(f"night: {without} of {len(night)} images have no reference: terms that need one leave them out")
     if found["night"].hidden:
         notes.append(f"night: {found['night'].hidden} label maps exist and stay hidden from training")
-    for name, labelled in LABELLED.items():
-        if labelled and (missing := absent(found[name], classes)):
+    for name in found:
+        if name not in UNLABELLED and (missing := absent(found[name], classes)):
             notes.append(f"{name}: classes without a pixel: {', '.join(missing)}")
-    for name in ("day_val", "night_val"):
+    measured = [name for name in found if name not in ("source", *UNLABELLED)]
+    for name in measured:
         if unlearnt := [one for one in absent(found["source"], classes) if one not in absent(found[name], classes)]:
             notes.append(
                 f"{name}: {', '.join(unlearnt)}: in its labels, but not in those of source; no model can learn them,"
                 " and they count as 0 in its mean (a class list with `keep` can leave them out)"
             )
-    if both := len(shared_images(found, "night", "night_val")):
-        notes.append(f"night_val: {both} of its images are in night too: its scores are transductive")
+    for name in measured:
+        if name != "day_val" and (both := len(_images(found, "night") & _images(found, name))):
+            notes.append(f"{name}: {both} of its images are in night too: its scores are transductive")
     return notes
 
 

@@ -192,17 +192,26 @@ def _text_table(title: str, evaluations: Sequence[Evaluation], absent: Sequence[
     seeds = sorted({one.seed for one in evaluations})
     names = domains(evaluations)
     deviation = ", mean ± sample standard deviation" if len(seeds) > 1 else ""
-    # the full scores of the first set of images (night), mean IoU of the others: it must fit a terminal
-    columns = [(name, key) for name in names for key in (_COLUMNS if name == names[0] else ("mIoU", "change"))]
+    heads = [f"{name} validation: {' | '.join(protocols(evaluations, name))}" for name in names]
+    text = [f"{title} ({parts.seed_list(seeds)}{deviation}; percent)", *heads, ""]
+    # the full scores of the first set of images (night), mean IoU of the others, two at a time: it must fit a terminal
+    for first in range(0, len(names), 2):
+        shown_names = names[first : first + 2]
+        columns = [
+            (name, key) for name in shown_names for key in (_COLUMNS if name == names[0] else ("mIoU", "change"))
+        ]
+        text += [_columns_as_text(evaluations, columns), ""]
+    text += [f"missing: {line}" for line in absent]
+    return "\n".join([*text, f"report: {page}"]) + "\n"
+
+
+def _columns_as_text(evaluations: Sequence[Evaluation], columns: Sequence[tuple[str, str]]) -> str:
+    """A line for each stage; columns: (set of images, one of _COLUMNS)."""
     lines = [["stage", *(f"{name} {key}" if key == "mIoU" else key for name, key in columns)]]
     for stage, by_domain in parts.headline(evaluations).items():
         cells = {name: _row_cells(row) for name, row in by_domain.items()}
         lines.append([stage_title(stage), *(cells[name][key] if name in cells else NONE for name, key in columns)])
-    plain = aligned(lines).replace(MINUS, "-").replace(NONE, "-")
-    heads = [f"{name} validation: {' | '.join(protocols(evaluations, name))}" for name in names]
-    text = [f"{title} ({parts.seed_list(seeds)}{deviation}; percent)", *heads, "", plain, ""]
-    text += [f"missing: {line}" for line in absent]
-    return "\n".join([*text, f"report: {page}"]) + "\n"
+    return aligned(lines).replace(MINUS, "-").replace(NONE, "-")
 
 
 _COLUMNS = ("mIoU", "change", "fwIoU", "accuracy")

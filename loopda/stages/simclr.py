@@ -109,10 +109,10 @@ def run(
 
 
 def every_image(job: Job) -> Frames:
-    """Every training image without its label: labelled day, night, and day references."""
+    """Every training image without its label, all at the size of night: labelled day, night, and day references."""
     paths = {row.image for row in (*job.day.rows, *job.night.rows)}
     paths |= {row.reference for row in job.night.rows if row.reference}
-    return Frames([Row(path) for path in sorted(paths)], job.day.classes, job.day.size, threads=job.threads)
+    return Frames([Row(path) for path in sorted(paths)], job.day.classes, job.night.size, threads=job.threads)
 
 
 if __name__ == "__main__":

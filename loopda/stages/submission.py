@@ -10,12 +10,15 @@ was written: try a first submission before you trust the names.
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Annotated, Literal
 
 import numpy as np
 from PIL import Image
+from pydantic import Field
 
 from loopda import __version__, load
 from loopda.command import command
+from loopda.config import Section
 from loopda.data import dark_zurich
 from loopda.data.images import Source
 from loopda.errors import ConfigError, DataError
@@ -40,6 +43,21 @@ from loopda.labels.png import write_confidence, write_label
 from loopda.training.device import use_threads
 from loopda.training.log import Log, duration
 from loopda.training.signals import Signals
+
+
+class Config(Section):
+    """The section `submission`, whose keys are the flags of the same names.
+
+    root: of Dark Zurich; "" makes no zip. stages: whose models make one each, of those that the experiment has.
+    """
+
+    root: str
+    stages: tuple[Literal["pretrain", "warmup", "self_train", "distill"], ...]
+    names: Literal["image", "id"]
+    invalid_below: Annotated[float, Field(ge=0, le=1)]
+    size: str
+    tile: str
+    overlap: Annotated[int, Field(ge=0)] | None
 
 
 def run(

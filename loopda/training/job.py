@@ -30,9 +30,9 @@ class Job:
     def open(self, *, source: Path, night: Path, classes: Path) -> None:
         """Read the manifests and the class list that `prepare` wrote, and the images."""
         self.data = {"source": source, "night": night, "classes": classes}
-        self.day, self.night = (
-            open_frames(manifest, classes, self.config.input.size, threads=self.threads) for manifest in (source, night)
-        )
+        sizes = self.config.input
+        self.day = open_frames(source, classes, sizes.labelled_day, threads=self.threads)
+        self.night = open_frames(night, classes, sizes.size, threads=self.threads)
         self.referenced = sum(bool(row.reference) for row in self.night.rows)
 
     def training(

@@ -51,6 +51,21 @@ def test_an_image_of_the_right_size_is_left_as_it_is(rows):
     assert np.array_equal(Frames(rows, CITYSCAPES, (32, 24)).image(1), read(rows[1].image))
 
 
+def test_a_label_is_there_at_the_size_of_its_file_too(frames, rows):
+    table = {7: 0, 8: 1, 11: 2, 26: 13, 33: 18}
+    expected = [[table.get(int(value), 255) for value in line] for line in read(rows[0].label)]
+    assert frames.label_of_file(0).tolist() == expected
+    assert frames.label_of_file(1).tolist() == [[255] * 32] * 24
+
+
+def test_labelled_day_images_have_the_size_of_all_unless_the_section_names_theirs():
+    size = {"size": [960, 540], "crop": [496, 512]}
+    assert parse_section(size, Input, "input").labelled_day == (960, 540)
+    assert parse_section(size | {"source_size": [1024, 512]}, Input, "input").labelled_day == (1024, 512)
+    with pytest.raises(ConfigError, match="source_size"):
+        parse_section(size | {"source_size": [1024, 8]}, Input, "input")
+
+
 def test_labels_become_train_ids_and_are_resized_by_nearest_neighbour(frames, rows):
     table = {7: 0, 8: 1, 11: 2, 26: 13, 33: 18}
     ids = read(rows[0].label)

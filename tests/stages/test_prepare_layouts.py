@@ -9,7 +9,8 @@ from PIL import Image
 
 from loopda.config import parse_section
 from loopda.data.manifest import read_manifest
-from loopda.errors import DataError
+from loopda.errors import ConfigError, DataError
+from loopda.files import sha256
 from loopda.stages.prepare import Config, run
 
 
@@ -87,6 +88,38 @@ def test_synthia_a_folder_of_ones_own_and_bdd100k_are_prepared(prepare, section,
     assert {row.encoding for row in read_manifest(out / "source.csv")} == {"synthia"}
     assert sets["source"]["frequency"] == sets["night_val"]["frequency"]
     assert (sets["night"]["with_reference"], sets["night"]["hidden"]) == (5, 5)
+
+
+def test_further_sets_of_night_images_are_checked_too_and_the_summary_names_their_manifests(prepare, section, tmp_path):
+    section["night_tests"] = {"driving": section["night_val"]}
+    section["night_val"] = {
+        "layout": "dark_zurich",
+        "root": str(trees.dark_zurich(tmp_path / "zurich")),
+        "split": "val",
+    }
+    out = prepare(section)
+    summary = summary_of(out)
+    manifest = out / "night_tests/driving.csv"
+    assert summary["night_tests"] == {"driving": {"manifest": str(manifest), "sha256": sha256(manifest)}}
+    assert [row.image.parent.name for row in read_manifest(manifest)] == ["night"] * 5
+    assert (summary["sets"]["driving"]["images"], summary["sets"]["driving"]["labelled"]) == (5, 5)
+    assert "driving: classes without a pixel: sidewalk" in "\n".join(summary["notes"])
+    _, path, fault = unknown_id(tmp_path, section)
+    with pytest.raises(DataError, match=f"(?m)^driving: label {path}.*{fault}"):
+        prepare(section)
+
+
+def test_a_data_section_without_further_sets_names_none(prepare, section):
+    out = prepare(section)
+    assert "night_tests" not in summary_of(out)
+    assert not (out / "night_tests").exists()
+
+
+@pytest.mark.parametrize("name", ["night", "source", "rain-full", "a/b", ""])
+def test_a_further_set_needs_a_name_of_its_own(section, name):
+    section["night_tests"] = {name: section["night_val"]}
+    with pytest.raises(ConfigError, match=f"night_tests.*the name '{name}'"):
+        parse_section(section, Config, "config.yaml")
 
 
 def test_classes_that_are_measured_but_never_learnt_are_noted(prepare, section, tmp_path):

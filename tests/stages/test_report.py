@@ -194,6 +194,33 @@ def test_a_night_only_evaluation_makes_a_page_without_day(tmp_path):
     assert "missing: day scores of warm-up, seed 0" in table
 
 
+def test_further_sets_have_their_own_lines_and_a_score_at_full_size_repeats_no_picture(tmp_path):
+    scores = [evaluation(tmp_path, "loopda", 0, stage) for stage in STAGES[:2]]
+    for path in scores:
+        values = json.loads(path.read_text())
+        night = values["domains"]["night"]
+        full = night["protocol"] | {"scored_at": ["1920x1080"]}
+        values["domains"] |= {"driving": night, "driving-full": night | {"protocol": full}}
+        write(path, values)
+    html, table, _ = report(tmp_path, scores=scores)
+    lines = table.splitlines()
+    assert "driving validation: 4 images, 64x32, night statistics" in lines
+    assert "driving-full validation: 4 images, 64x32 scored at 1920x1080, night statistics" in lines
+    heads = [line.split() for line in lines if line.startswith("stage ")]
+    assert heads == [
+        ["stage", "night", "mIoU", "change", "fwIoU", "accuracy", "day", "mIoU", "change"],
+        ["stage", "driving", "mIoU", "change", "driving-full", "mIoU", "change"],
+    ]
+    assert not any("driving" in line for line in lines if line.startswith("missing"))
+    page = Page(html)
+    assert "4 driving images of 64x32 pixels" in page.text
+    assert "4 driving-full images" not in page.text
+    assert "driving-full validation" in page.text
+    assert '<h3>Driving-full</h3>\n<div class="card' in html  # its IoU by class
+    assert '<h3>Driving-full</h3>\n<div class="pictures' not in html
+    assert '<h3>Driving</h3>\n<div class="pictures' in html
+
+
 def test_a_model_stage_unknown_to_the_page_is_shown_after_the_known_ones(tmp_path):
     scores = [plain_evaluation(tmp_path, "advent", 0, stage, 30, 40) for stage in ("adapt_it", "pretrain")]
     page = Page(report(tmp_path, scores=scores)[0])
@@ -293,6 +320,15 @@ def test_scores_on_different_images_are_refused(tmp_path):
         for stage, count in (("pretrain", 2), ("warmup", 3))
     ]
     with pytest.raises(DataError, match="images is 3 and 2"):
+        report(tmp_path, scores=scores)
+
+
+def test_scores_at_different_sizes_of_the_labels_are_refused(tmp_path):
+    scores = [plain_evaluation(tmp_path, "loopda", 0, stage, 40, 50) for stage in ("pretrain", "warmup")]
+    values = json.loads(scores[1].read_text())
+    values["domains"]["night"]["protocol"]["scored_at"] = ["1920x1080"]
+    write(scores[1], values)
+    with pytest.raises(DataError, match="different night sets: scored_at is"):
         report(tmp_path, scores=scores)
 
 

@@ -2,6 +2,33 @@ def model_of_stage(wildcards):
     return upstream(wildcards.stage, "model.pt")(wildcards)
 
 
+def summary_if_tests(wildcards):
+    """Where `prepare` says which further sets of night images there are, if the experiment has any."""
+    tests = experiments.section(config, wildcards.experiment, "prepare").get("night_tests")
+    return prepared("summary.json")(wildcards) if tests else []
+
+
+def section_of_submission(wildcards):
+    section = experiments.section(config, wildcards.experiment, "submission")
+    return {key: "" if value is None else value for key, value in section.items()}
+
+
+def submissions(wildcards):
+    """The zips of every experiment of `run` that names the root of the test images, for every seed of `seeds`."""
+    paths = []
+    for experiment in config["run"]:
+        section = experiments.section(config, experiment, "submission")
+        stages = [stage for stage in section["stages"] if stage in experiments.model_stages(config, experiment)]
+        if section["root"]:
+            paths += expand(
+                "results/submission/{experiment}/seed{seed}/{stage}.zip",
+                experiment=experiment,
+                seed=config["seeds"],
+                stage=stages,
+            )
+    return paths
+
+
 rule evaluate:
     """Score one stage's model on night and day validation images, and keep its label maps."""
     input:
@@ -9,6 +36,7 @@ rule evaluate:
         model=model_of_stage,
         night_val=prepared("night_val.csv"),
         day_val=prepared("day_val.csv"),
+        summary=summary_if_tests,
         classes=prepared("classes.json"),
     output:
         scores="results/evaluate/{experiment}/seed{seed}/{stage}.json",
@@ -28,10 +56,44 @@ rule evaluate:
             --model {input.model:q} \
             --night-val {input.night_val:q} \
             --day-val {input.day_val:q} \
+            --summary {input.summary:q} \
             --classes {input.classes:q} \
             --scores {output.scores:q} \
             --seed {wildcards.seed} \
             --experiment {wildcards.experiment:q} \
+            --device {params.device} \
+            --threads {threads} \
+            --log {log:q}
+        """
+
+
+rule submission:
+    """Make the zip for the test server of Dark Zurich of one stage's model, and check it."""
+    input:
+        model=model_of_stage,
+    output:
+        out="results/submission/{experiment}/seed{seed}/{stage}.zip",
+    log:
+        "logs/submission/{experiment}/seed{seed}/{stage}.log",
+    benchmark:
+        "benchmarks/submission/{experiment}/seed{seed}/{stage}.tsv"
+    threads: 8
+    resources:
+        gpu=1,
+    params:
+        section=section_of_submission,
+        device=config["device"],
+    shell:
+        r"""
+        python -m loopda.stages.submission \
+            --root {params.section[root]:q} \
+            --out {output.out:q} \
+            --model {input.model:q} \
+            --names {params.section[names]} \
+            --invalid-below {params.section[invalid_below]} \
+            --size {params.section[size]:q} \
+            --tile {params.section[tile]:q} \
+            --overlap {params.section[overlap]} \
             --device {params.device} \
             --threads {threads} \
             --log {log:q}

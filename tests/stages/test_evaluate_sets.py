@@ -1,0 +1,149 @@
+"""Stage `evaluate` on several sets of images: at the size of the network's input and at that of the label files."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import public_trees as trees
+import pytest
+from PIL import Image
+
+from loopda import load
+from loopda.config import parse_section
+from loopda.data.dataset import Frames, resize_image
+from loopda.data.manifest import read_manifest
+from loopda.data.transforms import to_images
+from loopda.errors import ConfigError, DataError
+from loopda.evaluation.predict import class_logits
+from loopda.labels.classes import CITYSCAPES
+from loopda.labels.png import read_image
+from loopda.models.segmenter import load_segmenter, upsample
+from loopda.stages import evaluate, prepare
+
+SIZE = (64, 32)
+IMAGES, FILE_PIXELS = 5, trees.WIDTH * trees.HEIGHT
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory):
+    """The folder of `prepare` for miniatures of Cityscapes, Dark Zurich, and Nighttime Driving as a further set."""
+    home = tmp_path_factory.mktemp("sets")
+    trees.cityscapes(home / "cityscapes", "train")
+    trees.cityscapes(home / "cityscapes", "val")
+    trees.dark_zurich(home / "zurich")
+    trees.nighttime_driving(home / "driving")
+    city = {"layout": "cityscapes", "root": str(home / "cityscapes")}
+    zurich = {"layout": "dark_zurich", "root": str(home / "zurich")}
+    section = {
+        "classes": "cityscapes",
+        "source": city | {"split": "train"},
+        "night": zurich | {"split": "train"},
+        "day_val": city | {"split": "val"},
+        "night_val": zurich | {"split": "val"},
+        "night_tests": {"driving": {"layout": "nighttime_driving", "root": str(home / "driving")}},
+    }
+    out = home / "prepare"
+    prepare.run(
+        config=parse_section(section, prepare.Config, "config.yaml"),
+        **{name: out / f"{name}.csv" for name in ("source", "night", "day_val", "night_val")},
+        classes=out / "classes.json",
+        summary=out / "summary.json",
+        sheet=out / "sheet.png",
+        workers=1,
+        log=home / "prepare.log",
+    )
+    return out
+
+
+@pytest.fixture
+def evaluated(prepared, small_model, tmp_path):
+    """A function that runs the stage with a changed section, and returns the domains of its JSON."""
+
+    def run(*, tests=True, source_size=None, **changes):
+        values = {"input": {"size": SIZE, "crop": SIZE, "source_size": source_size}, "batch_size": 2, **changes}
+        evaluate.run(
+            config=parse_section(values, evaluate.Config, "config.yaml"),
+            model=small_model,
+            night_val=prepared / "night_val.csv",
+            day_val=prepared / "day_val.csv",
+            summary=prepared / "summary.json" if tests else None,
+            classes=prepared / "classes.json",
+            scores=tmp_path / "warmup.json",
+            log=tmp_path / "log",
+            seed=0,
+            experiment="mine",
+            device="cpu",
+            threads=1,
+        )
+        return json.loads((tmp_path / "warmup.json").read_text())["domains"]
+
+    return run
+
+
+def indices(path):
+    """The class indices of a label map with a palette."""
+    with Image.open(path) as image:
+        return np.asarray(image)
+
+
+def test_without_further_sets_night_and_day_are_scored_once_each_with_resized_labels(evaluated):
+    domains = evaluated(tests=False)
+    assert list(domains) == ["night", "day"]
+    for name, domain in domains.items():
+        protocol = domain["protocol"]
+        assert (protocol["images"], protocol["width"], protocol["height"], protocol["scored_at"]) == (5, *SIZE, [])
+        assert protocol["normalisation"] == f"{name} statistics"
+        assert "probabilities" in protocol["upsampling"]
+        # the void pixel of each 16x8 label becomes 16 of them
+        assert np.sum(domain["confusion"]) == IMAGES * (SIZE[0] * SIZE[1] - 16)
+
+
+def test_a_further_set_is_scored_under_its_name_with_the_statistics_of_night(evaluated):
+    domains = evaluated()
+    assert list(domains) == ["night", "day", "driving"]
+    assert domains["driving"]["protocol"]["normalisation"] == "night statistics"
+    assert len(domains["driving"]["predictions"]) == IMAGES
+
+
+def test_at_full_size_the_network_sees_the_same_and_labels_stay_as_they_are_in_their_files(
+    evaluated, small_model, prepared
+):
+    domains = evaluated(full_size=["night", "driving"])
+    assert list(domains) == ["night", "night-full", "day", "driving", "driving-full"]
+    assert domains["night"] == evaluated()["night"]
+    model = load(small_model, size=SIZE, device="cpu")
+    for name, manifest in (("night", "night_val.csv"), ("driving", "night_tests/driving.csv")):
+        full = domains[f"{name}-full"]
+        protocol = full["protocol"]
+        assert (protocol["width"], protocol["height"], protocol["scored_at"]) == (*SIZE, ["16x8"])
+        assert "labels at the size of their files" in protocol["upsampling"]
+        assert np.sum(full["confusion"]) == IMAGES * (FILE_PIXELS - 1)
+        frames = Frames(read_manifest(prepared / manifest), CITYSCAPES, SIZE)
+        for number, item in enumerate(full["predictions"]):
+            assert np.array_equal(indices(item["prediction"]), model.predict(item["image"]))
+            assert np.array_equal(indices(item["label"]), frames.label_of_file(number))
+
+
+def test_logits_are_upsampled_where_the_section_says_so(evaluated, small_model):
+    domain = evaluated(upsampled="logits")["night"]
+    assert domain["protocol"]["upsampling"].startswith("logits")
+    segmenter = load_segmenter(small_model)
+    segmenter.use_statistics("night")
+    for item in domain["predictions"]:
+        images = to_images([np.asarray(resize_image(read_image(Path(item["image"])), SIZE))])
+        expected = upsample(class_logits(segmenter, images), SIZE[::-1]).argmax(dim=1)[0].numpy()
+        assert np.array_equal(indices(item["prediction"]), expected)
+
+
+def test_labelled_day_images_can_have_a_size_of_their_own(evaluated):
+    domains = evaluated(source_size=[48, 32])
+    sizes = {name: (its["protocol"]["width"], its["protocol"]["height"]) for name, its in domains.items()}
+    assert sizes == {"night": SIZE, "day": (48, 32), "driving": SIZE}
+
+
+def test_an_unknown_set_and_a_summary_without_sets_are_refused(evaluated, tmp_path):
+    with pytest.raises(ConfigError, match=r"full_size: no set rain; there are night, day, driving"):
+        evaluated(full_size=["rain"])
+    (tmp_path / "summary.json").write_text("{}")
+    with pytest.raises(DataError, match=r"summary\.json: names no night_tests .*prepare"):
+        evaluate.night_tests(tmp_path / "summary.json")
