@@ -45,7 +45,7 @@ def prepared(tmp_path_factory):
     out = home / "prepare"
     prepare.run(
         config=parse_section(section, prepare.Config, "config.yaml"),
-        **{name: out / f"{name}.csv" for name in ("source", "night", "day_val", "night_val")},
+        **{name: out / f"{name}.csv" for name in ("source", "night", "day_val", "night_val", "day")},
         classes=out / "classes.json",
         summary=out / "summary.json",
         sheet=out / "sheet.png",
