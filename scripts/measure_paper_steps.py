@@ -43,7 +43,10 @@ REFUSED = ("can't allocate memory", "not enough memory", "MemoryError", "bad_all
 # each stage: the files of other stages that it reads, and those that it writes
 DATA = {name: f"prepare/{name}" for name in ("source.csv", "night.csv", "classes.json")}
 WIRING = {
-    "prepare": ({}, ["source.csv", "night.csv", "day_val.csv", "night_val.csv", "classes.json", "summary.json"]),
+    "prepare": (
+        {},
+        ["source.csv", "night.csv", "day_val.csv", "night_val.csv", "day.csv", "classes.json", "summary.json"],
+    ),
     "pretrain": (DATA, ["model.pt", "metrics.jsonl"]),
     "warmup": (DATA | {"pretrained": "pretrain/model.pt"}, ["model.pt", "loops.pt", "metrics.jsonl"]),
     "pseudo_labels": (
