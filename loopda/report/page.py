@@ -27,6 +27,7 @@ from loopda.report.inputs import (
     Metrics,
     Overlap,
     Panel,
+    Ranking,
     Threshold,
     find,
     origin,
@@ -50,6 +51,7 @@ _PIPELINE = [
     "evaluate",
 ]
 _STRONGEST = 40.0  # a change of so many points has the full shade
+_SHEET_WIDTH = 1400  # pixels; a sheet is captioned, and what is written on it must stay legible
 
 
 def render(parts: Mapping[str, Any]) -> str:
@@ -278,6 +280,22 @@ def panels(drawn: Sequence[Illustrations], width: int) -> list[dict[str, Any]]:
         return {"title": panel.title, "caption": panel.caption, "columns": panel.columns, "rows": rows}
 
     return [filled(panel, one.read_from) for one in drawn for panel in one.panels if panel.rows]
+
+
+def pairs_panel(ranking: Ranking, sheet: Path, *, several_seeds: bool) -> dict[str, Any]:
+    """The contact sheet of `pair` as one block, with how many pairs it has kept."""
+    seed = f"Seed {origin(ranking.read_from).seed}: " if several_seeds else ""
+    caption = (
+        f"{seed}{ranking.reaching_tau()} of {len(ranking.images)} night images have a day image, among"
+        f" {ranking.candidates}, whose label overlap ratio reaches τ = {ranking.tau:g} (pair.overlap:"
+        f" {ranking.overlap}). Such a pair is kept: self-training takes the day image for a reference where the night"
+        " image had none, or any with pair.replace. Each row shows a night image, the day image that is most like it,"
+        " and the predictions that were compared; the rows go evenly from the highest ratio to the lowest. A pair is"
+        " right where both photographs show one place."
+    )
+    columns = ["night image, best day image, night prediction, day prediction"]
+    rows = [[picture(sheet, _SHEET_WIDTH)]]
+    return {"title": "Day references by label overlap", "caption": caption, "columns": columns, "rows": rows}
 
 
 def overlap_part(overlaps: Sequence[Overlap], tau: float | None) -> dict[str, str]:

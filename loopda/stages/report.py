@@ -11,7 +11,7 @@ from pydantic import Field
 
 from loopda.command import command
 from loopda.config import Section
-from loopda.errors import DataError
+from loopda.errors import ConfigError, DataError
 from loopda.files import write_text
 from loopda.report import page as parts
 from loopda.report.inputs import (
@@ -22,6 +22,7 @@ from loopda.report.inputs import (
     read_evaluations,
     read_illustrations,
     read_metrics,
+    read_ranking,
     stage_order,
     stage_title,
 )
@@ -49,6 +50,8 @@ def run(
     scores: list[Path],
     metrics: list[Path],
     pictures: list[Path],
+    ranking: Path | None = None,
+    sheet: Path | None = None,
     sections: list[Path],
     page: Path,
     table: Path,
@@ -59,8 +62,11 @@ def run(
     scores: JSON files of `evaluate`, any seeds and model stages. metrics: metrics.jsonl of the training
     stages. pictures: illustrations.json files. sections: the config.yaml of every stage. Any of the last
     three may be empty; what is missing is listed on the page. DataError where inputs contradict each other.
+    ranking, sheet: of `pair`, one seed's ranking.json and contact_sheet.png, where the experiment has pairs.
     """
     out = Log(log, "report")
+    if (ranking is None) != (sheet is None):
+        raise ConfigError("--ranking and --sheet: give both files of the stage `pair`, or neither")
 
     # read
     evaluations = _evaluations(scores)
@@ -83,6 +89,8 @@ def run(
     models = [one for one in evaluations if one.seed == shown_seed]
     gallery = parts.gallery(models, counts, config.picture_width)
     panels = parts.panels(drawn, config.picture_width)
+    if ranking and sheet:
+        panels.append(parts.pairs_panel(read_ranking(ranking), sheet, several_seeds=len(seeds) > 1))
     overlap = parts.overlap_part(overlaps, tau) if overlaps else None
     curves = parts.curves(recorded)
     absent = parts.missing(evaluations, recorded, drawn, sections)

@@ -217,6 +217,23 @@ def illustrations(folder, seed, *, size=(64, 32), rows=2, images=40):
     return write(home / "illustrations.json", values)
 
 
+def pairs(folder, seed, *, lors, tau):
+    """Write a ranking.json with two day images for each of `lors`, and a contact sheet; return both by their flags."""
+    home = folder / f"results/pair/loopda/seed{seed}"
+    images = [
+        {
+            "night": f"night{index}.png",
+            "best": [{"day": f"day{index}.png", "lor": lor}, {"day": "other.png", "lor": lor / 2}],
+        }
+        for index, lor in enumerate(lors)
+    ]
+    values = {"overlap": "each_static", "tau": tau, "candidates": 7, "images": images}
+    ranking = write(home / "ranking.json", values)
+    coarse = np.random.default_rng(seed).integers(0, 256, (4, 135, 3), dtype=np.uint8)
+    Image.fromarray(coarse).resize((1350, 40), Image.Resampling.BICUBIC).save(home / "contact_sheet.png")
+    return {"ranking": ranking, "sheet": home / "contact_sheet.png"}
+
+
 def write(path, values):
     """Write JSON and make its folder; return the path."""
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -10,6 +10,7 @@ from loopda.data import table
 from loopda.data.manifest import check_rows, read_manifest, write_manifest
 from loopda.errors import ConfigError, DataError
 from loopda.labels.classes import CITYSCAPES
+from loopda.report.inputs import read_ranking
 from loopda.stages import pair
 
 
@@ -105,6 +106,14 @@ def test_the_sheet_shows_as_many_pairs_as_it_is_told(go):
         with Image.open(go(out=f"{pictures}", pictures=pictures) / "contact_sheet.png") as sheet:
             heights.append(sheet.height)
     assert heights[1] > 2 * heights[0]
+
+
+def test_the_report_counts_as_many_pairs_as_the_log_says(go, tmp_path):
+    ranking = json.loads((go(tau=1e-6) / "ranking.json").read_text())
+    tau = sorted(image["best"][0]["lor"] for image in ranking["images"])[2]
+    found = read_ranking(go(out="strict", tau=tau) / "ranking.json")
+    assert found.reaching_tau() == sum(image["best"][0]["lor"] >= tau for image in ranking["images"]) > 0
+    assert f"{found.reaching_tau()} of {len(found.images)} night images have" in (tmp_path / "strict.log").read_text()
 
 
 def test_a_class_list_without_shift_sensitive_classes_needs_the_other_overlap():

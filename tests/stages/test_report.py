@@ -1,3 +1,5 @@
+import base64
+import io
 import json
 import re
 import subprocess
@@ -11,10 +13,12 @@ from fabricated_results import (
     everything,
     illustrations,
     metrics,
+    pairs,
     plain_evaluation,
     section,
     write,
 )
+from PIL import Image
 
 from loopda.config import parse_section
 from loopda.errors import ConfigError, DataError
@@ -387,6 +391,30 @@ def test_pictures_of_the_lowest_seed_are_shown_when_several_are_given(tmp_path):
     html = report(tmp_path, scores=[score], pictures=pictures)[0]
     assert "Label overlap ratio of 11 night images" in html
     assert html.count('src="data:image/') == 12
+
+
+def test_the_sheet_of_pairs_stands_on_the_page_at_its_size_with_how_many_were_kept_at_which_tau(tmp_path):
+    scores = [plain_evaluation(tmp_path, "loopda", seed, "pretrain", 20, 50) for seed in (1, 2)]
+    # a ratio of 7/10 in single precision is less than 0.7, and `pair` keeps it all the same
+    given = pairs(tmp_path, 1, lors=[0.9, 0.699999988079071, 0.6, 0.0], tau=0.7)
+    html, _, _ = report(tmp_path, config=Config(picture_width=32), scores=scores, **given)
+    [picture] = re.findall(r'<img loading="lazy" alt="night image, best day image, [^"]*" src="([^"]*)"', html)
+    kind, data = picture.split(";base64,")
+    with Image.open(io.BytesIO(base64.b64decode(data))) as image:
+        assert (kind, image.size) == ("data:image/jpeg", (1350, 40))
+    page = Page(html)
+    assert "Seed 1: 2 of 4 night images have a day image, among 7, whose label overlap ratio" in page.text
+    assert "reaches τ = 0.7 (pair.overlap: each_static)" in page.text
+    assert ("a", "href", "#illustrations") in page.attributes
+
+
+def test_a_page_without_pairs_does_not_speak_of_them_and_half_of_what_pair_wrote_is_refused(full):
+    folder, inputs, (html, _, _) = full
+    assert "Day references by label overlap" not in html
+    given = pairs(folder, 0, lors=[0.5], tau=0.4)
+    for name in given:
+        with pytest.raises(ConfigError, match="--ranking and --sheet: give both"):
+            report(folder, name="half", scores=inputs["scores"], **{name: given[name]})
 
 
 def test_a_wrong_setting_of_the_page_is_refused():

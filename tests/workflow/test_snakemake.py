@@ -333,6 +333,17 @@ def test_an_experiment_with_pairs_shares_the_warm_up_and_labels_what_it_has_pair
     assert set(found) == {"pseudo_labels", "self_train", "illustrate"}
 
 
+def test_the_page_of_an_experiment_with_pairs_shows_the_sheet_of_the_first_seed_and_no_other_page_does(empty):
+    finished = empty.snakemake("--dry-run", change={"run": ["loopda", "paired"], "seeds": [2, 1]})
+    assert finished.code == 0, finished.output
+    readers = r"^    input: (.*)\n    output: results/report/(\w+)/report\.html"
+    read = {page: files for files, page in re.findall(readers, finished.output, flags=re.MULTILINE)}
+    assert set(read) == {"loopda", "paired"}
+    assert "results/pair/" not in read["loopda"]
+    sheets = re.findall(r"results/pair/[^,\s]+", read["paired"])
+    assert sheets == [f"results/pair/paired/seed1/{name}" for name in ("ranking.json", "contact_sheet.png")]
+
+
 def test_a_drive_without_references_is_trained_with_and_without_pairs_from_one_warm_up(empty, root):
     change = yaml.safe_load((root / "workflow/config/drive.yaml").read_text())
     finished = empty.snakemake("seeds", "--dry-run", change=change)

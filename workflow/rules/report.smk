@@ -37,6 +37,19 @@ def report_pictures(wildcards):
     return seeded(wildcards.experiment, ["illustrate"], "illustrations.json")
 
 
+def report_pairs(name):
+    """The input function for the file `name` of `pair`, of the seed whose pictures the page shows; none without pairs."""
+
+    def path(wildcards):
+        stages = experiments.model_stages(config, wildcards.experiment)
+        if not experiments.pairs(config, wildcards.experiment) or "self_train" not in stages:
+            return []
+        folder = experiments.owner(config, wildcards.experiment, "pair")
+        return f"results/pair/{folder}/seed{min(config['seeds'])}/{name}"
+
+    return path
+
+
 def table_scores(wildcards):
     """The scores of the experiments that a table's name lists; a shared stage occurs once, under its owner."""
     names = wildcards.names.split("+")
@@ -98,6 +111,8 @@ rule report:
         scores=report_scores,
         metrics=report_metrics,
         pictures=report_pictures,
+        ranking=report_pairs("ranking.json"),
+        sheet=report_pairs("contact_sheet.png"),
         sections=report_sections,
     output:
         page="results/report/{experiment}/report.html",
@@ -113,6 +128,8 @@ rule report:
             --scores {input.scores:q} \
             --metrics {input.metrics:q} \
             --pictures {input.pictures:q} \
+            --ranking {input.ranking:q} \
+            --sheet {input.sheet:q} \
             --sections {input.sections:q} \
             --page {output.page:q} \
             --table {output.table:q} \
