@@ -90,7 +90,7 @@ def _training_pairs(base: Path, pairs: Path) -> list[Row]:
                 f"{pairs}, line {number}: {','.join(fields)!r} is not a pair `night,day`; complete or delete the line"
             )
     if not lines:
-        faults.append(f"{pairs}: no pairs in it")
+        faults.append(f"{pairs}: no pairs in it; it must hold a line `night,day` for each pair")
     if faults:
         raise DataError("\n".join(faults))
     return found

@@ -22,6 +22,7 @@ from loopda.labels.classes import ClassList
 from loopda.labels.png import read_image, read_label
 
 COLUMNS = ("image", "label", "reference", "encoding", "width", "height", "content")
+_REMEDY = "run the stage `prepare` again"
 
 
 @dataclass(frozen=True)
@@ -55,13 +56,13 @@ def write_manifest(path: Path, rows: Iterable[Row]) -> None:
 
 def read_manifest(path: Path) -> list[Row]:
     """The rows of a manifest, in file order; DataError where it is missing, damaged or without a row."""
-    lines, faults = read_table(path, COLUMNS)
+    lines, faults = read_table(path, COLUMNS, remedy=_REMEDY)
     rows = []
     for number, line in lines:
         try:
             rows.append(_row(line))
         except ValueError as error:
-            faults.append(f"{path}, line {number}: {error}; run the stage `prepare` again")
+            faults.append(f"{path}, line {number}: {error}; {_REMEDY}")
     if faults:
         raise DataError("\n".join(faults))
     return rows
@@ -77,14 +78,14 @@ def _row(line: dict[str, str]) -> Row:
 
 
 def read_table(
-    path: Path, required: Sequence[str], optional: Sequence[str] = ()
+    path: Path, required: Sequence[str], optional: Sequence[str] = (), *, remedy: str
 ) -> tuple[list[tuple[int, dict[str, str]]], list[str]]:
     """Read a CSV with a header line: ([(line number, {column: field})], faults), blank lines left out.
 
     All `required` columns must be there, `optional` ones may be (their fields are "" otherwise), and no
     others. Fields are stripped of blanks around them. A row with too few or too many fields is a fault and
-    not among the rows. DataError where no row can be read at all: no file, not a CSV, wrong columns, nothing
-    below the header.
+    not among the rows. DataError, which ends in the `remedy`, where no row can be read at all: no file, not a CSV,
+    wrong columns, nothing below the header.
     """
     try:
         # utf-8-sig: spreadsheet programs put a byte order mark before the first column name
@@ -92,15 +93,15 @@ def read_table(
             reader = csv.reader(file, strict=True)
             numbered = [(reader.line_num, [field.strip() for field in fields]) for fields in reader if fields]
     except FileNotFoundError:
-        raise DataError(f"{path}: no such table") from None
+        raise DataError(f"{path}: no such table; {remedy}") from None
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path}: not a CSV table in UTF-8: {error}") from None
+        raise DataError(f"{path}: not a CSV table in UTF-8: {error}; {remedy}") from None
     header = numbered[0][1] if numbered else []
     if not set(required) <= set(header) <= {*required, *optional} or len(set(header)) != len(header):
         wanted = ",".join(required) + "".join(f"[,{name}]" for name in optional)
-        raise DataError(f"{path}: the first line must name the columns {wanted}, not {','.join(header)!r}")
+        raise DataError(f"{path}: the first line must name the columns {wanted}, not {','.join(header)!r}; {remedy}")
     if len(numbered) == 1:
-        raise DataError(f"{path}: no rows below the header")
+        raise DataError(f"{path}: no rows below the header; {remedy}")
     lines, faults = [], []
     for number, fields in numbered[1:]:
         if len(fields) == len(header):

@@ -19,8 +19,8 @@ def rows(
 
     The label maps are read as `encoding`; where only <number>_labelTrainIds.png exists (DAFormer makes such), as that.
     Where `labelled`, half a pair is a row too, with the missing file's name in it: `check_rows` reports it. exclude:
-    numbers to leave out. DataError where there are no images; ConfigError where `exclude` names a pair that is not
-    there.
+    numbers to leave out. DataError where there are no images, or none is left; ConfigError where `exclude` names a pair
+    that is not there.
     """
     numbers = {path.stem for path in files(images, "*.png")}
     if not numbers:
@@ -32,6 +32,8 @@ def rows(
     unknown = [number for number in exclude if number not in numbers]
     if unknown:
         raise ConfigError(f"{images}: no {', '.join(unknown)} to exclude; correct `exclude`")
+    if numbers == set(exclude):
+        raise DataError(f"{images}: `exclude` leaves none of its {len(numbers)} images; name fewer")
     found = []
     for number in sorted(numbers - set(exclude)):
         candidates = [

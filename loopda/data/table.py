@@ -16,6 +16,7 @@ from loopda.files import written
 from loopda.labels.classes import ClassList
 
 COLUMNS = ("image", "label", "reference")
+_REMEDY = "`csv` must name a table with a line for each image"
 
 
 def write_table(path: Path, rows: Iterable[Row]) -> None:
@@ -47,7 +48,7 @@ def rows(table: Path, classes: ClassList, *, labelled: bool, encoding: str | Non
     if encoding is not None:
         classes.encoding(encoding)
     folder = Path(table).parent
-    lines, faults = read_table(table, ["image"], ["label", "reference"])
+    lines, faults = read_table(table, ["image"], ["label", "reference"], remedy=_REMEDY)
     found = []
     for number, line in lines:
         label = folder / line["label"] if line["label"] else None

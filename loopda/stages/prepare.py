@@ -71,7 +71,8 @@ def run(
     summary, which says where, and what is in them.
 
     day: without a set of that name, the different day references of `night`; without any, the images of `source`.
-    Nothing is written when anything is wrong: one DataError lists the faults of all data sets.
+    Nothing is written when anything is wrong: one DataError lists the faults of all data sets, each with the set's key
+    in the configuration, its folder or file, and the remedy.
     town: not read; the workflow may name it where the data are the built-in town, so that the town is built
     first. workers: threads that open files, by default one for each processor that the process may use; their
     number changes no result.
@@ -80,6 +81,7 @@ def run(
     manifests = {"source": source, "night": night, "day_val": day_val, "night_val": night_val}
     tests = {name: summary.parent / "night_tests" / f"{name}.csv" for name in config.night_tests}
     data_sets = {name: getattr(config, name) for name in (*manifests, "day")} | config.night_tests
+    keys = {name: f"data.night_tests.{name}" if name in tests else f"data.{name}" for name in data_sets}
     found: dict[str, Found] = {}
     faults: list[str] = []
 
@@ -89,15 +91,15 @@ def run(
             continue
         try:
             found[name] = find(data_set, class_list, labelled=name not in UNLABELLED, workers=workers)
-            faults += [f"{name}: {fault}" for fault in found[name].checked.faults]
+            faults += [f"{keys[name]}: {fault}" for fault in found[name].checked.faults]
         except (DataError, ConfigError) as error:
-            faults += [f"{name}: {line}" for line in str(error).splitlines()]
+            faults += [f"{keys[name]}: {line}" for line in str(error).splitlines()]
     faults += [
-        f"day_val: image {image}: it is in source too; measure on images that were not trained on"
+        f"data.day_val: image {image}: it is in source too; measure on images that were not trained on"
         for image in shared_images(found, "source", "day_val")
     ]
     faults += [
-        f"day: image {image}: it is in night too; a night image is no day reference"
+        f"data.day: image {image}: it is in night too, and no night image is a day reference; name images by day alone"
         for image in shared_images(found, "night", "day")
     ]
     if faults:

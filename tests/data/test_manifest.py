@@ -75,7 +75,7 @@ def test_a_damaged_manifest_is_a_data_error_that_names_file_and_line(tmp_path, t
 
 
 def test_a_missing_or_binary_manifest_is_a_data_error(tmp_path):
-    with pytest.raises(DataError, match="m.csv: no such table"):
+    with pytest.raises(DataError, match="m.csv: no such table; run the stage `prepare` again"):
         read_manifest(tmp_path / "m.csv")
     (tmp_path / "m.csv").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(DataError, match="m.csv: not a CSV table in UTF-8"):
@@ -85,7 +85,7 @@ def test_a_missing_or_binary_manifest_is_a_data_error(tmp_path):
 def test_a_table_is_read_past_a_byte_order_mark_blank_lines_and_blanks_around_fields(tmp_path):
     path = tmp_path / "t.csv"
     path.write_bytes(b"\xef\xbb\xbfimage, label\r\n\r\n a.png ,\r\n")
-    assert read_table(path, ["image"], ["label", "reference"]) == (
+    assert read_table(path, ["image"], ["label", "reference"], remedy="") == (
         [(3, {"image": "a.png", "label": "", "reference": ""})],
         [],
     )
@@ -96,7 +96,7 @@ def test_a_misspelt_missing_or_doubled_column_is_refused(tmp_path, header):
     path = tmp_path / "t.csv"
     path.write_text(f"{header}\nx,y\n")
     with pytest.raises(DataError, match="t.csv: the first line must name the columns image"):
-        read_table(path, ["image"], ["label"])
+        read_table(path, ["image"], ["label"], remedy="write it anew")
 
 
 # the check

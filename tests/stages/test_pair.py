@@ -95,7 +95,7 @@ def test_one_night_image_and_one_day_image_are_a_pair(go, miniature, tmp_path):
 
 
 def test_no_candidates_end_in_one_message(go, tmp_path):
-    with pytest.raises(DataError, match=r"day\.csv: no rows"):
+    with pytest.raises(DataError, match=r"day\.csv: no rows below the header; run the stage `prepare` again"):
         go(inputs={"day": manifest_of([], tmp_path / "day.csv")})
     assert not (tmp_path / "pair").exists()
 

@@ -178,13 +178,13 @@ def test_all_faults_of_all_sets_come_in_one_error_and_nothing_is_written(prepare
         prepare()
     lines = str(caught.value).splitlines()
     assert [line.split(":")[0] for line in lines] == [
-        "source",
-        "source",
-        "night",
-        "night",
-        "night",
-        "day_val",
-        "night_val",
+        "data.source",
+        "data.source",
+        "data.night",
+        "data.night",
+        "data.night",
+        "data.day_val",
+        "data.night_val",
     ]
     for part in (
         "aachen_000000_000019_leftImg8bit.png",
@@ -209,9 +209,9 @@ def test_faults_of_a_tree_are_listed_with_the_faults_of_files(prepare, world, se
     with pytest.raises(DataError) as caught:
         prepare()
     source, night, night_val = str(caught.value).splitlines()
-    assert source.startswith("source: ")
+    assert source.startswith("data.source: ")
     assert "leftImg8bit/test" in source
-    assert night.startswith("night: ")
+    assert night.startswith("data.night: ")
     assert "zurich_dn_pair_train.csv, line 1" in night
     assert "9x16" in night_val
 
@@ -239,7 +239,9 @@ def test_a_validation_image_that_is_trained_on_is_a_fault(prepare, section):
 
 def test_a_night_image_among_the_day_images_is_a_fault(prepare, section):
     section["day"] = section["night"]
-    with pytest.raises(DataError, match="day: image .*GOPR0376.*: it is in night too"):
+    with pytest.raises(
+        DataError, match=r"^data\.day: image .*GOPR0376.*: it is in night too.*; name images by day alone"
+    ):
         prepare()
 
 
@@ -327,7 +329,7 @@ def test_the_command_line_prints_the_faults_alone_and_exits_with_the_code_of_dat
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
     result = subprocess.run(command, cwd=world, env=environment, capture_output=True, text=True, check=False)
     assert result.returncode == 3
-    assert result.stderr.startswith("DataError: day_val: label ")
+    assert result.stderr.startswith("DataError: data.day_val: label ")
     assert "Traceback" not in result.stderr
     assert str(label) in (world / "prepare.log").read_text()
     image(label, "L", 7)

@@ -105,7 +105,7 @@ def test_further_sets_of_night_images_are_checked_too_and_the_summary_names_thei
     assert (summary["sets"]["driving"]["images"], summary["sets"]["driving"]["labelled"]) == (5, 5)
     assert "driving: classes without a pixel: sidewalk" in "\n".join(summary["notes"])
     _, path, fault = unknown_id(tmp_path, section)
-    with pytest.raises(DataError, match=f"(?m)^driving: label {path}.*{fault}"):
+    with pytest.raises(DataError, match=rf"(?m)^data\.night_tests\.driving: label {path}.*{fault}"):
         prepare(section)
 
 
@@ -250,7 +250,7 @@ def test_a_malformed_tree_is_refused_with_its_set_file_and_remedy_and_nothing_is
     prepare, section, tmp_path, damage
 ):
     of_set, path, fault = damage(tmp_path, section)
-    with pytest.raises(DataError, match=f"(?m)^{of_set}: (\\w+ )?{path}.*{fault}"):
+    with pytest.raises(DataError, match=rf"(?m)^data\.{of_set}: (\w+ )?{path}.*{fault}"):
         prepare(section)
     assert not (tmp_path / "out").exists()
 
@@ -272,7 +272,7 @@ def test_all_malformed_files_of_four_sets_are_listed_in_one_run(prepare, section
         prepare(section)
     lines = str(caught.value).splitlines()
     for of_set, path, _ in expected:
-        assert [line for line in lines if line.startswith(f"{of_set}: ") and str(path) in line], path
+        assert [line for line in lines if line.startswith(f"data.{of_set}: ") and str(path) in line], path
     # the list names five images twice, and its unknown id is told for each; a fault each for the others; a remedy
     assert len(lines) == 5 + 2 + 7 + 1
 
@@ -280,8 +280,127 @@ def test_all_malformed_files_of_four_sets_are_listed_in_one_run(prepare, section
 def test_what_prepare_refuses_in_gta5_can_be_excluded_by_number_as_it_says(prepare, section, tmp_path):
     size_mismatch_of_gta5(tmp_path, section)
     half_a_pair_of_gta5(tmp_path, section)
-    with pytest.raises(DataError, match="(?m)^source: a pair that cannot be mended .* `exclude`$"):
+    with pytest.raises(DataError, match=r"(?m)^data\.source: a pair that cannot be mended .* `exclude`$"):
         prepare(section)
     section["source"]["exclude"] = ["00003", "00005"]
     rows = read_manifest(prepare(section) / "source.csv")
     assert [row.image.stem for row in rows] == ["00001", "00002", "00004"]
+
+
+# day images for `pair`, of which there are none: each returns the data set, the place to name, and what to say of it
+
+
+def no_day_in_cityscapes(root):
+    return {"layout": "cityscapes", "split": "train"}, root / "leftImg8bit/train", "no <city>.*; `root` must be"
+
+
+def no_day_in_dark_zurich(root):
+    return {"layout": "dark_zurich", "split": "val"}, root / "rgb_anon/val/night", "no such folder.*; `root` must be"
+
+
+def no_pair_in_dark_zurich(root):
+    (root / "rgb_anon/train/night").mkdir(parents=True)
+    pairs = root / "zurich_dn_pair_train.csv"
+    pairs.touch()
+    return {"layout": "dark_zurich", "split": "train"}, pairs, "no pairs in it; it must hold a line"
+
+
+def no_day_in_nighttime_driving(root):
+    return {"layout": "nighttime_driving"}, root / "leftImg8bit/test/night", "no .*; `root` must be"
+
+
+def no_day_in_acdc(root):
+    return {"layout": "acdc", "split": "train"}, root / "rgb_anon/night/train", "no <recording>.*; `root` must be"
+
+
+def no_day_in_bdd100k(root):
+    names = root / "names.txt"
+    names.touch()
+    (root / "images/10k").mkdir(parents=True)
+    return {"layout": "bdd100k_night", "names": str(names)}, names, "no names in it; it must hold one name a line"
+
+
+def no_day_in_gta5(root):
+    return {"layout": "gta5"}, root / "images", "no <number>.png in it; `root` must be"
+
+
+def no_day_left_in_gta5(root):
+    trees.gta5(root)
+    numbers = [image.stem for image in (root / "images").iterdir()]
+    return {"layout": "gta5", "exclude": numbers}, root / "images", "`exclude` leaves none of its 5 images; name fewer$"
+
+
+def no_day_in_synthia(root):
+    return {"layout": "synthia"}, root / "RGB", "no <number>.png in it; `root` must be"
+
+
+def no_day_in_a_folder(root):
+    return (
+        {"layout": "folder", "images": "day/*.png"},
+        root / "day/[*].png",
+        "no file matches; correct `root` or `images`",
+    )
+
+
+def no_day_in_a_table(root):
+    table = root / "day.csv"
+    table.write_text("image,label,reference\n")
+    return (
+        {"layout": "table", "csv": str(table)},
+        table,
+        "no rows below the header; `csv` must name a table with a line",
+    )
+
+
+def no_byte_in_a_table(root):
+    table = root / "day.csv"
+    table.touch()
+    return (
+        {"layout": "table", "csv": str(table)},
+        table,
+        "the first line must name the columns image.*; `csv` must name",
+    )
+
+
+def no_table(root):
+    return {"layout": "table", "csv": str(root / "day.csv")}, root / "day.csv", "no such table; `csv` must name a table"
+
+
+WITHOUT_DAY = [
+    no_day_in_cityscapes,
+    no_day_in_dark_zurich,
+    no_pair_in_dark_zurich,
+    no_day_in_nighttime_driving,
+    no_day_in_acdc,
+    no_day_in_bdd100k,
+    no_day_in_gta5,
+    no_day_left_in_gta5,
+    no_day_in_synthia,
+    no_day_in_a_folder,
+    no_day_in_a_table,
+    no_byte_in_a_table,
+    no_table,
+]
+
+
+def test_no_layout_is_left_out_of_the_sets_without_day_images(tmp_path):
+    known = Config.model_json_schema()["properties"]["source"]["discriminator"]["mapping"]
+    tried = set()
+    for number, empty in enumerate(WITHOUT_DAY):
+        (tmp_path / str(number)).mkdir()
+        tried.add(empty(tmp_path / str(number))[0]["layout"])
+    assert tried == set(known)
+
+
+@pytest.mark.parametrize("empty", WITHOUT_DAY)
+def test_day_images_that_are_named_but_not_there_are_refused_by_their_key_their_place_and_the_remedy(
+    prepare, section, tmp_path, empty
+):
+    root = tmp_path / "empty"
+    root.mkdir()
+    of_set, path, fault = empty(root)
+    section["day"] = of_set if of_set["layout"] == "table" else of_set | {"root": str(root)}
+    with pytest.raises(DataError, match=rf"^data\.day: {path}: {fault}") as caught:
+        prepare(section)
+    assert len(str(caught.value).splitlines()) == 1
+    assert not (tmp_path / "out").exists()
