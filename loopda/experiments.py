@@ -72,10 +72,14 @@ def section(config: Config, experiment: str, stage: str) -> dict[str, Any]:
 
 
 def owner(config: Config, experiment: str, *stages: str) -> str:
-    """The first experiment, in the order of the file, that has `stages` and all their ancestors configured the same."""
+    """The first experiment, in the order of the file, that has `stages` and all their ancestors configured the same.
+
+    One that ends before a stage which `experiment` has, or in another branch, does not own that stage.
+    """
     wanted = _lineage(config, experiment, stages)
+    trained = _chain(config, experiment).intersection(stages)
     for candidate in config["experiments"]:
-        if _lineage(config, candidate, stages) == wanted:
+        if trained <= _chain(config, candidate) and _lineage(config, candidate, stages) == wanted:
             return candidate
     raise AssertionError("an experiment equals itself")
 
@@ -194,28 +198,18 @@ def _faults_of_settings(config: Config) -> list[str]:
 
 def _faults_of_methods(config: Config) -> list[str]:
     """What is wrong with the names of methods, and with the form of their sections."""
-    known = config["methods"]
-    there_are = f"there are {', '.join(known)}"
-    chosen = {"adapt.method": config["adapt"].get("method")}
-    sections = {f"methods.{method}": values for method, values in known.items()}
-    faults = []
+    sections, chosen = [("methods", config["methods"])], [("adapt", config["adapt"])]
     for name, overlay in config["experiments"].items():
-        where = f"experiments.{name}"
-        own = (overlay or {}).get("methods", {})
-        faults += [
-            f"{where}.methods: there is no method {method!r}; {there_are}" for method in own if method not in known
-        ]
-        sections |= {f"{where}.methods.{method}": values for method, values in own.items()}
-        if "method" in (overlay or {}).get("adapt", {}):
-            chosen[f"{where}.adapt.method"] = overlay["adapt"]["method"]
-    faults += [
-        f"{key}: expected keys with values, found {values!r}"
-        for key, values in sections.items()
-        if not isinstance(values, Mapping)
-    ]
-    faults += [
-        f"{key}: there is no method {method!r}; {there_are}" for key, method in chosen.items() if method not in known
-    ]
+        sections.append((f"experiments.{name}.methods", (overlay or {}).get("methods", {})))
+        chosen.append((f"experiments.{name}.adapt", (overlay or {}).get("adapt", {})))
+    named = [(where, name) for where, values in sections for name in values]
+    named += [(f"{where}.method", values["method"]) for where, values in chosen if "method" in values]
+    known = list(config["methods"])
+    unknown = [(where, name) for where, name in named if name not in known]
+    faults = [f"{where}: there is no method {name!r}; there are {', '.join(known)}" for where, name in unknown]
+    for where, values in sections:
+        wrong = {name: its for name, its in values.items() if not isinstance(its, Mapping)}
+        faults += [f"{where}.{name}: expected keys with values, found {its!r}" for name, its in wrong.items()]
     return faults
 
 
