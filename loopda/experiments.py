@@ -28,6 +28,7 @@ STAGES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "self_train": (("pseudo_labels",), ("input", "loops", "agreement")),
     "simclr": (("pretrain",), ("input", "network")),
     "distill": (("self_train", "simclr"), ("input",)),
+    "adapt": (("pretrain",), ("input",)),
     "evaluate": ((), ("input",)),
     "convert": (("prepare",), ()),
     "submission": ((), ()),
@@ -35,11 +36,15 @@ STAGES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "report": ((), ()),
 }
 
-MODEL_STAGES = ("pretrain", "warmup", "self_train", "distill")
+MODEL_STAGES = ("pretrain", "warmup", "self_train", "distill", "adapt")
+TRAINING_STAGES = ("pretrain", "warmup", "self_train", "simclr", "distill", "adapt")
 
 SETTINGS = frozenset({"run", "seeds", "table_seeds", "device", "experiments"})  # what is no stage's business
 SECTIONS = (
-    SETTINGS | {"data"} | (STAGES.keys() - {"prepare"}) | {name for _, shared in STAGES.values() for name in shared}
+    SETTINGS
+    | {"data", "methods"}
+    | (STAGES.keys() - {"prepare"})
+    | {name for _, shared in STAGES.values() for name in shared}
 )
 
 SETS = ("source", "night", "day", "day_val", "night_val")  # names of sets of images that are taken
@@ -52,21 +57,29 @@ def section(config: Config, experiment: str, stage: str) -> dict[str, Any]:
     """The resolved section of `stage` in `experiment`: what its config.yaml holds, and all that the stage is told.
 
     The sections it shares with other stages (`input`, `network`, `loops`) appear in it under their own names; `prepare`
-    has no keys but those of `data`.
+    has no keys but those of `data`; `adapt` is told the one of `methods` that it names, and no other.
     """
     overlay = config["experiments"][experiment] or {}
     _, shared = STAGES[stage]
     if stage == "prepare":
         return merged(config["data"], overlay.get("data"))
     resolved = {name: merged(config[name], overlay.get(name)) for name in shared}
-    return {**resolved, **merged(config.get(stage), overlay.get(stage))}
+    resolved |= merged(config.get(stage), overlay.get(stage))
+    if stage == "adapt":
+        name = resolved["method"]
+        resolved["method"] = {"name": name, **merged(config["methods"][name], overlay.get("methods", {}).get(name))}
+    return resolved
 
 
 def owner(config: Config, experiment: str, *stages: str) -> str:
-    """The first experiment, in the order of the file, that has `stages` and all their ancestors configured the same."""
+    """The first experiment, in the order of the file, that has `stages` and all their ancestors configured the same.
+
+    One that ends before a stage which `experiment` has, or in another branch, does not own that stage.
+    """
     wanted = _lineage(config, experiment, stages)
+    trained = _chain(config, experiment).intersection(stages)
     for candidate in config["experiments"]:
-        if _lineage(config, candidate, stages) == wanted:
+        if trained <= _chain(config, candidate) and _lineage(config, candidate, stages) == wanted:
             return candidate
     raise AssertionError("an experiment equals itself")
 
@@ -83,15 +96,13 @@ def parents(config: Config, experiment: str, stage: str) -> tuple[str, ...]:
 
 
 def model_stages(config: Config, experiment: str) -> list[str]:
-    """The stages of `experiment` that make a model, up to the one it ends with (`until`, by default the last)."""
-    until = (config["experiments"][experiment] or {}).get("until", MODEL_STAGES[-1])
-    return list(MODEL_STAGES[: MODEL_STAGES.index(until) + 1])
+    """The stages of `experiment` that make a model, up to the one it ends with (`until`, by default `distill`)."""
+    return [stage for stage in MODEL_STAGES if stage in _chain(config, experiment)]
 
 
 def training_stages(config: Config, experiment: str) -> list[str]:
     """The stages of `experiment` that train, in pipeline order."""
-    found = model_stages(config, experiment)
-    return [*found[:-1], "simclr", found[-1]] if found[-1] == "distill" else found
+    return [stage for stage in TRAINING_STAGES if stage in _chain(config, experiment)]
 
 
 def as_yaml(values: Mapping[str, Any]) -> str:
@@ -135,7 +146,8 @@ def check(config: Config, schemas: Mapping[str, Any]) -> None:
     faults += [f"the section {name!r} is missing" for name in sorted(SECTIONS) if name not in config]
     if not faults:
         faults = _faults_of_settings(config) or [
-            fault for name in config["experiments"] for fault in _faults_of_experiment(config, name, schemas)
+            *_faults_of_unused_methods(config, schemas),
+            *(fault for name in config["experiments"] for fault in _faults_of_experiment(config, name, schemas)),
         ]
     if faults:
         raise ConfigError("\n".join(f"configuration: {fault}" for fault in dict.fromkeys(faults)))
@@ -167,6 +179,7 @@ def _faults_of_settings(config: Config) -> list[str]:
     for key in sorted(SECTIONS - SETTINGS):
         if not isinstance(config[key], Mapping):
             faults.append(f"{key}: expected keys with values, found {config[key]!r}")
+    faults = faults or _faults_of_methods(config)
     run = config["run"]
     if not isinstance(run, list) or not run:
         faults.append("run: expected a list of experiments")
@@ -183,17 +196,32 @@ def _faults_of_settings(config: Config) -> list[str]:
     return faults
 
 
+def _faults_of_methods(config: Config) -> list[str]:
+    """What is wrong with the names of methods, and with the form of their sections."""
+    sections, chosen = [("methods", config["methods"])], [("adapt", config["adapt"])]
+    for name, overlay in config["experiments"].items():
+        sections.append((f"experiments.{name}.methods", (overlay or {}).get("methods", {})))
+        chosen.append((f"experiments.{name}.adapt", (overlay or {}).get("adapt", {})))
+    named = [(where, name) for where, values in sections for name in values]
+    named += [(f"{where}.method", values["method"]) for where, values in chosen if "method" in values]
+    known = list(config["methods"])
+    unknown = [(where, name) for where, name in named if name not in known]
+    faults = [f"{where}: there is no method {name!r}; there are {', '.join(known)}" for where, name in unknown]
+    for where, values in sections:
+        wrong = {name: its for name, its in values.items() if not isinstance(its, Mapping)}
+        faults += [f"{where}.{name}: expected keys with values, found {its!r}" for name, its in wrong.items()]
+    return faults
+
+
 def _faults_of_experiment(config: Config, name: str, schemas: Mapping[str, Any]) -> list[str]:
-    # a whole number is written 1000: 1e3 is a float, here as in the stages
-    strict = Draft202012Validator.TYPE_CHECKER.redefine("integer", lambda _, value: type(value) is int)
-    validator = validators.extend(Draft202012Validator, type_checker=strict)
     faults = []
     for stage, (_, shared) in STAGES.items():
         resolved = section(config, name, stage)
-        found = [plain for error in validator(schemas[stage]).iter_errors(resolved) for plain in _plain_errors(error)]
-        for error in found:
+        for error in _schema_errors(resolved, schemas[stage]):
             path = [str(part) for part in error.absolute_path]
-            if stage != "prepare" and (not path or path[0] not in shared):
+            if stage == "adapt" and path[:1] == ["method"]:
+                path = ["methods", resolved["method"]["name"], *path[1:]]
+            elif stage != "prepare" and (not path or path[0] not in shared):
                 path.insert(0, stage)
             elif stage == "prepare":
                 path.insert(0, "data")
@@ -205,6 +233,25 @@ def _faults_of_experiment(config: Config, name: str, schemas: Mapping[str, Any])
                 if wrong:
                     faults.append(f"{owner_path}: {wrong}")
     return faults or _faults_of_sets(config, name)
+
+
+def _faults_of_unused_methods(config: Config, schemas: Mapping[str, Any]) -> list[str]:
+    """What is wrong with the sections of methods as they stand, whether or not an experiment uses them."""
+    faults = []
+    base = section({**config, "experiments": {"": {}}}, "", "adapt")
+    for name, values in config["methods"].items():
+        for error in _schema_errors({**base, "method": {"name": name, **values}}, schemas["adapt"]):
+            path = [str(part) for part in error.absolute_path]
+            if path[:1] == ["method"]:
+                faults.append(f"{'.'.join(['methods', name, *path[1:]])}: {_message(error)}")
+    return faults
+
+
+def _schema_errors(values: Any, schema: Mapping[str, Any]) -> list[ValidationError]:
+    # a whole number is written 1000: 1e3 is a float, here as in the stages
+    strict = Draft202012Validator.TYPE_CHECKER.redefine("integer", lambda _, value: type(value) is int)
+    validator = validators.extend(Draft202012Validator, type_checker=strict)
+    return [plain for error in validator(schema).iter_errors(values) for plain in _plain_errors(error)]
 
 
 def wrong_set_names(names: Iterable[str]) -> list[str]:
@@ -232,7 +279,7 @@ def _faults_of_sets(config: Config, name: str) -> list[str]:
 def _plain_errors(error: ValidationError) -> list[ValidationError]:
     """What is wrong under the alternative that was meant, instead of "not valid under any of the given schemas".
 
-    Meant is that of the `layout` which is named, or the one that is not null; elsewhere the error itself.
+    Meant is that of the `layout` or `name` which is given, or the one that is not null; elsewhere the error itself.
     """
     by_alternative: dict[Any, list[ValidationError]] = {}
     for inner in error.context or ():
@@ -240,18 +287,31 @@ def _plain_errors(error: ValidationError) -> list[ValidationError]:
     for inner in by_alternative.values():
         if inner[0].validator == "type" and inner[0].validator_value == "null":
             continue
-        if not any(list(one.path) == ["layout"] for one in inner):
+        if not any(list(one.path) in (["layout"], ["name"]) for one in inner):
             return [plain for one in inner for plain in _plain_errors(one)]
     return [error]
 
 
 def _message(error: ValidationError) -> str:
     if "discriminator" in error.schema:
+        key = error.schema["discriminator"]["propertyName"]
         known = ", ".join(error.schema["discriminator"]["mapping"])
-        return f"there is no layout {error.instance['layout']!r}; there are {known}"
+        return f"there is no {'layout' if key == 'layout' else 'method'} {error.instance[key]!r}; there are {known}"
     if error.validator == "pattern" and "description" in error.schema:
         return f"{error.instance!r} is not {error.schema['description']}"
     return error.message
+
+
+def _chain(config: Config, experiment: str) -> set[str]:
+    """The stage that `experiment` ends with, and all its ancestors."""
+    pending = [(config["experiments"][experiment] or {}).get("until", "distill")]
+    found: set[str] = set()
+    while pending:
+        stage = pending.pop()
+        if stage not in found:
+            found.add(stage)
+            pending += parents(config, experiment, stage)
+    return found
 
 
 def _lineage(config: Config, experiment: str, stages: tuple[str, ...]) -> str:

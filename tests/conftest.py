@@ -81,6 +81,10 @@ WIRING: dict[str, tuple[dict[str, str], dict[str, str]]] = {
         PREPARED | {"pretrained": "pretrain/model.pt"},
         {"model": "model.pt", "metrics": "metrics.jsonl"},
     ),
+    "adapt": (
+        PREPARED | {"pretrained": "pretrain/model.pt"},
+        {"model": "model.pt", "metrics": "metrics.jsonl"},
+    ),
     "distill": (
         PREPARED | {"teacher": "self_train/model.pt", "student": "simclr/model.pt"},
         {"model": "model.pt", "metrics": "metrics.jsonl"},

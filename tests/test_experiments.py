@@ -213,6 +213,26 @@ def test_the_student_is_trained_for_experiments_that_distil_alone(config):
     assert training_stages(config, "tau-1") == ["pretrain", "warmup", "self_train"]
 
 
+def test_a_baseline_goes_on_from_the_source_only_model_that_all_share_and_trains_nothing_else(config):
+    for name in ("longer", "adaptsegnet", "minent", "advent", "dann"):
+        assert model_stages(config, name) == training_stages(config, name) == ["pretrain", "adapt"]
+        assert owner(config, name, "pretrain") == "loopda"
+        assert owner(config, name, "adapt") == name
+
+
+def test_adapt_is_told_its_own_method_so_that_another_ones_numbers_change_nothing_for_it(config):
+    found = section(config, "minent", "adapt")
+    assert found["method"] == {"name": "advent", **config["methods"]["advent"]} | {
+        "entropy": 1e-3,
+        "entropy_aux": 2e-4,
+        "adversarial": 0.0,
+        "adversarial_aux": 0.0,
+    }
+    changed_dann = changed(config, "methods/dann/weight", 7.0)
+    assert section(changed_dann, "minent", "adapt") == found
+    assert section(changed_dann, "dann", "adapt") != section(config, "dann", "adapt")
+
+
 # ---------------------------------------------------------------- what is refused
 
 
@@ -272,6 +292,13 @@ WRONG = [  # path, value, words of the message
     ("pseudo_labels/ignore_rows", [0.1], ["pseudo_labels.ignore_rows", "short"]),
     ("pseudo_labels/ignore_rows", 0.1, ["pseudo_labels.ignore_rows", "array"]),
     ("simclr/normalisation", "cafe", ["simclr.normalisation", "cafe"]),
+    ("adapt/method", "adventt", ["adapt.method", "'adventt'", "advent, dann"]),
+    ("experiments/dann/adapt/method", "dan", ["experiments.dann.adapt.method", "'dan'", "dann"]),
+    ("methods/advent/entropie", 1.0, ["methods.advent", "entropie"]),
+    ("methods/advent/entropy", -1.0, ["methods.advent.entropy", "minimum"]),
+    ("methods/advent", 3, ["methods.advent", "3"]),
+    ("methods/mine", {"weight": 1.0}, ["methods.mine", "no method 'mine'", "dann"]),
+    ("experiments/dann/methods", {"dan": {}}, ["experiments.dann.methods", "'dan'"]),
     ("run", ["nonsense"], ["run", "nonsense", "loopda"]),
     ("run", [], ["run"]),
     ("run", "loopda", ["run"]),

@@ -14,7 +14,7 @@ from pydantic import Field
 from loopda.config import Section
 from loopda.data.cache import cached
 from loopda.data.manifest import Row, read_manifest
-from loopda.errors import ConfigError
+from loopda.errors import ConfigError, DataError
 from loopda.labels.classes import IGNORE, ClassList, load_classes
 from loopda.labels.png import read_image, read_label
 
@@ -83,6 +83,15 @@ class Frames:
         if not row.label:
             return np.full((row.height, row.width), IGNORE, dtype=np.uint8)
         return self.classes.lookup_table(row.encoding)[read_label(row.label, row.encoding)]
+
+    def class_shares(self) -> NDArray[np.float64]:
+        """The share of each class among the labelled pixels of the set, (K,), sum 1; DataError without such a pixel."""
+        counts = np.zeros(len(self.classes), dtype=np.int64)
+        for index in range(len(self)):
+            counts += np.bincount(self.label(index).ravel(), minlength=IGNORE + 1)[: len(self.classes)]
+        if not counts.any():
+            raise DataError(f"{self.rows[0].image} and the images after it have no labelled pixel")
+        return counts / counts.sum()
 
     def reference(self, index: int) -> NDArray[np.uint8] | None:
         """The day reference of a night image, (H, W, 3) uint8 RGB, or None when it has none."""

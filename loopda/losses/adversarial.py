@@ -1,9 +1,17 @@
-"""Least-squares adversarial losses (Mao et al., ICCV 2017), summed over the scales of a discriminator."""
+"""Adversarial losses: real against generated images (LoopDA's loops), and source against target (the other methods).
+
+Image losses are least-squares (Mao et al., ICCV 2017), summed over the scales of a discriminator.
+"""
 
 from collections.abc import Sequence
+from typing import Literal
 
 import torch
 from torch import Tensor
+from torch.nn import functional
+
+SOURCE, TARGET = 0, 1  # what a domain discriminator should answer
+Kind = Literal["bce", "lsgan"]
 
 
 def discriminator_loss(*, real: Sequence[Sequence[Tensor]], fake: Sequence[Tensor]) -> Tensor:
@@ -20,3 +28,16 @@ def discriminator_loss(*, real: Sequence[Sequence[Tensor]], fake: Sequence[Tenso
 def generator_loss(*, fake: Sequence[Tensor]) -> Tensor:
     """What the translator minimises: sum over scales of mean (D(fake) - 1)^2, in [0, inf)."""
     return torch.stack([((scores.float() - 1) ** 2).mean() for scores in fake]).sum()
+
+
+def domain_loss(*, scores: Tensor, domain: int, kind: Kind) -> Tensor:
+    """Mean distance of a discriminator's scores, of any shape, to `domain` (SOURCE or TARGET), in [0, inf).
+
+    bce: binary cross-entropy of the scores as logits (AdaptSegNet, Tsai et al., CVPR 2018; ADVENT, Vu et al.,
+    CVPR 2019; DANN, Ganin et al., JMLR 2016); lsgan: (score - domain)^2 (AdaptSegNet's second variant).
+    The adversary minimises it for the true domains; who fools the adversary minimises it for SOURCE on target.
+    """
+    wanted = torch.full_like(scores, domain, dtype=torch.float32)
+    if kind == "bce":
+        return functional.binary_cross_entropy_with_logits(scores.float(), wanted)
+    return functional.mse_loss(scores.float(), wanted)

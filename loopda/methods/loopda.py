@@ -4,7 +4,6 @@ Symbols as in the paper: z = Enc(x), p = softmax(F(z)); d labelled day, n night,
 d2n is a day image translated to night, n2d the reverse. Every term's name is its symbol: `inner_n` is L_inner^n.
 """
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -21,16 +20,15 @@ from loopda.files import written
 from loopda.labels.fusion import fuse
 from loopda.losses.adversarial import discriminator_loss, generator_loss
 from loopda.losses.reconstruction import feature_consistency, reconstruction
-from loopda.losses.segmentation import cross_entropy
+from loopda.methods.method import Terms, frozen, probabilities, supervision
 from loopda.models.discriminator import MultiScaleDiscriminator
 from loopda.models.perceptual import PerceptualDistance
 from loopda.models.pspnet import Outputs
 from loopda.models.renderer import ImageDecoder
-from loopda.models.segmenter import Segmenter, load_checkpoint, upsample
+from loopda.models.segmenter import Segmenter, load_checkpoint
 from loopda.training.optimizer import adam
 
 Weight = Annotated[float, Field(ge=0)]
-Terms = dict[str, Tensor]
 
 
 class Decoders(Section):
@@ -220,26 +218,6 @@ class Loops(nn.Module):
         """The weighted sum of equation 11. A term's family is the first part of its name."""
         weights = self.settings.weights
         return torch.stack([getattr(weights, name.split("_")[0]) * term for name, term in terms.items()]).sum()
-
-
-def probabilities(outputs: Outputs) -> Tensor:
-    """p = softmax(F(z)) at the resolution of the logits, (N, K, h, w)."""
-    return outputs.logits.float().softmax(dim=1)
-
-
-def supervision(outputs: Outputs, labels: Tensor, aux: float) -> Tensor:
-    """Cross-entropy of the upsampled main logits, + `aux` times that of the auxiliary head (0.1 in the lineage)."""
-    size = labels.shape[1:]
-    loss = cross_entropy(logits=upsample(outputs.logits, size), labels=labels)
-    if aux:
-        loss = loss + aux * cross_entropy(logits=upsample(outputs.aux, size), labels=labels)
-    return loss
-
-
-def frozen(module: nn.Module) -> Callable[[Tensor], list[Tensor]]:
-    """`module` with constant parameters: gradients pass through to its input, none are computed for its weights."""
-    constants = {name: parameter.detach() for name, parameter in module.named_parameters()}
-    return lambda images: torch.func.functional_call(module, constants, (images,))
 
 
 def save_loops(loops: Loops, path: Path) -> None:

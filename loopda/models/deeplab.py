@@ -58,6 +58,7 @@ class DeepLabV2(nn.Module):
         initialisation: str = "normal",
     ):
         super().__init__()
+        self.has_aux = True
         self.output_stride = output_stride
         self.conv1, self.bn1, self.relu, self.maxpool = stem(width=width, output_stride=output_stride)
         self.channels = add_layers(self, blocks=blocks, width=width, stride_in=stride_in)

@@ -1,7 +1,8 @@
-"""The multi-scale image discriminator of the lineage (TridentAdapt), for least-squares adversarial losses."""
+"""Discriminators of images (LoopDA's lineage), of segmentation maps (AdaptSegNet, ADVENT), and of features (DANN)."""
 
 from itertools import pairwise
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -36,3 +37,47 @@ class MultiScaleDiscriminator(nn.Module):
                 images = functional.avg_pool2d(images, 3, stride=2, padding=1, count_include_pad=False)
             scores.append(scale(images))
         return scores
+
+
+class MapDiscriminator(nn.Sequential):
+    """D of AdaptSegNet and ADVENT: maps (N, K, H, W) over the classes -> scores (N, 1, H / 32, W / 32).
+
+    Five 4x4 convolutions of stride 2, leaky between them (slope 0.2). width is the channels of the first one, 64 in
+    the literature: 2.8 million parameters then.
+    """
+
+    def __init__(self, *, classes: int, width: int):
+        channels = [classes, width, 2 * width, 4 * width, 8 * width]
+        layers: list[nn.Module] = []
+        for before, after in pairwise(channels):
+            layers += [nn.Conv2d(before, after, 4, stride=2, padding=1), nn.LeakyReLU(0.2, inplace=True)]
+        super().__init__(*layers, nn.Conv2d(channels[-1], 1, 4, stride=2, padding=1))
+
+
+class DomainClassifier(nn.Sequential):
+    """1x1 convolutions that tell the domain of each position of a feature map: (N, C, h, w) -> scores (N, 1, h, w)."""
+
+    def __init__(self, *, channels: int, width: int):
+        super().__init__(
+            nn.Conv2d(channels, width, 1),
+            nn.LeakyReLU(0.2, inplace=True),
+            nn.Conv2d(width, width, 1),
+            nn.LeakyReLU(0.2, inplace=True),
+            nn.Conv2d(width, 1, 1),
+        )
+
+
+class _Reversal(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x: Tensor, strength: float) -> Tensor:
+        ctx.strength = strength
+        return x.view_as(x)
+
+    @staticmethod
+    def backward(ctx, gradient: Tensor) -> tuple[Tensor, None]:
+        return -ctx.strength * gradient, None
+
+
+def reverse_gradient(x: Tensor, strength: float) -> Tensor:
+    """The identity, whose gradient is multiplied by -strength (Ganin et al., JMLR 2016)."""
+    return _Reversal.apply(x, strength)

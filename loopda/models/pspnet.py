@@ -77,6 +77,7 @@ class PSPNet(nn.Module):
         initialisation: str = "normal",
     ):
         super().__init__()
+        self.has_aux = True
         self.output_stride = output_stride
         self.layer0 = nn.Sequential(*stem(width=width, output_stride=output_stride))
         self.channels = add_layers(self, blocks=blocks, width=width, stride_in=stride_in)

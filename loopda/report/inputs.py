@@ -22,6 +22,7 @@ STAGES = {
     "warmup": "warm-up",
     "self_train": "self-training",
     "distill": "distillation",
+    "adapt": "adaptation",
 }
 """The stages that end in an evaluated model, in the order of the pipeline, and what a person calls them."""
 

@@ -13,7 +13,7 @@ from loopda.data.augmentation import each, strong
 from loopda.data.dataset import Input
 from loopda.labels.classes import IGNORE
 from loopda.losses.segmentation import cross_entropy, distillation
-from loopda.methods.loopda import supervision
+from loopda.methods.method import supervision
 from loopda.models.segmenter import Segmenter, load_segmenter, upsample
 from loopda.training.job import Job
 from loopda.training.optimizer import SegmenterOptimizer, descend, segmenter_optimizer

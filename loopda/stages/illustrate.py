@@ -22,7 +22,8 @@ from loopda.labels.agreement import Agreement, day_night_agreement, keep_classes
 from loopda.labels.classes import ClassList
 from loopda.labels.fusion import fuse
 from loopda.labels.png import read_label
-from loopda.methods.loopda import Loops, LoopSettings, load_loops, probabilities
+from loopda.methods.loopda import Loops, LoopSettings, load_loops
+from loopda.methods.method import probabilities
 from loopda.models.pspnet import Outputs
 from loopda.models.segmenter import Segmenter, load_segmenter
 from loopda.training.device import choose_device, use_threads

@@ -9,7 +9,7 @@ from loopda.command import command
 from loopda.config import Section
 from loopda.data.dataset import Input
 from loopda.downloads import locate
-from loopda.methods.loopda import supervision
+from loopda.methods.method import supervision
 from loopda.models.segmenter import Network
 from loopda.models.weights import new_segmenter
 from loopda.randomness import seed_torch

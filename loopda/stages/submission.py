@@ -52,7 +52,7 @@ class Config(Section):
     """
 
     root: str
-    stages: tuple[Literal["pretrain", "warmup", "self_train", "distill"], ...]
+    stages: tuple[Literal["pretrain", "warmup", "self_train", "distill", "adapt"], ...]
     names: Literal["image", "id"]
     invalid_below: Annotated[float, Field(ge=0, le=1)]
     size: str

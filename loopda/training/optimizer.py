@@ -37,10 +37,10 @@ def segmenter_optimizer(segmenter: Segmenter, section: SegmenterOptimizer) -> Op
     return SGD(groups, lr=section.lr, momentum=section.momentum, weight_decay=section.weight_decay, fused=True)
 
 
-def adam(modules: Iterable[nn.Module], lr: float) -> Optimizer:
-    """Adam with betas (0.5, 0.999), as the lineage trains its decoders and discriminators."""
+def adam(modules: Iterable[nn.Module], lr: float, betas: tuple[float, float] = (0.5, 0.999)) -> Optimizer:
+    """Adam, by default with the betas by which the lineage trains its decoders and discriminators."""
     parameters = [parameter for module in modules for parameter in module.parameters()]
-    optimizer = Adam(parameters, lr=lr, betas=(0.5, 0.999), fused=True)
+    optimizer = Adam(parameters, lr=lr, betas=betas, fused=True)
     for group in optimizer.param_groups:
         group["initial_lr"] = lr
     return optimizer

@@ -21,7 +21,7 @@ from loopda.errors import Interrupted
 from loopda.models.segmenter import load_checkpoint
 from loopda.training import job, loop
 
-STAGES = ("pretrain", "warmup", "self_train", "simclr", "distill")
+STAGES = ("pretrain", "warmup", "self_train", "simclr", "distill", "adapt")
 PARTS = [
     ("pretrain", "segmenter"),
     ("pretrain", "optimizer"),
@@ -32,6 +32,7 @@ PARTS = [
     ("simclr", "optimizer"),
     ("distill", "network"),
     ("distill", "optimizer"),
+    *[("adapt", part) for part in ("network", "method", "segmenter", "adversaries")],
 ]
 STEP = 3  # the last step that is saved before an interruption
 

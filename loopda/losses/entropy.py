@@ -1,0 +1,33 @@
+"""Entropy losses on class probabilities (ADVENT, Vu et al., CVPR 2019)."""
+
+import math
+
+from torch import Tensor
+
+TINY = 1e-30  # inside the logarithm, as in the authors' code
+
+
+def self_information(*, probabilities: Tensor) -> Tensor:
+    """I = -p log p / log K of each class, (N, K, H, W) -> (N, K, H, W); each pixel sums to at most 1.
+
+    The weighted self-information, which AdvEnt's discriminator sees (ADVENT).
+    """
+    p = probabilities.float()
+    return -p * (p + TINY).log() / math.log(p.shape[1])
+
+
+def entropy(*, probabilities: Tensor) -> Tensor:
+    """Mean over pixels of the normalised Shannon entropy, in [0, 1]  (ADVENT's MinEnt).
+
+    probabilities (N, K, H, W). The paper sums over pixels, its code takes the mean, and its weights are made for that.
+    """
+    return self_information(probabilities=probabilities).sum(dim=1).mean()
+
+
+def class_ratio(*, probabilities: Tensor, prior: Tensor, relax: float) -> Tensor:
+    """sum_k max(0, relax * prior_k - mean p_k): no class may become much rarer than on the source  (ADVENT).
+
+    probabilities (N, K, H, W) of the target; prior (K,) sums to 1; relax mu in [0, 1]; mean over the batch's pixels.
+    """
+    share = probabilities.float().mean(dim=(0, 2, 3))
+    return (relax * prior - share).clamp(min=0).sum()

@@ -1,0 +1,72 @@
+"""What every adaptation method is to `stages/adapt.py`, and what the methods and LoopDA's loops share."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from loopda.config import Section
+from loopda.data.batches import DayBatch, NightBatch
+from loopda.data.dataset import Frames
+from loopda.losses.segmentation import cross_entropy
+from loopda.models.pspnet import Outputs
+from loopda.models.segmenter import Segmenter, upsample
+
+Terms = dict[str, Tensor]
+
+
+class Losses(NamedTuple):
+    """What one step minimises.
+
+    segmenter: for the segmentation network and the method's companions, or None: this step does not teach them.
+    adversaries: for the method's adversaries, whose inputs carry no gradient, or None.
+    terms: what metrics.jsonl shows, by name.
+    """
+
+    segmenter: Tensor | None
+    adversaries: Tensor | None
+    terms: Terms
+
+
+class Method(nn.Module):
+    """What a method adds to supervised training on the labelled day, in the stage `adapt`.
+
+    It is a module: networks and buffers of its own are saved, and resumed exactly. Its networks learn through
+    `optimizers`: those under "companions" step with the segmentation network, along the gradient of the same loss;
+    those under "adversaries" step along their own.
+    """
+
+    def __init__(self, settings: Section, segmenter: Segmenter, source: Frames):
+        """settings: the method's section in `methods`. source: the labelled day's frames, for statistics of them."""
+        super().__init__()
+        self.settings = settings
+
+    def optimizers(self) -> dict[str, Optimizer]:
+        """Of "companions" and "adversaries", those that the method has."""
+        return {}
+
+    def losses(self, segmenter: Segmenter, day: DayBatch, night: NightBatch, step: int, steps: int) -> Losses:
+        """The losses of step `step` of 1 ... `steps`."""
+        raise NotImplementedError
+
+
+def probabilities(outputs: Outputs) -> Tensor:
+    """p = softmax(F(z)) at the resolution of the logits, (N, K, h, w)."""
+    return outputs.logits.float().softmax(dim=1)
+
+
+def supervision(outputs: Outputs, labels: Tensor, aux: float) -> Tensor:
+    """Cross-entropy of the upsampled main logits, + `aux` times that of the auxiliary head (0.1 in the lineage)."""
+    size = labels.shape[1:]
+    loss = cross_entropy(logits=upsample(outputs.logits, size), labels=labels)
+    if aux:
+        loss = loss + aux * cross_entropy(logits=upsample(outputs.aux, size), labels=labels)
+    return loss
+
+
+def frozen(module: nn.Module) -> Callable[[Tensor], Tensor]:
+    """`module` with constant parameters: gradients pass through to its input, none are computed for its weights."""
+    constants = {name: parameter.detach() for name, parameter in module.named_parameters()}
+    return lambda images: torch.func.functional_call(module, constants, (images,))

@@ -1,0 +1,25 @@
+"""No adaptation: supervised training on the labelled day goes on for as many steps as the other methods have.
+
+The control of every comparison: what is gained by more training alone is no gain of a method.
+"""
+
+from typing import Literal
+
+from loopda.config import Section
+from loopda.data.batches import DayBatch, NightBatch
+from loopda.methods.method import Losses, Method, supervision
+from loopda.models.segmenter import Segmenter
+
+
+class Settings(Section):
+    """The section `methods.source_only`, which has no keys."""
+
+    name: Literal["source_only"]
+
+
+class SourceOnly(Method):
+    """Cross-entropy on the labelled day, and nothing else."""
+
+    def losses(self, segmenter: Segmenter, day: DayBatch, night: NightBatch, step: int, steps: int) -> Losses:
+        seg_d = supervision(segmenter(day.images, aux=False), day.labels, 0)
+        return Losses(seg_d, None, {"seg_d": seg_d})

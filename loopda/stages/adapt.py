@@ -1,0 +1,92 @@
+"""Stage `adapt`: the methods that LoopDA is compared with, all in this one loop, from the same source-only model."""
+
+from functools import reduce
+from operator import or_
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
+
+from loopda.command import command
+from loopda.config import Section
+from loopda.data.dataset import Input
+from loopda.methods import adaptsegnet, advent, dann, source_only
+from loopda.methods.method import Method
+from loopda.models.segmenter import load_segmenter
+from loopda.randomness import seed_torch
+from loopda.training.job import Job
+from loopda.training.optimizer import SegmenterOptimizer, descend, segmenter_optimizer
+from loopda.training.schedule import poly, set_learning_rate
+
+# a new method is a line here, a file in loopda/methods/ and a section in config.yaml (CONTRIBUTING.md)
+METHODS: dict[type[Section], type[Method]] = {
+    source_only.Settings: source_only.SourceOnly,
+    adaptsegnet.Settings: adaptsegnet.AdaptSegNet,
+    advent.Settings: advent.Advent,
+    dann.Settings: dann.Dann,
+}
+
+
+class Config(Section):
+    """The section `adapt`, with `input` and, as `method`, the one of `methods` that it names."""
+
+    input: Input
+    method: Annotated[reduce(or_, METHODS), Field(discriminator="name")]
+    steps: Annotated[int, Field(ge=1)]
+    batch_size: Annotated[int, Field(ge=1)]
+    warmup_steps: Annotated[int, Field(ge=0)]
+    optimizer: SegmenterOptimizer
+
+
+def run(
+    *,
+    config: Config,
+    pretrained: Path,
+    source: Path,
+    night: Path,
+    classes: Path,
+    model: Path,
+    metrics: Path,
+    log: Path,
+    seed: int,
+    device: str = "auto",
+    threads: int = 2,
+) -> None:
+    """Go on from the source-only model `pretrained` by the method of `config`."""
+    job = Job("adapt", config, model=model, log=log, seed=seed, device=device, threads=threads)
+    job.open(source=source, night=night, classes=classes)
+
+    segmenter = load_segmenter(pretrained).to(job.device).train()
+    seed_torch(seed, config.method.name, 0)
+    method = METHODS[type(config.method)](config.method, segmenter, job.day).to(job.device)
+    optimizers = {"segmenter": segmenter_optimizer(segmenter, config.optimizer), **method.optimizers()}
+    training = job.training(
+        parts={"network": segmenter.network, "method": method, **optimizers},
+        inputs={"pretrained": pretrained},
+        images=2 * config.batch_size,
+    )
+    learners = [optimizers[name] for name in ("segmenter", "companions") if name in optimizers]
+
+    for step, (day, dark) in training.over(job.batches()):
+        # set learning rate
+        factor = poly(step, steps=config.steps, power=config.optimizer.power, warmup=config.warmup_steps)
+        for optimizer in optimizers.values():
+            set_learning_rate(optimizer, factor)
+
+        # source supervision and what the method adds
+        losses = method.losses(segmenter, day, dark, step, config.steps)
+
+        # update: the network with the method's companions, then the adversaries
+        if losses.segmenter is not None:
+            descend(losses.segmenter, *learners)
+        if losses.adversaries is not None:
+            descend(losses.adversaries, optimizers["adversaries"])
+
+        # log
+        training.record(**losses.terms)
+
+    job.finish(training, segmenter, metrics)
+
+
+if __name__ == "__main__":
+    command(run)
