@@ -215,24 +215,27 @@ def _faults_of_methods(config: Config) -> list[str]:
 
 def _faults_of_experiment(config: Config, name: str, schemas: Mapping[str, Any]) -> list[str]:
     faults = []
-    for stage, (_, shared) in STAGES.items():
+    for stage in STAGES:
         resolved = section(config, name, stage)
         for error in _schema_errors(resolved, schemas[stage]):
-            path = [str(part) for part in error.absolute_path]
-            if stage == "adapt" and path[:1] == ["method"]:
-                path = ["methods", resolved["method"]["name"], *path[1:]]
-            elif stage != "prepare" and (not path or path[0] not in shared):
-                path.insert(0, stage)
-            elif stage == "prepare":
-                path.insert(0, "data")
-            faults.append(f"{'.'.join(path)}: {_message(error)} (experiment {name})")
+            path = _path_in_file(stage, resolved, [str(part) for part in error.absolute_path])
+            faults.append(f"{path}: {_message(error)} (experiment {name})")
         for path, value in _leaves(resolved):
             if path.endswith("weights") and isinstance(value, str) and value:
-                owner_path = path if path.split(".")[0] in shared else f"{stage}.{path}"
                 wrong = downloads.fault(value)
                 if wrong:
-                    faults.append(f"{owner_path}: {wrong}")
+                    faults.append(f"{_path_in_file(stage, resolved, path.split('.'))}: {wrong}")
     return faults or _faults_of_sets(config, name)
+
+
+def _path_in_file(stage: str, resolved: Config, path: list[str]) -> str:
+    """Where the value at `path` of the resolved section of `stage` stands in config.yaml."""
+    if stage == "prepare":
+        return ".".join(["data", *path])
+    if stage == "adapt" and path[:1] == ["method"]:
+        return ".".join(["methods", resolved["method"]["name"], *path[1:]])
+    _, shared = STAGES[stage]
+    return ".".join(path if path and path[0] in shared else [stage, *path])
 
 
 def _faults_of_unused_methods(config: Config, schemas: Mapping[str, Any]) -> list[str]:

@@ -16,21 +16,25 @@ from loopda.randomness import generator
 
 
 class DayBatch(NamedTuple):
-    """images (N, 3, H, W) in [-1, 1]; labels (N, H, W) class indices, 255 = ignore."""
+    """images (N, 3, H, W) in [-1, 1]; labels (N, H, W) class indices, 255 = ignore; boxes (N, 4): where the crops lie
+    in their images (View.box)."""
 
     images: Tensor
     labels: Tensor
+    boxes: Tensor
 
 
 class NightBatch(NamedTuple):
     """images (N, 3, H, W); references (M, 3, H, W) of the M <= N samples that have one, `paired` (N,) bool says which;
-    offline labels of both (N, H, W) and (M, H, W), all 255 where there are none."""
+    offline labels of both (N, H, W) and (M, H, W), all 255 where there are none; boxes (N, 4): where the crops lie in
+    their images (View.box)."""
 
     images: Tensor
     references: Tensor
     paired: Tensor
     labels: Tensor
     reference_labels: Tensor
+    boxes: Tensor
 
 
 class PseudoLabels(NamedTuple):
@@ -42,12 +46,13 @@ class PseudoLabels(NamedTuple):
 
 def day_batch(frames: Frames, step: int, *, batch_size: int, crop: tuple[int, int], seed: int) -> DayBatch:
     """The labelled batch of `step`: random crops and flips."""
-    images, labels = [], []
+    images, labels, boxes = [], [], []
     for slot, index in _samples(frames, step, batch_size, seed, "day"):
         view = random_view(generator(seed, "day view", step, slot), size=frames.size, crop=crop)
         images.append(view.of(frames.image(index)))
         labels.append(view.of(frames.label(index)))
-    return DayBatch(to_images(images), to_labels(labels))
+        boxes.append(view.box(frames.size))
+    return DayBatch(to_images(images), to_labels(labels), torch.tensor(boxes))
 
 
 def night_batch(
@@ -60,13 +65,14 @@ def night_batch(
     pseudo: PseudoLabels | None = None,
 ) -> NightBatch:
     """The unlabelled batch of `step`: a night image, its reference and their offline labels share one view."""
-    images, references, paired, labels, reference_labels = [], [], [], [], []
+    images, references, paired, labels, reference_labels, boxes = [], [], [], [], [], []
     for slot, index in _samples(frames, step, batch_size, seed, "night"):
         view = random_view(generator(seed, "night view", step, slot), size=frames.size, crop=crop)
         row = frames.rows[index]
         nothing = np.full((view.height, view.width), IGNORE, dtype=np.uint8)
         images.append(view.of(frames.image(index)))
         labels.append(view.of(pseudo.night[row.image]) if pseudo else nothing)
+        boxes.append(view.box(frames.size))
         reference = frames.reference(index)
         paired.append(reference is not None)
         if reference is not None:
@@ -79,6 +85,7 @@ def night_batch(
         torch.tensor(paired),
         to_labels(labels),
         to_labels(reference_labels) if references else to_labels(labels)[:0],
+        torch.tensor(boxes),
     )
 
 

@@ -22,6 +22,17 @@ class View(NamedTuple):
         part = array[self.top : self.top + self.height, self.left : self.left + self.width]
         return part[:, ::-1] if self.flipped else part
 
+    def box(self, size: tuple[int, int]) -> tuple[float, float, float, float]:
+        """Where the left, top, right and bottom edge of the view lie in its image of `size` (width, height), in [0, 1].
+
+        In a mirrored view left is greater than right: its left edge shows what is further right in the image.
+        """
+        left, right = self.left, self.left + self.width
+        if self.flipped:
+            left, right = right, left
+        width, height = size
+        return left / width, self.top / height, right / width, (self.top + self.height) / height
+
 
 def random_view(rng: np.random.Generator, *, size: tuple[int, int], crop: tuple[int, int]) -> View:
     """A uniformly placed `crop` (width, height) of an image of `size` (width, height), mirrored with probability 1/2.

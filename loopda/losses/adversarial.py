@@ -30,14 +30,15 @@ def generator_loss(*, fake: Sequence[Tensor]) -> Tensor:
     return torch.stack([((scores.float() - 1) ** 2).mean() for scores in fake]).sum()
 
 
-def domain_loss(*, scores: Tensor, domain: int, kind: Kind) -> Tensor:
-    """Mean distance of a discriminator's scores, of any shape, to `domain` (SOURCE or TARGET), in [0, inf).
+def domain_loss(*, scores: Tensor, domain: int | Tensor, kind: Kind) -> Tensor:
+    """Mean distance of a discriminator's scores, of any shape, to `domain`, in [0, inf).
 
+    domain: SOURCE or TARGET, or for each score its own (ROAD, equation 3).
     bce: binary cross-entropy of the scores as logits (AdaptSegNet, Tsai et al., CVPR 2018; ADVENT, Vu et al.,
     CVPR 2019; DANN, Ganin et al., JMLR 2016); lsgan: (score - domain)^2 (AdaptSegNet's second variant).
     The adversary minimises it for the true domains; who fools the adversary minimises it for SOURCE on target.
+    Without any score the result is 0 and still carries a graph.
     """
-    wanted = torch.full_like(scores, domain, dtype=torch.float32)
-    if kind == "bce":
-        return functional.binary_cross_entropy_with_logits(scores.float(), wanted)
-    return functional.mse_loss(scores.float(), wanted)
+    wanted = torch.zeros_like(scores, dtype=torch.float32) + domain
+    distance = functional.binary_cross_entropy_with_logits if kind == "bce" else functional.mse_loss
+    return distance(scores.float(), wanted, reduction="sum") / max(scores.numel(), 1)

@@ -20,8 +20,10 @@ def entropy(*, probabilities: Tensor) -> Tensor:
     """Mean over pixels of the normalised Shannon entropy, in [0, 1]  (ADVENT's MinEnt).
 
     probabilities (N, K, H, W). The paper sums over pixels, its code takes the mean, and its weights are made for that.
+    Without any pixel the result is 0 and still carries a graph.
     """
-    return self_information(probabilities=probabilities).sum(dim=1).mean()
+    pixels = self_information(probabilities=probabilities).sum(dim=1)
+    return pixels.sum() / max(pixels.numel(), 1)
 
 
 def class_ratio(*, probabilities: Tensor, prior: Tensor, relax: float) -> Tensor:

@@ -139,7 +139,7 @@ class Loops(nn.Module):
 
     def day(self, segmenter: Segmenter, batch: DayBatch) -> tuple[Terms, Tensor | None]:
         """The labelled day's loops (figure 2(a), equations 1-6): their terms, and x_d2n if there is an outer loop."""
-        x, y = batch
+        x, y = batch.images, batch.labels
         weights = self.settings.weights
         outputs = self.encode(segmenter, x, aux=weights.aux > 0)
         terms = {} if self.alone else {"seg_d": supervision(outputs, y, weights.aux)}

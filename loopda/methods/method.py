@@ -1,6 +1,7 @@
 """What every adaptation method is to `stages/adapt.py`, and what the methods and LoopDA's loops share."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import NamedTuple
 
 import torch
@@ -36,12 +37,16 @@ class Method(nn.Module):
     It is a module: networks and buffers of its own are saved, and resumed exactly. Its networks learn through
     `optimizers`: those under "companions" step with the segmentation network, along the gradient of the same loss;
     those under "adversaries" step along their own.
+
+    files: those that it has read, by name; progress that was made with others is not used. notes: lines for the log.
     """
 
     def __init__(self, settings: Section, segmenter: Segmenter, source: Frames):
         """settings: the method's section in `methods`. source: the labelled day's frames, for statistics of them."""
         super().__init__()
         self.settings = settings
+        self.files: dict[str, Path] = {}
+        self.notes: list[str] = []
 
     def optimizers(self) -> dict[str, Optimizer]:
         """Of "companions" and "adversaries", those that the method has."""

@@ -10,7 +10,7 @@ from pydantic import Field
 from loopda.command import command
 from loopda.config import Section
 from loopda.data.dataset import Input
-from loopda.methods import adaptsegnet, advent, dann, source_only
+from loopda.methods import adaptsegnet, advent, dann, road, source_only
 from loopda.methods.method import Method
 from loopda.models.segmenter import load_segmenter
 from loopda.randomness import seed_torch
@@ -24,6 +24,7 @@ METHODS: dict[type[Section], type[Method]] = {
     adaptsegnet.Settings: adaptsegnet.AdaptSegNet,
     advent.Settings: advent.Advent,
     dann.Settings: dann.Dann,
+    road.Settings: road.Road,
 }
 
 
@@ -59,10 +60,12 @@ def run(
     segmenter = load_segmenter(pretrained).to(job.device).train()
     seed_torch(seed, config.method.name, 0)
     method = METHODS[type(config.method)](config.method, segmenter, job.day).to(job.device)
+    for note in method.notes:
+        job.log.say(note)
     optimizers = {"segmenter": segmenter_optimizer(segmenter, config.optimizer), **method.optimizers()}
     training = job.training(
         parts={"network": segmenter.network, "method": method, **optimizers},
-        inputs={"pretrained": pretrained},
+        inputs={"pretrained": pretrained, **method.files},
         images=2 * config.batch_size,
     )
     learners = [optimizers[name] for name in ("segmenter", "companions") if name in optimizers]

@@ -56,13 +56,13 @@ def run(
     inputs = {"weights": backbone} if backbone else None
     training = job.training(parts=parts, inputs=inputs, images=config.batch_size)
 
-    for step, (images, labels) in training.over(job.day_batch):
+    for step, day in training.over(job.day_batch):
         # set learning rate
         factor = poly(step, steps=config.steps, power=config.optimizer.power, warmup=config.warmup_steps)
         set_learning_rate(optimizer, factor)
 
         # source supervision
-        loss = supervision(segmenter(images, aux=config.aux > 0), labels, config.aux)
+        loss = supervision(segmenter(day.images, aux=config.aux > 0), day.labels, config.aux)
 
         # update
         descend(loss, optimizer)

@@ -108,6 +108,18 @@ def test_night_reference_and_both_pseudo_labels_share_one_view(night, pseudo):
     assert mirrored == {False, True}
 
 
+def test_boxes_say_where_each_crop_lies_in_its_image_mirrored_ones_from_right_to_left(day, night):
+    for step in STEPS:
+        for batch in (day_batch(day, step, **SAMPLING), night_batch(night, step, **SAMPLING)):
+            assert batch.boxes.shape == (2, 4)
+            for image, (left, top, right, bottom) in zip(batch.images, batch.boxes.tolist(), strict=True):
+                columns, rows, _ = places(image)
+                assert (top * HEIGHT, bottom * HEIGHT) == pytest.approx((rows[0, 0], rows[-1, 0] + 1))
+                # of each pixel its centre, half a pixel from its number
+                across = [left + (right - left) * (j + 0.5) / CROP[0] for j in range(CROP[0])]
+                assert [x * WIDTH for x in across] == pytest.approx((columns[0] + 0.5).tolist(), abs=1e-4)
+
+
 def test_the_views_of_the_samples_of_a_batch_and_of_two_steps_differ(day):
     views = set()
     for step in STEPS:

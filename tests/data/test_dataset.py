@@ -6,7 +6,7 @@ from loopda.config import parse_section
 from loopda.data import dataset
 from loopda.data.dataset import Frames, Input, open_frames, resize_label
 from loopda.data.manifest import Row, write_manifest
-from loopda.errors import ConfigError
+from loopda.errors import ConfigError, DataError
 from loopda.files import write_json
 from loopda.labels.classes import CITYSCAPES
 
@@ -120,3 +120,19 @@ def test_a_label_map_keeps_its_values_when_it_is_resized():
 def test_an_input_size_that_is_no_size_is_refused(size):
     with pytest.raises(ConfigError, match="size"):
         parse_section({"size": size, "crop": [32, 32]}, Input, "input")
+
+
+def test_the_shares_of_classes_count_the_labelled_pixels_of_all_images_and_leave_void_out(tmp_path):
+    rows = []
+    for number, label in enumerate([[[0, 0, 0, 255]] * 4, [[2, 0, 255, 255]] * 4]):
+        image, path = tmp_path / f"{number}.png", tmp_path / f"label{number}.png"
+        Image.fromarray(np.zeros((4, 4, 3), dtype=np.uint8)).save(image)
+        Image.fromarray(np.array(label, dtype=np.uint8)).save(path)
+        rows.append(Row(image, path, None, "labelTrainIds", 4, 4))
+    shares = Frames(rows, CITYSCAPES, (4, 4)).class_shares()
+    assert shares.tolist() == [0.8, 0, 0.2] + [0] * 16
+
+
+def test_the_shares_of_classes_of_images_without_any_label_are_refused(rows):
+    with pytest.raises(DataError, match=r"b\.png .*no labelled pixel"):
+        Frames(rows[1:], CITYSCAPES, SIZE).class_shares()

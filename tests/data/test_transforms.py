@@ -39,6 +39,12 @@ def test_a_random_view_has_the_size_of_the_crop_and_lies_inside_the_image(seed, 
     assert view.of(coordinates(*size)).shape[:2] == expected
 
 
+def test_the_box_of_a_view_says_where_its_edges_lie_in_the_image():
+    assert View(4, 10, 8, 20, False).box((40, 16)) == (0.25, 0.25, 0.75, 0.75)
+    assert View(4, 10, 8, 20, True).box((40, 16)) == (0.75, 0.25, 0.25, 0.75)
+    assert View(0, 0, 16, 40, False).box((40, 16)) == (0, 0, 1, 1)
+
+
 def test_every_place_of_a_crop_and_both_sides_are_drawn_about_equally_often():
     rng = np.random.default_rng(0)
     views = [random_view(rng, size=(12, 7), crop=(10, 6)) for _ in range(1200)]

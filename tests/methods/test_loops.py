@@ -24,6 +24,7 @@ CLASSES = ClassList(
     encodings={},
 )
 SIZE = (16, 24)
+WHOLE = torch.tensor([[0.0, 0.0, 1.0, 1.0]] * 2)
 ENC = {"layer0", "layer1", "layer2", "layer3", "layer4"}
 F, DEC_D, DEC_N, D_D, D_N = "F", "Dec_d", "Dec_n", "D_d", "D_n"
 
@@ -98,7 +99,7 @@ class Data:
 
 def all_terms(segmenter, loops):
     data = Data()
-    terms, x_d2n = loops.day(segmenter, DayBatch(data.day, data.labels))
+    terms, x_d2n = loops.day(segmenter, DayBatch(data.day, data.labels, WHOLE))
     night, _, x_n2d = loops.night(segmenter, data.night)
     terms |= night | loops.reference(segmenter, data.reference)[0]
     if x_d2n is not None:
@@ -237,7 +238,7 @@ def test_while_the_decoders_learn_alone_the_perceptual_loss_is_the_similarity_of
     segmenter, loops = networks()
     data = Data()
     loops.alone = True
-    terms, x_d2n = loops.day(segmenter, DayBatch(data.day, data.labels))
+    terms, x_d2n = loops.day(segmenter, DayBatch(data.day, data.labels, WHOLE))
     night, _, x_n2d = loops.night(segmenter, data.night)
     assert terms["percep_d"].item() == pytest.approx(0.25 * CheapDistance()(x_d2n, data.day).item())
     assert night["percep_n"].item() == pytest.approx(0.25 * CheapDistance()(x_n2d, data.night).item())
@@ -266,7 +267,7 @@ def test_a_backward_pass_of_the_total_leaves_no_gradient_in_the_discriminators()
 def test_the_discriminators_loss_reaches_them_and_nothing_else(references):
     segmenter, loops = networks()
     data = Data()
-    _, x_d2n = loops.day(segmenter, DayBatch(data.day, data.labels))
+    _, x_d2n = loops.day(segmenter, DayBatch(data.day, data.labels, WHOLE))
     _, _, x_n2d = loops.night(segmenter, data.night)
     loss = loops.discriminate(
         day=data.day, night=data.night, references=data.reference[:references], d2n=x_d2n, n2d=x_n2d
@@ -324,7 +325,7 @@ def test_the_terms_of_the_labelled_day_are_equations_1_to_6():
     dec_d, dec_n = loops.decoders["day"], loops.decoders["night"]
     distance = CheapDistance()
     data = Data()
-    terms, x_d2n = loops.day(segmenter, DayBatch(data.day, data.labels))
+    terms, x_d2n = loops.day(segmenter, DayBatch(data.day, data.labels, WHOLE))
     with torch.no_grad():
         outputs = segmenter(data.day)
         z, p = outputs.features, fused(softmax(outputs.logits), data.labels, 0.3)

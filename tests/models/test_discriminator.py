@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from loopda.models.discriminator import MultiScaleDiscriminator
+from loopda.models.discriminator import DomainClassifier, MapDiscriminator, MultiScaleDiscriminator, reverse_gradient
 
 
 @pytest.fixture(autouse=True)
@@ -69,3 +69,43 @@ def test_the_judgement_of_an_image_does_not_depend_on_the_others_of_its_batch():
     images = torch.randn(3, 3, 32, 32)
     for together, alone in zip(network(images), network(images[1:2]), strict=True):
         assert torch.allclose(together[1:2], alone, atol=1e-6)
+
+
+# ---------------------------------------------------------------- of maps, and of features
+
+
+def test_the_discriminator_of_maps_has_the_layers_and_parameters_of_adaptsegnet_and_advent():
+    with torch.device("meta"):
+        network = MapDiscriminator(classes=19, width=64)
+        scores = network(torch.empty(2, 19, 512, 1024))
+    assert sum(value.numel() for value in network.parameters()) == 2_781_121
+    assert tuple(scores.shape) == (2, 1, 16, 32)
+    convolutions = [part for part in network if isinstance(part, nn.Conv2d)]
+    assert [part.out_channels for part in convolutions] == [64, 128, 256, 512, 1]
+    assert {(part.kernel_size, part.stride, part.padding) for part in convolutions} == {((4, 4), (2, 2), (1, 1))}
+    assert [part.negative_slope for part in network if isinstance(part, nn.LeakyReLU)] == [0.2] * 4
+
+
+def test_the_domain_classifier_judges_each_position_by_its_own_features_alone():
+    classifier = DomainClassifier(channels=6, width=5)
+    features = torch.randn(2, 6, 3, 4)
+    scores = classifier(features)
+    assert tuple(scores.shape) == (2, 1, 3, 4)
+    alone = classifier(features[1:, :, 2:, 1:2])
+    assert torch.allclose(scores[1:, :, 2:, 1:2], alone, atol=1e-6)
+    assert classifier(features[:0]).shape == (0, 1, 3, 4)
+
+
+def test_the_reversal_is_the_identity_with_a_gradient_of_the_other_sign():
+    x = torch.randn(3, 4, requires_grad=True)
+    weight = torch.randn(3, 4)
+    seen = reverse_gradient(x, 0.5)
+    assert torch.equal(seen, x)
+    (seen * weight).sum().backward()
+    assert torch.equal(x.grad, -0.5 * weight)
+
+
+def test_a_reversal_of_strength_0_lets_no_gradient_through():
+    x = torch.randn(4, requires_grad=True)
+    reverse_gradient(x, 0.0).sum().backward()
+    assert x.grad.eq(0).all()

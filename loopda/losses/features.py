@@ -1,0 +1,13 @@
+"""Losses between feature maps of two networks."""
+
+import torch
+from torch import Tensor
+
+
+def feature_distance(*, features: Tensor, target: Tensor) -> Tensor:
+    """Mean over positions of the Euclidean distance of two feature vectors, in [0, inf)  (ROAD, equation 1).
+
+    features (N, C, h, w); target likewise, a constant. Without any position the result is 0 and still carries a graph.
+    """
+    distances = torch.linalg.vector_norm(features.float() - target.detach().float(), dim=1)
+    return distances.sum() / max(distances.numel(), 1)
