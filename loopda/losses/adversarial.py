@@ -18,6 +18,7 @@ def discriminator_loss(*, real: Sequence[Sequence[Tensor]], fake: Sequence[Tenso
     """What D minimises: sum over scales of mean (D(real) - 1)^2 for each kind of real image, + mean D(fake)^2.
 
     LoopDA, equations 3 and 7 with real and fake exchanged (D(real) -> 1 instead of 0; the training is the same).
+    CycleGAN's least-squares form of CyCADA's equation 2 too.
     `real` holds one list of score maps for each kind of real image: equation 7 counts both x_d and x_ud as real.
     """
     terms = [((scores.float() - 1) ** 2).mean() for kind in real for scores in kind]
@@ -41,3 +42,11 @@ def domain_loss(*, scores: Tensor, domain: int, kind: Kind) -> Tensor:
     if kind == "bce":
         return functional.binary_cross_entropy_with_logits(scores.float(), wanted)
     return functional.mse_loss(scores.float(), wanted)
+
+
+def domain_accuracy(*, scores: Tensor, domain: int) -> Tensor:
+    """The share of a discriminator's scores, of any shape, that are right about `domain`: those over 0 say TARGET.
+
+    In [0, 1], without gradient; CyCADA's gate looks at it (appendix A.1).
+    """
+    return ((scores > 0) == (domain == TARGET)).float().mean()

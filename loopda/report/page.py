@@ -46,6 +46,7 @@ _PIPELINE = [
     "self_train",
     "simclr",
     "distill",
+    "translate",
     "adapt",
     "evaluate",
 ]
