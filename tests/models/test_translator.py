@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import pytest
 import torch
 from torch import nn
@@ -27,7 +29,7 @@ def test_the_discriminator_of_the_paper_has_2_77_million_parameters():
     with torch.device("meta"):
         network = PatchDiscriminator(width=64, layers=3)
     channels = [3, 64, 128, 256, 512, 1]
-    expected = sum(16 * before * after + after for before, after in zip(channels[:-1], channels[1:], strict=True))
+    expected = sum(16 * before * after + after for before, after in pairwise(channels))
     assert parameters(network) == expected == 2764737
 
 
