@@ -16,7 +16,7 @@ from jsonschema import Draft202012Validator, ValidationError, validators
 from loopda import downloads
 from loopda.errors import ConfigError
 
-# each stage: the stages whose files it reads (`parents` knows the exception), and the sections that it is told besides
+# each stage: the stages whose files it reads (`parents` knows the exceptions), and the sections that it is told besides
 # its own
 STAGES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "town": ((), ()),
@@ -28,6 +28,7 @@ STAGES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "self_train": (("pseudo_labels",), ("input", "loops", "agreement")),
     "simclr": (("pretrain",), ("input", "network")),
     "distill": (("self_train", "simclr"), ("input",)),
+    "translate": (("pretrain",), ("input",)),
     "adapt": (("pretrain",), ("input",)),
     "evaluate": ((), ("input",)),
     "convert": (("prepare",), ()),
@@ -37,7 +38,7 @@ STAGES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
 }
 
 MODEL_STAGES = ("pretrain", "warmup", "self_train", "distill", "adapt")
-TRAINING_STAGES = ("pretrain", "warmup", "self_train", "simclr", "distill", "adapt")
+TRAINING_STAGES = ("pretrain", "warmup", "self_train", "simclr", "distill", "translate", "adapt")
 
 SETTINGS = frozenset({"run", "seeds", "table_seeds", "device", "experiments"})  # what is no stage's business
 SECTIONS = (
@@ -89,10 +90,19 @@ def pairs(config: Config, experiment: str) -> bool:
     return section(config, experiment, "pair")["enabled"]
 
 
+def translates(config: Config, experiment: str) -> bool:
+    """Whether `adapt` in `experiment` learns from what the stage `translate` makes: its method has `pixel: true`."""
+    return section(config, experiment, "adapt")["method"].get("pixel", False)
+
+
 def parents(config: Config, experiment: str, stage: str) -> tuple[str, ...]:
     """The stages whose files `stage` reads in `experiment`."""
     known, _ = STAGES[stage]
-    return (*known, "pair") if stage == "pseudo_labels" and pairs(config, experiment) else known
+    if stage == "pseudo_labels" and pairs(config, experiment):
+        return (*known, "pair")
+    if stage == "adapt" and translates(config, experiment):
+        return (*known, "translate")
+    return known
 
 
 def model_stages(config: Config, experiment: str) -> list[str]:

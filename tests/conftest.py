@@ -81,6 +81,15 @@ WIRING: dict[str, tuple[dict[str, str], dict[str, str]]] = {
         PREPARED | {"pretrained": "pretrain/model.pt"},
         {"model": "model.pt", "metrics": "metrics.jsonl"},
     ),
+    "translate": (
+        PREPARED | {"pretrained": "pretrain/model.pt"},
+        {
+            "translated": "source.csv",
+            "generators": "generators.pt",
+            "metrics": "metrics.jsonl",
+            "sheet": "contact_sheet.png",
+        },
+    ),
     "adapt": (
         PREPARED | {"pretrained": "pretrain/model.pt"},
         {"model": "model.pt", "metrics": "metrics.jsonl"},

@@ -186,10 +186,12 @@ def test_another_threshold_of_enabled_pairs_reaches_self_training(config):
         assert owner(config, "strict", stage) == "strict"
 
 
-def test_only_pseudo_labels_has_another_parent_where_pairs_are_enabled(config):
+def test_pseudo_labels_alone_has_another_parent_where_pairs_are_enabled_and_adapt_alone_with_pixel_level_cycada(config):
     for stage, (known, _) in experiments.STAGES.items():
         assert parents(config, "loopda", stage) == known
+        assert parents(config, "cycada-feature", stage) == known
         assert parents(config, "paired", stage) == (("warmup", "pair") if stage == "pseudo_labels" else known)
+        assert parents(config, "cycada", stage) == (("pretrain", "translate") if stage == "adapt" else known)
 
 
 def test_the_owner_of_several_stages_has_all_of_them_in_common(config):
@@ -218,6 +220,25 @@ def test_a_baseline_goes_on_from_the_source_only_model_that_all_share_and_trains
         assert model_stages(config, name) == training_stages(config, name) == ["pretrain", "adapt"]
         assert owner(config, name, "pretrain") == "loopda"
         assert owner(config, name, "adapt") == name
+
+
+def test_the_experiments_of_cycada_that_differ_in_adaptation_alone_share_one_translation(config):
+    assert training_stages(config, "cycada") == ["pretrain", "translate", "adapt"]
+    assert training_stages(config, "cycada-feature") == model_stages(config, "cycada") == ["pretrain", "adapt"]
+    assert owner(config, "cycada-pixel", "translate") == owner(config, "cycada", "translate") == "cycada"
+    for name in ("cycada-no-cycle", "cycada-no-semantic"):
+        assert owner(config, name, "pretrain") == "loopda"
+        assert owner(config, name, "translate") == name
+    for name in ("cycada", "cycada-pixel", "cycada-feature", "cycada-no-cycle", "cycada-no-semantic"):
+        assert owner(config, name, "adapt") == name
+
+
+def test_another_translation_reaches_adaptation_where_it_is_read_and_nowhere_else(config):
+    overlay = {"until": "adapt", "adapt": {"method": "cycada"}, "translate": {"steps": 7}}
+    config = with_experiment(config, "other", overlay)
+    assert owner(config, "other", "translate") == owner(config, "other", "adapt") == "other"
+    config = with_experiment(config, "other", overlay | {"methods": {"cycada": {"pixel": False, "supervised": 0.0}}})
+    assert owner(config, "other", "adapt") == "cycada-feature"
 
 
 def test_adapt_is_told_its_own_method_so_that_another_ones_numbers_change_nothing_for_it(config):
@@ -292,6 +313,9 @@ WRONG = [  # path, value, words of the message
     ("pseudo_labels/ignore_rows", [0.1], ["pseudo_labels.ignore_rows", "short"]),
     ("pseudo_labels/ignore_rows", 0.1, ["pseudo_labels.ignore_rows", "array"]),
     ("simclr/normalisation", "cafe", ["simclr.normalisation", "cafe"]),
+    ("translate/weights/cycel", 1.0, ["translate.weights", "cycel"]),
+    ("translate/discriminators/layers", 0, ["translate.discriminators.layers", "minimum"]),
+    ("methods/cycada/pixel", "yes", ["methods.cycada.pixel", "boolean"]),
     ("adapt/method", "adventt", ["adapt.method", "'adventt'", "advent, dann"]),
     ("experiments/dann/adapt/method", "dan", ["experiments.dann.adapt.method", "'dan'", "dann"]),
     ("methods/advent/entropie", 1.0, ["methods.advent", "entropie"]),

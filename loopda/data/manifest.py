@@ -199,6 +199,13 @@ def with_reference(row: Row, reference: Path | None) -> Row:
     return replace(changed, content=_digest(changed))
 
 
+def with_image(row: Row, image: Path) -> Row:
+    """A checked row with another image, such as a translation of its own; the label map stays, at the size it has."""
+    width, height = read_image(image).size
+    changed = replace(row, image=image, width=width, height=height)
+    return replace(changed, content=_digest(changed))
+
+
 def _digest(row: Row) -> str:
     """16 hexadecimal digits of the SHA-256 of the row's files."""
     digest = hashlib.sha256()

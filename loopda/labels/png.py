@@ -1,4 +1,4 @@
-"""The one module that opens images and label maps, and writes label maps.
+"""The one module that opens images and label maps, and writes those that stages read.
 
 What is opened is decoded to its last byte (a truncated JPEG passes everything short of that), in one of two
 formats whatever the name of the file says, and within a limit of pixels. A file that cannot be used is a
@@ -110,6 +110,12 @@ def read_grey(path: Path | zipfile.Path, depth: int) -> np.ndarray:
             f" grey channel with {depth}"
         )
     return np.array(image)
+
+
+def write_image(path: Path, image: np.ndarray) -> None:
+    """Write an image (H, W, 3) uint8 RGB as a PNG, atomically."""
+    with written(path) as temporary:
+        Image.fromarray(image).save(temporary, format="PNG")
 
 
 def write_confidence(path: Path, confidence: np.ndarray) -> None:

@@ -18,6 +18,7 @@ def discriminator_loss(*, real: Sequence[Sequence[Tensor]], fake: Sequence[Tenso
     """What D minimises: sum over scales of mean (D(real) - 1)^2 for each kind of real image, + mean D(fake)^2.
 
     LoopDA, equations 3 and 7 with real and fake exchanged (D(real) -> 1 instead of 0; the training is the same).
+    CycleGAN's least-squares form of CyCADA's equation 2 too.
     `real` holds one list of score maps for each kind of real image: equation 7 counts both x_d and x_ud as real.
     """
     terms = [((scores.float() - 1) ** 2).mean() for kind in real for scores in kind]
@@ -42,3 +43,11 @@ def domain_loss(*, scores: Tensor, domain: int | Tensor, kind: Kind) -> Tensor:
     wanted = torch.zeros_like(scores, dtype=torch.float32) + domain
     distance = functional.binary_cross_entropy_with_logits if kind == "bce" else functional.mse_loss
     return distance(scores.float(), wanted, reduction="sum") / max(scores.numel(), 1)
+
+
+def domain_accuracy(*, scores: Tensor, domain: int) -> Tensor:
+    """The share of a discriminator's scores, of any shape, that are right about `domain`: those over 0 say TARGET.
+
+    In [0, 1], without gradient; CyCADA's gate looks at it (appendix A.1).
+    """
+    return ((scores > 0) == (domain == TARGET)).float().mean()

@@ -5,9 +5,10 @@ from torch.nn import functional
 
 
 def reconstruction(*, output: Tensor, image: Tensor) -> Tensor:
-    """Mean absolute difference of a decoded image and the image it should be, in [0, 2].
+    """Mean absolute difference of a generated image and the image it should be, in [0, 2].
 
     LoopDA, equations 2 and 6: ||Dec(z, p) - x||_1, here per value instead of summed. Both in [-1, 1], (N, 3, H, W).
+    CyCADA, equation 3, one of the two terms: ||G'(G(x)) - x||_1; CycleGAN's identity: ||G(x') - x'||_1 on G's target.
     """
     return functional.l1_loss(output, image)
 

@@ -29,6 +29,15 @@ def _total(logits: Tensor, labels: Tensor) -> Tensor:
     return functional.cross_entropy(logits.float(), labels.long(), ignore_index=IGNORE, reduction="sum")
 
 
+def semantic_consistency(*, translated: Tensor, original: Tensor) -> Tensor:
+    """Mean over pixels of the cross-entropy of a translation's logits with the class that its original had.
+
+    CyCADA, equation 4, one of the two terms: L_task(f, G(x), argmax f(x)). translated, original: logits (N, K, H, W)
+    of the same fixed network; the original's get no gradient. In [0, inf).
+    """
+    return cross_entropy(logits=translated, labels=original.detach().argmax(dim=1))
+
+
 def distillation(*, student: Tensor, teacher: Tensor, labels: Tensor) -> Tensor:
     """Mean over the labelled pixels of KL(teacher || student) = sum_k t_k (log t_k - log s_k), in [0, inf).
 

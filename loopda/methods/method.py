@@ -48,6 +48,11 @@ class Method(nn.Module):
         self.files: dict[str, Path] = {}
         self.notes: list[str] = []
 
+    @property
+    def reads_translations(self) -> bool:
+        """Whether the labelled batches are of translated day images, which the stage `translate` makes."""
+        return False
+
     def optimizers(self) -> dict[str, Optimizer]:
         """Of "companions" and "adversaries", those that the method has."""
         return {}

@@ -1,4 +1,4 @@
-"""Discriminators of images (LoopDA's lineage), of segmentation maps (AdaptSegNet, ADVENT), and of features (DANN)."""
+"""Discriminators of images (LoopDA's lineage), of segmentation maps (AdaptSegNet, ADVENT, CyCADA), features (DANN)."""
 
 from itertools import pairwise
 
@@ -52,6 +52,25 @@ class MapDiscriminator(nn.Sequential):
         for before, after in pairwise(channels):
             layers += [nn.Conv2d(before, after, 4, stride=2, padding=1), nn.LeakyReLU(0.2, inplace=True)]
         super().__init__(*layers, nn.Conv2d(channels[-1], 1, 4, stride=2, padding=1))
+
+
+class ScoreDiscriminator(nn.Sequential):
+    """D_feat of CyCADA: 1x1 convolutions on score maps (N, K, h, w) -> scores (N, 1, h, w).
+
+    width is the channels of the first one, 512 in the authors' code; the second has half of them. Each is followed by
+    a dropout of whole channels, 0.5 there. One score in the place of their two is the same classifier.
+    """
+
+    def __init__(self, *, classes: int, width: int, dropout: float):
+        super().__init__(
+            nn.Conv2d(classes, width, 1),
+            nn.ReLU(inplace=True),
+            nn.Dropout2d(dropout),
+            nn.Conv2d(width, width // 2, 1),
+            nn.ReLU(inplace=True),
+            nn.Dropout2d(dropout),
+            nn.Conv2d(width // 2, 1, 1),
+        )
 
 
 class DomainClassifier(nn.Sequential):

@@ -13,9 +13,9 @@ Rendering = Literal["residual", "none"]
 class ConvolutionBlock(nn.Sequential):
     """Reflection padding, convolution, instance normalisation, and ReLU unless it ends a residual block."""
 
-    def __init__(self, channels: int, out_channels: int, *, activated: bool = True):
+    def __init__(self, channels: int, out_channels: int, *, kernel: int = 3, stride: int = 1, activated: bool = True):
         parts = [
-            nn.Conv2d(channels, out_channels, 3, padding=1, padding_mode="reflect"),
+            nn.Conv2d(channels, out_channels, kernel, stride, padding=kernel // 2, padding_mode="reflect"),
             nn.InstanceNorm2d(out_channels),
         ]
         super().__init__(*parts, nn.ReLU(inplace=True)) if activated else super().__init__(*parts)

@@ -47,6 +47,7 @@ _PIPELINE = [
     "self_train",
     "simclr",
     "distill",
+    "translate",
     "adapt",
     "evaluate",
 ]

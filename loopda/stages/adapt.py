@@ -10,7 +10,8 @@ from pydantic import Field
 from loopda.command import command
 from loopda.config import Section
 from loopda.data.dataset import Input
-from loopda.methods import adaptsegnet, advent, dann, road, source_only
+from loopda.errors import ConfigError
+from loopda.methods import adaptsegnet, advent, cycada, dann, road, source_only
 from loopda.methods.method import Method
 from loopda.models.segmenter import load_segmenter
 from loopda.randomness import seed_torch
@@ -25,6 +26,7 @@ METHODS: dict[type[Section], type[Method]] = {
     advent.Settings: advent.Advent,
     dann.Settings: dann.Dann,
     road.Settings: road.Road,
+    cycada.Settings: cycada.Cycada,
 }
 
 
@@ -50,16 +52,21 @@ def run(
     metrics: Path,
     log: Path,
     seed: int,
+    translated: Path | None = None,
     device: str = "auto",
     threads: int = 2,
 ) -> None:
-    """Go on from the source-only model `pretrained` by the method of `config`."""
+    """Go on from the source-only model `pretrained` by the method of `config`.
+
+    translated: what the stage `translate` made of `source`, for a method that learns from it instead.
+    """
     job = Job("adapt", config, model=model, log=log, seed=seed, device=device, threads=threads)
-    job.open(source=source, night=night, classes=classes)
+    job.open(source=source, night=night, classes=classes, translated=translated)
 
     segmenter = load_segmenter(pretrained).to(job.device).train()
     seed_torch(seed, config.method.name, 0)
-    method = METHODS[type(config.method)](config.method, segmenter, job.day).to(job.device)
+    method = METHODS[type(config.method)](config.method, segmenter, job.labelled).to(job.device)
+    check_source(method, translated)
     for note in method.notes:
         job.log.say(note)
     optimizers = {"segmenter": segmenter_optimizer(segmenter, config.optimizer), **method.optimizers()}
@@ -89,6 +96,15 @@ def run(
         training.record(**losses.terms)
 
     job.finish(training, segmenter, metrics)
+
+
+def check_source(method: Method, translated: Path | None) -> None:
+    """ConfigError where the method reads translated images and there are none, or the reverse."""
+    name = method.settings.name
+    if method.reads_translations and translated is None:
+        raise ConfigError(f"methods.{name}: it reads what `translate` makes; name its source.csv by --translated")
+    if translated is not None and not method.reads_translations:
+        raise ConfigError(f"methods.{name}: it reads no translated images; leave out --translated {translated}")
 
 
 if __name__ == "__main__":

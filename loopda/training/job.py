@@ -17,7 +17,8 @@ class Job:
     """One run of the training stage `stage`, whose result is the file `model`.
 
     config: the stage's section, of which `input`, `steps` and `batch_size` are read here. The tensors live on `device`,
-    lines for people go to `log`; after `open` there are the frames `day` and `night`.
+    lines for people go to `log`; after `open` there are the frames `day` and `night`, and `labelled`: those of the day,
+    or translations of them.
     """
 
     def __init__(self, stage: str, config: Any, *, model: Path, log: Path, seed: int, device: str, threads: int):
@@ -27,11 +28,18 @@ class Job:
         self.device = choose_device(device)
         use_threads(threads)
 
-    def open(self, *, source: Path, night: Path, classes: Path) -> None:
-        """Read the manifests and the class list that `prepare` wrote, and the images."""
+    def open(self, *, source: Path, night: Path, classes: Path, translated: Path | None = None) -> None:
+        """Read the manifests and the class list that `prepare` wrote, and the images.
+
+        translated: the manifest that `translate` wrote, of what the labelled batches are taken from instead of source;
+        the statistics of the normalisation by day are those of source all the same.
+        """
         self.data = {"source": source, "night": night, "classes": classes}
         sizes = self.config.input
-        self.day = open_frames(source, classes, sizes.labelled_day, threads=self.threads)
+        self.day = self.labelled = open_frames(source, classes, sizes.labelled_day, threads=self.threads)
+        if translated is not None:
+            self.data["translated"] = translated
+            self.labelled = open_frames(translated, classes, sizes.labelled_day, threads=self.threads)
         self.night = open_frames(night, classes, sizes.size, threads=self.threads)
         self.referenced = sum(bool(row.reference) for row in self.night.rows)
 
@@ -61,7 +69,7 @@ class Job:
 
     def day_batch(self, step: int) -> DayBatch:
         """The labelled batch of `step`."""
-        return day_batch(self.day, step, **self._sampling)
+        return day_batch(self.labelled, step, **self._sampling)
 
     def batches(self, pseudo: PseudoLabels | None = None) -> Callable[[int], tuple[DayBatch, NightBatch]]:
         """The function from a step to its labelled and unlabelled batch, the latter with labels from `pseudo`."""

@@ -13,6 +13,15 @@ def poly(step: int, *, steps: int, power: float, warmup: int = 0) -> float:
     return factor * min(1.0, step / warmup) if warmup else factor
 
 
+def linear(step: int, *, steps: int, constant: float) -> float:
+    """The factor on the initial learning rate at `step` (1 ... steps), in (0, 1].
+
+    1 during the first share `constant` (in [0, 1]) of the steps, then linearly towards 0; 0.5 in CycleGAN.
+    """
+    left = 1 - (step - 1) / steps
+    return min(1.0, left / (1 - constant)) if constant < 1 else 1.0
+
+
 def set_learning_rate(optimizer: Optimizer, factor: float) -> None:
     """Set each group's learning rate to `factor` times its initial one (`initial_lr`, see training/optimizer.py)."""
     for group in optimizer.param_groups:

@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from loopda.data import manifest
-from loopda.data.manifest import Row, check_rows, read_manifest, read_table, write_manifest
+from loopda.data.manifest import Row, check_rows, read_manifest, read_table, with_image, write_manifest
 from loopda.errors import DataError
 from loopda.labels.classes import CITYSCAPES
 
@@ -310,3 +310,14 @@ def test_a_shared_reference_is_opened_once(good, monkeypatch):
     monkeypatch.setattr(manifest, "read_image", counting)
     assert faults(good) == []
     assert sorted(opened) == sorted({good[0].image, good[1].image, good[0].reference})
+
+
+def test_a_row_with_another_image_has_its_size_and_another_digest_and_keeps_its_label(good, tmp_path):
+    row = check_rows(good, CITYSCAPES, labelled=True).rows[0]
+    other = image(tmp_path / "other.png", size=(4, 2), value=3)
+    changed = with_image(row, other)
+    assert (changed.image, changed.width, changed.height) == (other, 4, 2)
+    assert (changed.label, changed.encoding) == (row.label, row.encoding)
+    assert changed.content != row.content
+    image(tmp_path / "other.png", size=(4, 2), value=5)
+    assert with_image(row, other).content != changed.content

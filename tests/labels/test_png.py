@@ -13,7 +13,7 @@ from public_trees import label_16_bit, png_bytes
 from loopda.errors import DataError
 from loopda.labels import png
 from loopda.labels.classes import CITYSCAPES, SYNTHIA
-from loopda.labels.png import read_grey, read_image, read_label, write_confidence, write_label
+from loopda.labels.png import read_grey, read_image, read_label, write_confidence, write_image, write_label
 
 NOISE = np.random.default_rng(0).integers(0, 256, (24, 32, 3), dtype=np.uint8)
 LABEL = (np.arange(24 * 32) % 19).astype(np.uint8).reshape(24, 32)
@@ -226,6 +226,12 @@ def test_a_grey_channel_is_read_with_the_values_and_the_depth_of_the_file(tmp_pa
     assert np.array_equal(found, values)
     with pytest.raises(DataError, match=f"with {depth} bits a channel; expected a PNG of one grey channel with"):
         read_grey(tmp_path / "a.png", 24 - depth)
+
+
+def test_a_written_image_is_read_again_pixel_by_pixel(tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 256, (5, 7, 3), dtype=np.uint8)
+    write_image(tmp_path / "image.png", pixels)
+    assert np.array_equal(np.asarray(read_image(tmp_path / "image.png")), pixels)
 
 
 def test_a_confidence_is_written_as_its_share_of_65535(tmp_path):

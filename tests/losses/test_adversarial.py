@@ -4,7 +4,14 @@ import pytest
 import torch
 from torch import nn
 
-from loopda.losses.adversarial import SOURCE, TARGET, discriminator_loss, domain_loss, generator_loss
+from loopda.losses.adversarial import (
+    SOURCE,
+    TARGET,
+    discriminator_loss,
+    domain_accuracy,
+    domain_loss,
+    generator_loss,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -120,3 +127,23 @@ def test_a_very_sure_score_gives_a_finite_domain_loss():
     loss.backward()
     assert loss.item() == pytest.approx(500)
     assert score.grad.isfinite().all()
+
+
+@pytest.mark.parametrize("domain", [SOURCE, TARGET])
+def test_the_accuracy_counts_the_scores_on_the_side_of_the_domain(domain):
+    scores = torch.randn(2, 1, 5, 7, requires_grad=True)
+    right = sum((score > 0) == (domain == TARGET) for score in scores.flatten().tolist())
+    accuracy = domain_accuracy(scores=scores, domain=domain)
+    assert float(accuracy) == pytest.approx(right / scores.numel())
+    assert not accuracy.requires_grad
+
+
+def test_the_accuracy_of_four_scores_is_the_number_computed_by_hand():
+    scores = torch.tensor([-2.0, -0.1, 0.3, -5.0])
+    assert float(domain_accuracy(scores=scores, domain=SOURCE)) == 0.75
+    assert float(domain_accuracy(scores=scores, domain=TARGET)) == 0.25
+
+
+def test_a_discriminator_that_says_nothing_takes_everything_for_the_source():
+    assert float(domain_accuracy(scores=torch.zeros(4), domain=SOURCE)) == 1
+    assert float(domain_accuracy(scores=torch.zeros(4), domain=TARGET)) == 0

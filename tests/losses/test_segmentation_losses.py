@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from loopda.losses.segmentation import cross_entropy, distillation
+from loopda.losses.segmentation import cross_entropy, distillation, semantic_consistency
 
 IGNORE = 255
 
@@ -189,3 +189,41 @@ def test_distillation_without_a_labelled_pixel_is_a_zero_that_carries_a_graph():
     assert loss.item() == 0
     loss.backward()
     assert torch.equal(student.grad, torch.zeros_like(student))
+
+
+def test_semantic_consistency_is_the_cross_entropy_with_the_class_that_the_original_had():
+    # equation 4 of CyCADA: L_task(f, G(x), argmax f(x))
+    translated, original = torch.randn(2, 2, 5, 3, 4)
+    total = 0.0
+    for n in range(2):
+        for i in range(3):
+            for j in range(4):
+                before = original[n, :, i, j].tolist()
+                after = softmax(translated[n, :, i, j].tolist())
+                total -= math.log(after[before.index(max(before))])
+    value = semantic_consistency(translated=translated, original=original)
+    assert float(value) == pytest.approx(total / 24, rel=1e-5)
+
+
+def test_semantic_consistency_of_two_pixels_is_the_number_computed_by_hand():
+    original = torch.tensor([[5.0, 1.0], [2.0, 3.0]]).reshape(1, 2, 1, 2)  # classes 0 and 1
+    translated = torch.tensor([[0.0, math.log(3)], [0.0, 0.0]]).reshape(1, 2, 1, 2)  # 1/2 and 1/4 for them
+    value = semantic_consistency(translated=translated, original=original)
+    assert float(value) == pytest.approx((math.log(2) + math.log(4)) / 2)
+
+
+def test_semantic_consistency_of_no_image_is_zero_with_a_graph():
+    translated = torch.zeros(0, 3, 4, 4, requires_grad=True)
+    value = semantic_consistency(translated=translated, original=torch.zeros(0, 3, 4, 4))
+    assert float(value.detach()) == 0
+    value.backward()
+    assert translated.grad.numel() == 0
+
+
+def test_semantic_consistency_raises_the_old_class_in_the_translation_and_leaves_the_original_alone():
+    translated, original = (torch.randn(1, 3, 2, 2, requires_grad=True) for _ in range(2))
+    semantic_consistency(translated=translated, original=original).backward()
+    assert original.grad is None
+    old = torch.nn.functional.one_hot(original.argmax(dim=1), 3).permute(0, 3, 1, 2).bool()
+    assert (translated.grad[old] < 0).all()
+    assert (translated.grad[~old] > 0).all()

@@ -19,9 +19,10 @@ import yaml
 from loopda.command import command
 from loopda.errors import Interrupted
 from loopda.models.segmenter import load_checkpoint
+from loopda.stages import translate
 from loopda.training import job, loop
 
-STAGES = ("pretrain", "warmup", "self_train", "simclr", "distill", "adapt")
+STAGES = ("pretrain", "warmup", "self_train", "simclr", "distill", "translate", "adapt")
 PARTS = [
     ("pretrain", "segmenter"),
     ("pretrain", "optimizer"),
@@ -32,8 +33,10 @@ PARTS = [
     ("simclr", "optimizer"),
     ("distill", "network"),
     ("distill", "optimizer"),
+    *[("translate", part) for part in ("generators", "discriminators", "shown", "to_fool", "to_tell")],
     *[("adapt", part) for part in ("network", "method", "segmenter", "adversaries")],
 ]
+RESULTS = {"warmup": ("model.pt", "loops.pt"), "translate": ("generators.pt",)}  # the others: model.pt alone
 STEP = 3  # the last step that is saved before an interruption
 
 
@@ -95,7 +98,12 @@ def run_until_killed(miniature, stage: str, out: Path, **changes: Any) -> None:
         killed = True
     die()
     assert killed
-    assert not (out / "model.pt").exists()
+    assert not any((out / name).exists() for name in results(stage))
+
+
+def results(stage: str) -> tuple[str, ...]:
+    """The files with what a stage has trained."""
+    return RESULTS.get(stage, ("model.pt",))
 
 
 def identical(one: object, other: object) -> bool:
@@ -110,7 +118,7 @@ def identical(one: object, other: object) -> bool:
 
 def same_results(miniature, stage: str, out: Path) -> bool:
     """Whether the checkpoints in `out` equal those of the uninterrupted run, weights and statistics alike."""
-    names = ["model.pt", "loops.pt"] if stage == "warmup" else ["model.pt"]
+    names = results(stage)
     return all(identical(load_checkpoint(miniature.path(stage, name)), load_checkpoint(out / name)) for name in names)
 
 
@@ -129,10 +137,13 @@ def as_flags(miniature, stage: str, out: Path) -> list[str]:
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_a_checkpoint_compares_as_different_when_one_bit_of_it_differs(miniature, stage):
-    whole = load_checkpoint(miniature.path(stage, "model.pt"))
-    changed = load_checkpoint(miniature.path(stage, "model.pt"))
+    whole = load_checkpoint(miniature.path(stage, results(stage)[0]))
+    changed = load_checkpoint(miniature.path(stage, results(stage)[0]))
     assert identical(whole, changed)
-    values = changed["statistics"]["night"] if changed["statistics"] else changed["model"]
+    if stage == "translate":
+        values = changed["generators"]["night"]
+    else:
+        values = changed["statistics"]["night"] if changed["statistics"] else changed["model"]
     first = next(iter(values))
     bits = values[first].view(torch.int32)
     bits[(0,) * bits.ndim] ^= 1
@@ -160,6 +171,7 @@ def test_a_stage_killed_after_its_last_step_ends_as_if_it_had_not_been(miniature
 
     with monkeypatch.context() as patch:
         patch.setattr(job, "save_segmenter", dying)
+        patch.setattr(translate, "save_generators", dying)
         run_until_killed(miniature, stage, out)
     miniature.run(stage, out)
     log = (tmp_path / f"{stage}.log").read_text()
@@ -214,7 +226,7 @@ def test_sigterm_saves_the_step_in_progress_and_exits_with_75(miniature, stage, 
     del exited
     die()
     assert "stopped by signal 15 after step 4, which is saved" in (tmp_path / f"{stage}.log").read_text()
-    assert not (out / "model.pt").exists()
+    assert not any((out / name).exists() for name in results(stage))
     assert [folder.name for folder in (out / "state").glob("step-*")] == ["step-0000004"]
 
     command(run, as_flags(miniature, stage, out))

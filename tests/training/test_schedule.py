@@ -3,7 +3,7 @@ import torch
 from torch import nn
 
 from loopda.training.optimizer import adam, descend
-from loopda.training.schedule import poly, set_learning_rate
+from loopda.training.schedule import linear, poly, set_learning_rate
 
 
 def test_the_poly_rule_of_power_one_falls_in_equal_steps():
@@ -21,6 +21,12 @@ def test_the_learning_rate_is_never_zero_or_above_its_start():
     assert factors == sorted(factors, reverse=True)
     assert factors[-1] > 0
     assert max(factors) == 1
+
+
+def test_the_linear_rule_stays_and_then_falls_in_equal_steps_towards_zero():
+    assert [linear(step, steps=8, constant=0.5) for step in range(1, 9)] == [1, 1, 1, 1, 1, 0.75, 0.5, 0.25]
+    assert [linear(step, steps=4, constant=0.0) for step in range(1, 5)] == [1, 0.75, 0.5, 0.25]
+    assert {linear(step, steps=4, constant=1.0) for step in range(1, 5)} == {1}
 
 
 def test_power_zero_keeps_the_learning_rate():

@@ -1,3 +1,44 @@
+rule translate:
+    """Learn to make labelled day images look like night, and write them as a source data set (CyCADA)."""
+    input:
+        config="results/translate/{experiment}/seed{seed}/config.yaml",
+        pretrained=upstream("pretrain", "model.pt"),
+        source=prepared("source.csv"),
+        night=prepared("night.csv"),
+        classes=prepared("classes.json"),
+    output:
+        translated="results/translate/{experiment}/seed{seed}/source.csv",
+        generators="results/translate/{experiment}/seed{seed}/generators.pt",
+        metrics="results/translate/{experiment}/seed{seed}/metrics.jsonl",
+        sheet="results/translate/{experiment}/seed{seed}/contact_sheet.png",
+    log:
+        "logs/translate/{experiment}/seed{seed}.log",
+    benchmark:
+        "benchmarks/translate/{experiment}/seed{seed}.tsv"
+    threads: 8
+    resources:
+        gpu=1,
+    params:
+        device=config["device"],
+    shell:
+        r"""
+        python -m loopda.stages.translate \
+            --config {input.config:q} \
+            --pretrained {input.pretrained:q} \
+            --source {input.source:q} \
+            --night {input.night:q} \
+            --classes {input.classes:q} \
+            --translated {output.translated:q} \
+            --generators {output.generators:q} \
+            --metrics {output.metrics:q} \
+            --sheet {output.sheet:q} \
+            --seed {wildcards.seed} \
+            --device {params.device} \
+            --threads {threads} \
+            --log {log:q}
+        """
+
+
 rule adapt:
     """Go on from the source-only model by one of the methods that LoopDA is compared with."""
     input:
@@ -6,6 +47,7 @@ rule adapt:
         source=prepared("source.csv"),
         night=prepared("night.csv"),
         classes=prepared("classes.json"),
+        translated=translated_source,
     output:
         model="results/adapt/{experiment}/seed{seed}/model.pt",
         metrics="results/adapt/{experiment}/seed{seed}/metrics.jsonl",
@@ -26,6 +68,7 @@ rule adapt:
             --source {input.source:q} \
             --night {input.night:q} \
             --classes {input.classes:q} \
+            --translated {input.translated:q} \
             --model {output.model:q} \
             --metrics {output.metrics:q} \
             --seed {wildcards.seed} \

@@ -53,6 +53,12 @@ def paired_night(wildcards):
     return prepared("night.csv")(wildcards)
 
 
+def translated_source(wildcards):
+    """The manifest of translated day images, for a method that learns from them."""
+    wanted = experiments.translates(config, wildcards.experiment)
+    return upstream("translate", "source.csv")(wildcards) if wanted else []
+
+
 def section_text(wildcards):
     """The resolved section for results/<folder>/config.yaml, as YAML."""
     stage, *experiment = wildcards.folder.split("/")

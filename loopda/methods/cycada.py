@@ -1,0 +1,93 @@
+"""CyCADA: training on translated source images, then alignment of what the network says (Hoffman et al., ICML 2018).
+
+The translation is the stage `translate`; this is what follows it, whose alignment is ADDA's (Tzeng et al., CVPR 2017).
+"""
+
+from typing import Annotated, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor
+from torch.optim import Optimizer
+
+from loopda.config import Section
+from loopda.data.batches import DayBatch, NightBatch
+from loopda.data.dataset import Frames
+from loopda.losses.adversarial import SOURCE, TARGET, domain_accuracy, domain_loss
+from loopda.methods.method import Losses, Method, frozen, supervision
+from loopda.models.discriminator import ScoreDiscriminator
+from loopda.models.segmenter import Segmenter
+from loopda.training.optimizer import adam
+
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class Settings(Section):
+    """The section `methods.cycada`.
+
+    pixel: whether the source images are those of the stage `translate`, pixel-level adaptation. supervised: the share
+    of the steps that are supervision alone, before feature-level alignment; 1: no such alignment. gate: the network
+    learns while the discriminator's accuracy over the last `window` steps is above this.
+    """
+
+    name: Literal["cycada"]
+    pixel: bool
+    supervised: Share
+    adversarial: Annotated[float, Field(ge=0)]
+    gate: Share
+    window: Annotated[int, Field(ge=1)]
+    discriminator_width: Annotated[int, Field(ge=4)]
+    discriminator_dropout: Annotated[float, Field(ge=0, lt=1)]
+    discriminator_lr: Annotated[float, Field(gt=0)]
+
+
+class Cycada(Method):
+    """Source supervision; later also a discriminator of score maps, which teaches the network while it is good."""
+
+    def __init__(self, settings: Settings, segmenter: Segmenter, source: Frames):
+        super().__init__(settings, segmenter, source)
+        self.discriminator = ScoreDiscriminator(
+            classes=len(segmenter.classes),
+            width=settings.discriminator_width,
+            dropout=settings.discriminator_dropout,
+        )
+        self.register_buffer("accuracies", torch.zeros(settings.window))  # of the last steps, in no order
+        self.register_buffer("judged", torch.zeros((), dtype=torch.int64))  # steps of alignment so far
+
+    @property
+    def reads_translations(self) -> bool:
+        return self.settings.pixel
+
+    def optimizers(self) -> dict[str, Optimizer]:
+        return {"adversaries": adam([self.discriminator], self.settings.discriminator_lr, betas=(0.9, 0.999))}
+
+    def losses(self, segmenter: Segmenter, day: DayBatch, night: NightBatch, step: int, steps: int) -> Losses:
+        section = self.settings
+        day_outputs = segmenter(day.images, aux=False)
+        seg_d = supervision(day_outputs, day.labels, 0)
+        if step <= section.supervised * steps:
+            return Losses(seg_d, None, {"seg_d": seg_d})
+
+        # the discriminator, on score maps that are constant
+        night_scores = segmenter(night.images, aux=False).logits
+        judged = {
+            SOURCE: self.discriminator(day_outputs.logits.detach()),
+            TARGET: self.discriminator(night_scores.detach()),
+        }
+        told = sum(domain_loss(scores=scores, domain=domain, kind="bce") / 2 for domain, scores in judged.items())
+        accuracy = self.remember(
+            sum(domain_accuracy(scores=scores, domain=domain) / 2 for domain, scores in judged.items())
+        )
+        terms = {"seg_d": seg_d, "discriminators": told, "accuracy": accuracy}
+
+        # the network learns, from the source too, while the discriminator is good enough to teach it
+        if accuracy <= section.gate:
+            return Losses(None, told, terms)
+        terms["adv_n"] = domain_loss(scores=frozen(self.discriminator)(night_scores), domain=SOURCE, kind="bce")
+        return Losses(seg_d + section.adversarial * terms["adv_n"], told, terms)
+
+    def remember(self, accuracy: Tensor) -> Tensor:
+        """Add the accuracy of this step; returns the mean of the last `window`, or of those that there are."""
+        self.accuracies[int(self.judged) % len(self.accuracies)] = accuracy
+        self.judged += 1
+        return self.accuracies.sum() / self.judged.clamp(max=len(self.accuracies))

@@ -1,0 +1,254 @@
+"""Stage `translate`: labelled day images that look like night, by a CycleGAN (CyCADA, Hoffman et al., ICML 2018).
+
+Symbols as in `loopda/methods/loopda.py`: d2n is a day image translated to night, n2d the reverse.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import torch
+from PIL import Image
+from pydantic import Field
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from loopda.command import command
+from loopda.config import Section
+from loopda.data.dataset import Frames, Input
+from loopda.data.manifest import Row, read_manifest, with_image, write_manifest
+from loopda.data.transforms import to_bytes, to_images
+from loopda.errors import ConfigError
+from loopda.labels.classes import ClassList
+from loopda.labels.png import write_image
+from loopda.losses.adversarial import discriminator_loss, generator_loss
+from loopda.losses.reconstruction import reconstruction
+from loopda.losses.segmentation import semantic_consistency
+from loopda.methods.method import Terms, frozen
+from loopda.models.segmenter import DOMAINS, load_segmenter, save_checkpoint
+from loopda.models.translator import ImageBuffer, PatchDiscriminator, Translator
+from loopda.randomness import seed_torch
+from loopda.sheet import Tile, write_sheet
+from loopda.training.job import Job
+from loopda.training.optimizer import adam, descend
+from loopda.training.schedule import linear, set_learning_rate
+
+TILE_WIDTH = 320
+BATCH = 8  # images that are translated at once when the training is done
+
+Weight = Annotated[float, Field(ge=0)]
+
+
+class Generators(Section):
+    """The networks G_d2n and G_n2d."""
+
+    width: Annotated[int, Field(ge=4)]
+    residual_blocks: Annotated[int, Field(ge=0)]
+    lr: Annotated[float, Field(gt=0)]
+
+
+class Discriminators(Section):
+    """The networks D_n and D_d. buffer: how many translations are kept to be shown to each again."""
+
+    width: Annotated[int, Field(ge=4)]
+    layers: Annotated[int, Field(ge=1, le=5)]
+    lr: Annotated[float, Field(gt=0)]
+    buffer: Annotated[int, Field(ge=0)]
+
+
+class Weights(Section):
+    """Of the terms of CyCADA's equation 6 that the generators minimise, and of CycleGAN's identity."""
+
+    adversarial: Weight
+    cycle: Weight
+    identity: Weight
+    semantic: Weight
+
+
+class Config(Section):
+    """The section `translate`, with `input`.
+
+    constant: share of the steps before the learning rates begin to fall. pictures: rows of the contact sheet.
+    """
+
+    input: Input
+    steps: Annotated[int, Field(ge=1)]
+    batch_size: Annotated[int, Field(ge=1)]
+    constant: Annotated[float, Field(ge=0, le=1)]
+    generators: Generators
+    discriminators: Discriminators
+    weights: Weights
+    pictures: Annotated[int, Field(ge=1)]
+
+
+def run(
+    *,
+    config: Config,
+    pretrained: Path,
+    source: Path,
+    night: Path,
+    classes: Path,
+    translated: Path,
+    generators: Path,
+    metrics: Path,
+    sheet: Path,
+    log: Path,
+    seed: int,
+    device: str = "auto",
+    threads: int = 2,
+) -> None:
+    """Learn to translate between labelled day and night; `pretrained` says what must stay the same in an image.
+
+    translated: the manifest `source` with a translation in the place of each image, and its own label map; any stage
+    that trains reads it as its source. generators: the two networks. sheet: day, translated and night side by side.
+    """
+    job = Job("translate", config, model=generators, log=log, seed=seed, device=device, threads=threads)
+    job.open(source=source, night=night, classes=classes)
+
+    see_day, see_night = (fixed(pretrained, domain, job.device) for domain in DOMAINS)
+    seed_torch(seed, "translators", 0)
+    nets = Networks(config).to(job.device)
+    to_night, to_day = nets.generators["night"], nets.generators["day"]
+    optimizers = nets.optimizers()
+    training = job.training(
+        parts={"generators": nets.generators, "discriminators": nets.discriminators, "shown": nets.shown, **optimizers},
+        inputs={"pretrained": pretrained},
+        images=2 * config.batch_size,
+    )
+    weights = config.weights
+
+    for step, (labelled, dark) in training.over(job.batches()):
+        # set learning rate
+        for optimizer in optimizers.values():
+            set_learning_rate(optimizer, linear(step, steps=config.steps, constant=config.constant))
+
+        # translate: a translation passes for real ...
+        x_d, x_n = labelled.images, dark.images
+        x_d2n, x_n2d = to_night(x_d), to_day(x_n)
+        terms: Terms = {"adversarial": nets.fooled(night=x_d2n, day=x_n2d)}
+
+        # ... finds its way back
+        if weights.cycle:
+            there_and_back = reconstruction(output=to_day(x_d2n), image=x_d)
+            terms["cycle"] = there_and_back + reconstruction(output=to_night(x_n2d), image=x_n)
+
+        # ... shows the source-only model what it saw before
+        if weights.semantic:
+            kept = semantic_consistency(translated=see_night(x_d2n), original=see_day(x_d))
+            terms["semantic"] = kept + semantic_consistency(translated=see_day(x_n2d), original=see_night(x_n))
+
+        # and what is of the domain already stays as it is
+        if weights.identity:
+            unchanged = reconstruction(output=to_day(x_d), image=x_d)
+            terms["identity"] = unchanged + reconstruction(output=to_night(x_n), image=x_n)
+
+        # update: the generators, then the discriminators on new and older translations
+        total = sum(getattr(weights, name) * term for name, term in terms.items())
+        descend(total, optimizers["to_fool"])
+        told = nets.told_apart(night=(x_n, x_d2n), day=(x_d, x_n2d))
+        descend(told, optimizers["to_tell"])
+
+        # log
+        training.record(**terms, discriminators=told)
+
+    save_generators(nets, generators)
+    write_translations(to_night, job.day, translated, job.device)
+    contact_sheet(sheet, job.day, read_manifest(translated), job.night, config.pictures)
+    training.publish(metrics)
+
+
+class Networks(nn.Module):
+    """Generators, discriminators and the translations that are shown again, each by the domain whose look they make."""
+
+    def __init__(self, config: Config):
+        super().__init__()
+        self.config = config
+        make, judge = config.generators, config.discriminators
+        self.generators, self.discriminators, self.shown = nn.ModuleDict(), nn.ModuleDict(), nn.ModuleDict()
+        made_of = {"night": config.input.labelled_day, "day": config.input.size}  # a translation keeps the size
+        for domain, size in made_of.items():
+            width, height = (min(pair) for pair in zip(config.input.crop, size, strict=True))
+            if min(width, height) >> judge.layers < 3:
+                raise ConfigError(
+                    f"translate.discriminators.layers: {judge.layers} are too many for images of {width}x{height}; "
+                    "choose fewer, or a larger input.crop"
+                )
+            self.generators[domain] = Translator(width=make.width, residual_blocks=make.residual_blocks)
+            self.discriminators[domain] = PatchDiscriminator(width=judge.width, layers=judge.layers)
+            self.shown[domain] = ImageBuffer(capacity=judge.buffer, height=height, width=width)
+        self.to(memory_format=torch.channels_last)  # the faster layout, on CPUs and GPUs
+
+    def optimizers(self) -> dict[str, Optimizer]:
+        """Adam for the generators, and Adam for the discriminators."""
+        return {
+            "to_fool": adam([self.generators], self.config.generators.lr),
+            "to_tell": adam([self.discriminators], self.config.discriminators.lr),
+        }
+
+    def fooled(self, **translations: Tensor) -> Tensor:
+        """How far the translations to each domain are from passing for real; the discriminators are constant."""
+        return sum(
+            generator_loss(fake=[frozen(self.discriminators[domain])(images)])
+            for domain, images in translations.items()
+        )
+
+    def told_apart(self, **pairs: tuple[Tensor, Tensor]) -> Tensor:
+        """The discriminators' own loss on (real images, translations) of each domain."""
+        return sum(
+            discriminator_loss(
+                real=[[self.discriminators[domain](real)]],
+                fake=[self.discriminators[domain](self.shown[domain](translations))],
+            )
+            for domain, (real, translations) in pairs.items()
+        )
+
+
+def fixed(pretrained: Path, domain: str, device: torch.device) -> Callable[[Tensor], Tensor]:
+    """The source-only model as a constant function from images to logits, with the statistics of `domain`."""
+    segmenter = load_segmenter(pretrained).to(device).requires_grad_(False)
+    segmenter.use_statistics(domain)
+    return lambda images: segmenter(images, aux=False).logits
+
+
+def save_generators(nets: Networks, path: Path) -> None:
+    """Write the weights of both generators: "night" makes night of day, "day" the reverse."""
+    state = {domain: network.state_dict() for domain, network in nets.generators.items()}
+    weights = {domain: {name: value.cpu() for name, value in values.items()} for domain, values in state.items()}
+    save_checkpoint({"format": 1, "config": nets.config.model_dump(mode="json"), "generators": weights}, path)
+
+
+@torch.no_grad()
+def write_translations(to_night: Translator, frames: Frames, manifest: Path, device: torch.device) -> None:
+    """Translate every image of `frames` whole, and write their manifest beside the folder of the images."""
+    rows = []
+    for first in range(0, len(frames), BATCH):
+        numbers = range(first, min(first + BATCH, len(frames)))
+        images = to_bytes(to_night(to_images([frames.image(number) for number in numbers]).to(device)))
+        for number, image in zip(numbers, images, strict=True):
+            row = frames.rows[number]
+            path = manifest.parent / "images" / f"{number:05d}_{row.image.stem}.png"
+            write_image(path, image)
+            rows.append(with_image(row, path))
+    write_manifest(manifest, rows)
+
+
+def contact_sheet(path: Path, day: Frames, translated: list[Row], night: Frames, pictures: int) -> None:
+    """`pictures` rows, spread evenly over the sets: a day image, its translation, and some night image."""
+    lines: list[str | list[Tile]] = [
+        f"{len(day)} labelled day images, translated to look like {len(night)} night images"
+    ]
+    count = min(pictures, len(day), len(night))
+    for at in range(count):
+        rows = [frames[at * (len(frames) - 1) // max(count - 1, 1)] for frames in (day.rows, translated, night.rows)]
+        shown = zip(("day", "translated", "night"), rows, strict=True)
+        lines.append([Tile(f"{name}: {row.image.name}", _picture(row, day.classes)) for name, row in shown])
+    write_sheet(path, lines)
+
+
+def _picture(row: Row, classes: ClassList) -> Image.Image:
+    size = (TILE_WIDTH, max(1, round(TILE_WIDTH * row.height / row.width)))
+    return Image.fromarray(Frames([Row(row.image)], classes, size, threads=1).image(0))
+
+
+if __name__ == "__main__":
+    command(run)

@@ -1,0 +1,178 @@
+import os
+import signal
+
+import pytest
+import torch
+from checkpoints import small_network
+
+from loopda.config import parse_section
+from loopda.data.batches import DayBatch, NightBatch
+from loopda.errors import Interrupted
+from loopda.labels.classes import CITYSCAPES
+from loopda.losses.adversarial import SOURCE, TARGET, domain_loss
+from loopda.methods.cycada import Cycada, Settings
+from loopda.models.discriminator import ScoreDiscriminator
+from loopda.models.segmenter import Segmenter, load_checkpoint
+from loopda.training import loop
+
+STEPS = 10
+
+
+@pytest.fixture(autouse=True)
+def the_same_random_numbers_in_every_run():
+    torch.manual_seed(0)
+
+
+def settings(**changes):
+    section = {
+        "name": "cycada",
+        "pixel": False,
+        "supervised": 0.0,
+        "adversarial": 0.1,
+        "gate": 0.6,
+        "window": 3,
+        "discriminator_width": 8,
+        "discriminator_dropout": 0.0,
+        "discriminator_lr": 1e-3,
+    }
+    return parse_section(section | changes, Settings, "methods.cycada")
+
+
+@pytest.fixture
+def case():
+    """A segmenter, a labelled day batch and a night batch."""
+    segmenter = Segmenter(small_network(dropout=0.0), CITYSCAPES).train()
+    images = torch.rand(2, 2, 3, 16, 24) * 2 - 1
+    nothing = torch.full((2, 16, 24), 255)
+    night = NightBatch(images[1], images[1][:0], torch.zeros(2, dtype=torch.bool), nothing, nothing[:0])
+    return segmenter, DayBatch(images[0], torch.randint(0, 19, (2, 16, 24))), night
+
+
+def method_of(segmenter, **changes):
+    return Cycada(settings(**changes), segmenter, None)
+
+
+def with_accuracy(method, value):
+    """`method`, whose discriminator is right in this share."""
+    method.remember = lambda _: torch.tensor(value)
+    return method
+
+
+def test_the_discriminator_of_the_authors_has_the_channels_of_the_facts():
+    with torch.device("meta"):
+        network = ScoreDiscriminator(classes=19, width=512, dropout=0.5)
+        scores = network(torch.empty(2, 19, 5, 7))
+    assert scores.shape == (2, 1, 5, 7)
+    expected = (19 * 512 + 512) + (512 * 256 + 256) + (256 + 1)
+    assert sum(value.numel() for value in network.parameters()) == expected
+
+
+def test_the_first_share_of_the_steps_is_supervision_alone(case):
+    segmenter, day, night = case
+    method = with_accuracy(method_of(segmenter, supervised=0.5), 0.9)
+    for step in range(1, STEPS + 1):
+        losses = method.losses(segmenter, day, night, step, STEPS)
+        alone = step <= 5
+        assert (losses.adversaries is None) == alone
+        assert set(losses.terms) == ({"seg_d"} if alone else {"seg_d", "discriminators", "accuracy", "adv_n"})
+    assert int(method.judged) == 0
+
+
+def test_with_a_share_of_1_there_is_never_a_discriminator_to_teach(case):
+    segmenter, day, night = case
+    method = method_of(segmenter, supervised=1.0)
+    losses = method.losses(segmenter, day, night, STEPS, STEPS)
+    assert losses.adversaries is None
+    assert torch.equal(losses.segmenter, losses.terms["seg_d"])
+
+
+@pytest.mark.parametrize(("accuracy", "learns"), [(0.59, False), (0.6, False), (0.61, True), (1.0, True)])
+def test_the_network_learns_from_source_and_discriminator_only_above_the_gate(case, accuracy, learns):
+    segmenter, day, night = case
+    method = with_accuracy(method_of(segmenter), accuracy)
+    losses = method.losses(segmenter, day, night, 1, STEPS)
+    assert (losses.segmenter is not None) == learns
+    assert losses.adversaries is not None
+    if learns:
+        expected = losses.terms["seg_d"] + 0.1 * losses.terms["adv_n"]
+        assert torch.allclose(losses.segmenter, expected)
+
+
+def test_the_losses_are_the_cross_entropies_of_the_score_maps(case):
+    segmenter, day, night = case
+    method = with_accuracy(method_of(segmenter), 1.0)
+    day_scores = method.discriminator(segmenter(day.images, aux=False).logits)
+    night_scores = method.discriminator(segmenter(night.images, aux=False).logits)
+    losses = method.losses(segmenter, day, night, 1, STEPS)
+    told = domain_loss(scores=day_scores, domain=SOURCE, kind="bce") / 2
+    told = told + domain_loss(scores=night_scores, domain=TARGET, kind="bce") / 2
+    assert torch.allclose(losses.adversaries, told)
+    fooled = domain_loss(scores=night_scores, domain=SOURCE, kind="bce")
+    assert torch.allclose(losses.terms["adv_n"], fooled)
+
+
+def test_the_discriminator_learns_without_the_network_and_the_network_without_the_discriminator(case):
+    segmenter, day, night = case
+    method = with_accuracy(method_of(segmenter), 1.0)
+    losses = method.losses(segmenter, day, night, 1, STEPS)
+    assert not losses.terms["accuracy"].requires_grad
+    for loss, network, discriminator in ((losses.segmenter, True, False), (losses.adversaries, False, True)):
+        parts = [*segmenter.network.final2.parameters()]
+        found = torch.autograd.grad(loss, parts, allow_unused=True, retain_graph=True)
+        assert any(value is not None for value in found) == network
+        found = torch.autograd.grad(loss, [*method.discriminator.parameters()], allow_unused=True, retain_graph=True)
+        assert any(value is not None for value in found) == discriminator
+
+
+def test_the_accuracy_is_the_mean_of_the_last_steps_or_of_those_that_there_are(case):
+    method = method_of(case[0])
+    values = [0.2, 0.4, 0.9, 0.5, 0.1, 0.6, 0.8]
+    found = [float(method.remember(torch.tensor(value))) for value in values]
+    expected = [sum(values[max(0, end - 3) : end]) / min(end, 3) for end in range(1, len(values) + 1)]
+    assert found == pytest.approx(expected)
+
+
+def test_the_accuracy_is_the_mean_over_the_domains_not_over_the_positions(case):
+    segmenter, day, night = case
+    method = method_of(segmenter)
+    for parameter in method.discriminator.parameters():
+        torch.nn.init.zeros_(parameter)  # says SOURCE everywhere: right about one domain of two
+    more = DayBatch(day.images.repeat(3, 1, 1, 1), day.labels.repeat(3, 1, 1))
+    assert float(method.losses(segmenter, more, night, 1, STEPS).terms["accuracy"]) == 0.5
+
+
+def test_what_the_gate_looks_at_is_in_the_state(case):
+    method = method_of(case[0])
+    for value in (0.2, 0.4, 0.9, 0.5):
+        method.remember(torch.tensor(value))
+    resumed = method_of(case[0])
+    resumed.load_state_dict(method.state_dict())
+    following = [[float(one.remember(torch.tensor(value))) for value in (0.7, 0.3)] for one in (method, resumed)]
+    assert following[0] == following[1]
+
+
+@pytest.mark.parametrize("stopped", [2, 4])
+def test_interrupted_before_and_during_the_alignment_it_ends_as_if_it_had_not_been(
+    miniature, tmp_path, monkeypatch, stopped
+):
+    method = {"name": "cycada", **miniature.config["methods"]["cycada"]}
+    method |= {"discriminator_width": 4, "window": 2, "supervised": 0.5, "gate": 0.45}
+    section = miniature.section("adapt", method=method)
+    translated = miniature.path("translate", "source.csv")
+    miniature.run("adapt", tmp_path / "whole", config=section, translated=translated)
+
+    record = loop.Training.record
+
+    def terminated(self, **values):
+        if self.step == stopped and not self.signal:
+            os.kill(os.getpid(), signal.SIGTERM)
+        record(self, **values)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loop.Training, "record", terminated)
+        with pytest.raises(Interrupted):
+            miniature.run("adapt", tmp_path / "parts", config=section, translated=translated)
+    miniature.run("adapt", tmp_path / "parts", config=section, translated=translated)
+    assert f"goes on after step {stopped + 1}" in (tmp_path / "parts.log").read_text()
+    whole, parts = (load_checkpoint(tmp_path / name / "model.pt")["model"] for name in ("whole", "parts"))
+    assert all(torch.equal(whole[name], parts[name]) for name in whole)
