@@ -44,8 +44,9 @@ def case():
     segmenter = Segmenter(small_network(dropout=0.0), CITYSCAPES).train()
     images = torch.rand(2, 2, 3, 16, 24) * 2 - 1
     nothing = torch.full((2, 16, 24), 255)
-    night = NightBatch(images[1], images[1][:0], torch.zeros(2, dtype=torch.bool), nothing, nothing[:0])
-    return segmenter, DayBatch(images[0], torch.randint(0, 19, (2, 16, 24))), night
+    whole = torch.tensor([[0.0, 0.0, 1.0, 1.0]] * 2)
+    night = NightBatch(images[1], images[1][:0], torch.zeros(2, dtype=torch.bool), nothing, nothing[:0], whole)
+    return segmenter, DayBatch(images[0], torch.randint(0, 19, (2, 16, 24)), whole), night
 
 
 def method_of(segmenter, **changes):
@@ -137,7 +138,7 @@ def test_the_accuracy_is_the_mean_over_the_domains_not_over_the_positions(case):
     method = method_of(segmenter)
     for parameter in method.discriminator.parameters():
         torch.nn.init.zeros_(parameter)  # says SOURCE everywhere: right about one domain of two
-    more = DayBatch(day.images.repeat(3, 1, 1, 1), day.labels.repeat(3, 1, 1))
+    more = DayBatch(day.images.repeat(3, 1, 1, 1), day.labels.repeat(3, 1, 1), day.boxes.repeat(3, 1))
     assert float(method.losses(segmenter, more, night, 1, STEPS).terms["accuracy"]) == 0.5
 
 
