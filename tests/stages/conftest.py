@@ -1,4 +1,4 @@
-"""Lets the tests of the stages import what they share (fabricated_results.py) by name."""
+"""Lets the tests of the stages import what they share (fabricated_results.py, interruption.py) by name."""
 
 import sys
 from pathlib import Path

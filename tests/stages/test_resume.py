@@ -1,6 +1,5 @@
 """Interrupted and resumed is the same as uninterrupted, bit for bit, in every stage that trains."""
 
-import gc
 import importlib
 import json
 import os
@@ -15,6 +14,7 @@ from typing import Any
 import pytest
 import torch
 import yaml
+from interruption import STEP, Killed, die, forgetting, identical, killed_in
 
 from loopda.command import command
 from loopda.errors import Interrupted
@@ -37,21 +37,6 @@ PARTS = [
     *[("adapt", part) for part in ("network", "method", "segmenter", "adversaries")],
 ]
 RESULTS = {"warmup": ("model.pt", "loops.pt"), "translate": ("generators.pt",)}  # the others: model.pt alone
-STEP = 3  # the last step that is saved before an interruption
-
-
-class Killed(BaseException):
-    """Nothing catches it, so that it leaves the disk as SIGKILL does."""
-
-
-SIGNALS = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)}
-
-
-def die() -> None:
-    """What the end of a process does besides: its signal handlers are gone, and its lock is released."""
-    for number, handler in SIGNALS.items():
-        signal.signal(number, handler)
-    gc.collect()
 
 
 @pytest.fixture(autouse=True)
@@ -77,19 +62,6 @@ def progress(miniature, tmp_path_factory):
     return of
 
 
-def killed_in(patch: pytest.MonkeyPatch, step: int) -> None:
-    """Every step is saved, and the one after `step` is never finished."""
-    record = loop.Training.record
-
-    def dying(self: loop.Training, **values: Any) -> None:
-        if self.step == step:
-            raise Killed
-        record(self, **values)
-
-    patch.setattr(loop, "SAVE_SECONDS", 0.0)
-    patch.setattr(loop.Training, "record", dying)
-
-
 def run_until_killed(miniature, stage: str, out: Path, **changes: Any) -> None:
     killed = False
     try:
@@ -104,16 +76,6 @@ def run_until_killed(miniature, stage: str, out: Path, **changes: Any) -> None:
 def results(stage: str) -> tuple[str, ...]:
     """The files with what a stage has trained."""
     return RESULTS.get(stage, ("model.pt",))
-
-
-def identical(one: object, other: object) -> bool:
-    """Equality of checkpoints: every bit of every tensor."""
-    if isinstance(one, torch.Tensor):
-        return isinstance(other, torch.Tensor) and one.dtype == other.dtype and torch.equal(one, other)
-    if isinstance(one, dict):
-        same_keys = isinstance(other, dict) and one.keys() == other.keys()
-        return same_keys and all(identical(one[key], other[key]) for key in one)
-    return one == other
 
 
 def same_results(miniature, stage: str, out: Path) -> bool:
@@ -185,17 +147,7 @@ def test_resuming_without_one_part_of_the_state_gives_another_result(
 ):
     out = tmp_path / stage
     shutil.copytree(progress(stage), out)
-    load = loop.load_state
-
-    class Forgetful:
-        def load_state_dict(self, state: object) -> None:
-            pass
-
-    def without_part(folder, parts, *others):
-        assert part in parts
-        return load(folder, {**parts, part: Forgetful()}, *others)
-
-    monkeypatch.setattr(loop, "load_state", without_part)
+    forgetting(monkeypatch, part)
     miniature.run(stage, out)
     assert "goes on after step 3" in (tmp_path / f"{stage}.log").read_text()
     assert not same_results(miniature, stage, out)
