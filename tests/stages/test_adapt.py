@@ -15,7 +15,8 @@ from loopda.models.segmenter import load_checkpoint
 from loopda.stages.adapt import METHODS
 
 NAMES = [get_args(settings.model_fields["name"].annotation)[0] for settings in METHODS]
-FURTHER_INPUTS: dict[str, dict[str, str]] = {"cycada": {"translated": "translate/source.csv"}}  # of a method: an input of adapt, and the stage's file that it is
+# of a method: an input of adapt, and the file of a stage that it is
+FURTHER_INPUTS = {"cycada": {"translated": "translate/source.csv"}}
 
 
 @pytest.fixture(autouse=True)
