@@ -51,7 +51,8 @@ class Cycada(Method):
             width=settings.discriminator_width,
             dropout=settings.discriminator_dropout,
         )
-        self.register_buffer("accuracies", torch.zeros(settings.window))  # of the last steps, in no order
+        # of the last steps, in no order; those that there were not yet count as guesses, so no chance opens the gate
+        self.register_buffer("accuracies", torch.full((settings.window,), 0.5))
         self.register_buffer("judged", torch.zeros((), dtype=torch.int64))  # steps of alignment so far
 
     @property
@@ -87,7 +88,7 @@ class Cycada(Method):
         return Losses(seg_d + section.adversarial * terms["adv_n"], told, terms)
 
     def remember(self, accuracy: Tensor) -> Tensor:
-        """Add the accuracy of this step; returns the mean of the last `window`, or of those that there are."""
+        """Add the accuracy of this step; returns the mean of the last `window`."""
         self.accuracies[int(self.judged) % len(self.accuracies)] = accuracy
         self.judged += 1
-        return self.accuracies.sum() / self.judged.clamp(max=len(self.accuracies))
+        return self.accuracies.mean()

@@ -13,13 +13,13 @@ DEVIATION = 0.02  # of the normal distribution that every convolution starts fro
 class Translator(nn.Module):
     """G: images (N, 3, H, W) in [-1, 1] -> images of the same size in [-1, 1].
 
-    A 7x7 convolution, two of stride 2, residual blocks, two transposed convolutions, and a 7x7 that ends in RGB.
-    width is the channels of the first one, 64 in the paper, with 9 blocks: 11.4 million parameters then.
+    A 7x7 convolution, `levels` of stride 2, residual blocks, as many transposed convolutions, and a 7x7 that ends in
+    RGB. width is the channels of the first one: 64 in the paper, with 2 levels and 9 blocks, 11.4 million parameters.
     """
 
-    def __init__(self, *, width: int, residual_blocks: int):
+    def __init__(self, *, width: int, levels: int, residual_blocks: int):
         super().__init__()
-        channels = [width, 2 * width, 4 * width]
+        channels = [2**level * width for level in range(levels + 1)]
         layers: list[nn.Module] = [ConvolutionBlock(3, width, kernel=7)]
         layers += [ConvolutionBlock(before, after, stride=2) for before, after in pairwise(channels)]
         layers += [ResidualBlock(channels[-1]) for _ in range(residual_blocks)]
@@ -34,7 +34,7 @@ class Translator(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         height, width = images.shape[2:]
-        return self.layers(images)[:, :, :height, :width]  # sides that 4 does not divide come back longer
+        return self.layers(images)[:, :, :height, :width]  # sides that the strides do not divide come back longer
 
 
 class PatchDiscriminator(nn.Sequential):

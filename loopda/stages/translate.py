@@ -40,9 +40,10 @@ Weight = Annotated[float, Field(ge=0)]
 
 
 class Generators(Section):
-    """The networks G_d2n and G_n2d."""
+    """The networks G_d2n and G_n2d. levels: how many times they halve the resolution for the residual blocks."""
 
     width: Annotated[int, Field(ge=4)]
+    levels: Annotated[int, Field(ge=0, le=2)]
     residual_blocks: Annotated[int, Field(ge=0)]
     lr: Annotated[float, Field(gt=0)]
 
@@ -173,7 +174,9 @@ class Networks(nn.Module):
                     f"translate.discriminators.layers: {judge.layers} are too many for images of {width}x{height}; "
                     "choose fewer, or a larger input.crop"
                 )
-            self.generators[domain] = Translator(width=make.width, residual_blocks=make.residual_blocks)
+            self.generators[domain] = Translator(
+                width=make.width, levels=make.levels, residual_blocks=make.residual_blocks
+            )
             self.discriminators[domain] = PatchDiscriminator(width=judge.width, layers=judge.layers)
             self.shown[domain] = ImageBuffer(capacity=judge.buffer, height=height, width=width)
         self.to(memory_format=torch.channels_last)  # the faster layout, on CPUs and GPUs

@@ -125,12 +125,20 @@ def test_the_discriminator_learns_without_the_network_and_the_network_without_th
         assert any(value is not None for value in found) == discriminator
 
 
-def test_the_accuracy_is_the_mean_of_the_last_steps_or_of_those_that_there_are(case):
+def test_the_accuracy_is_the_mean_of_the_last_steps_and_of_guesses_for_those_that_there_were_not_yet(case):
     method = method_of(case[0])
     values = [0.2, 0.4, 0.9, 0.5, 0.1, 0.6, 0.8]
     found = [float(method.remember(torch.tensor(value))) for value in values]
-    expected = [sum(values[max(0, end - 3) : end]) / min(end, 3) for end in range(1, len(values) + 1)]
+    before = [0.5, 0.5, 0.5, *values]
+    expected = [sum(before[end : end + 3]) / 3 for end in range(1, len(values) + 1)]
     assert found == pytest.approx(expected)
+
+
+def test_a_lucky_first_step_does_not_open_the_gate(case):
+    segmenter, day, night = case
+    method = method_of(segmenter, window=100)
+    method.remember(torch.tensor(1.0))
+    assert method.losses(segmenter, day, night, 1, STEPS).segmenter is None
 
 
 def test_the_accuracy_is_the_mean_over_the_domains_not_over_the_positions(case):

@@ -18,7 +18,7 @@ def parameters(network):
 
 def test_the_generator_of_the_paper_has_11_38_million_parameters():
     with torch.device("meta"):
-        network = Translator(width=64, residual_blocks=9)
+        network = Translator(width=64, levels=2, residual_blocks=9)
     ends = 49 * 3 * 64 + 64 + 49 * 64 * 3 + 3
     between = 2 * 9 * (64 * 128 + 128 * 256) + 128 + 256 + 128 + 64
     assert parameters(network) == ends + between + 9 * 2 * (9 * 256 * 256 + 256)
@@ -33,28 +33,31 @@ def test_the_discriminator_of_the_paper_has_2_77_million_parameters():
     assert parameters(network) == expected == 2764737
 
 
+@pytest.mark.parametrize("levels", [0, 1, 2])
 @pytest.mark.parametrize("size", [(16, 24), (17, 22), (19, 33)])
-def test_a_translation_has_the_size_of_its_image_and_values_of_images(size):
+def test_a_translation_has_the_size_of_its_image_and_values_of_images(size, levels):
     images = torch.rand(2, 3, *size) * 2 - 1
-    translated = Translator(width=4, residual_blocks=1)(images)
+    translated = Translator(width=4, levels=levels, residual_blocks=1)(images)
     assert translated.shape == images.shape
     assert translated.abs().max() <= 1
 
 
 def test_a_translation_does_not_depend_on_the_others_of_its_batch():
-    network = Translator(width=4, residual_blocks=1)
+    network = Translator(width=4, levels=2, residual_blocks=1)
     images = torch.rand(3, 3, 16, 24) * 2 - 1
     assert torch.allclose(network(images)[1:2], network(images[1:2]), atol=1e-6)
 
 
 def test_every_convolution_of_the_generator_that_keeps_the_size_pads_by_reflection():
     with torch.device("meta"):
-        network = Translator(width=4, residual_blocks=2)
+        network = Translator(width=4, levels=2, residual_blocks=2)
     assert {part.padding_mode for part in network.modules() if isinstance(part, nn.Conv2d)} == {"reflect"}
     assert sum(isinstance(part, nn.InstanceNorm2d) for part in network.modules()) == 1 + 2 + 2 * 2 + 2
 
 
-@pytest.mark.parametrize("network", [Translator(width=16, residual_blocks=2), PatchDiscriminator(width=16, layers=2)])
+@pytest.mark.parametrize(
+    "network", [Translator(width=16, levels=2, residual_blocks=2), PatchDiscriminator(width=16, layers=2)]
+)
 def test_every_convolution_starts_from_a_narrow_normal_distribution(network):
     for part in network.modules():
         if isinstance(part, nn.Conv2d | nn.ConvTranspose2d):

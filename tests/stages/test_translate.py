@@ -46,7 +46,7 @@ def test_a_stage_that_trains_sees_the_same_label_maps_in_both_sets(miniature):
 
 def test_the_written_generators_make_the_written_images(miniature):
     section = miniature.section("translate").generators
-    network = Translator(width=section.width, residual_blocks=section.residual_blocks)
+    network = Translator(width=section.width, levels=section.levels, residual_blocks=section.residual_blocks)
     network.load_state_dict(load_checkpoint(miniature.path("translate", "generators.pt"))["generators"]["night"])
     frames = open_frames(miniature.path("prepare", "source.csv"), miniature.path("prepare", "classes.json"), (64, 32))
     written = read_manifest(miniature.path("translate", "source.csv"))
