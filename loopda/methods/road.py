@@ -29,12 +29,14 @@ class Settings(Section):
     """The section `methods.road`: distillation and spatial are lambda_1 and lambda_2 of equation 5; 0 leaves out.
 
     weights: of the frozen network's backbone, by name, path or address; "" takes the source-only model as it is.
+    statistics: by which the frozen network normalises: each batch's, or those that it kept from its training.
     grid: columns and rows of the regions.
     """
 
     name: Literal["road"]
     distillation: Weight
     weights: str
+    statistics: Literal["batch", "kept"]
     spatial: Weight
     grid: tuple[Count, Count]
     reversal: Weight
@@ -102,7 +104,7 @@ class Road(Method):
         return total
 
     def _frozen_copy(self, segmenter: Segmenter, weights: Path | None) -> Segmenter:
-        """The network that is imitated, with constant weights and constant statistics of its normalisations."""
+        """The network that is imitated: its weights are constant, and nothing in it is dropped."""
 
         def say(text: str) -> None:
             self.notes.append(f"the frozen network: {text}")
@@ -111,7 +113,12 @@ class Road(Method):
             teacher = new_segmenter(segmenter.section, segmenter.classes, weights, say=say).eval()
         else:
             teacher = copy.deepcopy(segmenter)
-            say(f"the source-only model, with its {teacher.use_statistics('night')} statistics")
+            say(f"the source-only model, whose {teacher.use_statistics('night')} statistics it keeps")
+        if self.settings.statistics == "batch":
+            say("it normalises by each batch instead")
+            for part in teacher.modules():
+                if isinstance(part, nn.BatchNorm2d):
+                    part.running_mean = part.running_var = None  # without its own, it takes the batch's
         return teacher.requires_grad_(False)
 
 
