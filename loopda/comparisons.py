@@ -1,4 +1,4 @@
-"""Comparisons: which models stand in a table side by side, and in which settings each differs from the others.
+"""Comparisons: which models stand side by side in a table, and in which settings each differs from the others.
 
 Pure functions on plain dictionaries, without any heavy import: the Snakefile calls them each time it is parsed.
 """
@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from loopda.experiments import (
-    ENSEMBLE,
     STAGES,
     TRAINING_STAGES,
     Config,
@@ -20,7 +19,8 @@ from loopda.experiments import (
     section,
 )
 
-STARTS = ("pretrain", "simclr")  # stages that start a network: their optimisers are nobody's deviation
+_SHARED = ("batch_size", "optimizer")  # of `adapt`, what every stage after the source-only model is held against
+_STARTS = ("pretrain", "simclr")  # these start a network, and are held against nothing
 _LAST = {"tau": "self_train"}  # Table 4 ends before the distillation
 
 
@@ -32,90 +32,84 @@ class Model(NamedTuple):
 
 
 def models(config: Config, comparison: str) -> list[Model]:
-    """The rows of a comparison: of each listed experiment, the model stages that none before it has."""
-    found = [
-        Model(scored_as(config, name, stage), stage)
-        for name in config[comparison]
-        for stage in _shown(comparison, model_stages(config, name))
-    ]
+    """The rows of a comparison: source-only, then of each listed experiment the model stages that none before it has."""
+    listed = config[comparison]
+    first = (members(config, listed[0]) or listed)[0]
+    found = [Model(scored_as(config, first, "pretrain"), "pretrain")]
+    for name in listed:
+        found += [Model(scored_as(config, name, stage), stage) for stage in _shown(config, comparison, name)]
     return list(dict.fromkeys(found))
 
 
-def table(config: Config, comparison: str) -> dict[str, Any]:
-    """The resolved section of the stage `compare`: the settings that all rows share, and the rows.
+def trained(config: Config, model: Model) -> list[Model]:
+    """The trainings that made the model, each under its owner, from the source-only model on; of it alone its own."""
+    its = members(config, model.experiment)
+    ends = [(one, model_stages(config, one)[-1]) for one in its] or [model]
+    found = [
+        Model(owner(config, experiment, stage), stage)
+        for experiment, last in ends
+        for stage in TRAINING_STAGES
+        if stage in ancestry(config, experiment, last)
+    ]
+    return list(dict.fromkeys(one for one in found if one.stage != "pretrain" or model.stage == "pretrain"))
 
-    `own` holds what a row's settings differ in from those of the first row's experiment, its method apart, as paths of
-    config.yaml with values; `trained` the stages that were trained for it, each with its owner, and `steps` their steps.
-    For both the source-only model does not count, from which the others start; a row of one stage is that stage.
-    """
+
+def table(config: Config, comparison: str) -> dict[str, Any]:
+    """The section of the stage `compare`: the settings that the rows share, and the rows with what is their own."""
     rows = models(config, comparison)
     base = rows[0].experiment
-    start = owner(config, base, "pretrain")
     common = section(config, base, "adapt")
     return {
         "comparison": comparison,
-        "common": {key: common[key] for key in ("steps", "batch_size", "optimizer")},
-        "rows": [_row(config, model, base, start) for model in rows],
+        "common": {key: common[key] for key in ("steps", *_SHARED)},
+        "rows": [_row(config, model, base, across=comparison == "compare") for model in rows],
     }
 
 
-def steps_of(config: Config, model: Model) -> int:
-    """The steps of all trainings that end in the model, of every network that takes part."""
-    return sum(
-        section(config, model.experiment, stage)["steps"] for stage in _trainings(config, model.experiment, model.stage)
-    )
-
-
-def _row(config: Config, model: Model, base: str, start: str) -> dict[str, Any]:
-    experiment, stage = model
-    its = members(config, experiment)
-    trained = [
-        {"stage": name, "experiment": owner(config, one, name), "steps": section(config, one, name)["steps"]}
-        for one, last in ([(one, model_stages(config, one)[-1]) for one in its] or [(experiment, stage)])
-        for name in _trainings(config, one, last)
-    ]
-    beyond = [one for one in trained if one["stage"] != "pretrain" or one["experiment"] != start]
-    return {
-        "experiment": experiment,
-        "stage": stage,
-        "method": None if its or stage != "adapt" else section(config, experiment, "adapt")["method"]["name"],
-        "members": its,
-        "trained": _once(beyond or trained),
-        "own": {} if its else deviations(config, model, base),
-    }
-
-
-def deviations(config: Config, model: Model, base: str) -> dict[str, Any]:
+def deviations(config: Config, model: Model, base: str, *, across: bool) -> dict[str, Any]:
     """Path of config.yaml -> value, where the settings behind `model` are not those of the experiment `base`.
 
-    Its method is no deviation, but the method's own numbers are where the experiment changes them. Stages that go on
-    from the source-only model are held against the section `adapt`, whose batches and optimiser all methods share.
+    The choice of a method is no deviation, but its numbers are where the experiment changes them. `across` stages:
+    those that go on from the source-only model are held against the section `adapt`, whose batches and optimiser the
+    methods share.
     """
     experiment, stage = model
-    needed = ancestry(config, experiment, stage)
+    needed = [name for name in STAGES if name in ancestry(config, experiment, stage)]
     chosen = {"adapt": {"method": section(config, experiment, "adapt")["method"]["name"]}} if "adapt" in needed else {}
     plain = {**config, "experiments": {base: merged(config["experiments"][base], chosen)}}
-    ours, theirs = (
-        dict(leaf for name in sorted(needed, key=list(STAGES).index) for leaf in _settings(values, whose, name))
-        for values, whose in ((config, experiment), (plain, base))
-    )
-    found = {path: value for path, value in ours.items() if path not in theirs or theirs[path] != value}
-    common = section(config, base, "adapt")
-    for name in needed.intersection(TRAINING_STAGES).difference(STARTS, ["adapt"]):
-        its = section(config, experiment, name)
-        shared = {key: common[key] for key in ("batch_size", "optimizer")}
-        for path, value in _leaves({key: its[key] for key in shared if key in its}):
-            if dict(_leaves(shared)).get(path) != value:
-                found[f"{name}.{path}"] = value
+    theirs = {path: value for name in needed for path, value in _settings(plain, base, name)}
+    found = {
+        path: value
+        for name in needed
+        for path, value in _settings(config, experiment, name)
+        if path not in theirs or theirs[path] != value
+    }
+    common = dict(_leaves({key: section(plain, base, "adapt")[key] for key in _SHARED}))
+    for name in needed if across else ():
+        if name in TRAINING_STAGES and name not in (*_STARTS, "adapt"):
+            its = dict(_leaves(section(config, experiment, name)))
+            found |= {f"{name}.{path}": its[path] for path, value in common.items() if its.get(path, value) != value}
     return found
 
 
-def _trainings(config: Config, experiment: str, stage: str) -> list[str]:
-    needed = ancestry(config, experiment, stage)
-    return [name for name in TRAINING_STAGES if name in needed]
+def _row(config: Config, model: Model, base: str, *, across: bool) -> dict[str, Any]:
+    experiment, stage = model
+    its = members(config, experiment)
+    return {
+        "experiment": experiment,
+        "stage": stage,
+        "members": its,
+        "tau": section(config, experiment, "self_train")["agreement"]["tau"] if stage == "self_train" else None,
+        "trained": [
+            {**one._asdict(), "steps": section(config, one.experiment, one.stage)["steps"]}
+            for one in trained(config, model)
+        ],
+        "own": {} if its else deviations(config, model, base, across=across),
+    }
 
 
-def _shown(comparison: str, stages: list[str]) -> list[str]:
+def _shown(config: Config, comparison: str, experiment: str) -> list[str]:
+    stages = model_stages(config, experiment)
     last = _LAST.get(comparison)
     return stages[: stages.index(last) + 1] if last in stages else stages
 
@@ -128,8 +122,8 @@ def _settings(config: Config, experiment: str, stage: str) -> Iterator[tuple[str
         yield from _leaves(values, "data")
         return
     if stage == "adapt":
-        method = dict(values.pop("method"))
-        yield from _leaves(method, f"methods.{method.pop('name')}")
+        method = values.pop("method")
+        yield from _leaves({key: value for key, value in method.items() if key != "name"}, f"methods.{method['name']}")
     for key, value in values.items():
         yield from _leaves(value, key if key in shared else f"{stage}.{key}")
 
@@ -140,10 +134,3 @@ def _leaves(values: Any, path: str = "") -> Iterator[tuple[str, Any]]:
             yield from _leaves(value, f"{path}.{key}" if path else str(key))
     else:
         yield path, values
-
-
-def _once(trained: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    return [one for place, one in enumerate(trained) if one not in trained[:place]]
-
-
-__all__ = ["ENSEMBLE", "Model", "deviations", "models", "steps_of", "table"]

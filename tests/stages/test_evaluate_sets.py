@@ -63,7 +63,7 @@ def evaluated(prepared, small_model, tmp_path):
         values = {"input": {"size": SIZE, "crop": SIZE, "source_size": source_size}, "batch_size": 2, **changes}
         evaluate.run(
             config=parse_section(values, evaluate.Config, "config.yaml"),
-            model=small_model,
+            model=[small_model],
             night_val=prepared / "night_val.csv",
             day_val=prepared / "day_val.csv",
             summary=prepared / "summary.json" if tests else None,

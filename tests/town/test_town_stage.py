@@ -24,6 +24,7 @@ NAMES = [
     r"DarkZurich/rgb_anon/val_ref/day/(G[A-Z0-9]+)_ref/\1_frame_\d{6}_ref_rgb_anon\.png",
     r"DarkZurich/gt/val/night/(G[A-Z0-9]+)/\1_frame_\d{6}_gt_(labelIds|labelTrainIds|labelColor)\.png",
     r"DarkZurich/zurich_dn_pair_train\.csv",
+    r"oracle/(G[A-Z0-9]+)/\1_frame_\d{6}_gt_labelIds\.png|oracle/night\.csv",
     r"poses\.csv|contact_sheet\.png|town\.json|town\.log",
 ]
 
@@ -34,6 +35,7 @@ def build(root: Path, *, workers: int = 1, **changes: int) -> dict:
     outputs = {
         "summary": root / "town.json",
         "poses": root / "poses.csv",
+        "oracle": root / "oracle/night.csv",
         "sheet": root / "contact_sheet.png",
     }
     town.run(config=config, **outputs, log=root / "town.log", workers=workers)
