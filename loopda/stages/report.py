@@ -90,7 +90,9 @@ def run(
 
     # write
     html = parts.render(
+        "page.html",
         {
+            "stage": "report",
             "title": title,
             "statement": parts.statement(evaluations),
             "tiles": parts.tiles(evaluations),
@@ -128,7 +130,7 @@ def run(
             "versions": versions(),
             "notes": notes,
             "missing": absent,
-        }
+        },
     )
     write_text(table, _text_table(title, evaluations, absent, page))
     write_text(page, html)
