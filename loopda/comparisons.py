@@ -32,7 +32,7 @@ class Model(NamedTuple):
 
 
 def models(config: Config, comparison: str) -> list[Model]:
-    """The rows of a comparison: source-only, then of each listed experiment the model stages that none before it has."""
+    """The rows: source-only, then of each listed experiment the model stages that none before it has."""
     listed = config[comparison]
     first = (members(config, listed[0]) or listed)[0]
     found = [Model(scored_as(config, first, "pretrain"), "pretrain")]

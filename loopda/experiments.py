@@ -237,7 +237,9 @@ def _faults_of_ensemble(config: Config, name: str) -> list[str]:
         faults.append(f"{where}: an ensemble averages two experiments or more; {its[0]!r} alone is its own")
     others = ", ".join(key for key in known[name] if key != ENSEMBLE)
     if others:
-        faults.append(f"experiments.{name}: an ensemble trains nothing and is evaluated as its members; remove {others}")
+        faults.append(
+            f"experiments.{name}: an ensemble trains nothing and is evaluated as its members; remove {others}"
+        )
     return faults
 
 

@@ -32,7 +32,8 @@ def run(*, root: Path, out: Path) -> None:
     """Write source.csv, day_val.csv, night.csv and night_val.csv into `out`, for `layout: table`.
 
     And oracle.csv, the images of night.csv with their labels, for training that is to know them; not where some of
-    these labels are missing, which nothing else needs. DataError lists everything that is missing from `root`; then nothing is written.
+    these labels are missing, which nothing else needs. DataError lists everything else that is missing from `root`;
+    then nothing is written.
     """
     faults: list[str] = []
     tables = {name: _lines(root.absolute(), *of_table, faults) for name, of_table in TABLES.items()}

@@ -129,13 +129,13 @@ def tiles(evaluations: Sequence[Evaluation]) -> list[dict[str, str]]:
         if score.gain is not None:
             before = table[BASELINE][domain].mIoU
             note += f"; {score.gain.text(signed=True)} against source-only at {decimal(before.mean)}"
-        result.append(_tile(f"{domain.capitalize()} mIoU, %", score.mIoU.text(), note))
+        result.append(tile(f"{domain.capitalize()} mIoU, %", score.mIoU.text(), note))
     first = domains(evaluations)[0]
     changes = [] if last == BASELINE else list(_class_changes(evaluations, first, last).values())
     if changes:
         better = sum(value > 0 for value in changes)
         result.append(
-            _tile(
+            tile(
                 f"Classes better at {first}",
                 f"{better} of {len(changes)}",
                 f"{stage_title(last)} against source-only",
@@ -143,7 +143,7 @@ def tiles(evaluations: Sequence[Evaluation]) -> list[dict[str, str]]:
         )
     sizes = {one.parameters for one in evaluations if one.model_stage == last}
     if len(sizes) == 1:
-        result.append(_tile("Parameters", short_count(sizes.pop()), f"of the network after {stage_title(last)}"))
+        result.append(tile("Parameters", short_count(sizes.pop()), f"of the network after {stage_title(last)}"))
     return result
 
 
@@ -486,7 +486,7 @@ def _run_facts(run: Metrics, several: bool) -> str:
     return (f"Seed {run.origin.seed}: " if several else "") + ", ".join(facts)
 
 
-def _tile(name: str, value: str, note: str) -> dict[str, str]:
+def tile(name: str, value: str, note: str) -> dict[str, str]:
     number, _, deviation = value.partition(" ± ")
     return {"name": name, "value": number, "spread": deviation, "note": note}
 

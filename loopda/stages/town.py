@@ -35,9 +35,7 @@ class Config(Section):
     supersample: int = Field(default=2, ge=1, le=4)  # samples per pixel and axis
 
 
-def run(
-    *, config: Config, summary: Path, poses: Path, oracle: Path, sheet: Path, log: Path, workers: int = 1
-) -> None:
+def run(*, config: Config, summary: Path, poses: Path, oracle: Path, sheet: Path, log: Path, workers: int = 1) -> None:
     """Write the folders Cityscapes and DarkZurich beside `summary`, and last `summary` itself (town.json).
 
     poses: the true distance of each pair (CSV). oracle: a table of the night training images with their true labels,
