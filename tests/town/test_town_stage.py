@@ -78,6 +78,32 @@ def test_the_pair_list_names_every_night_once_and_only_files_that_exist(root: Pa
     assert not list((root / "DarkZurich/gt").glob("train*")), "training nights are unlabelled"
 
 
+def test_the_oracle_has_the_true_labels_of_every_night_of_training_in_a_place_of_its_own(root: Path) -> None:
+    config = parse_section(SMALL, town.Config, "test")
+    size = {"width": config.width, "height": config.height, "supersample": config.supersample}
+    pairs = write.dark_zurich_pairs("train", config.night_train, seed=config.seed, near_fraction=config.near_fraction)
+    head, *lines = (root / "oracle/night.csv").read_text().splitlines()
+    assert head == "image,label"
+    table = CITYSCAPES.lookup_table("labelIds")
+    for line, pair in zip(lines, pairs, strict=True):
+        image, label = (root / "oracle" / name for name in line.split(","))
+        picture, truth = write.draw(pair.night, seed=config.seed, **size)
+        assert np.array_equal(np.asarray(Image.open(image)), picture)
+        assert np.array_equal(table[np.asarray(Image.open(label))], truth)
+    assert len(list(root.glob("oracle/*/*.png"))) == len(lines)
+
+
+def test_the_labels_of_the_oracle_are_no_part_of_the_town_that_its_fingerprint_tells(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    few = {"source_train": 1, "source_val": 1, "night_train": 2, "night_val": 1}
+    whole, save = build(tmp_path / "one", **few), write._save
+    monkeypatch.setattr(write, "_save", lambda path, array: save(path, array * ("oracle" not in path.parts)))
+    assert build(tmp_path / "other", **few) == whole
+    labels = [next((tmp_path / name).glob("oracle/*/*.png")).read_bytes() for name in ("one", "other")]
+    assert labels[0] != labels[1]
+
+
 def test_the_poses_tell_near_pairs_from_far_ones(root: Path) -> None:
     rows = [line.split(",") for line in (root / "poses.csv").read_text().splitlines()[1:]]
     metres, degrees = np.array([row[2] for row in rows], float), np.array([row[3] for row in rows], float)
