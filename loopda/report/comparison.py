@@ -30,8 +30,8 @@ class Listed:
 class Cost:
     """What a row's trainings took; None where it was not recorded.
 
-    speed: images per second in the last of them, None of an ensemble. seconds: of all. memory: the peak of all in MB, on
-    a GPU where `on_gpu`, else of the process.
+    speed: images per second in the last of them, None of an ensemble. seconds: of all. memory: the peak of all in MB,
+    on a GPU where `on_gpu`, else of the process.
     """
 
     speed: Cell | None

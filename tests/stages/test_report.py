@@ -369,3 +369,13 @@ def test_the_report_is_made_on_machines_without_torch_and_from_the_command_line(
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "<h1>Town</h1>" in (tmp_path / "page.page").read_text()
+
+
+def test_the_page_of_a_baseline_misses_none_of_loopda_s_stages(tmp_path):
+    wrong = {"night": 0.3, "day": 0.1}
+    scores = [evaluation(tmp_path, "advent", 0, "pretrain"), evaluation(tmp_path, "advent", 0, "adapt", wrong=wrong)]
+    html, table, _ = report(tmp_path, scores=scores)
+    assert "adaptation" in Page(html).text
+    for absent in ("warm-up", "distillation", "label overlap", "pseudo-labels"):
+        assert f"missing: scores of {absent}" not in table
+        assert absent not in table
