@@ -24,6 +24,7 @@ localrules:
     all,
     configure,
     seeds,
+    compare,
     ablation,
     tau,
 
@@ -42,16 +43,22 @@ rule seeds:
         expand("results/tables/{table}.md", table="+".join(config["run"])),
 
 
+rule compare:
+    """Every method side by side over `table_seeds`: a page and its table."""
+    input:
+        "results/compare/report.html",
+
+
 rule ablation:
     """Table 3 of the paper over `table_seeds`: LoopDA without one of its parts."""
     input:
-        "results/tables/no-outer-loop+no-inner-loop+no-rendering+no-dna+loopda.md",
+        "results/ablation/report.html",
 
 
 rule tau:
     """Table 4 of the paper over `table_seeds`: the threshold of the label overlap ratio."""
     input:
-        "results/tables/no-dna+loopda+tau-0.25+tau-0.5+tau-0.75+tau-1.md",
+        "results/tau/report.html",
 
 
 onsuccess:

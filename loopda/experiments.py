@@ -39,8 +39,11 @@ STAGES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
 
 MODEL_STAGES = ("pretrain", "warmup", "self_train", "distill", "adapt")
 TRAINING_STAGES = ("pretrain", "warmup", "self_train", "simclr", "distill", "translate", "adapt")
+ENSEMBLE = "ensemble"  # the key of an experiment that averages others' models, and what its scores are called
 
-SETTINGS = frozenset({"run", "seeds", "table_seeds", "device", "experiments"})  # what is no stage's business
+COMPARISONS = ("compare", "ablation", "tau")  # lists of experiments that share a table and a page
+# what is no stage's business
+SETTINGS = frozenset({"run", "seeds", "table_seeds", "device", "experiments", *COMPARISONS})
 SECTIONS = (
     SETTINGS
     | {"data", "methods"}
@@ -60,7 +63,7 @@ def section(config: Config, experiment: str, stage: str) -> dict[str, Any]:
     The sections it shares with other stages (`input`, `network`, `loops`) appear in it under their own names; `prepare`
     has no keys but those of `data`; `adapt` is told the one of `methods` that it names, and no other.
     """
-    overlay = config["experiments"][experiment] or {}
+    overlay = _overlay(config, experiment)
     _, shared = STAGES[stage]
     if stage == "prepare":
         return merged(config["data"], overlay.get("data"))
@@ -105,9 +108,24 @@ def parents(config: Config, experiment: str, stage: str) -> tuple[str, ...]:
     return known
 
 
+def members(config: Config, experiment: str) -> list[str]:
+    """The experiments whose last models an ensemble averages; [] for any other experiment."""
+    return list((config["experiments"][experiment] or {}).get(ENSEMBLE, ()))
+
+
 def model_stages(config: Config, experiment: str) -> list[str]:
-    """The stages of `experiment` that make a model, up to the one it ends with (`until`, by default `distill`)."""
+    """The stages of `experiment` that make a model, up to the one it ends with (`until`, by default `distill`).
+
+    An ensemble makes none, but has scores: `ensemble`.
+    """
+    if members(config, experiment):
+        return [ENSEMBLE]
     return [stage for stage in MODEL_STAGES if stage in _chain(config, experiment)]
+
+
+def scored_as(config: Config, experiment: str, stage: str) -> str:
+    """The experiment under whose name the model of `stage` in `experiment` is evaluated."""
+    return experiment if stage == ENSEMBLE else owner(config, experiment, "prepare", "evaluate", stage)
 
 
 def training_stages(config: Config, experiment: str) -> list[str]:
@@ -155,9 +173,11 @@ def check(config: Config, schemas: Mapping[str, Any]) -> None:
     faults = [f"there is no section {name!r}" for name in config if name not in SECTIONS]
     faults += [f"the section {name!r} is missing" for name in sorted(SECTIONS) if name not in config]
     if not faults:
+        errors = _Errors(schemas)
         faults = _faults_of_settings(config) or [
-            *_faults_of_unused_methods(config, schemas),
-            *(fault for name in config["experiments"] for fault in _faults_of_experiment(config, name, schemas)),
+            *_faults_of_unused_methods(config, errors),
+            *(fault for name in config["experiments"] for fault in _faults_of_experiment(config, name, errors)),
+            *_faults_of_members(config),
         ]
     if faults:
         raise ConfigError("\n".join(f"configuration: {fault}" for fault in dict.fromkeys(faults)))
@@ -178,6 +198,8 @@ def _faults_of_settings(config: Config) -> list[str]:
             if key == "until":
                 if value not in MODEL_STAGES:
                     faults.append(f"experiments.{name}.until: {value!r} is not one of {', '.join(MODEL_STAGES)}")
+            elif key == ENSEMBLE:
+                faults += _faults_of_ensemble(config, name)
             elif key == "town":
                 faults.append(
                     f"experiments.{name}.town: there is one town for all experiments; change the section town"
@@ -190,12 +212,8 @@ def _faults_of_settings(config: Config) -> list[str]:
         if not isinstance(config[key], Mapping):
             faults.append(f"{key}: expected keys with values, found {config[key]!r}")
     faults = faults or _faults_of_methods(config)
-    run = config["run"]
-    if not isinstance(run, list) or not run:
-        faults.append("run: expected a list of experiments")
-    else:
-        unknown = [name for name in run if not isinstance(name, str) or name not in known]
-        faults += [f"run: no experiment {name!r}; there are {', '.join(known)}" for name in unknown]
+    for key in ("run", *COMPARISONS):
+        faults += _faults_of_list(key, config[key], known)
     for key in ("seeds", "table_seeds"):
         seeds = config[key]
         whole = isinstance(seeds, list) and all(type(seed) is int and seed >= 0 for seed in seeds)
@@ -204,6 +222,61 @@ def _faults_of_settings(config: Config) -> list[str]:
     if config["device"] not in ("auto", "cpu", "cuda"):
         faults.append(f"device: {config['device']!r} is not one of auto, cpu, cuda")
     return faults
+
+
+def _faults_of_list(key: str, names: Any, known: Mapping[str, Any]) -> list[str]:
+    """What is wrong with a list of experiments under the key `key`."""
+    if not isinstance(names, list) or not names:
+        return [f"{key}: expected a list of experiments"]
+    unknown = [name for name in names if not isinstance(name, str) or name not in known]
+    if unknown:
+        return [f"{key}: no experiment {name!r}; there are {', '.join(known)}" for name in unknown]
+    return [f"{key}: {name!r} occurs twice; name it once" for name in dict.fromkeys(names) if names.count(name) > 1]
+
+
+def _faults_of_ensemble(config: Config, name: str) -> list[str]:
+    """What is wrong with the list of an ensemble's members."""
+    where, known = f"experiments.{name}.{ENSEMBLE}", config["experiments"]
+    its = known[name][ENSEMBLE]
+    faults = _faults_of_list(where, its, known)
+    if faults:
+        return faults
+    nested = [one for one in its if isinstance(known[one], Mapping) and ENSEMBLE in known[one]]
+    faults = [f"{where}: {one!r} is an ensemble itself; name its members" for one in nested]
+    if len(its) < 2:
+        faults.append(f"{where}: an ensemble averages two experiments or more; {its[0]!r} alone is its own")
+    others = ", ".join(key for key in known[name] if key != ENSEMBLE)
+    if others:
+        faults.append(
+            f"experiments.{name}: an ensemble trains nothing and is evaluated as its members; remove {others}"
+        )
+    return faults
+
+
+def _faults_of_members(config: Config) -> list[str]:
+    """A line for each ensemble whose members are not evaluated alike: on the same classes, images and sizes."""
+    faults = []
+    for name in config["experiments"]:
+        first, *others = members(config, name) or [name]
+        for stage, what in (("prepare", "data"), ("evaluate", "evaluate and input")):
+            wanted = section(config, first, stage)
+            faults += [
+                f"experiments.{name}.{ENSEMBLE}: {other} and {first} differ in {what}; average models of the same"
+                " classes, images and sizes"
+                for other in others
+                if not _evaluated_alike(section(config, other, stage), wanted)
+            ]
+    return faults
+
+
+def _evaluated_alike(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Whether two sections agree but for what a model was trained on."""
+    trained_on = ("source", "night", "day")
+
+    def rest(values: Mapping[str, Any]) -> dict[str, Any]:
+        return {key: value for key, value in values.items() if key not in trained_on}
+
+    return rest(one) == rest(other)
 
 
 def _faults_of_methods(config: Config) -> list[str]:
@@ -223,11 +296,11 @@ def _faults_of_methods(config: Config) -> list[str]:
     return faults
 
 
-def _faults_of_experiment(config: Config, name: str, schemas: Mapping[str, Any]) -> list[str]:
+def _faults_of_experiment(config: Config, name: str, errors: "_Errors") -> list[str]:
     faults = []
     for stage in STAGES:
         resolved = section(config, name, stage)
-        for error in _schema_errors(resolved, schemas[stage]):
+        for error in errors.of(stage, resolved):
             path = _path_in_file(stage, resolved, [str(part) for part in error.absolute_path])
             faults.append(f"{path}: {_message(error)} (experiment {name})")
         for path, value in _leaves(resolved):
@@ -248,23 +321,39 @@ def _path_in_file(stage: str, resolved: Config, path: list[str]) -> str:
     return ".".join(path if path and path[0] in shared else [stage, *path])
 
 
-def _faults_of_unused_methods(config: Config, schemas: Mapping[str, Any]) -> list[str]:
+def _faults_of_unused_methods(config: Config, errors: "_Errors") -> list[str]:
     """What is wrong with the sections of methods as they stand, whether or not an experiment uses them."""
     faults = []
     base = section({**config, "experiments": {"": {}}}, "", "adapt")
     for name, values in config["methods"].items():
-        for error in _schema_errors({**base, "method": {"name": name, **values}}, schemas["adapt"]):
+        for error in errors.of("adapt", {**base, "method": {"name": name, **values}}):
             path = [str(part) for part in error.absolute_path]
             if path[:1] == ["method"]:
                 faults.append(f"{'.'.join(['methods', name, *path[1:]])}: {_message(error)}")
     return faults
 
 
-def _schema_errors(values: Any, schema: Mapping[str, Any]) -> list[ValidationError]:
-    # a whole number is written 1000: 1e3 is a float, here as in the stages
-    strict = Draft202012Validator.TYPE_CHECKER.redefine("integer", lambda _, value: type(value) is int)
-    validator = validators.extend(Draft202012Validator, type_checker=strict)
-    return [plain for error in validator(schema).iter_errors(values) for plain in _plain_errors(error)]
+# a whole number is written 1000: 1e3 is a float, here as in the stages
+_Validator = validators.extend(
+    Draft202012Validator,
+    type_checker=Draft202012Validator.TYPE_CHECKER.redefine("integer", lambda _, value: type(value) is int),
+)
+
+
+class _Errors:
+    """The errors of resolved sections by the schemas of their stages; most experiments share most sections."""
+
+    def __init__(self, schemas: Mapping[str, Any]):
+        self.validators = {stage: _Validator(schemas[stage]) for stage in STAGES}
+        self.found: dict[tuple[str, str], list[ValidationError]] = {}
+
+    def of(self, stage: str, values: Any) -> list[ValidationError]:
+        """What the schema of `stage` finds wrong with `values`."""
+        key = stage, repr(values)
+        if key not in self.found:
+            wrong = self.validators[stage].iter_errors(values)
+            self.found[key] = [plain for error in wrong for plain in _plain_errors(error)]
+        return self.found[key]
 
 
 def wrong_set_names(names: Iterable[str]) -> list[str]:
@@ -315,9 +404,22 @@ def _message(error: ValidationError) -> str:
     return error.message
 
 
+def _overlay(config: Config, experiment: str) -> Mapping[str, Any]:
+    """What `experiment` changes; an ensemble has the data and the evaluation of its first member."""
+    its = members(config, experiment)
+    return config["experiments"][its[0] if its else experiment] or {}
+
+
 def _chain(config: Config, experiment: str) -> set[str]:
-    """The stage that `experiment` ends with, and all its ancestors."""
-    pending = [(config["experiments"][experiment] or {}).get("until", "distill")]
+    """The stage that `experiment` ends with, and all its ancestors; an ensemble trains nothing."""
+    if members(config, experiment):
+        return ancestry(config, experiment, "prepare")
+    return ancestry(config, experiment, (config["experiments"][experiment] or {}).get("until", "distill"))
+
+
+def ancestry(config: Config, experiment: str, stage: str) -> set[str]:
+    """`stage`, and all stages before it whose files it needs."""
+    pending = [stage]
     found: set[str] = set()
     while pending:
         stage = pending.pop()
@@ -329,14 +431,8 @@ def _chain(config: Config, experiment: str) -> set[str]:
 
 def _lineage(config: Config, experiment: str, stages: tuple[str, ...]) -> str:
     """The sections of `stages` and of all their ancestors in one text."""
-    found: dict[str, Any] = {}
-    pending = list(stages)
-    while pending:
-        current = pending.pop()
-        if current not in found:
-            found[current] = section(config, experiment, current)
-            pending += parents(config, experiment, current)
-    return json.dumps(found, sort_keys=True)
+    needed = {name for stage in stages for name in ancestry(config, experiment, stage)}
+    return json.dumps({name: section(config, experiment, name) for name in needed}, sort_keys=True)
 
 
 def _leaves(values: Any, path: str = "") -> list[tuple[str, Any]]:

@@ -40,7 +40,10 @@ PREPARED = {
     "classes": "prepare/classes.json",
 }
 WIRING: dict[str, tuple[dict[str, str], dict[str, str]]] = {
-    "town": ({}, {"summary": "town.json", "poses": "poses.csv", "sheet": "contact_sheet.png"}),
+    "town": (
+        {},
+        {"summary": "town.json", "poses": "poses.csv", "oracle": "oracle/night.csv", "sheet": "contact_sheet.png"},
+    ),
     "prepare": (
         {},
         {

@@ -254,6 +254,26 @@ def test_adapt_is_told_its_own_method_so_that_another_ones_numbers_change_nothin
     assert section(changed_dann, "dann", "adapt") != section(config, "dann", "adapt")
 
 
+def test_an_ensemble_trains_nothing_has_the_data_of_its_members_and_scores_of_its_own(config):
+    assert experiments.members(config, "advent-ensemble") == ["minent", "advent"]
+    assert experiments.members(config, "advent") == []
+    assert model_stages(config, "advent-ensemble") == ["ensemble"]
+    assert training_stages(config, "advent-ensemble") == []
+    assert experiments.scored_as(config, "advent-ensemble", "ensemble") == "advent-ensemble"
+    elsewhere = {"data": {"night_val": {"layout": "table", "csv": "mine.csv"}}}
+    for name in ("minent", "advent"):
+        config["experiments"][name] = merged(config["experiments"][name], elsewhere)
+    assert section(config, "advent-ensemble", "prepare") == section(config, "minent", "prepare")
+    assert owner(config, "advent-ensemble", "prepare") == "minent"
+
+
+def test_an_ensemble_owns_no_training_of_its_members_wherever_it_stands(config):
+    first = {"advent-ensemble": config["experiments"].pop("advent-ensemble")}
+    config["experiments"] = first | config["experiments"]
+    assert owner(config, "minent", "adapt") == "minent"
+    assert owner(config, "minent", "pretrain") == "loopda"
+
+
 # ---------------------------------------------------------------- what is refused
 
 
@@ -326,6 +346,30 @@ WRONG = [  # path, value, words of the message
     ("methods/road/grid", [3, 0], ["methods.road.grid.1", "minimum"]),
     ("methods/road/weights", "no/such.pth", ["methods.road.weights", "no/such.pth"]),
     ("experiments/dann/methods", {"dan": {}}, ["experiments.dann.methods", "'dan'"]),
+    (
+        "experiments/advent-ensemble/ensemble",
+        ["advent", "adventt"],
+        ["advent-ensemble.ensemble", "'adventt'", "minent"],
+    ),
+    ("experiments/advent-ensemble/ensemble", ["advent"], ["advent-ensemble.ensemble", "two experiments or more"]),
+    (
+        "experiments/advent-ensemble/ensemble",
+        ["advent", "advent"],
+        ["advent-ensemble.ensemble", "'advent' occurs twice"],
+    ),
+    ("experiments/advent-ensemble/ensemble", "advent", ["advent-ensemble.ensemble", "a list of experiments"]),
+    ("experiments/advent-ensemble/ensemble", [], ["advent-ensemble.ensemble", "a list of experiments"]),
+    ("experiments/advent-ensemble/warmup", {"steps": 3}, ["advent-ensemble", "trains nothing", "remove warmup"]),
+    ("experiments/twice/ensemble", ["dann", "advent-ensemble"], ["twice.ensemble", "'advent-ensemble' is an ensemble"]),
+    (
+        "experiments/advent/data",
+        {"classes": "mine.yaml"},
+        ["advent-ensemble.ensemble", "differ in data", "same classes"],
+    ),
+    ("experiments/advent/evaluate", {"batch_size": 1}, ["advent-ensemble.ensemble", "differ in evaluate"]),
+    ("compare", ["nonsense"], ["compare", "nonsense", "loopda"]),
+    ("ablation", "loopda", ["ablation", "a list of experiments"]),
+    ("tau", ["loopda", "loopda"], ["tau", "'loopda' occurs twice"]),
     ("run", ["nonsense"], ["run", "nonsense", "loopda"]),
     ("run", [], ["run"]),
     ("run", "loopda", ["run"]),

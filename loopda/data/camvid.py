@@ -11,6 +11,7 @@ CamVid has no day references. Its classes: workflow/config/camvid/classes.yaml.
 """
 
 import csv
+import sys
 from pathlib import Path
 
 from loopda.command import command
@@ -18,7 +19,7 @@ from loopda.data.listing import read_names
 from loopda.errors import DataError
 from loopda.files import written
 
-# table: (domain, split list, whether its labels are named; those of the dusk training frames stay unused)
+# table: (domain, split list, whether its labels are named; those of the dusk training frames are the oracle's alone)
 TABLES = {
     "source.csv": ("day", "day_train.txt", True),
     "day_val.csv": ("day", "day_test.txt", True),
@@ -30,7 +31,9 @@ TABLES = {
 def run(*, root: Path, out: Path) -> None:
     """Write source.csv, day_val.csv, night.csv and night_val.csv into `out`, for `layout: table`.
 
-    DataError lists everything that is missing from `root`; then nothing is written.
+    And oracle.csv, the images of night.csv with their labels, for training that is to know them; not where some of
+    these labels are missing, which nothing else needs. DataError lists everything else that is missing from `root`;
+    then nothing is written.
     """
     faults: list[str] = []
     tables = {name: _lines(root.absolute(), *of_table, faults) for name, of_table in TABLES.items()}
@@ -39,6 +42,11 @@ def run(*, root: Path, out: Path) -> None:
             split for _, split, _ in TABLES.values()
         )
         raise DataError("\n".join([f"{root}: not the expected folder: {expected}", *faults]))
+    oracle = _lines(root.absolute(), "night", "night_train.txt", True, faults)
+    if faults:
+        print("oracle.csv is left out:", *faults, sep="\n", file=sys.stderr)
+    else:
+        tables["oracle.csv"] = oracle
     for name, lines in tables.items():
         with written(out / name) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
             csv.writer(file, lineterminator="\n").writerows([("image", "label", "reference"), *lines])

@@ -1,5 +1,7 @@
 """Class probabilities and label maps of whole images."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -49,6 +51,16 @@ def most_likely(probabilities: Tensor, size: tuple[int, int]) -> tuple[Tensor, T
     ]
     labels, confidence = (torch.cat(parts, dim=1) for parts in zip(*strips, strict=True))
     return labels, confidence
+
+
+def mean_probabilities(outputs: Sequence[Tensor], size: tuple[int, int], *, logits: bool) -> Tensor:
+    """(N, K, *size): the mean of several models' class probabilities, each with the same weight.
+
+    outputs: of each model (N, K, h, w), at its own resolution: what is upsampled to `size` (height, width), which are
+    probabilities or, with `logits`, logits whose softmax is taken afterwards.
+    """
+    upsampled = [upsample(output, size) for output in outputs]
+    return torch.stack([one.softmax(dim=1) if logits else one for one in upsampled]).mean(dim=0)
 
 
 def _rows(probabilities: Tensor, first: int, last: int, height: int) -> Tensor:

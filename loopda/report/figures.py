@@ -144,6 +144,72 @@ def stage_chart(stages: Sequence[str], scores: dict[str, Sequence[Cell | None]],
         return _svg(figure, "stages", "Mean IoU of every model stage")
 
 
+def bar_chart(key: str, names: Sequence[str], cells: Sequence[Cell | None], kinds: Sequence[str], title: str) -> str:
+    """A horizontal bar for each model, its deviation as a whisker; kinds: "bracket" draws it in grey.
+
+    The first bar's length goes on as a line through the others.
+    """
+    width, height = 1080, 29 * len(names) + 40
+    ends = [cell.mean + (cell.std or 0.0) for cell in cells if cell]
+    colours = [_COLOUR["muted" if kind == "bracket" else "night"] for kind in kinds]
+    with _styled(key):
+        figure, axes = _canvas(width, height, left=178, right=24, top=8, bottom=30)
+        for place, (cell, colour) in enumerate(zip(cells, colours, strict=True)):
+            if cell is None:
+                continue
+            axes.barh(place, cell.mean, height=0.62, color=colour, alpha=0.85, zorder=2)
+            if cell.std:
+                axes.errorbar(
+                    cell.mean, place, xerr=cell.std, fmt="none", color=_COLOUR["ink"], elinewidth=1.4, capsize=3.5,
+                    zorder=3,
+                )  # fmt: skip
+            axes.annotate(
+                cell.text(), (cell.mean + (cell.std or 0.0), place), (8, 0), textcoords="offset points", va="center",
+                color=_COLOUR["ink"], fontsize=11.5,
+            )  # fmt: skip
+        if cells[0]:
+            axes.axvline(cells[0].mean, color=_COLOUR["muted"], linewidth=1.2, linestyle=(0, (2, 3)), zorder=1)
+        axes.set_ylim(len(names) - 0.5, -0.5)
+        axes.set_yticks(range(len(names)), names)
+        axes.tick_params("y", labelcolor=_COLOUR["ink"], labelsize=12)
+        axes.set_xlim(0, max(ends, default=100) * 1.12)
+        axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+        axes.grid(False, axis="y")
+        axes.grid(True, axis="x")
+        return _svg(figure, key, title)
+
+
+def tau_chart(points: Sequence[tuple[float, Cell]], title: str, colour: str = "night") -> str:
+    """Mean IoU over tau, 0 ... 1, in order of tau; whiskers are one sample standard deviation."""
+    key = f"tau-{colour}"
+    with _styled(key):
+        figure, axes = _canvas(520, 290, left=44, right=20, top=34, bottom=44)
+        taus, means = [tau for tau, _ in points], [cell.mean for _, cell in points]
+        deviations = [cell.std or 0.0 for _, cell in points]
+        axes.plot(taus, means, "-o", color=_COLOUR[colour], linewidth=2.2, markersize=7, zorder=3)
+        if any(deviations):
+            axes.errorbar(
+                taus, means, yerr=deviations, fmt="none", color=_COLOUR[colour], elinewidth=1.4, capsize=4, zorder=2
+            )
+        for place, (tau, mean, deviation) in enumerate(zip(taus, means, deviations, strict=True)):
+            # the number of a point that is close to the one before stands below it
+            side = -1 if place and tau - taus[place - 1] < 0.1 else 1
+            axes.annotate(
+                f"{mean:.1f}", (tau, mean + side * deviation), (0, 8 * side), textcoords="offset points", ha="center",
+                va="bottom" if side > 0 else "top", color=_COLOUR[colour], fontsize=11.5, fontweight="bold",
+            )  # fmt: skip
+        low = min(mean - deviation for mean, deviation in zip(means, deviations, strict=True))
+        high = max(mean + deviation for mean, deviation in zip(means, deviations, strict=True))
+        room = max(1.0, 0.25 * (high - low))
+        axes.set_ylim(low - 1.6 * room, high + 1.6 * room)
+        axes.set_xlim(-0.06, 1.06)
+        axes.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", "0.25", "0.5", "0.75", "1"])
+        axes.set_xlabel("τ", fontsize=12, labelpad=6)
+        axes.yaxis.set_major_locator(MaxNLocator(5))
+        figure.text(10 / 520, 1 - 16 / 290, title, color=_COLOUR["ink"], fontsize=12, va="center")
+        return _svg(figure, key, title)
+
+
 def class_chart_height(classes: int) -> float:
     """Pixels: a line per class, the axis, the key."""
     return 21 * classes + 66

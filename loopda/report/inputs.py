@@ -3,6 +3,7 @@
 Every file is checked as it is read; a DataError names the file, what is wrong with it and the remedy.
 """
 
+import csv
 import json
 import math
 import re
@@ -23,8 +24,11 @@ STAGES = {
     "self_train": "self-training",
     "distill": "distillation",
     "adapt": "adaptation",
+    "ensemble": "ensemble",
 }
 """The stages that end in an evaluated model, in the order of the pipeline, and what a person calls them."""
+
+_NO_CURVES = ("step", "seconds", "images_per_second", "gpu_memory_mb")
 
 
 class Written(BaseModel):
@@ -210,13 +214,15 @@ class Origin:
 class Metrics:
     """The metrics.jsonl of one run.
 
-    curves: name -> (steps, values). speed: median of images per second. seconds: of training, in all.
+    curves: name -> (steps, values). speed: median of images per second. seconds: of training, in all. gpu_memory: peak
+    in MB, None where it was not measured.
     """
 
     origin: Origin
     curves: dict[str, tuple[np.ndarray, np.ndarray]]
     speed: float | None
     seconds: float | None
+    gpu_memory: float | None = None
 
 
 def read_evaluations(paths: Iterable[Path]) -> list[Evaluation]:
@@ -257,15 +263,25 @@ def read_metrics(path: Path) -> Metrics:
             raise DataError(f"{path}: line {number} is not a metrics record with a step; run its stage again") from None
     ordered = [records[step] for step in sorted(records)]
     names = dict.fromkeys(name for record in ordered for name in record)
-    curves = {name: _curve(ordered, name) for name in names if name not in ("step", "seconds", "images_per_second")}
-    speeds = _curve(ordered, "images_per_second")[1]
-    seconds = _curve(ordered, "seconds")[1]
+    curves = {name: _curve(ordered, name) for name in names if name not in _NO_CURVES}
+    seconds, speeds, memory = (_curve(ordered, name)[1] for name in _NO_CURVES[1:])
     return Metrics(
         origin=origin(path),
         curves={name: curve for name, curve in curves.items() if curve[0].size},
         speed=float(np.median(speeds)) if speeds.size else None,
         seconds=float(seconds[-1]) if seconds.size else None,
+        gpu_memory=float(memory.max()) if memory.size else None,
     )
+
+
+def read_peak_memory(path: Path) -> float | None:
+    """The largest max_rss in MB of a benchmark file of Snakemake; None where it is missing, or too short to measure."""
+    if not Path(path).is_file():
+        return None
+    with open(path, newline="", encoding="utf-8") as file:
+        values = [line.get("max_rss") or "" for line in csv.DictReader(file, delimiter="\t")]
+    measured = [float(value) for value in values if re.fullmatch(r"[\d.]+", value)]
+    return max(measured, default=None)
 
 
 def read_text(path: Path) -> str:

@@ -55,16 +55,20 @@ _STRONGEST = 40.0  # a change of so many points has the full shade
 _SHEET_WIDTH = 1400  # pixels; a sheet is captioned, and what is written on it must stay legible
 
 
-def render(parts: Mapping[str, Any]) -> str:
-    """The page as HTML. Every text is escaped; a part the template names and `parts` lacks is a bug."""
+def render(template: str, parts: Mapping[str, Any]) -> str:
+    """The page of a `template` beside this file, as HTML. Every text is escaped; a part it names and `parts` lacks is a
+    bug."""
     folder = files("loopda.report")
     environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=jinja2.PackageLoader("loopda", "report"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     environment.globals.update(decimal=decimal, signed=signed)
     css = jinja2.utils.markupsafe.Markup((folder / "page.css").read_text(encoding="utf-8"))
-    template = environment.from_string((folder / "page.html").read_text(encoding="utf-8"))
-    return template.render(css=css, **parts)
+    return environment.get_template(template).render(css=css, **parts)
 
 
 def decimal(value: float) -> str:
@@ -128,13 +132,13 @@ def tiles(evaluations: Sequence[Evaluation]) -> list[dict[str, str]]:
         if score.gain is not None:
             before = table[BASELINE][domain].mIoU
             note += f"; {score.gain.text(signed=True)} against source-only at {decimal(before.mean)}"
-        result.append(_tile(f"{domain.capitalize()} mIoU, %", score.mIoU.text(), note))
+        result.append(tile(f"{domain.capitalize()} mIoU, %", score.mIoU.text(), note))
     first = domains(evaluations)[0]
     changes = [] if last == BASELINE else list(_class_changes(evaluations, first, last).values())
     if changes:
         better = sum(value > 0 for value in changes)
         result.append(
-            _tile(
+            tile(
                 f"Classes better at {first}",
                 f"{better} of {len(changes)}",
                 f"{stage_title(last)} against source-only",
@@ -142,7 +146,7 @@ def tiles(evaluations: Sequence[Evaluation]) -> list[dict[str, str]]:
         )
     sizes = {one.parameters for one in evaluations if one.model_stage == last}
     if len(sizes) == 1:
-        result.append(_tile("Parameters", short_count(sizes.pop()), f"of the network after {stage_title(last)}"))
+        result.append(tile("Parameters", short_count(sizes.pop()), f"of the network after {stage_title(last)}"))
     return result
 
 
@@ -423,7 +427,8 @@ def missing(
     """What a full report has and this one has not, in words."""
     stages = by_stage(evaluations)
     seeds = sorted({one.seed for one in evaluations})
-    lines = [f"scores of {title}" for stage, title in STAGES.items() if stage not in stages]
+    expected = () if stages.keys() & {"adapt", "ensemble"} else ("pretrain", "warmup", "self_train", "distill")
+    lines = [f"scores of {STAGES[stage]}" for stage in expected if stage not in stages]
     for stage, models in stages.items():
         absent = [seed for seed in seeds if seed not in {one.seed for one in models}]
         lines += [f"scores of {stage_title(stage)}, {seed_list(absent)}"] if absent else []
@@ -442,6 +447,8 @@ def missing(
             if one.seed == seeds[0] and domain in one.domains and one.domains[domain].predictions
         }
         lines += [f"{domain} predictions of {stage_title(stage)}" for stage in stages if stage not in pictured]
+    if not expected:
+        return lines
     if not any(one.panels for one in drawn):
         lines.append("pictures of translations and pseudo-labels")
     if not any(one.lor for one in drawn):
@@ -498,7 +505,7 @@ def _run_facts(run: Metrics, several: bool) -> str:
     return (f"Seed {run.origin.seed}: " if several else "") + ", ".join(facts)
 
 
-def _tile(name: str, value: str, note: str) -> dict[str, str]:
+def tile(name: str, value: str, note: str) -> dict[str, str]:
     number, _, deviation = value.partition(" ± ")
     return {"name": name, "value": number, "spread": deviation, "note": note}
 

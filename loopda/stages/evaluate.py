@@ -1,7 +1,9 @@
-"""Stage `evaluate`: scores of one model on the night and day validation sets, with its label maps."""
+"""Stage `evaluate`: scores of a model, or an ensemble, on the night and day validation sets, with its label maps."""
 
+import hashlib
 import json
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -15,12 +17,12 @@ from loopda.data.dataset import Frames, Input, open_frames
 from loopda.data.transforms import to_images
 from loopda.errors import ConfigError, DataError
 from loopda.evaluation.confusion import confusion_matrix
-from loopda.evaluation.predict import class_logits, class_probabilities, most_likely
+from loopda.evaluation.predict import class_logits, class_probabilities, mean_probabilities, most_likely
 from loopda.evaluation.scores import Scores
 from loopda.experiments import FULL_SIZE
 from loopda.files import sha256, write_json
 from loopda.labels.png import write_label
-from loopda.models.segmenter import load_segmenter
+from loopda.models.segmenter import Segmenter, load_segmenter
 from loopda.training.device import choose_device, use_threads
 from loopda.training.log import Log
 
@@ -44,7 +46,7 @@ class Config(Section):
 def run(
     *,
     config: Config,
-    model: Path,
+    model: list[Path],
     night_val: Path,
     day_val: Path,
     summary: Path | None = None,
@@ -59,6 +61,7 @@ def run(
     """Score `model` by LoopDA's protocol: one forward of the whole resized image, labels resized by nearest neighbour,
     one confusion matrix over the whole set. The file `scores` is named after the stage that made the model.
 
+    model: one checkpoint; of several, which must have the same classes, the mean of their probabilities is scored.
     summary: of `prepare`, where it names further sets of night images (data.night_tests) to measure on.
     """
     lines = Log(log, f"evaluate {scores.stem}")
@@ -67,13 +70,13 @@ def run(
     manifests = {"night": night_val, "day": day_val, **night_tests(summary)}
     if unknown := set(config.full_size) - manifests.keys():
         raise ConfigError(f"evaluate.full_size: no set {', '.join(sorted(unknown))}; there are {', '.join(manifests)}")
-    segmenter = load_segmenter(model).to(place)
+    segmenters = [segmenter.to(place) for segmenter in load_alike(model)]
     scored: dict[str, Any] = {}
     for name, manifest in manifests.items():
         domain = "day" if name == "day" else "night"
         size = config.input.labelled_day if domain == "day" else config.input.size
         frames = open_frames(manifest, classes, size, threads=threads)
-        used = segmenter.use_statistics(domain)
+        used = " and ".join(dict.fromkeys(segmenter.use_statistics(domain) for segmenter in segmenters))
         readings = {name: Reading(frames, scores.with_suffix("") / name)}
         if name in config.full_size:
             full = f"{name}{FULL_SIZE}"
@@ -83,14 +86,15 @@ def run(
         for first in range(0, len(frames), config.batch_size):
             numbers = range(first, min(first + config.batch_size, len(frames)))
             images = to_images([frames.image(number) for number in numbers]).to(place)
-            outputs = UPSAMPLED[config.upsampled](segmenter, images)
-            for number, output in zip(numbers, outputs.split(1), strict=True):
+            outputs = [UPSAMPLED[config.upsampled](segmenter, images) for segmenter in segmenters]
+            for number, *its in zip(numbers, *(output.split(1) for output in outputs), strict=True):
                 for reading in readings.values():
-                    reading.add(number, output)
+                    reading.add(number, its, logits=config.upsampled == "logits")
 
         # score
         for way, reading in readings.items():
-            scored[way] = reading.to_json(upsampled=config.upsampled, normalisation=f"{used} statistics")
+            upsampled = config.upsampled if len(model) == 1 else f"{config.upsampled} of {len(model)} models"
+            scored[way] = reading.to_json(upsampled=upsampled, normalisation=f"{used} statistics")
             lines.say(f"{way}: mIoU {reading.scores.mean_iou:.1f} on {len(frames)} images, {used} statistics")
     write_json(
         scores,
@@ -98,11 +102,11 @@ def run(
             "model_stage": scores.stem,
             "experiment": experiment,
             "seed": seed,
-            "model": str(model),
-            "sha256": sha256(model),
-            "parameters": sum(parameter.numel() for parameter in segmenter.network.parameters()),
-            "classes": list(segmenter.classes.names),
-            "colours": [list(colour) for colour in segmenter.classes.colours],
+            "model": " + ".join(map(str, model)),
+            "sha256": digest(model),
+            "parameters": sum(one.numel() for segmenter in segmenters for one in segmenter.network.parameters()),
+            "classes": list(segmenters[0].classes.names),
+            "colours": [list(colour) for colour in segmenters[0].classes.colours],
             "domains": scored,
         },
     )
@@ -120,9 +124,10 @@ class Reading:
         self.predictions: list[dict[str, str]] = []
         self.sizes: Counter[str] = Counter()
 
-    def add(self, number: int, output: Tensor) -> None:
-        """Count the prediction of frame `number`, and keep it: `output` (1, K, h, w) logits or probabilities."""
+    def add(self, number: int, outputs: Sequence[Tensor], *, logits: bool) -> None:
+        """Count the prediction of frame `number`, and keep it: of each model (1, K, h, w) `logits` or probabilities."""
         truth = self.frames.label_of_file(number) if self.full_size else self.frames.label(number)
+        output = outputs[0] if len(outputs) == 1 else mean_probabilities(outputs, truth.shape, logits=logits)
         label = most_likely(output, truth.shape)[0][0].cpu().numpy()
         self.confusion += confusion_matrix(label, truth, len(self.frames.classes))
         self.sizes[f"{truth.shape[1]}x{truth.shape[0]}"] += 1
@@ -155,6 +160,23 @@ class Reading:
             **self.scores.to_json(),
             "predictions": self.predictions,
         }
+
+
+def load_alike(models: Sequence[Path]) -> list[Segmenter]:
+    """The segmenters of one or more checkpoints; DataError where there is none, or where their classes differ."""
+    if not models:
+        raise DataError("--model names no checkpoint; name one, or those of an ensemble")
+    segmenters = [load_segmenter(path) for path in models]
+    for path, segmenter in zip(models, segmenters, strict=True):
+        if segmenter.classes.names != segmenters[0].classes.names:
+            raise DataError(f"{path}: its classes are not those of {models[0]}; average models of the same classes")
+    return segmenters
+
+
+def digest(models: Sequence[Path]) -> str:
+    """The SHA-256 of a checkpoint; of several, that of their SHA-256 in a row."""
+    digests = [sha256(path) for path in models]
+    return digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
 
 
 def night_tests(summary: Path | None) -> dict[str, Path]:

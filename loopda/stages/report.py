@@ -98,7 +98,7 @@ def run(
         content["panels"].append(parts.pairs_panel(read_ranking(ranking), sheet, several_seeds=several))
 
     # write
-    html = parts.render({**content, "contents": _contents(content)})
+    html = parts.render("page.html", {"stage": "report", **content, "contents": _contents(content)})
     write_text(table, _text_table(title, evaluations, absent, page))
     write_text(page, html)
     out.say(f"{page}, {len(html) / 1e6:.1f} MB")

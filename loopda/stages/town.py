@@ -2,6 +2,7 @@
 
 import hashlib
 import multiprocessing
+import os
 import time
 from collections.abc import Iterator
 from functools import partial
@@ -34,12 +35,13 @@ class Config(Section):
     supersample: int = Field(default=2, ge=1, le=4)  # samples per pixel and axis
 
 
-def run(*, config: Config, summary: Path, poses: Path, sheet: Path, log: Path, workers: int = 1) -> None:
+def run(*, config: Config, summary: Path, poses: Path, oracle: Path, sheet: Path, log: Path, workers: int = 1) -> None:
     """Write the folders Cityscapes and DarkZurich beside `summary`, and last `summary` itself (town.json).
 
-    poses: the true distance of each pair (CSV). sheet: pictures for people. Same config, same bytes, whatever the
-    number of `workers`. An interrupted run leaves no `summary`; the same
-    command starts it again.
+    poses: the true distance of each pair (CSV). oracle: a table of the night training images with their true labels,
+    which no method may read, for `layout: table`; the labels lie in the folder `oracle` beside `summary`. sheet:
+    pictures for people. Same config, same bytes, whatever the number of `workers`. An interrupted run leaves no
+    `summary`; the same command starts it again.
     """
     lines = Log(log, "town")
     root = summary.parent
@@ -70,6 +72,9 @@ def run(*, config: Config, summary: Path, poses: Path, sheet: Path, log: Path, w
         metres, degrees = apart(pair, config.seed)
         truth.append(f"{pair.night.image},{pair.day.image},{metres:.3f},{degrees:.3f}\n")
     write_text(poses, "".join(truth))
+    nights = [pair.night for pair in pairs["train"]]
+    lines_of = [f"{_from(oracle, root / one.image)},{_from(oracle, root / one.oracle)}\n" for one in nights]
+    write_text(oracle, "".join(["image,label\n", *lines_of]))
     contact_sheet(sheet, pairs["train"], seed=config.seed, **size)
 
     # the summary
@@ -115,8 +120,13 @@ def _pair_name(frame: Frame) -> str:
     return frame.image.removeprefix("DarkZurich/rgb_anon/").removesuffix("_rgb_anon.png")
 
 
+def _from(table: Path, file: Path) -> str:
+    """The path of `file` from the folder of `table` on."""
+    return Path(os.path.relpath(file, table.parent)).as_posix()
+
+
 def _fingerprint(root: Path, frames: list[Frame], others: list[Path]) -> str:
-    """One SHA-256 over names and bytes of everything written."""
+    """One SHA-256 over names and bytes of everything written that a method may read."""
     names = [name for frame in frames for name in (frame.image, *frame.labels)]
     paths = {name: root / name for name in [*names, "DarkZurich/zurich_dn_pair_train.csv"]}
     paths |= {path.name: path for path in others}

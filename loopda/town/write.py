@@ -47,6 +47,7 @@ class Frame:
     image: str
     labels: tuple[str, ...]
     near: bool = True
+    oracle: str = ""  # a label that no method sees, outside of both data sets
 
 
 @dataclass(frozen=True)
@@ -81,6 +82,7 @@ def dark_zurich_pairs(split: str, count: int, *, seed: int, near_fraction: float
     place, moment = -1, 0
     near_sum = 0.0
     for i in range(count):
+        oracle = ""
         recording, day_recording = RECORDINGS[split][i * len(RECORDINGS[split]) // count]
         changed = bool(pairs) and f"/{recording}/" not in pairs[-1].night.image
         if split == "val" or not pairs or changed or moment >= 2 or rng.random() < 0.6:
@@ -97,6 +99,7 @@ def dark_zurich_pairs(split: str, count: int, *, seed: int, near_fraction: float
             day_stem = f"{day_recording}_frame_{place + 1:06d}"
             reference = f"DarkZurich/rgb_anon/train/day/{day_recording}/{day_stem}_rgb_anon.png"
             labels: tuple[str, ...] = ()
+            oracle = f"oracle/{recording}/{stem}_gt_labelIds.png"
         else:
             image = f"DarkZurich/rgb_anon/val/night/{recording}/{stem}_rgb_anon.png"
             reference = f"DarkZurich/rgb_anon/val_ref/day/{day_recording}/{stem}_ref_rgb_anon.png"
@@ -105,7 +108,7 @@ def dark_zurich_pairs(split: str, count: int, *, seed: int, near_fraction: float
         name = f"night_{split}"
         pairs.append(
             Pair(
-                Frame(name, place, moment, True, image, labels, near),
+                Frame(name, place, moment, True, image, labels, near, oracle),
                 Frame(name, place, 0, False, reference, ()),
             )
         )
@@ -170,7 +173,7 @@ def write(frame: Frame, root: Path, *, seed: int, width: int, height: int, super
     """Draw and write one frame; returns the pixel count of every class, shape (19,), int64."""
     picture, label = draw(frame, seed=seed, width=width, height=height, supersample=supersample)
     _save(root / frame.image, picture)
-    for name in frame.labels:
+    for name in filter(None, (*frame.labels, frame.oracle)):
         if name.endswith("_labelIds.png"):
             _save(root / name, LABEL_IDS[label])
         elif name.endswith("_labelTrainIds.png"):
@@ -182,10 +185,10 @@ def write(frame: Frame, root: Path, *, seed: int, width: int, height: int, super
 
 def remove_stale(root: Path, frames: list[Frame]) -> None:
     """Delete what an earlier, larger town left in the cities and recordings of the town, and nothing else."""
-    wanted = {root / name for frame in frames for name in (frame.image, *frame.labels)}
+    wanted = {root / name for frame in frames for name in (frame.image, *frame.labels, frame.oracle)}
     cities = {city for names in CITIES.values() for city in names}
     recordings = {name for group in RECORDINGS.values() for both in group for name in both}
-    for data_set, folders in (("Cityscapes", cities), ("DarkZurich", recordings)):
+    for data_set, folders in (("Cityscapes", cities), ("DarkZurich", recordings), ("oracle", recordings)):
         for path in sorted((root / data_set).rglob("*.png")):
             if path.parent.name in folders and path not in wanted:
                 path.unlink()

@@ -137,6 +137,7 @@ class Training:
             "step": self.step,
             "seconds": round(self.elapsed + seconds, 2),
             "images_per_second": round(speed, 2),
+            **_gpu_memory(self.device),
             **{name: round(value, 6) for name, value in losses.items()},
         }
         try:
@@ -183,6 +184,13 @@ def _moved(batch: AnyBatch, device: torch.device) -> AnyBatch:
         return batch.to(device, non_blocking=True)
     parts = [_moved(part, device) for part in batch]
     return type(batch)(*parts) if hasattr(batch, "_fields") else tuple(parts)
+
+
+def _gpu_memory(device: torch.device) -> dict[str, float]:
+    """The most memory that tensors of this process took on a GPU so far, in MB; nothing on a CPU."""
+    if device.type != "cuda":
+        return {}
+    return {"gpu_memory_mb": round(torch.cuda.max_memory_allocated(device) / 1e6, 1)}
 
 
 def _lock(folder: Path) -> Any:

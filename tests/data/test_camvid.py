@@ -33,7 +33,7 @@ def root(tmp_path):
     return tmp_path
 
 
-def test_the_four_tables_hold_their_splits_and_pass_the_check(root, tmp_path):
+def test_the_tables_hold_their_splits_and_pass_the_check(root, tmp_path):
     run(root=root, out=tmp_path / "out")
     classes = read_classes(CLASSES)
     for table, split in {
@@ -41,6 +41,7 @@ def test_the_four_tables_hold_their_splits_and_pass_the_check(root, tmp_path):
         "day_val": "day_test",
         "night": "night_train",
         "night_val": "night_test",
+        "oracle": "night_train",
     }.items():
         labelled = table != "night"
         found = rows(tmp_path / "out" / f"{table}.csv", classes, labelled=labelled)
@@ -81,10 +82,13 @@ def test_each_missing_image_and_label_is_named(root, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def test_labels_of_the_dusk_training_frames_may_be_missing(root, tmp_path):
+def test_labels_of_the_dusk_training_frames_may_be_missing_and_the_oracle_with_them(root, tmp_path, capsys):
     (root / "night/labels/0001TP_006690.png").unlink()
     run(root=root, out=tmp_path / "out")
     assert (tmp_path / "out/night.csv").exists()
+    assert not (tmp_path / "out/oracle.csv").exists()
+    assert "oracle.csv is left out" in (told := capsys.readouterr().err)
+    assert "0001TP_006690.png: no such file" in told
 
 
 def test_the_class_list_has_the_eleven_classes_of_camvid_in_their_groups():

@@ -1,11 +1,14 @@
 """Stage `evaluate` on several sets of images: at the size of the network's input and at that of the label files."""
 
+import dataclasses
 import json
 from pathlib import Path
 
 import numpy as np
 import public_trees as trees
 import pytest
+import torch
+from checkpoints import small_network
 from PIL import Image
 
 from loopda import load
@@ -17,7 +20,7 @@ from loopda.errors import ConfigError, DataError
 from loopda.evaluation.predict import class_logits
 from loopda.labels.classes import CITYSCAPES
 from loopda.labels.png import read_image
-from loopda.models.segmenter import load_segmenter, upsample
+from loopda.models.segmenter import Segmenter, estimate_statistics, load_segmenter, save_segmenter, upsample
 from loopda.stages import evaluate, prepare
 
 SIZE = (64, 32)
@@ -59,11 +62,11 @@ def prepared(tmp_path_factory):
 def evaluated(prepared, small_model, tmp_path):
     """A function that runs the stage with a changed section, and returns the domains of its JSON."""
 
-    def run(*, tests=True, source_size=None, **changes):
+    def run(*, models=None, tests=True, source_size=None, **changes):
         values = {"input": {"size": SIZE, "crop": SIZE, "source_size": source_size}, "batch_size": 2, **changes}
         evaluate.run(
             config=parse_section(values, evaluate.Config, "config.yaml"),
-            model=small_model,
+            model=[small_model] if models is None else models,
             night_val=prepared / "night_val.csv",
             day_val=prepared / "day_val.csv",
             summary=prepared / "summary.json" if tests else None,
@@ -133,6 +136,61 @@ def test_logits_are_upsampled_where_the_section_says_so(evaluated, small_model):
         images = to_images([np.asarray(resize_image(read_image(Path(item["image"])), SIZE))])
         expected = upsample(class_logits(segmenter, images), SIZE[::-1]).argmax(dim=1)[0].numpy()
         assert np.array_equal(indices(item["prediction"]), expected)
+
+
+def second_model(path, classes=CITYSCAPES):
+    """The checkpoint of another untrained network, whose logits have a coarser resolution."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(11)
+        segmenter = Segmenter(small_network(head_channels=8, output_stride=8, dropout=0.0), classes)
+        segmenter.statistics = {
+            name: estimate_statistics(segmenter, [torch.rand(4, 3, 32, 64) * 2 - shift])
+            for name, shift in (("day", 1.0), ("night", 1.7))
+        }
+    save_segmenter(segmenter, path, stage="adapt", seed=0, config={"input": {"size": [64, 32], "crop": [64, 32]}})
+    return path
+
+
+@pytest.mark.parametrize("upsampled", ["probabilities", "logits"])
+def test_an_ensemble_answers_by_the_mean_of_its_models_probabilities(evaluated, small_model, tmp_path, upsampled):
+    paths = [small_model, second_model(tmp_path / "second.pt")]
+    domain = evaluated(models=paths, upsampled=upsampled, full_size=["night"])["night"]
+    assert f"{upsampled} of 2 models" in domain["protocol"]["upsampling"]
+    segmenters = [load_segmenter(path) for path in paths]
+    alone = []
+    for item in domain["predictions"]:
+        images = to_images([np.asarray(resize_image(read_image(Path(item["image"])), SIZE))])
+        total = np.zeros((19, *SIZE[::-1]), dtype=np.float64)
+        for segmenter in segmenters:
+            segmenter.use_statistics("night")
+            logits = class_logits(segmenter, images)
+            if upsampled == "logits":
+                its = upsample(logits, SIZE[::-1]).softmax(dim=1)
+            else:
+                its = upsample(logits.softmax(dim=1), SIZE[::-1])
+            total += its[0].numpy() / 2
+        found, first = indices(item["prediction"]), its[0].argmax(dim=0).numpy()
+        assert np.mean(found == total.argmax(axis=0)) > 0.999  # ties, in single precision
+        alone.append(np.mean(found == first))
+    assert min(alone) < 0.99, "the two models agree, so the test shows nothing"
+    written = json.loads((tmp_path / "warmup.json").read_text())
+    assert written["model"] == f"{paths[0]} + {paths[1]}"
+    counts = [sum(one.numel() for one in segmenter.network.parameters()) for segmenter in segmenters]
+    assert written["parameters"] == sum(counts)
+
+
+def test_an_ensemble_of_one_model_with_itself_answers_as_that_model(evaluated, small_model):
+    alone, twice = (evaluated(models=[small_model] * count)["night"] for count in (1, 2))
+    assert alone["confusion"] == twice["confusion"]
+
+
+def test_models_of_different_classes_are_no_ensemble(evaluated, small_model, tmp_path):
+    others = dataclasses.replace(CITYSCAPES, names=tuple(f"other {name}" for name in CITYSCAPES.names))
+    other = second_model(tmp_path / "second.pt", others)
+    with pytest.raises(DataError, match=r"second\.pt: its classes are not those of .*same classes"):
+        evaluated(models=[small_model, other])
+    with pytest.raises(DataError, match="--model names no checkpoint"):
+        evaluated(models=[])
 
 
 def test_labelled_day_images_can_have_a_size_of_their_own(evaluated):

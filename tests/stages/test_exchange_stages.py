@@ -170,7 +170,7 @@ def test_a_converted_model_is_evaluated_like_our_own(miniature, tmp_path):
     scores.parent.mkdir()
     evaluate.run(
         config=miniature.section("evaluate"),
-        model=tmp_path / "model.pt",
+        model=[tmp_path / "model.pt"],
         night_val=miniature.path("prepare", "night_val.csv"),
         day_val=miniature.path("prepare", "day_val.csv"),
         classes=miniature.path("prepare", "classes.json"),

@@ -4,7 +4,6 @@ import json
 import re
 import subprocess
 import sys
-from html.parser import HTMLParser
 
 import pytest
 from fabricated_results import (
@@ -18,6 +17,7 @@ from fabricated_results import (
     section,
     write,
 )
+from html_page import Page
 from PIL import Image
 
 from loopda.config import parse_section
@@ -31,45 +31,6 @@ def report(folder, name="page", config=None, **inputs):
     given = {"scores": [], "metrics": [], "pictures": [], "sections": []} | inputs
     run(config=config or Config(), **given, **files)
     return tuple(file.read_text(encoding="utf-8") for file in files.values())
-
-
-class Page(HTMLParser):
-    """The page's visible text, its tables, its attributes, and whether its tags balance."""
-
-    VOID = frozenset({"meta", "img", "br", "path", "circle", "use", "rect", "line"})
-
-    def __init__(self, html):
-        super().__init__()
-        self.text, self.attributes, self.open, self.tables, self.links = "", [], [], [], []
-        self.feed(html)
-        self.close()
-
-    def handle_starttag(self, tag, attrs):
-        self.attributes += [(tag, name, value or "") for name, value in attrs]
-        if tag not in self.VOID:
-            self.open.append(tag)
-        if tag == "table":
-            self.tables.append([])
-        elif tag == "tr":
-            self.tables[-1].append([])
-        elif tag in ("td", "th"):
-            self.tables[-1][-1].append("")
-
-    def handle_startendtag(self, tag, attrs):
-        self.attributes += [(tag, name, value or "") for name, value in attrs]
-
-    def handle_endtag(self, tag):
-        if tag not in self.VOID:
-            assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        if not {"style", "script"} & set(self.open):
-            self.text += data
-        if {"td", "th"} & set(self.open):
-            self.tables[-1][-1][-1] += data.replace("\N{MINUS SIGN}", "-")
-
-    def row(self, table, title):
-        return next([cell.strip() for cell in row] for row in self.tables[table] if row[0].strip() == title)
 
 
 @pytest.fixture(scope="module")
@@ -436,3 +397,13 @@ def test_the_report_is_made_on_machines_without_torch_and_from_the_command_line(
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "<h1>Town</h1>" in (tmp_path / "page.page").read_text()
+
+
+def test_the_page_of_a_baseline_misses_none_of_loopda_s_stages(tmp_path):
+    wrong = {"night": 0.3, "day": 0.1}
+    scores = [evaluation(tmp_path, "advent", 0, "pretrain"), evaluation(tmp_path, "advent", 0, "adapt", wrong=wrong)]
+    html, table, _ = report(tmp_path, scores=scores)
+    assert "adaptation" in Page(html).text
+    for absent in ("warm-up", "distillation", "label overlap", "pseudo-labels"):
+        assert f"missing: scores of {absent}" not in table
+        assert absent not in table

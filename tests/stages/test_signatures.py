@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import pytest
 
-from loopda import experiments
+from loopda import comparisons, experiments
 from loopda.command import command
 
 # Its images are a user's own, which no experiment of config.yaml knows; so no rule calls it.
@@ -52,6 +52,13 @@ def named(text: str, directive: str) -> dict[str, str]:
 
 STAGE_RULES = stage_rules()
 IDS = [rule.name for rule in STAGE_RULES]
+
+
+def section_of(rule: Rule, config: dict) -> dict:
+    """What the rule `configure` writes for the stage."""
+    if rule.stage in experiments.COMPARISONS:
+        return comparisons.table(config, rule.stage)
+    return experiments.section(config, "smoke", rule.stage)
 
 
 def run_of(rule: Rule):
@@ -109,7 +116,7 @@ def test_the_stage_accepts_the_command_that_its_rule_gives(rule, optional, base_
         kind = str(parameters[name].annotation)
         if value == "{input.config:q}":
             config = tmp_path / "config.yaml"
-            config.write_text(experiments.as_yaml(experiments.section(base_config, "smoke", rule.stage)))
+            config.write_text(experiments.as_yaml(section_of(rule, base_config)))
             text = str(config)
         elif name in rule.inputs and "None" in kind and optional == "left out":
             text = ""

@@ -24,6 +24,7 @@ NAMES = [
     r"DarkZurich/rgb_anon/val_ref/day/(G[A-Z0-9]+)_ref/\1_frame_\d{6}_ref_rgb_anon\.png",
     r"DarkZurich/gt/val/night/(G[A-Z0-9]+)/\1_frame_\d{6}_gt_(labelIds|labelTrainIds|labelColor)\.png",
     r"DarkZurich/zurich_dn_pair_train\.csv",
+    r"oracle/(G[A-Z0-9]+)/\1_frame_\d{6}_gt_labelIds\.png|oracle/night\.csv",
     r"poses\.csv|contact_sheet\.png|town\.json|town\.log",
 ]
 
@@ -34,6 +35,7 @@ def build(root: Path, *, workers: int = 1, **changes: int) -> dict:
     outputs = {
         "summary": root / "town.json",
         "poses": root / "poses.csv",
+        "oracle": root / "oracle/night.csv",
         "sheet": root / "contact_sheet.png",
     }
     town.run(config=config, **outputs, log=root / "town.log", workers=workers)
@@ -74,6 +76,32 @@ def test_the_pair_list_names_every_night_once_and_only_files_that_exist(root: Pa
     assert all((base / f"{day}_rgb_anon.png").is_file() for _, day in rows)
     assert len({day for _, day in rows}) < len(rows), "some nights share a reference, as in the real list"
     assert not list((root / "DarkZurich/gt").glob("train*")), "training nights are unlabelled"
+
+
+def test_the_oracle_has_the_true_labels_of_every_night_of_training_in_a_place_of_its_own(root: Path) -> None:
+    config = parse_section(SMALL, town.Config, "test")
+    size = {"width": config.width, "height": config.height, "supersample": config.supersample}
+    pairs = write.dark_zurich_pairs("train", config.night_train, seed=config.seed, near_fraction=config.near_fraction)
+    head, *lines = (root / "oracle/night.csv").read_text().splitlines()
+    assert head == "image,label"
+    table = CITYSCAPES.lookup_table("labelIds")
+    for line, pair in zip(lines, pairs, strict=True):
+        image, label = (root / "oracle" / name for name in line.split(","))
+        picture, truth = write.draw(pair.night, seed=config.seed, **size)
+        assert np.array_equal(np.asarray(Image.open(image)), picture)
+        assert np.array_equal(table[np.asarray(Image.open(label))], truth)
+    assert len(list(root.glob("oracle/*/*.png"))) == len(lines)
+
+
+def test_the_labels_of_the_oracle_are_no_part_of_the_town_that_its_fingerprint_tells(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    few = {"source_train": 1, "source_val": 1, "night_train": 2, "night_val": 1}
+    whole, save = build(tmp_path / "one", **few), write._save
+    monkeypatch.setattr(write, "_save", lambda path, array: save(path, array * ("oracle" not in path.parts)))
+    assert build(tmp_path / "other", **few) == whole
+    labels = [next((tmp_path / name).glob("oracle/*/*.png")).read_bytes() for name in ("one", "other")]
+    assert labels[0] != labels[1]
 
 
 def test_the_poses_tell_near_pairs_from_far_ones(root: Path) -> None:

@@ -56,7 +56,7 @@ class Finished(NamedTuple):
     def jobs(self) -> Counter[str]:
         """How many jobs of each rule a dry run lists, without the targets."""
         found = Counter(re.findall(r"^(?:local)?rule (\w+):$", self.output, flags=re.MULTILINE))
-        return found - Counter({"all": found["all"], "tau": found["tau"], "ablation": found["ablation"]})
+        return found - Counter({name: found[name] for name in ("all", "compare", "ablation", "tau")})
 
     def outputs(self) -> set[str]:
         """The first output of each job that a dry run lists."""
@@ -372,6 +372,20 @@ def test_the_ablation_of_the_loops_trains_four_warm_ups_after_one_pretraining(em
     assert finished.jobs()["pretrain"] == 1
     assert finished.jobs()["warmup"] == 4
     assert finished.jobs()["self_train"] == 2
+
+
+def test_the_comparison_of_all_methods_pretrains_once_for_each_seed_and_network(empty):
+    wide = {"until": "adapt", "network": {"width": 12}, "adapt": {"method": "advent"}}
+    change = {"table_seeds": [0, 1], "experiments": {"wide": wide}}
+    finished = empty.snakemake("compare", "--dry-run", change=change)
+    assert finished.code == 0, finished.output
+    jobs = finished.jobs()
+    assert jobs["pretrain"] == 2 * 2, "the one that all share, and the oracle's"
+    assert (jobs["adapt"], jobs["warmup"], jobs["self_train"], jobs["distill"]) == (2 * 5, 2, 2, 2)
+    assert jobs["comparison"] == 1
+    compared = ["advent", "wide", "minent", "advent-ensemble"]
+    jobs = empty.snakemake("compare", "--dry-run", change=change | {"compare": compared}).jobs()
+    assert (jobs["pretrain"], jobs["adapt"], jobs["evaluate"]) == (2 * 2, 2 * 3, 2 * 6)
 
 
 def test_a_second_seed_shares_the_data_and_nothing_else(complete):

@@ -4,7 +4,7 @@ import json
 import yaml
 from snakemake.exceptions import WorkflowError
 
-from loopda import experiments
+from loopda import comparisons, experiments
 from loopda.errors import ConfigError
 
 with open(workflow.source_path("../schemas/config.schema.json")) as file:
@@ -62,6 +62,8 @@ def translated_source(wildcards):
 def section_text(wildcards):
     """The resolved section for results/<folder>/config.yaml, as YAML."""
     stage, *experiment = wildcards.folder.split("/")
+    if stage in experiments.COMPARISONS:
+        return experiments.as_yaml(comparisons.table(config, stage))
     experiment = experiment[0] if experiment else next(iter(config["experiments"]))
     return experiments.as_yaml(experiments.section(config, experiment, stage))
 

@@ -5,6 +5,7 @@ rule town:
     output:
         summary="results/town/town.json",
         poses="results/town/poses.csv",
+        oracle="results/town/oracle/night.csv",
         sheet="results/town/contact_sheet.png",
     log:
         "logs/town.log",
@@ -17,6 +18,7 @@ rule town:
             --config {input.config:q} \
             --summary {output.summary:q} \
             --poses {output.poses:q} \
+            --oracle {output.oracle:q} \
             --sheet {output.sheet:q} \
             --workers {threads} \
             --log {log:q}
@@ -25,8 +27,10 @@ rule town:
 
 def town_if_used(wildcards):
     data = experiments.section(config, wildcards.experiment, "prepare")
-    used = any("results/town/" in str(values) for values in data.values())
-    return "results/town/town.json" if used else []
+    places = [str(values) for values in data.values()]
+    if any("results/town/oracle/" in place for place in places):
+        return "results/town/oracle/night.csv"
+    return "results/town/town.json" if any("results/town/" in place for place in places) else []
 
 
 rule prepare:

@@ -2,6 +2,17 @@ def model_of_stage(wildcards):
     return upstream(wildcards.stage, "model.pt")(wildcards)
 
 
+def models_of_stage(wildcards):
+    """The model to evaluate; of an ensemble, the last model of each member."""
+    if wildcards.stage != experiments.ENSEMBLE:
+        return model_of_stage(wildcards)
+    paths = []
+    for name in experiments.members(config, wildcards.experiment):
+        stage = experiments.model_stages(config, name)[-1]
+        paths.append(f"results/{stage}/{experiments.owner(config, name, stage)}/seed{wildcards.seed}/model.pt")
+    return paths
+
+
 def summary_if_tests(wildcards):
     """Where `prepare` says which further sets of night images there are, if the experiment has any."""
     tests = experiments.section(config, wildcards.experiment, "prepare").get("night_tests")
@@ -33,7 +44,7 @@ rule evaluate:
     """Score one stage's model on night and day validation images, and keep its label maps."""
     input:
         config="results/evaluate/{experiment}/seed{seed}/config.yaml",
-        model=model_of_stage,
+        model=models_of_stage,
         night_val=prepared("night_val.csv"),
         day_val=prepared("day_val.csv"),
         summary=summary_if_tests,

@@ -2,7 +2,7 @@ def scores_of(experiment, seeds):
     """The scores of every model stage of an experiment, for each of `seeds`."""
     paths = []
     for stage in experiments.model_stages(config, experiment):
-        folder = experiments.owner(config, experiment, "prepare", "evaluate", stage)
+        folder = experiments.scored_as(config, experiment, stage)
         paths += [f"results/evaluate/{folder}/seed{seed}/{stage}.json" for seed in seeds]
     return paths
 
@@ -55,6 +55,30 @@ def table_scores(wildcards):
     names = wildcards.names.split("+")
     paths = [path for name in names for path in scores_of(name, config["table_seeds"])]
     return list(dict.fromkeys(paths))
+
+
+def compared_scores(wildcards):
+    return [
+        f"results/evaluate/{model.experiment}/seed{seed}/{model.stage}.json"
+        for model in comparisons.models(config, wildcards.comparison)
+        for seed in config["table_seeds"]
+    ]
+
+
+def trained_for(comparison):
+    """stage/experiment/seed of every training behind the rows of a comparison."""
+    models = comparisons.models(config, comparison)
+    behind = dict.fromkeys(one for model in models for one in comparisons.trained(config, model))
+    return [f"{one.stage}/{one.experiment}/seed{seed}" for one in behind for seed in config["table_seeds"]]
+
+
+def compared_metrics(wildcards):
+    return [f"results/{place}/metrics.jsonl" for place in trained_for(wildcards.comparison)]
+
+
+def compared_benchmarks(wildcards):
+    """What Snakemake measured of each training; no input, for nothing is to be trained again for a lost one."""
+    return [f"benchmarks/{place}.tsv" for place in trained_for(wildcards.comparison)]
 
 
 def poses_if_known(wildcards):
@@ -152,6 +176,38 @@ rule table:
         r"""
         python -m loopda.stages.seeds \
             --scores {input.scores:q} \
+            --table {output.table:q} \
+            --csv {output.csv:q} \
+            --log {log:q}
+        """
+
+
+rule comparison:
+    """The models of a list of config.yaml side by side over `table_seeds`, beside what was published: a page, a table."""
+    input:
+        config="results/{comparison}/config.yaml",
+        scores=compared_scores,
+        metrics=compared_metrics,
+    output:
+        page="results/{comparison}/report.html",
+        table="results/{comparison}/table.md",
+        csv="results/{comparison}/table.csv",
+    log:
+        "logs/comparison/{comparison}.log",
+    benchmark:
+        "benchmarks/comparison/{comparison}.tsv"
+    wildcard_constraints:
+        comparison="|".join(experiments.COMPARISONS),
+    params:
+        benchmarks=compared_benchmarks,
+    shell:
+        r"""
+        python -m loopda.stages.compare \
+            --config {input.config:q} \
+            --scores {input.scores:q} \
+            --metrics {input.metrics:q} \
+            --benchmarks {params.benchmarks:q} \
+            --page {output.page:q} \
             --table {output.table:q} \
             --csv {output.csv:q} \
             --log {log:q}

@@ -1,0 +1,212 @@
+"""The tables and pages of comparisons, from fabricated scores."""
+
+import csv
+import json
+import re
+
+import pytest
+import yaml
+from fabricated_results import benchmark, compared, plain_evaluation
+from html_page import Page
+
+from loopda.errors import DataError
+from loopda.report.inputs import read_metrics, read_peak_memory
+from loopda.report.published import published
+from loopda.stages.compare import run
+
+NIGHT = {
+    ("loopda", "pretrain"): (20, 24, 28),
+    ("minent", "adapt"): (25, 24, 29),
+    ("advent", "adapt"): (30, 32, 37),
+    ("advent-ensemble", "ensemble"): (40, 41, 42),
+    ("loopda", "warmup"): (28, 30, 32),
+    ("loopda", "self_train"): (35, 35, 35),
+    ("loopda", "distill"): (36, 36, 36),
+    ("oracle", "pretrain"): (60, 62, 64),
+}
+
+
+@pytest.fixture
+def config(root):
+    """config.yaml with a shorter list."""
+    config = yaml.safe_load((root / "config.yaml").read_text())
+    return config | {"compare": ["minent", "advent", "advent-ensemble", "loopda", "oracle"]}
+
+
+def plain(folder, experiment, seed, stage):
+    night = NIGHT.get((experiment, stage), (33, 33, 33))[seed]
+    return plain_evaluation(folder, experiment, seed, stage, night, 50)
+
+
+def compare(folder, inputs):
+    """Run the stage; return the Markdown, its rows by method, the CSV by method and set of images, and the page."""
+    paths = {"page": folder / "report.html", "table": folder / "table.md", "csv": folder / "table.csv"}
+    run(**inputs, **paths, log=folder / "log")
+    text = paths["table"].read_text()
+    table = text.split("\n\n")[1]
+    head, _, *lines = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()]
+    with open(paths["csv"], newline="") as file:
+        values = {(one["method"], one["images"]): one for one in csv.DictReader(file)}
+    return text, {line[0]: dict(zip(head, line, strict=True)) for line in lines}, values, paths["page"].read_text()
+
+
+@pytest.fixture
+def inputs(tmp_path, config):
+    return compared(tmp_path, config, "compare", evaluated=plain)
+
+
+@pytest.fixture
+def full(tmp_path, inputs):
+    return compare(tmp_path, inputs)
+
+
+def test_rows_stand_in_the_order_of_the_list_between_source_only_and_the_oracle(full):
+    _, rows, _, _ = full
+    assert list(rows) == [
+        "source-only",
+        "minent",
+        "advent",
+        "advent-ensemble",
+        "loopda, warm-up",
+        "loopda, self-training",
+        "loopda, distillation",
+        "oracle",
+    ]
+
+
+def test_mean_deviation_and_gain_are_those_computed_by_hand(full):
+    _, rows, values, _ = full
+    # 30, 32, 37: mean 33, root(26 / 2) = 3.606; gains 10, 8, 9
+    line = values["advent", "night"]
+    assert (line["seeds"], line["mIoU"], line["mIoU_std"]) == ("3", "33.0000", "3.6056")
+    assert (line["gain"], line["gain_std"]) == ("9.0000", "1.0000")
+    assert rows["advent"]["night mIoU"] == "33.0 ± 3.6"
+    assert rows["source-only"]["night mIoU"] == "24.0 ± 4.0"
+    assert values["source-only", "night"]["gain"] == ""
+    # the oracle is held against the source-only model too: 60 - 20, 62 - 24, 64 - 28
+    assert (values["oracle", "night"]["gain"], values["oracle", "night"]["gain_std"]) == ("38.0000", "2.0000")
+    assert values["advent", "day"]["mIoU"] == "50.0000"
+    # of both classes IoU 33 % comes of as many hits per class
+    assert (values["advent", "night"]["road"], values["advent", "night"]["car"]) == ("33.0000", "33.0000")
+
+
+def test_a_row_names_its_own_settings_as_the_configuration_has_them(full):
+    _, rows, values, html = full
+    minent = "methods.advent: entropy 0.001, entropy_aux 0.0002, adversarial 0, adversarial_aux 0"
+    own = {name: line["own settings"] for name, line in rows.items()}
+    assert own["source-only"] == own["advent"] == own["loopda, warm-up"] == ""
+    assert own["minent"] == minent
+    assert own["advent-ensemble"] == "mean of the probabilities of minent and advent"
+    assert own["loopda, self-training"] == "self_train.optimizer: lr 0.001"
+    assert "results/town/oracle/night.csv" in own["oracle"]
+    assert values["minent", "night"]["own_settings"] == minent
+    assert minent in Page(html).text
+
+
+def test_time_adds_up_memory_is_the_largest_and_speed_the_last_trainings(tmp_path, inputs):
+    for seed in range(3):
+        benchmark(tmp_path, "loopda", seed, "warmup", 1500 + seed)
+        benchmark(tmp_path, "loopda", seed, "self_train", 900)
+    _, rows, values, _ = compare(tmp_path, inputs)
+    warmed, trained = values["loopda, warm-up", "night"], values["loopda, self-training", "night"]
+    # a fabricated training takes 60 * 3.1 s
+    assert (float(warmed["training_seconds"]), float(trained["training_seconds"])) == (186.0, 372.0)
+    assert rows["loopda, self-training"]["training"] == "0:06:12"
+    assert (float(trained["peak_memory_mb"]), float(trained["peak_memory_mb_std"])) == (1501.0, 1.0)
+    assert trained["memory_of"] == "process"
+    assert values["advent-ensemble", "night"]["training_seconds"] == "372.0000"
+    assert rows["advent-ensemble"]["images/s"] == "–"
+    speeds = [read_metrics(path).speed for path in inputs["metrics"] if path.parts[-4:-2] == ("self_train", "loopda")]
+    assert float(trained["images_per_second"]) == pytest.approx(sum(speeds) / 3, abs=1e-4)
+    assert (rows["source-only"]["steps"], rows["loopda, self-training"]["steps"]) == ("1,000", "1,800")
+
+
+def test_a_lost_benchmark_leaves_a_dash_and_a_peak_of_the_gpu_takes_its_place(tmp_path, inputs):
+    for path in inputs["benchmarks"]:
+        path.unlink()
+    on_gpu = [path for path in inputs["metrics"] if path.parts[-3] == "advent"]
+    for path in on_gpu:
+        records = [json.loads(line) | {"gpu_memory_mb": 321.5} for line in path.read_text().splitlines()]
+        path.write_text("".join(json.dumps(record) + "\n" for record in records))
+    _, rows, values, _ = compare(tmp_path, inputs)
+    memory = {name: line["memory, MB"] for name, line in rows.items()}
+    assert memory["advent"] == "322 (GPU)"
+    assert {text for name, text in memory.items() if name != "advent"} == {"–"}
+    assert values["advent", "night"]["memory_of"] == "GPU"
+    assert "gpu_memory_mb" not in read_metrics(on_gpu[0]).curves
+
+
+@pytest.mark.parametrize(
+    ("text", "peak"),
+    [
+        ("s\tmax_rss\n3.1\t512.25\n", 512.25),
+        ("s\tmax_rss\n0.1\t-\n", None),
+        ("s\tmax_rss\n0.1\tNA\n", None),
+        ("s\tmax_rss\n1\t100\n1\t90.5\n", 100.0),
+        ("", None),
+    ],
+)
+def test_the_peak_of_a_benchmark_file_is_its_largest_measurement(tmp_path, text, peak):
+    (tmp_path / "seed0.tsv").write_text(text)
+    assert read_peak_memory(tmp_path / "seed0.tsv") == peak
+
+
+def test_the_page_is_well_formed_needs_nothing_else_and_keeps_published_numbers_apart(full):
+    *_, html = full
+    page = Page(html)
+    assert page.open == []
+    assert not re.search(r"(?:src|href)=\"(?!#|data:)", html)
+    targets = {value for tag, name, value in page.attributes if (tag, name) == ("section", "id")}
+    assert {value[1:] for tag, name, value in page.attributes if (tag, name) == ("a", "href")} <= targets
+    ours, night, day, theirs = page.tables
+    assert [row[0].strip() for row in night[1:]][:2] == ["source-only", "minent"]
+    assert len(night) == len(day) == len(NIGHT) + 1
+    assert page.row(3, "LoopDA with distillation")[4] == "38.7"
+    assert not {row[0].strip() for row in theirs[1:]} & {row[0].strip() for row in ours[2:]} - {"source-only", "oracle"}
+
+
+@pytest.mark.parametrize("comparison", ["ablation", "tau"])
+def test_ablation_and_tau_have_their_page_table_and_figure_in_the_same_way(tmp_path, config, comparison):
+    text, rows, _, html = compare(tmp_path, compared(tmp_path, config, comparison, evaluated=plain))
+    page = Page(html)
+    assert page.open == []
+    assert "source-only" in rows
+    assert [row[0] for row in page.tables[-1][1:]] == [one.method for one in published(comparison)]
+    assert len(re.findall("<svg", html)) == 1 + (3 if comparison == "tau" else 1)
+    assert ("agreement: tau 0.25" in text) == (comparison == "tau")
+
+
+def test_one_seed_has_no_deviation(tmp_path, config):
+    inputs = compared(tmp_path, config, "compare", seeds=(0,), evaluated=plain)
+    _, rows, values, html = compare(tmp_path, inputs)
+    assert rows["advent"]["night mIoU"] == "30.0"
+    assert values["advent", "night"]["mIoU_std"] == ""
+    assert "±" not in Page(html).text
+
+
+def test_a_row_without_scores_is_refused_by_its_name(tmp_path, inputs):
+    scores = [path for path in inputs["scores"] if "advent-ensemble" not in path.parts]
+    with pytest.raises(DataError, match="none of ensemble of advent-ensemble"):
+        compare(tmp_path, inputs | {"scores": scores})
+    with pytest.raises(DataError, match="--scores names no file"):
+        compare(tmp_path, inputs | {"scores": []})
+
+
+def test_rows_that_were_measured_on_other_images_are_refused(tmp_path, inputs):
+    last = inputs["scores"][-1]
+    values = json.loads(last.read_text())
+    values["domains"]["night"]["protocol"]["images"] = 6
+    last.write_text(json.dumps(values))
+    with pytest.raises(DataError, match="different night sets"):
+        compare(tmp_path, inputs)
+
+
+def test_every_published_number_says_where_it_stands_and_on_what_it_was_measured():
+    for page in ("compare", "ablation", "tau"):
+        found = published(page)
+        assert found
+        for one in found:
+            assert all((one.method, one.training, one.test, one.source))
+            assert all(0 < value <= 100 for value in (one.mIoU, one.fwIoU, one.accuracy) if value is not None)
+    assert [one.mIoU for one in published("ablation")] == [20.6, 22.0, 26.3, 28.6, 29.5, 35.7, 37.6, 38.7]
+    assert [one.mIoU for one in published("tau")] == [35.7, 36.4, 37.6, 37.1, 36.9]
