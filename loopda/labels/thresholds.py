@@ -48,3 +48,12 @@ def keep_confident(
     """The prediction where its confidence reaches its class's threshold, else 255."""
     kept = confidence_bin(confidence) >= thresholds[prediction] * BINS
     return np.where(kept, prediction, IGNORE).astype(np.uint8)
+
+
+def counted_rows(height: int, ignored: tuple[float, float]) -> slice:
+    """The rows of a label map of `height` but for those that lie wholly in the shares `ignored` at its top and bottom.
+
+    Each share is less than 0.5, so at least one row is left.
+    """
+    top, bottom = (int(share * height) for share in ignored)
+    return slice(top, height - bottom)

@@ -17,20 +17,28 @@ from loopda.data.manifest import Row
 from loopda.data.transforms import to_images
 from loopda.evaluation.predict import predict
 from loopda.files import sha256, write_json, write_text
+from loopda.labels.classes import IGNORE
 from loopda.labels.png import write_label
-from loopda.labels.thresholds import ConfidenceHistogram, keep_confident
+from loopda.labels.thresholds import ConfidenceHistogram, counted_rows, keep_confident
 from loopda.models.segmenter import Segmenter, load_segmenter
 from loopda.training.device import choose_device, use_threads
 from loopda.training.log import Log
 
+Share = Annotated[float, Field(ge=0, lt=0.5)]
+
 
 class Config(Section):
-    """The section `pseudo_labels`, with `input`."""
+    """The section `pseudo_labels`, with `input`.
+
+    ignore_rows: shares of an image's height, at its top and at its bottom, whose pixels get no label and count for no
+    threshold.
+    """
 
     input: Input
     portion: Annotated[float, Field(ge=0, le=1)]
     cap: Annotated[float, Field(ge=0, le=1)]
     batch_size: Annotated[int, Field(ge=1)]
+    ignore_rows: tuple[Share, Share] = (0.0, 0.0)
 
 
 def run(
@@ -46,7 +54,8 @@ def run(
     threads: int = 2,
 ) -> None:
     """Write a label map for every night image and every day reference, their manifest `labels` (CSV with the columns
-    domain, image, label) and the `statistics` (JSON: threshold, predicted and kept pixels for each class)."""
+    domain, image, label) and the `statistics` (JSON: threshold, predicted and kept pixels for each class, without those
+    of ignored rows)."""
     lines = Log(log, "pseudo_labels")
     place = choose_device(device)
     use_threads(threads)
@@ -55,22 +64,23 @@ def run(
     references = sorted({row.reference for row in frames.rows if row.reference})
     domains = {"night": frames}
     if references:
-        rows = [Row(path) for path in references]
-        domains["day"] = Frames(rows, frames.classes, config.input.size, threads=threads)
+        domains["day"] = Frames([Row(path) for path in references], frames.classes, config.input.size, threads=threads)
 
+    rows = counted_rows(config.input.size[1], config.ignore_rows)
     index, summary = [], {}
     for domain, images in domains.items():
         segmenter.use_statistics(domain)
         # first pass: thresholds of the whole set, in constant memory
         histogram = ConfidenceHistogram(len(frames.classes))
         for _, prediction, confidence in predictions(segmenter, images, config.batch_size, place):
-            histogram.add(prediction, confidence)
+            histogram.add(prediction[rows], confidence[rows])
         thresholds = histogram.thresholds(portion=config.portion, cap=config.cap)
 
         # second pass: the label maps
         kept = np.zeros(len(frames.classes), dtype=np.int64)
         for number, prediction, confidence in predictions(segmenter, images, config.batch_size, place):
-            label = keep_confident(prediction, confidence, thresholds)
+            label = np.full_like(prediction, IGNORE)
+            label[rows] = keep_confident(prediction[rows], confidence[rows], thresholds)
             kept += np.bincount(label.ravel(), minlength=256)[: len(kept)]
             path = labels.parent / domain / f"{number:05d}_{images.rows[number].image.stem}.png"
             write_label(path, label, frames.classes)
@@ -83,7 +93,8 @@ def run(
             )
         }
         share = kept.sum() / histogram.predicted().sum()
-        lines.say(f"{domain}: {len(images)} label maps, {share:.1%} of the pixels kept")
+        where = f" of the rows {rows.start} to {rows.stop - 1}" if any(config.ignore_rows) else ""
+        lines.say(f"{domain}: {len(images)} label maps, {share:.1%} of the pixels{where} kept")
     write_json(statistics, summary)
     write_text(labels, _as_csv(index))
 

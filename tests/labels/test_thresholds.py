@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from loopda.labels.thresholds import ConfidenceHistogram, keep_confident
+from loopda.labels.thresholds import ConfidenceHistogram, counted_rows, keep_confident
 
 IGNORE = 255
 STEP = 1 / 65536
@@ -123,3 +123,20 @@ def test_the_kept_label_map_has_the_shape_of_the_prediction_and_bytes():
     kept = keep_confident(prediction, confidence, np.array([0.5, 0.5, 0.0]))
     assert kept.dtype == np.uint8
     assert kept.tolist() == [[IGNORE, 1, 2], [2, IGNORE, 0]]
+
+
+shares = st.floats(0, 0.5, exclude_max=True)
+
+
+@given(st.integers(1, 4096), shares, shares)
+def test_a_row_counts_unless_it_lies_wholly_in_an_ignored_share_and_one_row_always_counts(height, top, bottom):
+    rows = counted_rows(height, (top, bottom))
+    assert 0 <= rows.start < rows.stop <= height
+    assert rows.start <= top * height < rows.start + 1
+    assert height - rows.stop <= bottom * height < height - rows.stop + 1
+
+
+def test_no_share_ignores_no_row_and_a_share_is_of_the_height():
+    assert counted_rows(80, (0.0, 0.0)) == slice(0, 80)
+    assert counted_rows(80, (0.1, 0.25)) == slice(8, 60)
+    assert counted_rows(512, (15 / 512, 120 / 512)) == slice(15, 392)
