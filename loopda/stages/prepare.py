@@ -94,15 +94,7 @@ def run(
             faults += [f"{keys[name]}: {fault}" for fault in found[name].checked.faults]
         except (DataError, ConfigError) as error:
             faults += [f"{keys[name]}: {line}" for line in str(error).splitlines()]
-    faults += [
-        f"data.day_val: image {image}: it is in source too; measure on images that were not trained on"
-        for image in shared_images(found, "source", "day_val")
-    ]
-    faults += [
-        f"data.day: image {image}: it is in night too, and no night image is a day reference; name images by day alone"
-        for image in shared_images(found, "night", "day")
-    ]
-    if faults:
+    if faults := [*faults, *misplaced(found)]:
         raise DataError("\n".join(faults))
 
     # write
@@ -156,6 +148,19 @@ def candidates(found: dict[str, Found]) -> list[Row]:
         return found["day"].checked.rows
     source = [replace(row, label=None, encoding="") for row in found["source"].checked.rows]
     return found["night"].checked.references or source
+
+
+def misplaced(found: dict[str, Found]) -> list[str]:
+    """The faults of images that are in two sets of which no image may be in both."""
+    trained = [
+        f"data.day_val: image {image}: it is in source too; measure on images that were not trained on"
+        for image in shared_images(found, "source", "day_val")
+    ]
+    by_night = [
+        f"data.day: image {image}: it is in night too, and no night image is a day reference; name images by day alone"
+        for image in shared_images(found, "night", "day")
+    ]
+    return trained + by_night
 
 
 def shared_images(found: dict[str, Found], first: str, second: str) -> list[str]:

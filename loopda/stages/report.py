@@ -3,9 +3,10 @@
 The page is a single HTML file that needs nothing else; the table is what the terminal shows at the end.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 from pydantic import Field
 
@@ -72,72 +73,32 @@ def run(
     evaluations = _evaluations(scores)
     recorded = [read_metrics(path) for path in metrics]
     drawn = [read_illustrations(path) for path in pictures]
-    seeds = sorted({one.seed for one in evaluations})
     # pictures are those of one seed: the numbers are over all
-    shown_seed, drawn_seed = seeds[0], min((one.seed for one in drawn), default=None)
-    drawn = [one for one in drawn if one.seed == drawn_seed]
+    drawn = [one for one in drawn if one.seed == min(other.seed for other in drawn)]
     out.say(f"{len(scores)} models, {len(metrics)} records, {len(pictures)} files of pictures")
 
-    # count
+    # count and draw
     title = config.title or f"Experiment {evaluations[-1].experiment}"
-    rows = parts.headline(evaluations)
-    overlaps, tau = _overlaps(drawn)
-    thresholds = _thresholds(drawn)
-
-    # draw
-    counts = {"night": config.gallery_images, "day": config.gallery_day_images}
-    models = [one for one in evaluations if one.seed == shown_seed]
-    gallery = parts.gallery(models, counts, config.picture_width)
-    panels = parts.panels(drawn, config.picture_width)
-    if ranking and sheet:
-        panels.append(parts.pairs_panel(read_ranking(ranking), sheet, several_seeds=len(seeds) > 1))
-    overlap = parts.overlap_part(overlaps, tau) if overlaps else None
-    curves = parts.curves(recorded)
     absent = parts.missing(evaluations, recorded, drawn, sections)
-    notes = list(dict.fromkeys([*parts.protocol_notes(evaluations), *(note for one in drawn for note in one.notes)]))
+    content = {
+        "title": title,
+        **_results(evaluations),
+        **_gallery(evaluations, config),
+        **_illustrations(evaluations, drawn, config),
+        "curves": parts.curves(recorded),
+        "curve_seeds": parts.seed_colours(recorded),
+        "models": parts.model_lines(evaluations),
+        "sections": parts.section_lines(sections),
+        "versions": versions(),
+        "notes": _notes(evaluations, drawn),
+        "missing": absent,
+    }
+    if ranking and sheet:
+        several = len(content["seeds"]) > 1
+        content["panels"].append(parts.pairs_panel(read_ranking(ranking), sheet, several_seeds=several))
 
     # write
-    html = parts.render(
-        {
-            "title": title,
-            "statement": parts.statement(evaluations),
-            "tiles": parts.tiles(evaluations),
-            "contents": _contents(
-                gallery=bool(gallery),
-                illustrations=bool(panels),
-                pseudo_labels=bool(overlap or thresholds),
-                curves=bool(curves),
-                notes=bool(notes or absent),
-            ),
-            "classes": parts.legend(evaluations[0]),
-            "seeds": seeds,
-            "domains": domains(evaluations),
-            "headline": [
-                {
-                    "title": stage_title(stage),
-                    "rows": [by_domain.get(domain) for domain in domains(evaluations)],
-                    "seeds": max(len(row.seeds) for row in by_domain.values()),
-                }
-                for stage, by_domain in rows.items()
-            ],
-            "protocols": parts.protocol_lines(evaluations),
-            **parts.charts(evaluations),
-            "class_tables": parts.class_tables(evaluations),
-            "curves": curves,
-            "curve_seeds": parts.seed_colours(recorded),
-            "gallery": gallery,
-            "shown_seed": shown_seed,
-            "panels": panels,
-            "illustrated_seed": drawn_seed,
-            "overlap": overlap,
-            "thresholds": parts.threshold_lines(thresholds, evaluations[0]) if thresholds else [],
-            "models": parts.model_lines(evaluations),
-            "sections": parts.section_lines(sections),
-            "versions": versions(),
-            "notes": notes,
-            "missing": absent,
-        }
-    )
+    html = parts.render({**content, "contents": _contents(content)})
     write_text(table, _text_table(title, evaluations, absent, page))
     write_text(page, html)
     out.say(f"{page}, {len(html) / 1e6:.1f} MB")
@@ -161,6 +122,54 @@ def _evaluations(scores: Sequence[Path]) -> list[Evaluation]:
     return evaluations
 
 
+def _results(evaluations: Sequence[Evaluation]) -> dict[str, Any]:
+    """The head of the page and its tables and figures of scores."""
+    names = domains(evaluations)
+    return {
+        "statement": parts.statement(evaluations),
+        "tiles": parts.tiles(evaluations),
+        "classes": parts.legend(evaluations[0]),
+        "seeds": sorted({one.seed for one in evaluations}),
+        "domains": names,
+        "headline": [
+            {
+                "title": stage_title(stage),
+                "rows": [by_domain.get(domain) for domain in names],
+                "seeds": max(len(row.seeds) for row in by_domain.values()),
+            }
+            for stage, by_domain in parts.headline(evaluations).items()
+        ],
+        "protocols": parts.protocol_lines(evaluations),
+        **parts.charts(evaluations),
+        "class_tables": parts.class_tables(evaluations),
+    }
+
+
+def _gallery(evaluations: Sequence[Evaluation], config: Config) -> dict[str, Any]:
+    """What the models of the first seed predict."""
+    first = min(one.seed for one in evaluations)
+    models = [one for one in evaluations if one.seed == first]
+    counts = {"night": config.gallery_images, "day": config.gallery_day_images}
+    return {"shown_seed": first, "gallery": parts.gallery(models, counts, config.picture_width)}
+
+
+def _illustrations(evaluations: Sequence[Evaluation], drawn: Sequence[Illustrations], config: Config) -> dict[str, Any]:
+    """The pictures that stages drew, all of one seed, and the statistics of the pseudo-labels."""
+    overlaps, tau = _overlaps(drawn)
+    thresholds = _thresholds(drawn)
+    return {
+        "illustrated_seed": drawn[0].seed if drawn else None,
+        "panels": parts.panels(drawn, config.picture_width),
+        "overlap": parts.overlap_part(overlaps, tau) if overlaps else None,
+        "thresholds": parts.threshold_lines(thresholds, evaluations[0]) if thresholds else [],
+    }
+
+
+def _notes(evaluations: Sequence[Evaluation], drawn: Sequence[Illustrations]) -> list[str]:
+    """What to know before quoting a number, each once."""
+    return list(dict.fromkeys([*parts.protocol_notes(evaluations), *(note for one in drawn for note in one.notes)]))
+
+
 def _overlaps(drawn: Sequence[Illustrations]) -> tuple[list[Overlap], float | None]:
     overlaps = [overlap for one in drawn for overlap in one.lor]
     taus = {one.tau for one in drawn if one.lor and one.tau is not None}
@@ -178,19 +187,17 @@ def _thresholds(drawn: Sequence[Illustrations]) -> dict[str, Threshold]:
     return given[0].thresholds if given else {}
 
 
-def _contents(
-    *, gallery: bool, illustrations: bool, pseudo_labels: bool, curves: bool, notes: bool
-) -> list[tuple[str, str]]:
+def _contents(content: Mapping[str, Any]) -> list[tuple[str, str]]:
     """The links at the head of the page: name and target of each part that there is."""
     there = [
         ("Results", "results", True),
-        ("Gallery", "gallery", gallery),
+        ("Gallery", "gallery", content["gallery"]),
         ("IoU per class", "classes", True),
-        ("Translations and pseudo-labels", "illustrations", illustrations),
-        ("Pseudo-label statistics", "pseudo-labels", pseudo_labels),
-        ("Learning curves", "curves", curves),
+        ("Translations and pseudo-labels", "illustrations", content["panels"]),
+        ("Pseudo-label statistics", "pseudo-labels", content["overlap"] or content["thresholds"]),
+        ("Learning curves", "curves", content["curves"]),
         ("Behind the numbers", "provenance", True),
-        ("Notes", "notes", notes),
+        ("Notes", "notes", content["notes"] or content["missing"]),
     ]
     return [(name, target) for name, target, shown_on_page in there if shown_on_page]
 

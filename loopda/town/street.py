@@ -4,7 +4,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from loopda.town import buildings, furniture, plants
+from loopda.town import buildings, furniture, lots, plants
+from loopda.town.lots import Lot
 from loopda.town.texture import cell, cloud, fill, paint
 from loopda.town.world import ROAD, SIDEWALK, TERRAIN, UP, Lamp, Quad, Shade, Surface, ground_shadow
 
@@ -163,7 +164,11 @@ def static_world(
     for side in range(2):
         sign = 1 if side else -1
         for kind, start, length in street.lots[side]:
-            top = _lot(street, rng, eye, side, kind, start, length, quads, lamps)
+            lot = Lot(
+                rng=rng, eye=eye, side=sign, start=start, length=length, front=street.front[side],
+                tall=street.tall, style=street.style, quads=quads, lamps=lamps,
+            )  # fmt: skip
+            top = lots.build_up(lot, kind)
             low = int(np.clip(start - BEGIN, 0, END - BEGIN))
             heights[side, low : int(np.clip(start + length - BEGIN, 0, END - BEGIN))] = top
         _pavement(street, rng, eye, sign, needs, quads)
@@ -179,111 +184,6 @@ def static_world(
                 lamps += light
     _far_end(street, rng, quads)
     return quads, lamps, (heights[0], heights[1])
-
-
-def _lot(
-    street: Street, rng: np.random.Generator, eye: np.ndarray, side: int, kind: str, start: float,
-    length: float, quads: list[Quad], lamps: list[Lamp],
-) -> float:  # fmt: skip
-    """Add what stands on a lot; returns the height of its shadow-throwing front in metres."""
-    sign = 1 if side else -1
-    front = street.front[side]
-    along = np.array([0.0, 0.0, -float(sign)])
-
-    def row(distance: float, height: float, surface: Surface) -> None:
-        corner = np.array([sign * distance, 0.0, start + length if side else start])
-        quads.append(Quad(corner, along, UP, length, height, surface))
-
-    def across(distance: float, depth: float, height: float, surface: Surface) -> None:
-        x = distance if side else -distance - depth
-        quads.append(Quad(np.array([x, 0.0, start]), np.array([1.0, 0, 0]), UP, depth, height, surface))
-
-    def house(distance: float, height: float, shops: bool) -> None:
-        more, light = buildings.building(
-            rng,
-            side=sign,
-            front=distance,
-            start=start,
-            length=length,
-            height=height,
-            depth=10.0,
-            shops=shops,
-            style=street.style,
-        )
-        quads.extend(more)
-        lamps.extend(light)
-
-    def trees(count: int, low: float, high: float, size: tuple[float, float]) -> None:
-        for _ in range(count):
-            x, z = sign * rng.uniform(low, high), start + rng.uniform(0, length)
-            tall = rng.uniform(*size)
-            quads.extend(plants.tree(rng, x, z, eye, size=tall))
-            quads.append(ground_shadow(x, z, 0.0, tall * 0.6, tall * 0.6, 0.35))
-
-    if kind == "building":
-        height = float(np.clip(street.tall + rng.normal(0, 2.5), 6, 24))
-        house(front + rng.choice([0.0, 0.0, 0.4]), height, rng.random() < 0.5)
-        return height
-    if kind == "house":
-        back = rng.uniform(4.5, 9)
-        house(front + back, rng.uniform(6, 9.5), False)
-        pick = rng.integers(3)
-        height = rng.uniform(0.9, 1.5)
-        surface = (furniture.fence, furniture.wall, plants.hedge)[pick](rng, height)
-        row(front, height, surface)
-        across(front, back, height, surface)
-        trees(int(rng.integers(1, 3)), front + 1, front + back - 0.5, (3.5, 6.5))
-        if rng.random() < 0.7:
-            quads.append(plants.bush(rng, sign * (front + rng.uniform(1, 3)), start + rng.uniform(1, length - 1), eye))
-        return 0.0
-    if kind == "park":
-        trees(int(rng.integers(3, 6)), front + 1.5, front + 16, (5, 10))
-        for _ in range(int(rng.integers(0, 4))):
-            quads.append(plants.bush(rng, sign * (front + rng.uniform(1, 8)), start + rng.uniform(0, length), eye))
-        height = rng.uniform(7, 13)
-        row(front + 19, height, plants.hedge(rng, height))
-        if rng.random() < 0.25:
-            row(front + 0.2, 1.1, furniture.fence(rng, 1.1))
-        return 0.0
-    if kind == "wall":
-        height = rng.uniform(1.7, 3.2)
-        surface = furniture.wall(rng, height)
-        row(front, height, surface)
-        across(front, 9.0, height, surface)
-        trees(int(rng.integers(2, 4)), front + 2, front + 8, (5, 9))
-        if rng.random() < 0.5:
-            house(front + 10, rng.uniform(8, 13), False)
-        else:
-            row(front + 12, 8.0, plants.hedge(rng, 8.0))
-        return height
-    if kind == "fence":
-        height = rng.uniform(1.5, 2.4)
-        surface = furniture.fence(rng, height)
-        row(front, height, surface)
-        across(front, 10.0, height, surface)
-        trees(int(rng.integers(0, 3)), front + 2, front + 10, (4, 8))
-        if rng.random() < 0.6:
-            house(front + 11, rng.uniform(7, 14), False)
-        else:
-            row(front + 14, 7.0, plants.hedge(rng, 7.0))
-        return 0.0
-    if kind == "side":
-        corner = np.array([sign * (front + 38), 0.0, start + length + 8 if side else start - 8])
-        quads.append(
-            Quad(
-                corner,
-                along,
-                UP,
-                length + 16,
-                12.0,
-                buildings.facade(rng, length + 16, 12.0, shops=False, style=street.style),
-            )
-        )
-        across(front + 0.5, 30, 0.01, plants.hedge(rng, 0.01))
-        return 0.0
-    house(front + rng.uniform(8, 15), float(np.clip(street.tall + rng.normal(0, 2), 7, 22)), True)
-    trees(int(rng.integers(1, 4)), front + 1, front + 7, (4, 7))
-    return 0.0
 
 
 def _pavement(
