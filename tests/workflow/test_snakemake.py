@@ -311,7 +311,7 @@ def test_the_sweep_of_tau_trains_one_warm_up_and_a_self_training_for_each_thresh
     finished = empty.snakemake("tau", "--dry-run", change={"table_seeds": [0]})
     assert finished.code == 0, finished.output
     jobs = finished.jobs()
-    once = ("town", "prepare", "pretrain", "warmup", "pseudo_labels", "simclr", "distill", "table")
+    once = ("town", "prepare", "pretrain", "warmup", "pseudo_labels", "comparison")
     assert {name: jobs[name] for name in once} == dict.fromkeys(once, 1)
     assert jobs["self_train"] == 6
 
