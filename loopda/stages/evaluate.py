@@ -86,7 +86,7 @@ def run(
             outputs = UPSAMPLED[config.upsampled](segmenter, images)
             for number, output in zip(numbers, outputs.split(1), strict=True):
                 for reading in readings.values():
-                    reading.add(number, output)
+                    reading.add(number, output, segmenter.network.aligned)
 
         # score
         for way, reading in readings.items():
@@ -120,10 +120,11 @@ class Reading:
         self.predictions: list[dict[str, str]] = []
         self.sizes: Counter[str] = Counter()
 
-    def add(self, number: int, output: Tensor) -> None:
-        """Count the prediction of frame `number`, and keep it: `output` (1, K, h, w) logits or probabilities."""
+    def add(self, number: int, output: Tensor, aligned: bool) -> None:
+        """Count the prediction of frame `number`, and keep it: `output` (1, K, h, w) logits or probabilities, which are
+        upsampled with aligned corners or not."""
         truth = self.frames.label_of_file(number) if self.full_size else self.frames.label(number)
-        label = most_likely(output, truth.shape)[0][0].cpu().numpy()
+        label = most_likely(output, truth.shape, aligned)[0][0].cpu().numpy()
         self.confusion += confusion_matrix(label, truth, len(self.frames.classes))
         self.sizes[f"{truth.shape[1]}x{truth.shape[0]}"] += 1
         image = self.frames.rows[number].image
@@ -148,7 +149,7 @@ class Reading:
                 "width": width,
                 "height": height,
                 "scored_at": sorted(self.sizes) if self.full_size else [],
-                "upsampling": f"{upsampled}, bilinear with aligned corners; labels {labels}",
+                "upsampling": f"{upsampled}, bilinear by the network's rule; labels {labels}",
                 "normalisation": normalisation,
                 "absent": self.scores.absent,
             },
