@@ -229,6 +229,8 @@ def _faults_of_experiment(config: Config, name: str, schemas: Mapping[str, Any])
         for path, value in _leaves(resolved):
             if path.endswith("weights") and isinstance(value, str) and value:
                 owner_path = path if path.split(".")[0] in shared else f"{stage}.{path}"
+                if path.startswith("method."):
+                    owner_path = f"methods.{resolved['method']['name']}.{path.removeprefix('method.')}"
                 wrong = downloads.fault(value)
                 if wrong:
                     faults.append(f"{owner_path}: {wrong}")

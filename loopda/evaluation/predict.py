@@ -12,8 +12,8 @@ MOST_VALUES = 2**28  # probabilities upsampled at a time: 1 GiB, some six images
 def predict(segmenter: Segmenter, images: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
     """The label map and its confidence, both (N, *size): argmax and max of the upsampled class probabilities.
 
-    The softmax is taken at the resolution of the logits and upsampled bilinearly by the network's rule,
-    then the largest class is taken: one forward, no flip, one scale, as in LoopDA's evaluation, whose code upsamples the logits
+    The softmax is taken at the resolution of the logits and upsampled bilinearly by the network's rule, then the
+    largest class is taken: one forward, no flip, one scale, as in LoopDA's evaluation, whose code upsamples the logits
     (`class_logits`). The segmenter is in evaluation mode with the statistics of the images' domain (`use_statistics`).
     """
     return most_likely(class_probabilities(segmenter, images), size, segmenter.network.aligned)

@@ -1,6 +1,8 @@
 """What every adaptation method is to `stages/adapt.py`, and what the methods and LoopDA's loops share."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 import torch
@@ -8,7 +10,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from loopda.config import Section
-from loopda.data.batches import DayBatch, NightBatch
+from loopda.data.batches import DayBatch, Draw, NightBatch
 from loopda.data.dataset import Frames
 from loopda.errors import ConfigError
 from loopda.losses.segmentation import cross_entropy
@@ -37,7 +39,13 @@ class Method(nn.Module):
     It is a module: networks and buffers of its own are saved, and resumed exactly. Its networks learn through
     `optimizers`: those under "companions" step with the segmentation network, along the gradient of the same loss;
     those under "adversaries" step along their own.
+
+    draw: chooses the labelled images of each step, where the method does not take all of them in turn.
+    files: those, besides the data and the source-only model, that the method depends on, by name.
     """
+
+    draw: Draw | None = None
+    files: Mapping[str, Path] = MappingProxyType({})
 
     def __init__(self, settings: Section, segmenter: Segmenter, source: Frames):
         """settings: the method's section in `methods`. source: the labelled day's frames, for statistics of them."""

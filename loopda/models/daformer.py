@@ -121,7 +121,7 @@ class DAFormer(nn.Module):
         self.decode_head = ContextDecoder(self.channels, channels=head_channels, classes=classes, dropout=dropout)
 
     def forward(self, images: Tensor, *, aux: bool = True) -> Outputs:
-        """Everything about a batch of normalised images (N, 3, H, W), which is no auxiliary head's; `aux` is PSPNet's."""
+        """Everything about a batch of normalised images (N, 3, H, W); `aux` asks in vain."""
         maps = self.backbone(images)
         if self.bn_pretrain is not None:
             maps[-1] = self.bn_pretrain(maps[-1])

@@ -22,8 +22,8 @@ class Layout:
     """A family of weights.
 
     normalisations: names in NORMALISATIONS of the input that the weights were trained with, the first, and of others
-    that the literature feeds them on purpose. stride_in: the convolution of a bottleneck that carries the stride, "" of a
-    transformer.
+    that the literature feeds them on purpose. stride_in: the convolution of a bottleneck that carries the stride, ""
+    of a transformer.
     network: what the whole network is called in the section `network`, "" where the weights are a backbone alone.
     """
 
@@ -68,8 +68,8 @@ def recognise(checkpoint: object, path: Path) -> tuple[Layout, dict[str, Tensor]
         shown = ", ".join(names[:5]) or "none"
         raise DataError(
             f"{path}: the names of its tensors ({shown} ...) are of no known layout: torchvision's ResNet, SimCLRv2 as "
-            "ProDA or Separius convert it, the caffe-style DeepLab initialisation, SegFormer's Mix Transformer, LoopDA, "
-            "AdaptSegNet, ADVENT"
+            "ProDA or Separius convert it, the caffe-style DeepLab initialisation, SegFormer's Mix Transformer, "
+            "LoopDA, AdaptSegNet, ADVENT"
         )
     return layout, {own_name(name): value for name, value in checkpoint.items()}
 

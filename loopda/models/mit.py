@@ -1,7 +1,8 @@
 """The Mix Transformer encoders (Xie et al., "SegFormer", NeurIPS 2021), with the names of their published weights.
 
-Written from the architecture's description and the names and shapes of the tensors. Four stages: each embeds overlapping
-patches of the map before it at a coarser stride, and lets all positions attend to a shortened sequence of themselves.
+Written from the architecture's description and the names and shapes of the tensors. Each of four stages embeds
+overlapping patches of the map before it at a coarser stride, and lets all positions attend to a shortened sequence of
+themselves.
 """
 
 from itertools import pairwise

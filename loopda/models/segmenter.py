@@ -144,9 +144,7 @@ def copy_backbone(source: Segmenter, target: Segmenter) -> None:
 
 
 def _trunk(network: nn.Module) -> dict[str, Tensor]:
-    return {
-        name: value.clone() for name, value in network.state_dict().items() if name.split(".")[0] in network.trunk
-    }
+    return {name: value.clone() for name, value in network.state_dict().items() if name.split(".")[0] in network.trunk}
 
 
 @torch.no_grad()

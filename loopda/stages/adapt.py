@@ -10,7 +10,7 @@ from pydantic import Field
 from loopda.command import command
 from loopda.config import Section
 from loopda.data.dataset import Input
-from loopda.methods import adaptsegnet, advent, dann, source_only
+from loopda.methods import adaptsegnet, advent, daformer, dann, source_only
 from loopda.methods.method import Method
 from loopda.models.segmenter import load_segmenter
 from loopda.randomness import seed_torch
@@ -24,6 +24,7 @@ METHODS: dict[type[Section], type[Method]] = {
     adaptsegnet.Settings: adaptsegnet.AdaptSegNet,
     advent.Settings: advent.Advent,
     dann.Settings: dann.Dann,
+    daformer.Settings: daformer.DAFormer,
 }
 
 
@@ -62,12 +63,12 @@ def run(
     optimizers = {"segmenter": segmenter_optimizer(segmenter, config.optimizer), **method.optimizers()}
     training = job.training(
         parts={"network": segmenter.network, "method": method, **optimizers},
-        inputs={"pretrained": pretrained},
+        inputs={"pretrained": pretrained, **method.files},
         images=2 * config.batch_size,
     )
     learners = [optimizers[name] for name in ("segmenter", "companions") if name in optimizers]
 
-    for step, (day, dark) in training.over(job.batches()):
+    for step, (day, dark) in training.over(job.batches(draw=method.draw)):
         # set learning rate
         factor = poly(step, steps=config.steps, power=config.optimizer.power, warmup=config.warmup_steps)
         for optimizer in optimizers.values():
