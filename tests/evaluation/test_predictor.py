@@ -105,6 +105,7 @@ class OfEachPixel(torch.nn.Module):
     classes = CITYSCAPES
     input_size = (64, 32)
     shift = torch.zeros(1)
+    network = SimpleNamespace(aligned=True)
 
     def __init__(self):
         super().__init__()

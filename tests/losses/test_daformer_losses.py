@@ -52,7 +52,7 @@ def test_without_a_label_or_a_weight_the_loss_is_zero_and_carries_a_graph():
     for wrong in ((torch.full_like(labels, 255), weights), (labels, torch.zeros_like(weights))):
         loss = weighted_cross_entropy(logits=logits, labels=wrong[0], weights=wrong[1])
         loss.backward()
-        assert float(loss) == 0
+        assert loss.item() == 0
         assert not logits.grad.any()
 
 
@@ -88,7 +88,7 @@ def test_without_a_position_the_distance_is_zero_and_carries_a_graph():
     where = torch.zeros(1, 3, 3, dtype=torch.bool)
     loss = feature_distance(features=features, reference=torch.randn(1, 2, 3, 3), where=where)
     loss.backward()
-    assert float(loss) == 0
+    assert loss.item() == 0
     assert not features.grad.any()
 
 

@@ -1,7 +1,7 @@
 """DAFormer's step: the weight of the pseudo-labels, the cells of things, and what learns from what."""
 
 import copy
-from types import SimpleNamespace
+from unittest.mock import MagicMock
 
 import pytest
 import torch
@@ -53,7 +53,7 @@ def batches(height=32, width=64):
 
 def saying(method, logits):
     """The method with a teacher that says `logits` whatever it sees."""
-    method.teacher = lambda images, aux: Outputs(logits, None, logits, logits)
+    method._modules["teacher"] = lambda images, aux: Outputs(logits, None, logits, logits)
     return method
 
 
@@ -115,7 +115,7 @@ def test_the_distance_and_rare_classes_can_be_left_out():
     assert not hasattr(method, "guide")
     assert "features" not in method.losses(model, *batches(), 1, 9).terms
     labels = torch.zeros(10, 20, dtype=torch.uint8).numpy()
-    frames = SimpleNamespace(size=(20, 10), classes=CITYSCAPES, label=lambda index: labels, rows=[])
+    frames = MagicMock(size=(20, 10), classes=CITYSCAPES, label=lambda index: labels, __len__=lambda self: 1)
     assert DAFormer(settings(rare_temperature=0.01), model, frames).draw is not None
 
 
@@ -132,6 +132,6 @@ def test_named_weights_are_those_of_the_frozen_encoder_and_a_file_that_the_progr
 
 def test_crops_of_different_shapes_cannot_be_mixed():
     model = segmenter()
-    day, night = batches()
+    day, _ = batches()
     with pytest.raises(ConfigError, match=r"input\.crop"):
         DAFormer(settings(), model, None).losses(model, day, batches(32, 48)[1], 1, 9)
