@@ -103,6 +103,9 @@ CATALOGUE = {
         "",
         "SimCLRv2 r101_1x_sk0 for PyTorch: ProDA's file (see its README), or as Separius/SimCLRv2-Pytorch converts it",
     ),
+    "mit-b5": Published(
+        "mit_b5.pth", "", "", "the folder of ImageNet weights that the README of SegFormer, and DAFormer's, link to"
+    ),
     "loopda-student": Published(
         "student.pth", "", "", "LoopDA's authors: their repository fy-vision/LoopDA names the file but links none"
     ),

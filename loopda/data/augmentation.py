@@ -35,6 +35,12 @@ def strong(strength: float = 1.0) -> v2.Transform:
     )
 
 
+def mixed(colour: float, blur: float) -> v2.Transform:
+    """DAFormer's augmentation of a mixed image (3, H, W): colours moved by up to `colour` in 8 of 10 images, and a
+    Gaussian blur with probability `blur`, whose kernel holds the widest deviation. At 0 images stay as they are."""
+    return v2.Compose([_photometric(colour, colour), v2.RandomApply([v2.GaussianBlur(9, sigma=(0.15, 1.15))], blur)])
+
+
 def each(transform: v2.Transform, images: Tensor) -> Tensor:
     """Apply `transform` to every image of a batch (N, 3, H, W) in [-1, 1] with its own random numbers."""
     return torch.stack([transform((image + 1) / 2) * 2 - 1 for image in images])

@@ -1,5 +1,6 @@
 """The batches of the three streams that the stages read: labelled day, night with its day reference."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,7 +11,7 @@ from torch import Tensor
 
 from loopda.data.dataset import Frames
 from loopda.data.sampling import batch_indices
-from loopda.data.transforms import random_view, to_images, to_labels
+from loopda.data.transforms import View, random_view, to_images, to_labels
 from loopda.labels.classes import IGNORE
 from loopda.randomness import generator
 
@@ -44,11 +45,20 @@ class PseudoLabels(NamedTuple):
     reference: dict[Path, NDArray[np.uint8]]
 
 
-def day_batch(frames: Frames, step: int, *, batch_size: int, crop: tuple[int, int], seed: int) -> DayBatch:
-    """The labelled batch of `step`: random crops and flips."""
+# chooses a labelled image and a view of it, by the generator of one slot of a step and the size of the crop
+Draw = Callable[[np.random.Generator, tuple[int, int]], tuple[int, View]]
+
+
+def day_batch(
+    frames: Frames, step: int, *, batch_size: int, crop: tuple[int, int], seed: int, draw: Draw | None = None
+) -> DayBatch:
+    """The labelled batch of `step`: random crops and flips of all images in turn, or what `draw` chooses."""
     images, labels, boxes = [], [], []
     for slot, index in _samples(frames, step, batch_size, seed, "day"):
-        view = random_view(generator(seed, "day view", step, slot), size=frames.size, crop=crop)
+        if draw:
+            index, view = draw(generator(seed, "drawn day", step, slot), crop)
+        else:
+            view = random_view(generator(seed, "day view", step, slot), size=frames.size, crop=crop)
         images.append(view.of(frames.image(index)))
         labels.append(view.of(frames.label(index)))
         boxes.append(view.box(frames.size))

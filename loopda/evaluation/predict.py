@@ -14,11 +14,11 @@ MOST_VALUES = 2**28  # probabilities upsampled at a time: 1 GiB, some six images
 def predict(segmenter: Segmenter, images: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
     """The label map and its confidence, both (N, *size): argmax and max of the upsampled class probabilities.
 
-    The softmax is taken at the resolution of the logits and upsampled bilinearly with aligned corners, then the
+    The softmax is taken at the resolution of the logits and upsampled bilinearly by the network's rule, then the
     largest class is taken: one forward, no flip, one scale, as in LoopDA's evaluation, whose code upsamples the logits
     (`class_logits`). The segmenter is in evaluation mode with the statistics of the images' domain (`use_statistics`).
     """
-    return most_likely(class_probabilities(segmenter, images), size)
+    return most_likely(class_probabilities(segmenter, images), size, segmenter.network.aligned)
 
 
 @torch.no_grad()
@@ -32,9 +32,10 @@ def class_probabilities(segmenter: Segmenter, images: Tensor) -> Tensor:
     return class_logits(segmenter, images).softmax(dim=1)
 
 
-def most_likely(probabilities: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
+def most_likely(probabilities: Tensor, size: tuple[int, int], aligned: bool = True) -> tuple[Tensor, Tensor]:
     """The class of the largest probability (uint8) and that probability, both (N, *size), of `probabilities`
-    (N, K, h, w) upsampled to `size` (height, width). Of logits, the class and the value of the largest.
+    (N, K, h, w) upsampled to `size` (height, width), with aligned corners or not. Of logits, the class and the value of
+    the largest.
 
     Maps of more than MOST_VALUES probabilities are upsampled in strips of rows, so that a large photograph fits into
     memory; that may change the last bits of a probability.
@@ -43,30 +44,33 @@ def most_likely(probabilities: Tensor, size: tuple[int, int]) -> tuple[Tensor, T
     height, width = size
     rows = max(1, MOST_VALUES // (count * classes * width))
     if rows >= height:
-        confidence, labels = upsample(probabilities, size).max(dim=1)
+        confidence, labels = upsample(probabilities, size, aligned).max(dim=1)
         return labels.to(torch.uint8), confidence
     strips = [
-        most_likely(_rows(probabilities, first, min(first + rows, height), height), (min(rows, height - first), width))
-        for first in range(0, height, rows)
+        most_likely(_rows(probabilities, first, last, height, aligned), (last - first, width), aligned)
+        for first, last in ((first, min(first + rows, height)) for first in range(0, height, rows))
     ]
     labels, confidence = (torch.cat(parts, dim=1) for parts in zip(*strips, strict=True))
     return labels, confidence
 
 
-def mean_probabilities(outputs: Sequence[Tensor], size: tuple[int, int], *, logits: bool) -> Tensor:
+def mean_probabilities(
+    outputs: Sequence[Tensor], size: tuple[int, int], *, logits: bool, aligned: Sequence[bool]
+) -> Tensor:
     """(N, K, *size): the mean of several models' class probabilities, each with the same weight.
 
     outputs: of each model (N, K, h, w), at its own resolution: what is upsampled to `size` (height, width), which are
-    probabilities or, with `logits`, logits whose softmax is taken afterwards.
+    probabilities or, with `logits`, logits whose softmax is taken afterwards. aligned: each network's rule.
     """
-    upsampled = [upsample(output, size) for output in outputs]
+    upsampled = [upsample(output, size, its) for output, its in zip(outputs, aligned, strict=True)]
     return torch.stack([one.softmax(dim=1) if logits else one for one in upsampled]).mean(dim=0)
 
 
-def _rows(probabilities: Tensor, first: int, last: int, height: int) -> Tensor:
-    """Rows first ... last - 1 of `probabilities` interpolated to `height` rows, with aligned corners."""
+def _rows(probabilities: Tensor, first: int, last: int, height: int, aligned: bool) -> Tensor:
+    """Rows first ... last - 1 of `probabilities` interpolated to `height` rows."""
     source = probabilities.shape[2]
-    at = torch.arange(first, last, device=probabilities.device) * ((source - 1) / max(height - 1, 1))
+    at = torch.arange(first, last, device=probabilities.device)
+    at = at * ((source - 1) / max(height - 1, 1)) if aligned else ((at + 0.5) * (source / height) - 0.5).clamp(min=0)
     above = at.floor().long().clamp(max=source - 1)
     below = (above + 1).clamp(max=source - 1)
     part = (at - above)[:, None]

@@ -102,7 +102,8 @@ class Predictor:
         try:
             images = to_images([np.asarray(working)]).to(self.segmenter.shift.device)
             probabilities = self._tiled(images) if self.tile else class_probabilities(self.segmenter, images)
-            labels, confidence = most_likely(probabilities, (photograph.height, photograph.width))
+            size = (photograph.height, photograph.width)
+            labels, confidence = most_likely(probabilities, size, self.segmenter.network.aligned)
             return Prediction(labels[0].cpu().numpy(), confidence[0].cpu().numpy())
         except torch.OutOfMemoryError:
             raise DeviceError(
@@ -123,7 +124,8 @@ class Predictor:
         for top in _starts(height, down, self.overlap):
             for left in _starts(width, across, self.overlap):
                 here = (..., slice(top, top + down), slice(left, left + across))
-                total[here] += upsample(class_probabilities(self.segmenter, images[here]), (down, across)) * weight
+                part = class_probabilities(self.segmenter, images[here])
+                total[here] += upsample(part, (down, across), self.segmenter.network.aligned) * weight
                 weights[here] += weight
         return total / weights
 

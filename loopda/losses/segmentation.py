@@ -25,6 +25,16 @@ def pseudo_cross_entropy(*, logits: Tensor, labels: Tensor) -> Tensor:
     return _total(logits, labels) / max(labels.numel(), 1)
 
 
+def weighted_cross_entropy(*, logits: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
+    """Sum over the labelled pixels of w * -log softmax(logits)[label], divided by the number of all pixels.
+
+    In [0, inf). logits (N, K, H, W); labels (N, H, W) integer, 255 = not labelled; weights w (N, H, W) >= 0. The loss
+    of the mixed image in DACS (Tranheden et al., WACV 2021) and DAFormer.
+    """
+    each = functional.cross_entropy(logits.float(), labels.long(), ignore_index=IGNORE, reduction="none")
+    return (weights * each).sum() / max(labels.numel(), 1)
+
+
 def _total(logits: Tensor, labels: Tensor) -> Tensor:
     return functional.cross_entropy(logits.float(), labels.long(), ignore_index=IGNORE, reduction="sum")
 

@@ -50,7 +50,7 @@ class Adversaries(nn.Module):
 
 def head_probabilities(outputs: Outputs, head: str, size: tuple[int, int]) -> Tensor:
     """softmax of the upsampled logits of a head ("logits", "aux"): (N, K, *size)."""
-    return upsample(getattr(outputs, head), size).float().softmax(dim=1)
+    return upsample(getattr(outputs, head), size, outputs.aligned).float().softmax(dim=1)
 
 
 def needs_aux(segmenter: Segmenter, method: str, *weights: float) -> bool:

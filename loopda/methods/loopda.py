@@ -88,14 +88,14 @@ class Loops(nn.Module):
         super().__init__()
         self.settings = settings
         section = settings.decoders
-        _, layer2, _, layer4 = segmenter.network.channels
+        network = segmenter.network
         self.decoders = nn.ModuleDict()
         self.discriminators = nn.ModuleDict()
         for side in ("day", "night"):
             self.decoders[side] = ImageDecoder(
-                features={"layer2": layer2, "layer4": layer4}[section.features],
+                features=network.shallow_channels if section.features == "layer2" else network.channels[-1],
                 classes=len(segmenter.classes),
-                output_stride=segmenter.section.output_stride,
+                output_stride=network.output_stride,
                 width=section.width,
                 residual_blocks=section.residual_blocks,
                 semantic_channels=section.semantic_channels,

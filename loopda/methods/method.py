@@ -9,8 +9,9 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from loopda.config import Section
-from loopda.data.batches import DayBatch, NightBatch
+from loopda.data.batches import DayBatch, Draw, NightBatch
 from loopda.data.dataset import Frames
+from loopda.errors import ConfigError
 from loopda.losses.segmentation import cross_entropy
 from loopda.models.pspnet import Outputs
 from loopda.models.segmenter import Segmenter, upsample
@@ -38,8 +39,11 @@ class Method(nn.Module):
     `optimizers`: those under "companions" step with the segmentation network, along the gradient of the same loss;
     those under "adversaries" step along their own.
 
+    draw: chooses the labelled images of each step, where the method does not take all of them in turn.
     files: those that it has read, by name; progress that was made with others is not used. notes: lines for the log.
     """
+
+    draw: Draw | None = None
 
     def __init__(self, settings: Section, segmenter: Segmenter, source: Frames):
         """settings: the method's section in `methods`. source: the labelled day's frames, for statistics of them."""
@@ -70,9 +74,11 @@ def probabilities(outputs: Outputs) -> Tensor:
 def supervision(outputs: Outputs, labels: Tensor, aux: float) -> Tensor:
     """Cross-entropy of the upsampled main logits, + `aux` times that of the auxiliary head (0.1 in the lineage)."""
     size = labels.shape[1:]
-    loss = cross_entropy(logits=upsample(outputs.logits, size), labels=labels)
+    loss = cross_entropy(logits=upsample(outputs.logits, size, outputs.aligned), labels=labels)
     if aux:
-        loss = loss + aux * cross_entropy(logits=upsample(outputs.aux, size), labels=labels)
+        if outputs.aux is None:
+            raise ConfigError("the network has no auxiliary head: set the stage's or the method's weight `aux` to 0")
+        loss = loss + aux * cross_entropy(logits=upsample(outputs.aux, size, outputs.aligned), labels=labels)
     return loss
 
 

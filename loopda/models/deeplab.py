@@ -44,6 +44,10 @@ class DeepLabV2(nn.Module):
     aspp_branches: 4 as in ADVENT and BDL, or 2 as in AdaptSegNet (see AtrousPyramid).
     """
 
+    trunk = ("conv1", "bn1", "layer1", "layer2", "layer3", "layer4")
+    has_aux = True
+    aligned = True
+
     def __init__(
         self,
         *,
@@ -58,11 +62,10 @@ class DeepLabV2(nn.Module):
         initialisation: str = "normal",
     ):
         super().__init__()
-        self.has_aux = True
         self.output_stride = output_stride
         self.conv1, self.bn1, self.relu, self.maxpool = stem(width=width, output_stride=output_stride)
         self.channels = add_layers(self, blocks=blocks, width=width, stride_in=stride_in)
-        _, _, layer3, layer4 = self.channels
+        _, self.shallow_channels, layer3, layer4 = self.channels
         self.bn_pretrain = nn.BatchNorm2d(layer4) if bn_pretrain else None
         self.layer5 = AtrousPyramid(layer3, classes, aspp_branches)
         self.layer6 = AtrousPyramid(layer4, classes, aspp_branches)
@@ -92,4 +95,4 @@ class DeepLabV2(nn.Module):
                 yield from layer.parameters()
 
     def _trunk(self) -> tuple[nn.Module, ...]:
-        return (self.conv1, self.bn1, self.layer1, self.layer2, self.layer3, self.layer4)
+        return tuple(getattr(self, name) for name in self.trunk)

@@ -21,7 +21,7 @@ class Deployed(nn.Module):
     """image (1, H, W, 3) uint8, RGB -> label (1, H, W) uint8 and probabilities (1, K, H, W) float.
 
     The bytes are what an image library decodes, so that nobody has to know the network's normalisation. The answer is
-    that of `loopda.evaluation.predict`: softmax, bilinear upsampling with aligned corners, the largest class.
+    that of `loopda.evaluation.predict`: softmax, bilinear upsampling by the network's rule, the largest class.
     """
 
     def __init__(self, segmenter: Segmenter):
@@ -30,7 +30,8 @@ class Deployed(nn.Module):
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
         images = image.permute(0, 3, 1, 2).to(self.segmenter.scale.dtype) / 127.5 - 1
-        probabilities = upsample(self.segmenter(images, aux=False).logits.softmax(dim=1), images.shape[2:])
+        outputs = self.segmenter(images, aux=False)
+        probabilities = upsample(outputs.logits.softmax(dim=1), images.shape[2:], outputs.aligned)
         return probabilities.argmax(dim=1).to(torch.uint8), probabilities
 
 

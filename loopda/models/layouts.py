@@ -1,7 +1,7 @@
 """The layouts of published weights: how their tensors are named, and what their networks expect to see.
 
 Inside this package the trunk has the official LoopDA names: layer0.0 and layer0.1 are the stem's convolution and
-normalisation, layer1 ... layer4 the rest. Heads keep the names of their own layout.
+normalisation, layer1 ... layer4 the rest; a Mix Transformer is `backbone`. Heads keep the names of their own layout.
 """
 
 import re
@@ -14,7 +14,7 @@ from torch import Tensor
 
 from loopda.errors import DataError
 
-BACKBONE = re.compile(r"layer[0-4]\.")
+BACKBONE = re.compile(r"layer[0-4]\.|backbone\.")
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,8 @@ class Layout:
     """A family of weights.
 
     normalisations: names in NORMALISATIONS of the input that the weights were trained with, the first, and of others
-    that the literature feeds them on purpose. stride_in: the convolution of a bottleneck that carries the stride.
+    that the literature feeds them on purpose. stride_in: the convolution of a bottleneck that carries the stride, ""
+    of a transformer.
     network: what the whole network is called in the section `network`, "" where the weights are a backbone alone.
     """
 
@@ -40,6 +41,7 @@ SEPARIUS = Layout("SimCLRv2's ResNet, Separius' conversion", ("unit", "caffe-rgb
 CAFFE = Layout("the caffe-style DeepLab initialisation", ("caffe-255", "caffe"), "conv1")
 OFFICIAL = Layout("official LoopDA", ("caffe",), "conv1", "pspnet")
 OFFICIAL_STUDENT = Layout("official LoopDA, distilled student", ("caffe-rgb",), "conv1", "pspnet")
+MIT = Layout("SegFormer's Mix Transformer", ("imagenet",), "")
 DEEPLAB = Layout("AdaptSegNet's and ADVENT's DeepLabV2", ("caffe-255",), "conv1", "deeplab")
 OWN = "a checkpoint of this package"
 
@@ -66,7 +68,8 @@ def recognise(checkpoint: object, path: Path) -> tuple[Layout, dict[str, Tensor]
         shown = ", ".join(names[:5]) or "none"
         raise DataError(
             f"{path}: the names of its tensors ({shown} ...) are of no known layout: torchvision's ResNet, SimCLRv2 as "
-            "ProDA or Separius convert it, the caffe-style DeepLab initialisation, LoopDA, AdaptSegNet, ADVENT"
+            "ProDA or Separius convert it, the caffe-style DeepLab initialisation, SegFormer's Mix Transformer, "
+            "LoopDA, AdaptSegNet, ADVENT"
         )
     return layout, {own_name(name): value for name, value in checkpoint.items()}
 
@@ -77,9 +80,12 @@ def _layout(names: list[str], outer: Mapping[str, Any]) -> Layout | None:
 
     section = outer.get("network")
     if isinstance(section, Mapping) and {"normalisation", "stride_in"} <= section.keys():
-        return Layout(OWN, (section["normalisation"],), section["stride_in"])
+        bottlenecks = section.get("name") != "daformer"
+        return Layout(OWN, (section["normalisation"],), section["stride_in"] if bottlenecks else "")
     if any_begins("layer0."):
         return OFFICIAL_STUDENT if any_begins("bn_pretrain.") else OFFICIAL
+    if any_begins("patch_embed1.", "block1."):
+        return MIT
     if any_begins("Scale."):
         return CAFFE
     if any_begins("net.0.", "net.1."):
@@ -95,6 +101,8 @@ def _layout(names: list[str], outer: Mapping[str, Any]) -> Layout | None:
 def own_name(name: str) -> str:
     """A tensor's name in this package, from its name in any of the layouts."""
     name = name.removeprefix("module.").removeprefix("Scale.")
+    if re.match(r"(patch_embed|block|norm)[1-4]\.", name):
+        return f"backbone.{name}"
     separius = re.fullmatch(r"net\.0\.(0|1\.0)\.(.+)", name)
     if separius:
         return f"layer0.{separius[1][0]}.{separius[2]}"

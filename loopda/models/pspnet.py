@@ -17,14 +17,16 @@ class Outputs(NamedTuple):
 
     shallow  (N, C2, h, w)  the features after layer2
     aux      (N, K, h, w)   logits of the auxiliary head on layer3, or None where they were not asked for
-    logits   (N, K, h, w)   logits of the main head; callers upsample them bilinearly with aligned corners
-    features (N, C4, h, w)  the features after layer4, the paper's z
+    logits   (N, K, h, w)   logits of the main head; callers upsample them bilinearly
+    features (N, C4, h, w)  the features after layer4, the paper's z; a transformer's are on a grid of its own
+    aligned                 whether logits are upsampled with aligned corners
     """
 
     shallow: Tensor
     aux: Tensor | None
     logits: Tensor
     features: Tensor
+    aligned: bool = True
 
 
 class PyramidPooling(nn.Module):
@@ -62,6 +64,10 @@ class PSPNet(nn.Module):
     weights; a network trained from scratch needs its scales and shifts.
     """
 
+    trunk = ("layer0", "layer1", "layer2", "layer3", "layer4")
+    has_aux = True
+    aligned = True
+
     def __init__(
         self,
         *,
@@ -77,11 +83,10 @@ class PSPNet(nn.Module):
         initialisation: str = "normal",
     ):
         super().__init__()
-        self.has_aux = True
         self.output_stride = output_stride
         self.layer0 = nn.Sequential(*stem(width=width, output_stride=output_stride))
         self.channels = add_layers(self, blocks=blocks, width=width, stride_in=stride_in)
-        _, _, layer3, layer4 = self.channels
+        _, self.shallow_channels, layer3, layer4 = self.channels
         self.bn_pretrain = nn.BatchNorm2d(layer4) if bn_pretrain else None
         self.final1 = nn.Sequential(
             nn.Conv2d(layer3, head_channels, 3, padding=1),
@@ -117,4 +122,4 @@ class PSPNet(nn.Module):
                 yield from layer.parameters()
 
     def _trunk(self) -> tuple[nn.Module, ...]:
-        return (self.layer0, self.layer1, self.layer2, self.layer3, self.layer4)
+        return tuple(getattr(self, name) for name in self.trunk)

@@ -17,6 +17,7 @@ from loopda.config import Section
 from loopda.errors import DataError
 from loopda.files import sha256, written
 from loopda.labels.classes import ClassList
+from loopda.models.daformer import DAFormer
 from loopda.models.deeplab import DeepLabV2
 from loopda.models.pspnet import Outputs, PSPNet
 
@@ -41,10 +42,12 @@ Normalisation = Literal["caffe", "caffe-rgb", "caffe-255", "imagenet", "unit"]
 class Network(Section):
     """The section `network`: what `pretrain` and `simclr` build; every later stage reads it from a checkpoint.
 
-    head_channels and dropout are of pspnet's heads, aspp_branches is of deeplab's; the other network ignores them.
+    A network ignores the keys that are not its own: head_channels and dropout are of pspnet's and daformer's heads,
+    aspp_branches is of deeplab's; encoder and drop_path are daformer's, which has no other keys of a trunk, and whose
+    output stride is 4.
     """
 
-    name: Literal["pspnet", "deeplab"]
+    name: Literal["pspnet", "deeplab", "daformer"]
     blocks: tuple[
         Annotated[int, Field(ge=1)],
         Annotated[int, Field(ge=1)],
@@ -56,7 +59,10 @@ class Network(Section):
     stride_in: Literal["conv1", "conv2"]
     output_stride: Literal[4, 8]
     dropout: Annotated[float, Field(ge=0, lt=1)]
-    aspp_branches: Literal[2, 4] = 4  # checkpoints from before there was deeplab do not say
+    # checkpoints from before there were deeplab and daformer do not say these three
+    aspp_branches: Literal[2, 4] = 4
+    encoder: Literal["mit_tiny", "mit_b0", "mit_b1", "mit_b2", "mit_b3", "mit_b4", "mit_b5"] = "mit_b0"
+    drop_path: Annotated[float, Field(ge=0, lt=1)] = 0.1
     freeze_affine: bool
     initialisation: Literal["normal", "kaiming"]
     normalisation: Normalisation
@@ -64,7 +70,13 @@ class Network(Section):
 
 
 # each network, and the keys of the section that are not its own
-_NETWORKS = {"pspnet": (PSPNet, {"aspp_branches"}), "deeplab": (DeepLabV2, {"head_channels", "dropout"})}
+_TRANSFORMER = {"encoder", "drop_path"}
+_RESNET = {"blocks", "width", "stride_in", "output_stride", "freeze_affine", "initialisation"}
+_NETWORKS = {
+    "pspnet": (PSPNet, {"aspp_branches"} | _TRANSFORMER),
+    "deeplab": (DeepLabV2, {"head_channels", "dropout"} | _TRANSFORMER),
+    "daformer": (DAFormer, {"aspp_branches"} | _RESNET),
+}
 
 
 class Segmenter(nn.Module):
@@ -116,19 +128,23 @@ class Segmenter(nn.Module):
 
 @torch.no_grad()
 def copy_backbone(source: Segmenter, target: Segmenter) -> None:
-    """Give `target` the backbone (layer0 ... layer4) of `source`.
+    """Give `target` the backbone (the network's `trunk`) of `source`.
 
     Where one of them is fed BGR and the other RGB, the input channels of the first convolution change places, so that
     caffe and caffe-rgb networks see the same in the same image; other differences of scale are left to training.
     DataError where the two backbones differ.
     """
-    found = {name: value.clone() for name, value in source.network.state_dict().items() if name.startswith("layer")}
+    found, wanted = _trunk(source.network), {name: value.shape for name, value in _trunk(target.network).items()}
     if source.reversed != target.reversed:
-        found["layer0.0.weight"] = found["layer0.0.weight"].flip(1)
-    wanted = {name: value.shape for name, value in target.network.state_dict().items() if name.startswith("layer")}
+        first = next(iter(found))  # the weight of the convolution that sees the image
+        found[first] = found[first].flip(1)
     if wanted != {name: value.shape for name, value in found.items()}:
         raise DataError("the two networks have different backbones; make both from the same section network")
     target.network.load_state_dict(found, strict=False)
+
+
+def _trunk(network: nn.Module) -> dict[str, Tensor]:
+    return {name: value.clone() for name, value in network.state_dict().items() if name.split(".")[0] in network.trunk}
 
 
 @torch.no_grad()
@@ -137,18 +153,19 @@ def estimate_statistics(segmenter: Segmenter, batches: Iterable[Tensor]) -> dict
 
     The averages over all batches have equal weights (Wu and Johnson, "Rethinking Batch in BatchNorm", 2021,
     section 3.1), so the result does not depend on the order in which the domains were seen in training.
-    The segmenter is left in training mode.
+    Nothing is dropped meanwhile, and layer normalisations have no statistics. The segmenter is left in training mode.
     """
-    segmenter.train()
+    segmenter.eval()
     normalisations = [part for part in segmenter.modules() if isinstance(part, nn.BatchNorm2d)]
     momenta = [part.momentum for part in normalisations]
     for part in normalisations:
-        part.reset_running_stats()
+        part.train().reset_running_stats()
         part.momentum = None  # torch's word for a cumulative average
     for images in batches:
-        segmenter(images)
+        segmenter(images)  # with its auxiliary head, whose statistics count too
     for part, momentum in zip(normalisations, momenta, strict=True):
         part.momentum = momentum
+    segmenter.train()
     return running_statistics(segmenter)
 
 
@@ -161,9 +178,12 @@ def running_statistics(segmenter: Segmenter) -> dict[str, Tensor]:
     }
 
 
-def upsample(logits: Tensor, size: tuple[int, int]) -> Tensor:
-    """Bilinear with aligned corners, the literature's rule: (N, K, h, w) -> (N, K, *size)."""
-    return functional.interpolate(logits, size=size, mode="bilinear", align_corners=True)
+def upsample(logits: Tensor, size: tuple[int, int], aligned: bool = True) -> Tensor:
+    """Bilinear: (N, K, h, w) -> (N, K, *size).
+
+    aligned: with aligned corners, the rule of the literature on adaptation; DAFormer's is without (Outputs.aligned).
+    """
+    return functional.interpolate(logits, size=size, mode="bilinear", align_corners=aligned)
 
 
 def save_segmenter(segmenter: Segmenter, path: Path, **provenance: object) -> None:

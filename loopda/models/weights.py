@@ -53,7 +53,7 @@ def new_segmenter(
     if network.normalisation not in layout.normalisations:
         say(f"these weights expect the input {layout.normalisations[0]}: it replaces {network.normalisation}")
         network = network.model_copy(update={"normalisation": layout.normalisations[0]})
-    if network.stride_in != layout.stride_in:
+    if layout.stride_in and network.stride_in != layout.stride_in:
         say(
             f"these weights come from a network with stride_in {layout.stride_in}, network.stride_in is "
             f"{network.stride_in}: they load, but layer2 sees its input slightly shifted"
@@ -64,11 +64,11 @@ def new_segmenter(
 
 
 def load_backbone(network: nn.Module, weights: Weights) -> None:
-    """Load the trunk of `network`, the stem and layer1 ... layer4; heads in `weights` are left out.
+    """Load the trunk of `network`, the stem and layer1 ... layer4 or the transformer; heads in `weights` are left out.
 
     One DataError lists every tensor that is missing, unexpected or of another shape; nothing is then loaded.
     """
-    _load(network, weights, BACKBONE, "blocks and width of the section network?")
+    _load(network, weights, BACKBONE, "blocks and width, or encoder, of the section network?")
 
 
 def foreign_segmenter(weights: Weights, classes: ClassList, *, aspp_branches: int) -> Segmenter:

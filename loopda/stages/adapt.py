@@ -11,7 +11,7 @@ from loopda.command import command
 from loopda.config import Section
 from loopda.data.dataset import Input
 from loopda.errors import ConfigError
-from loopda.methods import adaptsegnet, advent, cycada, dann, road, source_only
+from loopda.methods import adaptsegnet, advent, cycada, daformer, dann, road, source_only
 from loopda.methods.method import Method
 from loopda.models.segmenter import load_segmenter
 from loopda.randomness import seed_torch
@@ -27,6 +27,7 @@ METHODS: dict[type[Section], type[Method]] = {
     dann.Settings: dann.Dann,
     road.Settings: road.Road,
     cycada.Settings: cycada.Cycada,
+    daformer.Settings: daformer.DAFormer,
 }
 
 
@@ -77,7 +78,7 @@ def run(
     )
     learners = [optimizers[name] for name in ("segmenter", "companions") if name in optimizers]
 
-    for step, (day, dark) in training.over(job.batches()):
+    for step, (day, dark) in training.over(job.batches(draw=method.draw)):
         # set learning rate
         factor = poly(step, steps=config.steps, power=config.optimizer.power, warmup=config.warmup_steps)
         for optimizer in optimizers.values():

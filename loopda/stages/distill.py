@@ -81,7 +81,8 @@ def run(
         soft = teach(guide, dark.images, size, mirror=config.mirror)
         confidence, hard = soft.softmax(dim=1).max(dim=1)
         hard = torch.where(confidence > config.threshold, hard, IGNORE)
-        answer = upsample(segmenter(each(augment, dark.images), aux=False).logits, size)
+        outputs = segmenter(each(augment, dark.images), aux=False)
+        answer = upsample(outputs.logits, size, outputs.aligned)
         seg_n = cross_entropy(logits=answer, labels=hard)
         mask = hard if config.kl_masked else torch.zeros_like(hard)
         kl_n = distillation(student=answer, teacher=soft, labels=mask)
@@ -98,11 +99,12 @@ def run(
 @torch.no_grad()
 def teach(teacher: Segmenter, images: Tensor, size: tuple[int, int], *, mirror: bool) -> Tensor:
     """Log-probabilities (N, K, *size) of the teacher; with `mirror` averaged over image and mirror image (ProDA)."""
-    soft = upsample(teacher(images, aux=False).logits, size).softmax(dim=1)
+    views = (images, images.flip(3)) if mirror else (images,)
+    outputs = [teacher(view, aux=False) for view in views]
+    soft = [upsample(output.logits, size, output.aligned).softmax(dim=1) for output in outputs]
     if mirror:
-        mirrored = upsample(teacher(images.flip(3), aux=False).logits, size).softmax(dim=1).flip(3)
-        soft = (soft + mirrored) / 2
-    return soft.clamp(min=1e-8).log()
+        soft[1] = soft[1].flip(3)
+    return (sum(soft) / len(soft)).clamp(min=1e-8).log()
 
 
 if __name__ == "__main__":

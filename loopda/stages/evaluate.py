@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
+import torch
 from pydantic import Field
 from torch import Tensor
 
@@ -71,6 +72,7 @@ def run(
     if unknown := set(config.full_size) - manifests.keys():
         raise ConfigError(f"evaluate.full_size: no set {', '.join(sorted(unknown))}; there are {', '.join(manifests)}")
     segmenters = [segmenter.to(place) for segmenter in load_alike(model)]
+    aligned = [segmenter.network.aligned for segmenter in segmenters]
     scored: dict[str, Any] = {}
     for name, manifest in manifests.items():
         domain = "day" if name == "day" else "night"
@@ -89,7 +91,7 @@ def run(
             outputs = [UPSAMPLED[config.upsampled](segmenter, images) for segmenter in segmenters]
             for number, *its in zip(numbers, *(output.split(1) for output in outputs), strict=True):
                 for reading in readings.values():
-                    reading.add(number, its, logits=config.upsampled == "logits")
+                    reading.add(number, its, logits=config.upsampled == "logits", aligned=aligned)
 
         # score
         for way, reading in readings.items():
@@ -124,11 +126,17 @@ class Reading:
         self.predictions: list[dict[str, str]] = []
         self.sizes: Counter[str] = Counter()
 
-    def add(self, number: int, outputs: Sequence[Tensor], *, logits: bool) -> None:
-        """Count the prediction of frame `number`, and keep it: of each model (1, K, h, w) `logits` or probabilities."""
+    def add(self, number: int, outputs: Sequence[Tensor], *, logits: bool, aligned: Sequence[bool]) -> None:
+        """Count the prediction of frame `number`, and keep it.
+
+        outputs: of each model (1, K, h, w) `logits` or probabilities. aligned: each network's rule of upsampling.
+        """
         truth = self.frames.label_of_file(number) if self.full_size else self.frames.label(number)
-        output = outputs[0] if len(outputs) == 1 else mean_probabilities(outputs, truth.shape, logits=logits)
-        label = most_likely(output, truth.shape)[0][0].cpu().numpy()
+        if len(outputs) == 1:
+            label = most_likely(outputs[0], truth.shape, aligned[0])[0]
+        else:
+            label = mean_probabilities(outputs, truth.shape, logits=logits, aligned=aligned).argmax(dim=1)
+        label = label[0].to(torch.uint8).cpu().numpy()
         self.confusion += confusion_matrix(label, truth, len(self.frames.classes))
         self.sizes[f"{truth.shape[1]}x{truth.shape[0]}"] += 1
         image = self.frames.rows[number].image
@@ -153,7 +161,7 @@ class Reading:
                 "width": width,
                 "height": height,
                 "scored_at": sorted(self.sizes) if self.full_size else [],
-                "upsampling": f"{upsampled}, bilinear with aligned corners; labels {labels}",
+                "upsampling": f"{upsampled}, bilinear by the network's rule; labels {labels}",
                 "normalisation": normalisation,
                 "absent": self.scores.absent,
             },

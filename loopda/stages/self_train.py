@@ -87,11 +87,11 @@ def run(
 
         # day reference: inner loop, offline label (equation 8)
         size = pairs.labels.shape[1:]
-        night_logits = upsample(night_outputs.logits, size)
+        night_logits = upsample(night_outputs.logits, size, night_outputs.aligned)
         reference_logits = night_logits[:0]
         if len(pairs.references):
             reference_terms, reference_outputs = nets.reference(segmenter, pairs.references)
-            reference_logits = upsample(reference_outputs.logits, size)
+            reference_logits = upsample(reference_outputs.logits, size, reference_outputs.aligned)
             terms |= reference_terms
             terms["seg_ud"] = pseudo_cross_entropy(logits=reference_logits, labels=pairs.reference_labels)
 

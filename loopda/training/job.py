@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from loopda.data.batches import DayBatch, NightBatch, PseudoLabels, day_batch, night_batch
+from loopda.data.batches import DayBatch, Draw, NightBatch, PseudoLabels, day_batch, night_batch
 from loopda.data.dataset import open_frames
 from loopda.models.segmenter import Segmenter, save_segmenter
 from loopda.training.device import choose_device, use_threads
@@ -67,13 +67,18 @@ class Job:
             log=self.log,
         )
 
-    def day_batch(self, step: int) -> DayBatch:
-        """The labelled batch of `step`."""
-        return day_batch(self.labelled, step, **self._sampling)
+    def day_batch(self, step: int, draw: Draw | None = None) -> DayBatch:
+        """The labelled batch of `step`, whose images `draw` chooses where it is given."""
+        return day_batch(self.labelled, step, draw=draw, **self._sampling)
 
-    def batches(self, pseudo: PseudoLabels | None = None) -> Callable[[int], tuple[DayBatch, NightBatch]]:
+    def batches(
+        self, pseudo: PseudoLabels | None = None, draw: Draw | None = None
+    ) -> Callable[[int], tuple[DayBatch, NightBatch]]:
         """The function from a step to its labelled and unlabelled batch, the latter with labels from `pseudo`."""
-        return lambda step: (self.day_batch(step), night_batch(self.night, step, pseudo=pseudo, **self._sampling))
+        return lambda step: (
+            self.day_batch(step, draw),
+            night_batch(self.night, step, pseudo=pseudo, **self._sampling),
+        )
 
     def finish(self, training: Training, segmenter: Segmenter, metrics: Path, *, statistics: bool = True) -> None:
         """Write the model with its provenance, and publish the metrics.

@@ -25,11 +25,21 @@ class SegmenterOptimizer(Section):
 
 
 def segmenter_optimizer(segmenter: Segmenter, section: SegmenterOptimizer) -> Optimizer:
-    """The base learning rate on the backbone and `head_factor` times as much on the heads."""
+    """The base learning rate on the backbone and `head_factor` times as much on the heads.
+
+    Layer normalisations have no weight decay: the rule for the transformers of the literature.
+    """
+    network = segmenter.network
+    norms = [part for part in network.modules() if isinstance(part, nn.LayerNorm)]
+    undecayed = {id(parameter) for part in norms for parameter in part.parameters()}
+    backbone = list(network.backbone_parameters())
     groups = [
-        {"params": list(segmenter.network.backbone_parameters()), "lr": section.lr},
-        {"params": list(segmenter.network.head_parameters()), "lr": section.lr * section.head_factor},
+        {"params": [one for one in backbone if id(one) not in undecayed], "lr": section.lr},
+        {"params": list(network.head_parameters()), "lr": section.lr * section.head_factor},
     ]
+    if undecayed:
+        kept = [one for one in backbone if id(one) in undecayed]
+        groups.append({"params": kept, "lr": section.lr, "weight_decay": 0.0})
     for group in groups:
         group["initial_lr"] = group["lr"]
     if section.name == "adamw":

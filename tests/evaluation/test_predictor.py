@@ -105,6 +105,7 @@ class OfEachPixel(torch.nn.Module):
     classes = CITYSCAPES
     input_size = (64, 32)
     shift = torch.zeros(1)
+    network = SimpleNamespace(aligned=True)
 
     def __init__(self):
         super().__init__()
@@ -160,12 +161,13 @@ def test_the_fewest_tiles_cover_every_pixel_and_overlap_by_at_least_as_much_as_a
 # the largest probability
 
 
+@pytest.mark.parametrize("aligned", [True, False])
 @pytest.mark.parametrize("size", [(50, 70), (7, 9), (1, 30), (9, 1)])
-def test_upsampling_in_strips_gives_what_upsampling_at_once_gives(monkeypatch, size):
+def test_upsampling_in_strips_gives_what_upsampling_at_once_gives(monkeypatch, size, aligned):
     probabilities = torch.rand(2, 5, 9, 11, generator=torch.Generator().manual_seed(0)).softmax(dim=1)
-    labels, confidence = most_likely(probabilities, size)
+    labels, confidence = most_likely(probabilities, size, aligned)
     monkeypatch.setattr(protocol, "MOST_VALUES", 2 * 5 * size[1] * 3)
-    striped_labels, striped_confidence = most_likely(probabilities, size)
+    striped_labels, striped_confidence = most_likely(probabilities, size, aligned)
     assert torch.allclose(confidence, striped_confidence, atol=1e-6)
     assert (labels != striped_labels).float().mean() < 0.01
     assert striped_labels.dtype == torch.uint8
@@ -175,7 +177,7 @@ def test_no_more_probabilities_than_the_limit_are_upsampled_at_a_time(monkeypatc
     seen = []
     upsample = protocol.upsample
     monkeypatch.setattr(protocol, "MOST_VALUES", 1000)
-    monkeypatch.setattr(protocol, "upsample", lambda values, size: seen.append(size) or upsample(values, size))
+    monkeypatch.setattr(protocol, "upsample", lambda values, size, aligned: seen.append(size) or upsample(values, size))
     most_likely(torch.rand(1, 5, 9, 11), (101, 20))
     assert seen == [(10, 20)] * 10 + [(1, 20)]
 

@@ -1,0 +1,125 @@
+"""DAFormer: a mean teacher's labels on mixed images, and rare classes more often (Hoyer et al., CVPR 2022)."""
+
+import copy
+from typing import Annotated, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor
+from torch.nn import functional
+
+from loopda.config import Section
+from loopda.data.augmentation import each, mixed
+from loopda.data.batches import DayBatch, NightBatch
+from loopda.data.dataset import Frames
+from loopda.data.rare_classes import RareClasses
+from loopda.downloads import locate
+from loopda.errors import ConfigError
+from loopda.labels.mixing import VALUES, class_mask, paste
+from loopda.losses.distance import feature_distance
+from loopda.losses.segmentation import weighted_cross_entropy
+from loopda.methods.method import Losses, Method, supervision
+from loopda.models.segmenter import Segmenter, upsample
+from loopda.models.weights import new_segmenter
+from loopda.training.ema import Teacher, without_dropping
+
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class Settings(Section):
+    """The section `methods.daformer`.
+
+    decay: of the teacher. threshold: of the confidence that q counts. ignore_top, ignore_bottom: shares of the height
+    whose pseudo-label counts nothing. colour, blur: of the mixed image (loopda/data/augmentation.py). feature_distance:
+    its weight, 0 leaves it out; feature_weights: of its frozen encoder, "" takes the source-only model's. things:
+    classes besides the dynamic ones that it looks at; names that the class list does not have mean nothing.
+    thing_share: of a cell of the features that one such class must cover. rare_temperature: of rare class sampling, 0
+    leaves it out; rare_pixels: the share of an image that a class must cover to be drawn from it.
+    """
+
+    name: Literal["daformer"]
+    decay: Annotated[float, Field(ge=0, lt=1)]
+    threshold: Share
+    ignore_top: Share
+    ignore_bottom: Share
+    colour: Annotated[float, Field(ge=0, le=0.5)]
+    blur: Share
+    feature_distance: Annotated[float, Field(ge=0)]
+    feature_weights: str
+    things: tuple[str, ...]
+    thing_share: Share
+    rare_temperature: Annotated[float, Field(ge=0)]
+    rare_pixels: Share
+
+
+class DAFormer(Method):
+    """Source supervision, the mixed image under the teacher's labels, and the frozen encoder's features of things."""
+
+    def __init__(self, settings: Settings, segmenter: Segmenter, source: Frames):
+        super().__init__(settings, segmenter, source)
+        self.teacher = Teacher(segmenter, settings.decay)
+        self.augment = mixed(settings.colour, settings.blur)
+        names = segmenter.classes.names
+        self.things = segmenter.classes.dynamic | {index for index, name in enumerate(names) if name in settings.things}
+        if settings.feature_distance:
+            if settings.feature_weights:
+                self.files["feature_weights"] = locate(settings.feature_weights)
+                guide = new_segmenter(segmenter.section, segmenter.classes, *self.files.values(), say=self.notes.append)
+            else:
+                guide = copy.deepcopy(segmenter)
+            self.guide = without_dropping(guide.train()).requires_grad_(False)
+        if settings.rare_temperature:
+            rare = RareClasses(source, temperature=settings.rare_temperature, least=settings.rare_pixels)
+            self.draw = rare.draw
+
+    def losses(self, segmenter: Segmenter, day: DayBatch, night: NightBatch, step: int, steps: int) -> Losses:
+        if day.images.shape != night.images.shape:
+            raise ConfigError("methods.daformer mixes crops of day and night: input.crop must fit into both sizes")
+        # the teacher takes over the student of the step before, then labels the night as it is
+        self.teacher.update_parameters(segmenter)
+        labels, weights = self.pseudo_labels(night.images)
+
+        # source supervision, and things that still look as they did to the frozen encoder
+        outputs = segmenter(day.images, aux=False)
+        terms = {"seg_d": supervision(outputs, day.labels, 0)}
+        if self.settings.feature_distance:
+            where = self.thing_cells(day.labels, outputs.features.shape[2:])
+            with torch.no_grad():
+                reference = self.guide(day.images, aux=False).features
+            distance = feature_distance(features=outputs.features, reference=reference, where=where)
+            terms["features"] = self.settings.feature_distance * distance
+
+        # half of the day's classes on the night
+        mask = class_mask(day.labels, scores=torch.rand(len(day.labels), VALUES, device=day.labels.device))
+        image = each(self.augment, paste(mask, day.images, night.images))
+        answer = segmenter(image, aux=False)
+        terms["seg_mix"] = weighted_cross_entropy(
+            logits=upsample(answer.logits, labels.shape[1:], answer.aligned),
+            labels=paste(mask, day.labels, labels),
+            weights=paste(mask, torch.ones_like(weights), weights),
+        )
+        return Losses(torch.stack(list(terms.values())).sum(), None, {**terms, "confident": weights.max()})
+
+    @torch.no_grad()
+    def pseudo_labels(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """The teacher's labels of night images, and their weights, both (N, H, W).
+
+        The weight q is one number: the share of the batch's pixels whose largest probability reaches the threshold. It
+        is 0 in the ignored rows.
+        """
+        outputs = self.teacher(images, aux=False)
+        probabilities = upsample(outputs.logits.float(), images.shape[2:], outputs.aligned).softmax(dim=1)
+        confidence, labels = probabilities.max(dim=1)
+        share = (confidence >= self.settings.threshold).float().mean()
+        weights = share.expand(labels.shape).clone()
+        height = labels.shape[1]
+        weights[:, : round(self.settings.ignore_top * height)] = 0
+        weights[:, height - round(self.settings.ignore_bottom * height) :] = 0
+        return labels, weights
+
+    def thing_cells(self, labels: Tensor, size: tuple[int, int]) -> Tensor:
+        """The cells (N, *size) bool of which one thing class covers at least `thing_share`; void covers too."""
+        things = sorted(self.things)
+        shown = torch.stack([labels == one for one in things], dim=1).float()
+        covered = functional.adaptive_avg_pool2d(shown, size)
+        return (covered >= self.settings.thing_share).any(dim=1)

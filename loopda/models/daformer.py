@@ -1,0 +1,137 @@
+"""The network of DAFormer (Hoyer et al., CVPR 2022): a Mix Transformer and a decoder that sees context at each level.
+
+Written from the paper's description; the tensors have the names of the authors' checkpoints.
+"""
+
+from collections.abc import Iterator
+from itertools import chain
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from loopda.models.mit import MixTransformer
+from loopda.models.pspnet import Outputs
+
+DILATIONS = (1, 6, 12, 18)  # of the parallel branches of the fusion
+
+
+class Convolution(nn.Module):
+    """Convolution, batch normalisation, ReLU."""
+
+    def __init__(self, channels: int, out_channels: int, kernel: int, *, dilation: int = 1, groups: int = 1):
+        super().__init__()
+        padding = dilation * (kernel // 2)
+        self.conv = nn.Conv2d(
+            channels, out_channels, kernel, padding=padding, dilation=dilation, groups=groups, bias=False
+        )
+        self.bn = nn.BatchNorm2d(out_channels)
+        nn.init.kaiming_normal_(self.conv.weight, mode="fan_out", nonlinearity="relu")
+
+    def forward(self, x: Tensor) -> Tensor:
+        return functional.relu(self.bn(self.conv(x)))
+
+
+class SeparableConvolution(nn.Module):
+    """A dilated 3x3 convolution of each channel, then a 1x1 convolution across them."""
+
+    def __init__(self, channels: int, out_channels: int, *, dilation: int):
+        super().__init__()
+        self.depthwise_conv = Convolution(channels, channels, 3, dilation=dilation, groups=channels)
+        self.pointwise_conv = Convolution(channels, out_channels, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.pointwise_conv(self.depthwise_conv(x))
+
+
+class ContextFusion(nn.Module):
+    """Parallel separable convolutions of ever wider surroundings, fused by a 3x3 convolution; no image pooling."""
+
+    def __init__(self, channels: int, out_channels: int):
+        super().__init__()
+        self.aspp_modules = nn.ModuleList(
+            Convolution(channels, out_channels, 1)
+            if dilation == 1
+            else SeparableConvolution(channels, out_channels, dilation=dilation)
+            for dilation in DILATIONS
+        )
+        self.bottleneck = Convolution(len(DILATIONS) * out_channels, out_channels, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.bottleneck(torch.cat([branch(x) for branch in self.aspp_modules], dim=1))
+
+
+class Embedding(nn.Module):
+    """The same linear map at each position: (N, C, h, w) -> (N, D, h, w)."""
+
+    def __init__(self, channels: int, out_channels: int):
+        super().__init__()
+        self.proj = nn.Linear(channels, out_channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.proj(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+
+
+class ContextDecoder(nn.Module):
+    """The maps of all four stages, embedded alike and brought to the finest, fused, classified: logits at stride 4."""
+
+    def __init__(self, dims: tuple[int, int, int, int], *, channels: int, classes: int, dropout: float):
+        super().__init__()
+        self.embed_layers = nn.ModuleList(Embedding(dim, channels) for dim in dims)
+        self.fuse_layer = ContextFusion(len(dims) * channels, channels)
+        self.dropout = nn.Dropout2d(dropout)
+        self.conv_seg = nn.Conv2d(channels, classes, 1)
+        nn.init.normal_(self.conv_seg.weight, std=0.01)
+        nn.init.zeros_(self.conv_seg.bias)
+
+    def forward(self, maps: list[Tensor]) -> Tensor:
+        size = maps[0].shape[2:]
+        embedded = [embed(stage) for embed, stage in zip(self.embed_layers, maps, strict=True)]
+        same = [functional.interpolate(stage, size=size, mode="bilinear", align_corners=False) for stage in embedded]
+        return self.conv_seg(self.dropout(self.fuse_layer(torch.cat(same, dim=1))))
+
+
+class DAFormer(nn.Module):
+    """Encoder and context-aware decoder; there is no auxiliary head.
+
+    encoder: a name of loopda.models.mit. head_channels: 256 in the paper. drop_path: see MixTransformer. bn_pretrain:
+    as PSPNet's. What the loops call z is the map of the first stage (shallow) and of the last (features).
+    """
+
+    trunk = ("backbone",)
+    has_aux = False
+    aligned = False
+    output_stride = 4
+
+    def __init__(
+        self,
+        *,
+        classes: int,
+        encoder: str = "mit_b5",
+        head_channels: int = 256,
+        dropout: float = 0.1,
+        drop_path: float = 0.1,
+        bn_pretrain: bool = False,
+    ):
+        super().__init__()
+        self.backbone = MixTransformer(encoder, drop_path=drop_path)
+        self.channels = self.backbone.dims
+        self.shallow_channels = self.channels[0]
+        self.bn_pretrain = nn.BatchNorm2d(self.channels[-1]) if bn_pretrain else None
+        self.decode_head = ContextDecoder(self.channels, channels=head_channels, classes=classes, dropout=dropout)
+
+    def forward(self, images: Tensor, *, aux: bool = True) -> Outputs:
+        """Everything about a batch of normalised images (N, 3, H, W); `aux` asks in vain."""
+        maps = self.backbone(images)
+        if self.bn_pretrain is not None:
+            maps[-1] = self.bn_pretrain(maps[-1])
+        return Outputs(maps[0], None, self.decode_head(maps), maps[-1], self.aligned)
+
+    def backbone_parameters(self) -> Iterator[nn.Parameter]:
+        """The parameters that have the base learning rate."""
+        return self.backbone.parameters()
+
+    def head_parameters(self) -> Iterator[nn.Parameter]:
+        """The parameters that have ten times the base learning rate."""
+        extra = self.bn_pretrain.parameters() if self.bn_pretrain is not None else ()
+        return chain(self.decode_head.parameters(), extra)

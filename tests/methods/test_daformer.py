@@ -1,0 +1,137 @@
+"""DAFormer's step: the weight of the pseudo-labels, the cells of things, and what learns from what."""
+
+import copy
+from unittest.mock import MagicMock
+
+import pytest
+import torch
+from checkpoints import small_network
+
+from loopda.data.batches import DayBatch, NightBatch
+from loopda.errors import ConfigError
+from loopda.labels.classes import CITYSCAPES
+from loopda.methods.daformer import DAFormer, Settings
+from loopda.models.pspnet import Outputs
+from loopda.models.segmenter import Segmenter
+from loopda.training.optimizer import descend
+
+NETWORKS = {"pspnet": {"output_stride": 4}, "deeplab": {}, "daformer": {"encoder": "mit_tiny"}}
+
+
+def settings(**changes):
+    values = {
+        "name": "daformer",
+        "decay": 0.9,
+        "threshold": 0.9,
+        "ignore_top": 0.0,
+        "ignore_bottom": 0.0,
+        "colour": 0.2,
+        "blur": 0.5,
+        "feature_distance": 0.005,
+        "feature_weights": "",
+        "things": ("traffic light", "traffic sign", "of another list"),
+        "thing_share": 0.75,
+        "rare_temperature": 0.0,
+        "rare_pixels": 0.01,
+    }
+    return Settings(**values | changes)
+
+
+def segmenter(name="pspnet"):
+    torch.manual_seed(0)
+    return Segmenter(small_network(name=name, **NETWORKS[name]), CITYSCAPES).train()
+
+
+def batches(height=32, width=64):
+    draws = torch.Generator().manual_seed(1)
+    day, night = (torch.rand(2, 3, height, width, generator=draws) * 2 - 1 for _ in range(2))
+    labels = torch.randint(19, (2, 1, 1), generator=draws).expand(2, height, width).clone()
+    labels[:, :, : width // 2] = 13
+    void = torch.full((2, height, width), 255)
+    return DayBatch(day, labels), NightBatch(night, night[:0], torch.zeros(2, dtype=torch.bool), void, void[:0])
+
+
+def saying(method, logits):
+    """The method with a teacher that says `logits` whatever it sees."""
+    method._modules["teacher"] = lambda images, aux: Outputs(logits, None, logits, logits)
+    return method
+
+
+def test_the_weight_is_the_share_of_the_batchs_pixels_that_reach_the_threshold_and_the_border_has_none():
+    method = DAFormer(settings(ignore_top=0.25, ignore_bottom=0.5), segmenter(), None)
+    logits = torch.zeros(2, 19, 4, 4)
+    logits[0, 3, :, :3] = 100.0  # 12 of 32 pixels are sure of class 3
+    labels, weights = saying(method, logits).pseudo_labels(torch.zeros(2, 3, 4, 4))
+    assert (labels[0, :, :3] == 3).all()
+    assert weights[:, 1].unique().tolist() == [12 / 32]  # one number, for unsure pixels and the other image too
+    assert not weights[:, 0].any()
+    assert not weights[:, 2:].any()
+
+
+def test_a_cell_is_a_things_where_one_such_class_covers_the_share_of_it():
+    method = DAFormer(settings(), segmenter(), None)
+    assert method.things == {6, 7, *range(11, 19)}
+    labels = torch.zeros(1, 4, 12, dtype=torch.long)
+    labels[0, :3, :4] = 13  # 12 of 16 pixels are car
+    labels[0, :2, 4:8], labels[0, 2:, 4:8] = 13, 11  # half car, half person
+    labels[0, :, 8:] = 5  # a pole is no thing
+    assert method.thing_cells(labels, (1, 3)).tolist() == [[[True, False, False]]]
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_step_teaches_every_part_of_the_student_and_neither_teacher_nor_guide(name):
+    model = segmenter(name)
+    method = DAFormer(settings(threshold=0.0), model, None)
+    before = copy.deepcopy(dict(method.guide.named_parameters()))
+    day, night = batches()
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    for step in (1, 2):
+        losses = method.losses(model, day, night, step, 2)
+        descend(losses.segmenter, optimizer)
+    assert set(losses.terms) == {"seg_d", "features", "seg_mix", "confident"}
+    assert losses.adversaries is None
+    assert method.optimizers() == {}
+    assert not any(value.requires_grad for value in method.parameters())
+    assert all(torch.equal(value, before[key]) for key, value in method.guide.named_parameters())
+    heads = {"pspnet": "final1", "deeplab": "layer5"}.get(name, "none")  # the auxiliary head is not used
+    without = [key for key, value in model.network.named_parameters() if value.grad is None]
+    assert all(key.startswith(heads) for key in without)
+
+
+def test_the_distance_is_zero_before_the_first_update_and_grows_with_it():
+    model = segmenter()
+    method = DAFormer(settings(), model, None)
+    day, night = batches()
+    losses = method.losses(model, day, night, 1, 9)
+    assert float(losses.terms["features"]) == 0
+    descend(losses.segmenter, torch.optim.SGD(model.parameters(), 0.5))
+    assert float(method.losses(model, day, night, 2, 9).terms["features"]) > 0
+
+
+def test_the_distance_and_rare_classes_can_be_left_out():
+    model = segmenter()
+    method = DAFormer(settings(feature_distance=0.0), model, None)
+    assert method.draw is None
+    assert not hasattr(method, "guide")
+    assert "features" not in method.losses(model, *batches(), 1, 9).terms
+    labels = torch.zeros(10, 20, dtype=torch.uint8).numpy()
+    frames = MagicMock(size=(20, 10), classes=CITYSCAPES, label=lambda index: labels, __len__=lambda self: 1)
+    assert DAFormer(settings(rare_temperature=0.01), model, frames).draw is not None
+
+
+def test_named_weights_are_those_of_the_frozen_encoder_and_a_file_that_the_progress_depends_on(tmp_path):
+    other = segmenter("daformer")
+    state = {name.removeprefix("backbone."): value + 1 for name, value in other.network.state_dict().items()}
+    encoder = {name: value for name, value in state.items() if not name.startswith("decode_head.")}
+    torch.save(encoder, tmp_path / "mit.pth")
+    method = DAFormer(settings(feature_weights=str(tmp_path / "mit.pth")), segmenter("daformer"), None)
+    assert method.files == {"feature_weights": tmp_path / "mit.pth"}
+    found = method.guide.network.backbone.state_dict()
+    assert all(torch.equal(found[name], value) for name, value in encoder.items())
+
+
+def test_crops_of_different_shapes_cannot_be_mixed():
+    model = segmenter()
+    day, _ = batches()
+    with pytest.raises(ConfigError, match=r"input\.crop"):
+        DAFormer(settings(), model, None).losses(model, day, batches(32, 48)[1], 1, 9)
