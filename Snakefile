@@ -25,6 +25,8 @@ localrules:
     configure,
     seeds,
     compare,
+    parts,
+    networks,
     ablation,
     tau,
 
@@ -47,6 +49,18 @@ rule compare:
     """Every method side by side over `table_seeds`: a page and its table."""
     input:
         "results/compare/report.html",
+
+
+rule parts:
+    """The methods that LoopDA is compared with without one of their parts, over `table_seeds`."""
+    input:
+        "results/parts/report.html",
+
+
+rule networks:
+    """LoopDA and DAFormer on other networks, over `table_seeds`."""
+    input:
+        "results/networks/report.html",
 
 
 rule ablation:

@@ -62,7 +62,7 @@ def table(config: Config, comparison: str) -> dict[str, Any]:
     return {
         "comparison": comparison,
         "common": {key: common[key] for key in ("steps", *_SHARED)},
-        "rows": [_row(config, model, base, across=comparison == "compare") for model in rows],
+        "rows": [_row(config, model, base, across=comparison in ("compare", "parts", "networks")) for model in rows],
     }
 
 

@@ -41,7 +41,7 @@ MODEL_STAGES = ("pretrain", "warmup", "self_train", "distill", "adapt")
 TRAINING_STAGES = ("pretrain", "warmup", "self_train", "simclr", "distill", "translate", "adapt")
 ENSEMBLE = "ensemble"  # the key of an experiment that averages others' models, and what its scores are called
 
-COMPARISONS = ("compare", "ablation", "tau")  # lists of experiments that share a table and a page
+COMPARISONS = ("compare", "parts", "networks", "ablation", "tau")  # lists of experiments that share a table and a page
 # what is no stage's business
 SETTINGS = frozenset({"run", "seeds", "table_seeds", "device", "experiments", *COMPARISONS})
 SECTIONS = (

@@ -123,5 +123,5 @@ def test_settings_that_all_experiments_of_a_comparison_share_are_nobody_s_own(co
         "camvid-dann": {},
     }
     oracle = row(config, "camvid-oracle", "pretrain")
-    steps = config["pretrain"]["steps"] + camvid["experiments"]["camvid"]["adapt"]["steps"]
+    steps = config["pretrain"]["steps"] + config["adapt"]["steps"]
     assert oracle["own"] == {"data.source.csv": "data/camvid/oracle.csv", "pretrain.steps": steps}

@@ -14,6 +14,8 @@ from loopda.training.log import duration
 
 TITLES = {
     "compare": "Every method side by side",
+    "parts": "Methods without one of their parts",
+    "networks": "Methods on other networks",
     "ablation": "LoopDA without one of its parts",
     "tau": "The threshold of the label overlap ratio",
 }

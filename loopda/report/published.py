@@ -23,7 +23,7 @@ class Published:
 
 
 def published(page: str) -> list[Published]:
-    """The numbers that belong on the page of a comparison ("compare", "ablation", "tau"), in the order of the file."""
+    """The numbers that belong on the page of a comparison (`COMPARISONS`), in the order of the file."""
     with (files("loopda.report") / "published.csv").open(encoding="utf-8", newline="") as file:
         lines = [line for line in csv.DictReader(file) if line.pop("page") == page]
     numbers = ("mIoU", "fwIoU", "accuracy")

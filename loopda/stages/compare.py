@@ -50,7 +50,7 @@ class Line(Section):
 class Config(Section):
     """What `loopda.comparisons.table` derives of the configuration. common: the settings that the rows share."""
 
-    comparison: Literal["compare", "ablation", "tau"]
+    comparison: Literal["compare", "parts", "networks", "ablation", "tau"]
     common: dict[str, Any]
     rows: tuple[Line, ...]
 

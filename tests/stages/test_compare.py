@@ -9,6 +9,7 @@ import yaml
 from fabricated_results import benchmark, compared, plain_evaluation
 from html_page import Page
 
+from loopda import experiments
 from loopda.errors import DataError
 from loopda.report.inputs import read_metrics, read_peak_memory
 from loopda.report.published import published
@@ -165,8 +166,8 @@ def test_the_page_is_well_formed_needs_nothing_else_and_keeps_published_numbers_
     assert not {row[0].strip() for row in theirs[1:]} & {row[0].strip() for row in ours[2:]} - {"source-only", "oracle"}
 
 
-@pytest.mark.parametrize("comparison", ["ablation", "tau"])
-def test_ablation_and_tau_have_their_page_table_and_figure_in_the_same_way(tmp_path, config, comparison):
+@pytest.mark.parametrize("comparison", ["parts", "networks", "ablation", "tau"])
+def test_every_other_list_has_its_page_table_and_figure_in_the_same_way(tmp_path, config, comparison):
     text, rows, _, html = compare(tmp_path, compared(tmp_path, config, comparison, evaluated=plain))
     page = Page(html)
     assert page.open == []
@@ -202,7 +203,7 @@ def test_rows_that_were_measured_on_other_images_are_refused(tmp_path, inputs):
 
 
 def test_every_published_number_says_where_it_stands_and_on_what_it_was_measured():
-    for page in ("compare", "ablation", "tau"):
+    for page in experiments.COMPARISONS:
         found = published(page)
         assert found
         for one in found:

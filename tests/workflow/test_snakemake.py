@@ -15,6 +15,7 @@ import pytest
 import torch
 import yaml
 
+from loopda import experiments
 from loopda.models.segmenter import load_checkpoint
 
 pytestmark = pytest.mark.workflow
@@ -56,7 +57,7 @@ class Finished(NamedTuple):
     def jobs(self) -> Counter[str]:
         """How many jobs of each rule a dry run lists, without the targets."""
         found = Counter(re.findall(r"^(?:local)?rule (\w+):$", self.output, flags=re.MULTILINE))
-        return found - Counter({name: found[name] for name in ("all", "compare", "ablation", "tau")})
+        return found - Counter({name: found[name] for name in ("all", *experiments.COMPARISONS)})
 
     def outputs(self) -> set[str]:
         """The first output of each job that a dry run lists."""
