@@ -118,6 +118,12 @@ class Miniature:
         values = experiments.section(self.config, "smoke", stage) | changes
         return parse_section(values, importlib.import_module(f"loopda.stages.{stage}").Config, "miniature")
 
+    def method(self, name: str, **changes: Any) -> Section:
+        """The section of `adapt` with the method `name`, which has `changes`."""
+        chosen = {"experiments": {"smoke": {"adapt": {"method": name}, "methods": {name: changes}}}}
+        values = experiments.section(experiments.merged(self.config, chosen), "smoke", "adapt")
+        return self.section("adapt", method=values["method"])
+
     def inputs(self, stage: str) -> dict[str, Path]:
         """The input files of `stage`, made by its ancestors."""
         return {name: self.path(*source.split("/")) for name, source in WIRING[stage][0].items()}

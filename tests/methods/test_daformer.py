@@ -48,7 +48,9 @@ def batches(height=32, width=64):
     labels = torch.randint(19, (2, 1, 1), generator=draws).expand(2, height, width).clone()
     labels[:, :, : width // 2] = 13
     void = torch.full((2, height, width), 255)
-    return DayBatch(day, labels), NightBatch(night, night[:0], torch.zeros(2, dtype=torch.bool), void, void[:0])
+    boxes = torch.tensor([0.0, 0.0, 1.0, 1.0]).repeat(2, 1)
+    unpaired = torch.zeros(2, dtype=torch.bool)
+    return DayBatch(day, labels, boxes), NightBatch(night, night[:0], unpaired, void, void[:0], boxes)
 
 
 def saying(method, logits):
@@ -103,7 +105,7 @@ def test_the_distance_is_zero_before_the_first_update_and_grows_with_it():
     method = DAFormer(settings(), model, None)
     day, night = batches()
     losses = method.losses(model, day, night, 1, 9)
-    assert float(losses.terms["features"]) == 0
+    assert losses.terms["features"].item() == 0
     descend(losses.segmenter, torch.optim.SGD(model.parameters(), 0.5))
     assert float(method.losses(model, day, night, 2, 9).terms["features"]) > 0
 

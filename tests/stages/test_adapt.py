@@ -31,9 +31,8 @@ def adapt(miniature):
     """Train by the method of a name, with its outputs in a folder."""
 
     def train(name: str, out: Path, **changes: Any) -> None:
-        method = {"name": name, **miniature.config["methods"][name], **changes}
         further = {key: miniature.path(*file.split("/")) for key, file in FURTHER_INPUTS.get(name, {}).items()}
-        miniature.run("adapt", out, config=miniature.section("adapt", method=method), **further)
+        miniature.run("adapt", out, config=miniature.method(name, **changes), **further)
 
     return train
 

@@ -82,7 +82,7 @@ def test_the_last_model_is_evaluated_drawn_exported_and_predicts(other, tmp_path
     sets = {"night_val": prepared / "night_val.csv", "day_val": prepared / "day_val.csv"}
     evaluate.run(
         config=other.section("evaluate"),
-        model=model,
+        model=[model],
         **sets,
         classes=prepared / "classes.json",
         scores=tmp_path / "distill.json",

@@ -16,7 +16,6 @@ import torch
 import yaml
 from interruption import STEP, Killed, die, forgetting, identical, killed_in
 
-from loopda import experiments
 from loopda.command import command
 from loopda.errors import Interrupted
 from loopda.models.segmenter import load_checkpoint
@@ -294,21 +293,15 @@ def test_a_finished_stage_that_is_run_again_trains_from_the_start(miniature, tmp
 # DAFormer's teacher: the public codes of DAFormer, HRDA and MIC restart it from the student when they resume
 
 
-def taught(miniature):
-    """The section `adapt` with the method daformer."""
-    methods = experiments.merged(miniature.config["methods"], miniature.config["experiments"]["smoke"]["methods"])
-    return miniature.section("adapt", method={"name": "daformer", **methods["daformer"]})
-
-
 @pytest.fixture(scope="module")
 def with_a_teacher(miniature, tmp_path_factory):
     """Two folders of the stage adapt with daformer: one uninterrupted, one that was killed in step 4."""
     whole, killed = tmp_path_factory.mktemp("whole") / "adapt", tmp_path_factory.mktemp("killed") / "adapt"
-    miniature.run("adapt", whole, config=taught(miniature))
+    miniature.run("adapt", whole, config=miniature.method("daformer"))
     die()
     with pytest.MonkeyPatch.context() as patch:
         killed_in(patch, STEP)
-        run_until_killed(miniature, "adapt", killed, config=taught(miniature))
+        run_until_killed(miniature, "adapt", killed, config=miniature.method("daformer"))
     return whole, killed
 
 
@@ -319,7 +312,7 @@ def test_daformers_teacher_survives_a_resume_so_that_the_student_ends_as_if_noth
     shutil.copytree(killed, tmp_path / "adapt")
     states = load_checkpoint(tmp_path / "adapt" / "state" / f"step-{STEP:07d}" / "state.pt")
     assert int(states["method"]["teacher.n_averaged"]) == STEP
-    miniature.run("adapt", tmp_path / "adapt", config=taught(miniature))
+    miniature.run("adapt", tmp_path / "adapt", config=miniature.method("daformer"))
     assert "goes on after step 3" in (tmp_path / "adapt.log").read_text()
     assert identical(load_checkpoint(whole / "model.pt"), load_checkpoint(tmp_path / "adapt" / "model.pt"))
 
@@ -334,6 +327,6 @@ def test_a_teacher_that_starts_again_gives_another_student(miniature, with_a_tea
         return restore(self, kept, strict=False)
 
     monkeypatch.setattr(adapt.daformer.DAFormer, "load_state_dict", without_teacher)
-    miniature.run("adapt", tmp_path / "adapt", config=taught(miniature))
+    miniature.run("adapt", tmp_path / "adapt", config=miniature.method("daformer"))
     assert "goes on after step 3" in (tmp_path / "adapt.log").read_text()
     assert not identical(load_checkpoint(whole / "model.pt"), load_checkpoint(tmp_path / "adapt" / "model.pt"))
