@@ -35,7 +35,7 @@ def strong(strength: float = 1.0) -> v2.Transform:
     )
 
 
-def mixed(colour: float, blur: float) -> v2.Transform:
+def mixed_image_augmentation(colour: float, blur: float) -> v2.Transform:
     """DAFormer's augmentation of a mixed image (3, H, W): colours moved by up to `colour` in 8 of 10 images, and a
     Gaussian blur with probability `blur`, whose kernel holds the widest deviation. At 0 images stay as they are."""
     return v2.Compose([_photometric(colour, colour), v2.RandomApply([v2.GaussianBlur(9, sigma=(0.15, 1.15))], blur)])

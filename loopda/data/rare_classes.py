@@ -14,22 +14,23 @@ TRIES = 10  # crops of an image, if they show too little of the drawn class
 class RareClasses:
     """Draws a class by how rare it is, then one of the images that show enough of it, then a crop that does so too.
 
-    temperature: T of `class_probabilities`. least: an image shows a class by more than this share of its pixels, a
-    crop by more than half as many pixels. DataError where no image shows any class so.
+    temperature: T of `class_probabilities`. of_image, of_crop: the shares of an image's pixels that a class must exceed
+    for the image, and then for the crop, to show it. DataError where no image shows any class so.
     """
 
-    def __init__(self, frames: Frames, *, temperature: float, least: float):
+    def __init__(self, frames: Frames, temperature: float, *, of_image: float, of_crop: float):
         self.frames = frames
-        self.pixels = least * frames.size[0] * frames.size[1]
+        pixels = frames.size[0] * frames.size[1]
+        self.least = of_crop * pixels
         counts = np.stack([self._counts(frames.label(index)) for index in range(len(frames))])
-        self.images = [np.flatnonzero(shown) for shown in (counts > self.pixels).T]
+        self.images = [np.flatnonzero(shown) for shown in (counts > of_image * pixels).T]
         shares = counts.sum(axis=0) / max(counts.sum(), 1)
         shown = np.array([len(images) > 0 for images in self.images])
         self.probabilities = class_probabilities(shares, temperature, shown)
         if not self.probabilities.any():
             raise DataError(
-                f"{frames.rows[0].image} and the images after it: none shows a class by more than {least:.2%} of its "
-                "pixels; lower methods.daformer.rare_pixels, or set rare_temperature to 0"
+                f"{frames.rows[0].image} and the images after it: none shows a class by more than {of_image:.2%} of "
+                "its pixels; lower methods.daformer.rare_pixels, or set rare_temperature to 0"
             )
 
     def draw(self, rng: np.random.Generator, crop: tuple[int, int]) -> tuple[int, View]:
@@ -39,7 +40,7 @@ class RareClasses:
         label = self.frames.label(index)
         for _ in range(TRIES):
             view = random_view(rng, size=self.frames.size, crop=crop)
-            if (view.of(label) == drawn).sum() > self.pixels / 2:
+            if (view.of(label) == drawn).sum() > self.least:
                 break
         return index, view
 

@@ -4,10 +4,13 @@ import torch
 from torch import Tensor
 
 
-def feature_distance(*, features: Tensor, target: Tensor) -> Tensor:
+def feature_distance(*, features: Tensor, target: Tensor, where: Tensor | None = None) -> Tensor:
     """Mean over positions of the Euclidean distance of two feature vectors, in [0, inf)  (ROAD, equation 1).
 
-    features (N, C, h, w); target likewise, a constant. Without any position the result is 0 and still carries a graph.
+    features (N, C, h, w); target likewise, a constant; where (N, h, w) bool: the positions that count, by default all
+    (DAFormer's thing-class feature distance). Without any position the result is 0 and still carries a graph.
     """
     distances = torch.linalg.vector_norm(features.float() - target.detach().float(), dim=1)
-    return distances.sum() / max(distances.numel(), 1)
+    if where is None:
+        return distances.sum() / max(distances.numel(), 1)
+    return (distances * where).sum() / where.sum().clamp(min=1)

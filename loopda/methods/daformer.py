@@ -1,6 +1,10 @@
-"""DAFormer: a mean teacher's labels on mixed images, and rare classes more often (Hoyer et al., CVPR 2022)."""
+"""DAFormer: a mean teacher's labels on mixed images, and rare classes more often (Hoyer et al., CVPR 2022).
 
-import copy
+The student is what is saved and evaluated, as in the authors' code. Ours differs from it where this says so: classes to
+paste are drawn among those of each image, not of the batch; colours and blur are drawn for each image; a crop may be
+of one class alone; and the source-only model is where the training starts, as for every method here.
+"""
+
 from typing import Annotated, Literal
 
 import torch
@@ -9,19 +13,18 @@ from torch import Tensor
 from torch.nn import functional
 
 from loopda.config import Section
-from loopda.data.augmentation import each, mixed
+from loopda.data.augmentation import each, mixed_image_augmentation
 from loopda.data.batches import DayBatch, NightBatch
 from loopda.data.dataset import Frames
 from loopda.data.rare_classes import RareClasses
 from loopda.downloads import locate
 from loopda.errors import ConfigError
 from loopda.labels.mixing import VALUES, class_mask, paste
-from loopda.losses.distance import feature_distance
+from loopda.losses.features import feature_distance
 from loopda.losses.segmentation import weighted_cross_entropy
-from loopda.methods.method import Losses, Method, supervision
+from loopda.methods.method import Losses, Method, frozen_copy, supervision
 from loopda.models.segmenter import Segmenter, upsample
-from loopda.models.weights import new_segmenter
-from loopda.training.ema import Teacher, without_dropping
+from loopda.training.ema import Teacher
 
 Share = Annotated[float, Field(ge=0, le=1)]
 
@@ -31,10 +34,12 @@ class Settings(Section):
 
     decay: of the teacher. threshold: of the confidence that q counts. ignore_top, ignore_bottom: shares of the height
     whose pseudo-label counts nothing. colour, blur: of the mixed image (loopda/data/augmentation.py). feature_distance:
-    its weight, 0 leaves it out; feature_weights: of its frozen encoder, "" takes the source-only model's. things:
+    its weight, 0 leaves it out; feature_weights: of its frozen encoder, "" takes the source-only model's;
+    feature_statistics: by which that normalises. things:
     classes besides the dynamic ones that it looks at; names that the class list does not have mean nothing.
     thing_share: of a cell of the features that one such class must cover. rare_temperature: of rare class sampling, 0
-    leaves it out; rare_pixels: the share of an image that a class must cover to be drawn from it.
+    leaves it out; rare_pixels, rare_crop_pixels: the shares of an image that a class must cover for the image, and then
+    for the crop, to be drawn.
     """
 
     name: Literal["daformer"]
@@ -46,10 +51,12 @@ class Settings(Section):
     blur: Share
     feature_distance: Annotated[float, Field(ge=0)]
     feature_weights: str
+    feature_statistics: Literal["batch", "kept"]
     things: tuple[str, ...]
     thing_share: Share
     rare_temperature: Annotated[float, Field(ge=0)]
     rare_pixels: Share
+    rare_crop_pixels: Share
 
 
 class DAFormer(Method):
@@ -58,19 +65,25 @@ class DAFormer(Method):
     def __init__(self, settings: Settings, segmenter: Segmenter, source: Frames):
         super().__init__(settings, segmenter, source)
         self.teacher = Teacher(segmenter, settings.decay)
-        self.augment = mixed(settings.colour, settings.blur)
+        self.augment = mixed_image_augmentation(settings.colour, settings.blur)
         names = segmenter.classes.names
         self.things = segmenter.classes.dynamic | {index for index, name in enumerate(names) if name in settings.things}
         if settings.feature_distance:
+            if not self.things:
+                raise ConfigError(
+                    "methods.daformer.feature_distance: the class list has no dynamic class and none of `things`; name "
+                    "some there, or set feature_distance to 0"
+                )
             if settings.feature_weights:
                 self.files["feature_weights"] = locate(settings.feature_weights)
-                guide = new_segmenter(segmenter.section, segmenter.classes, *self.files.values(), say=self.notes.append)
-            else:
-                guide = copy.deepcopy(segmenter)
-            self.guide = without_dropping(guide.train()).requires_grad_(False)
+            weights = self.files.get("feature_weights")
+            self.guide = frozen_copy(
+                segmenter, weights, domain="day", statistics=settings.feature_statistics, say=self.notes.append
+            )
         if settings.rare_temperature:
-            rare = RareClasses(source, temperature=settings.rare_temperature, least=settings.rare_pixels)
-            self.draw = rare.draw
+            self.draw = RareClasses(
+                source, settings.rare_temperature, of_image=settings.rare_pixels, of_crop=settings.rare_crop_pixels
+            ).draw
 
     def losses(self, segmenter: Segmenter, day: DayBatch, night: NightBatch, step: int, steps: int) -> Losses:
         if day.images.shape != night.images.shape:
@@ -82,12 +95,13 @@ class DAFormer(Method):
         # source supervision, and things that still look as they did to the frozen encoder
         outputs = segmenter(day.images, aux=False)
         terms = {"seg_d": supervision(outputs, day.labels, 0)}
+        total = terms["seg_d"]
         if self.settings.feature_distance:
             where = self.thing_cells(day.labels, outputs.features.shape[2:])
             with torch.no_grad():
-                reference = self.guide(day.images, aux=False).features
-            distance = feature_distance(features=outputs.features, reference=reference, where=where)
-            terms["features"] = self.settings.feature_distance * distance
+                aim = self.guide(day.images, aux=False).features
+            terms["features"] = feature_distance(features=outputs.features, target=aim, where=where)
+            total = total + self.settings.feature_distance * terms["features"]
 
         # half of the day's classes on the night
         mask = class_mask(day.labels, scores=torch.rand(len(day.labels), VALUES, device=day.labels.device))
@@ -98,7 +112,7 @@ class DAFormer(Method):
             labels=paste(mask, day.labels, labels),
             weights=paste(mask, torch.ones_like(weights), weights),
         )
-        return Losses(torch.stack(list(terms.values())).sum(), None, {**terms, "confident": weights.max()})
+        return Losses(total + terms["seg_mix"], None, {**terms, "confident": weights.mean()})
 
     @torch.no_grad()
     def pseudo_labels(self, images: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,8 +1,9 @@
 """What every adaptation method is to `stages/adapt.py`, and what the methods and LoopDA's loops share."""
 
+import copy
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +16,7 @@ from loopda.errors import ConfigError
 from loopda.losses.segmentation import cross_entropy
 from loopda.models.pspnet import Outputs
 from loopda.models.segmenter import Segmenter, upsample
+from loopda.models.weights import new_segmenter
 
 Terms = dict[str, Tensor]
 
@@ -80,6 +82,36 @@ def supervision(outputs: Outputs, labels: Tensor, aux: float) -> Tensor:
             raise ConfigError("the network has no auxiliary head: set the stage's or the method's weight `aux` to 0")
         loss = loss + aux * cross_entropy(logits=upsample(outputs.aux, size, outputs.aligned), labels=labels)
     return loss
+
+
+def frozen_copy(
+    segmenter: Segmenter,
+    weights: Path | None,
+    *,
+    domain: str,
+    statistics: Literal["batch", "kept"],
+    say: Callable[[str], None],
+) -> Segmenter:
+    """A network of constant weights to imitate, in which nothing is dropped; `say` what it is.
+
+    weights: the file of its backbone; None: `segmenter` is copied as it is. statistics: by which it normalises: each
+    batch's, or those that it kept from its training, of `domain` where it has several.
+    """
+
+    def tell(text: str) -> None:
+        say(f"the frozen network: {text}")
+
+    if weights:
+        copied = new_segmenter(segmenter.section, segmenter.classes, weights, say=tell).eval()
+    else:
+        copied = copy.deepcopy(segmenter)
+        tell(f"the source-only model, whose {copied.use_statistics(domain)} statistics it keeps")
+    if statistics == "batch":
+        tell("it normalises by each batch instead")
+        for part in copied.modules():
+            if isinstance(part, nn.BatchNorm2d):
+                part.running_mean = part.running_var = None  # without its own, it takes the batch's
+    return copied.requires_grad_(False)
 
 
 def frozen(module: nn.Module) -> Callable[[Tensor], Tensor]:

@@ -1,7 +1,5 @@
 """ROAD: features close to a pretrained network's, and aligned region by region (Chen et al., CVPR 2018)."""
 
-import copy
-from pathlib import Path
 from typing import Annotated, Literal
 
 import torch
@@ -15,10 +13,9 @@ from loopda.data.dataset import Frames
 from loopda.downloads import locate
 from loopda.losses.adversarial import SOURCE, TARGET, domain_loss
 from loopda.losses.features import feature_distance
-from loopda.methods.method import Losses, Method, supervision
+from loopda.methods.method import Losses, Method, frozen_copy, supervision
 from loopda.models.discriminator import DomainClassifier, reverse_gradient
 from loopda.models.segmenter import Segmenter
-from loopda.models.weights import new_segmenter
 from loopda.training.optimizer import adam
 
 Weight = Annotated[float, Field(ge=0)]
@@ -49,11 +46,17 @@ class Road(Method):
 
     def __init__(self, settings: Settings, segmenter: Segmenter, source: Frames):
         super().__init__(settings, segmenter, source)
-        self.teacher: Segmenter | None = None
+        self.guide: Segmenter | None = None
         if settings.distillation:
             if settings.weights:
                 self.files["weights"] = locate(settings.weights)
-            self.teacher = self._frozen_copy(segmenter, self.files.get("weights"))
+            self.guide = frozen_copy(
+                segmenter,
+                self.files.get("weights"),
+                domain="night",
+                statistics=settings.statistics,
+                say=self.notes.append,
+            )
         columns, rows = settings.grid
         self.classifiers = nn.ModuleList(
             DomainClassifier(channels=segmenter.network.channels[-1], width=settings.classifier_width)
@@ -73,9 +76,9 @@ class Road(Method):
         total = terms["seg_d"]
 
         # target-guided distillation
-        if self.teacher is not None:
+        if self.guide is not None:
             with torch.no_grad():
-                aim = self.teacher(night.images, aux=False).features
+                aim = self.guide(night.images, aux=False).features
             terms["distillation"] = feature_distance(features=night_features, target=aim)
             total = total + section.distillation * terms["distillation"]
 
@@ -102,24 +105,6 @@ class Road(Method):
             here = region == index
             total = total + domain_loss(scores=classifier(vector[here]).flatten(), domain=domain[here], kind="bce")
         return total
-
-    def _frozen_copy(self, segmenter: Segmenter, weights: Path | None) -> Segmenter:
-        """The network that is imitated: its weights are constant, and nothing in it is dropped."""
-
-        def say(text: str) -> None:
-            self.notes.append(f"the frozen network: {text}")
-
-        if weights:
-            teacher = new_segmenter(segmenter.section, segmenter.classes, weights, say=say).eval()
-        else:
-            teacher = copy.deepcopy(segmenter)
-            say(f"the source-only model, whose {teacher.use_statistics('night')} statistics it keeps")
-        if self.settings.statistics == "batch":
-            say("it normalises by each batch instead")
-            for part in teacher.modules():
-                if isinstance(part, nn.BatchNorm2d):
-                    part.running_mean = part.running_var = None  # without its own, it takes the batch's
-        return teacher.requires_grad_(False)
 
 
 def regions_of(boxes: Tensor, size: tuple[int, int], grid: tuple[int, int]) -> Tensor:

@@ -35,7 +35,7 @@ REDUCTIONS = (8, 4, 2, 1)  # by which keys and values are shortened along each s
 STRIDES = (4, 2, 2, 2)  # of the patch embeddings: the maps have strides 4, 8, 16 and 32
 PATCHES = (7, 3, 3, 3)  # sides of the overlapping patches
 EXPANSION = 4  # of the channels inside the feed-forward network
-EPSILON = 1e-6  # of the layer normalisations
+EPSILON = 1e-6  # of the layer normalisations of blocks and stages; torch's 1e-5 within embeddings and attention
 
 
 class DropPath(nn.Module):
@@ -58,7 +58,7 @@ class PatchEmbedding(nn.Module):
     def __init__(self, channels: int, dim: int, *, patch: int, stride: int):
         super().__init__()
         self.proj = nn.Conv2d(channels, dim, patch, stride, padding=patch // 2)
-        self.norm = nn.LayerNorm(dim, eps=EPSILON)
+        self.norm = nn.LayerNorm(dim)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.norm(self.proj(x).permute(0, 2, 3, 1))
@@ -75,7 +75,7 @@ class Attention(nn.Module):
         self.proj = nn.Linear(dim, dim)
         if reduction > 1:
             self.sr = nn.Conv2d(dim, dim, reduction, reduction)
-            self.norm = nn.LayerNorm(dim, eps=EPSILON)
+            self.norm = nn.LayerNorm(dim)
 
     def forward(self, x: Tensor) -> Tensor:
         count, height, width, dim = x.shape

@@ -8,6 +8,7 @@ import pytest
 
 from loopda.data.batches import day_batch
 from loopda.data.rare_classes import RareClasses, class_probabilities
+from loopda.data.transforms import random_view
 from loopda.errors import DataError
 
 SIZE = (20, 10)
@@ -55,7 +56,7 @@ def test_a_class_that_no_image_shows_is_never_drawn_and_a_low_temperature_overfl
 
 def test_an_image_is_drawn_only_for_a_class_of_which_it_shows_more_than_the_least():
     frames = Labelled(label(one=20), label(one=21), label(two=30), label(void=200))
-    rare = RareClasses(frames, temperature=0.05, least=0.1)
+    rare = RareClasses(frames, 0.05, of_image=0.1, of_crop=0.05)
     assert [images.tolist() for images in rare.images] == [[0, 1, 2], [1], [2], []]
     counts = np.bincount([rare.draw(np.random.default_rng(seed), SIZE)[0] for seed in range(300)], minlength=4)
     assert counts[1] > 90
@@ -65,15 +66,15 @@ def test_an_image_is_drawn_only_for_a_class_of_which_it_shows_more_than_the_leas
 
 def test_shares_are_of_labelled_pixels_so_that_the_rarer_class_is_drawn_as_often_as_the_formula_says():
     frames = Labelled(label(one=100, void=60), label(two=40))
-    rare = RareClasses(frames, temperature=0.2, least=0.05)
+    rare = RareClasses(frames, 0.2, of_image=0.05, of_crop=0.05)
     shares = np.array([200, 100, 40, 0]) / 340
     weights = np.array([*np.exp((1 - shares[:3]) / 0.2), 0])
     assert rare.probabilities == pytest.approx(weights / weights.sum())
 
 
-def test_a_crop_shows_more_than_half_the_least_of_the_drawn_class_when_ten_tries_find_one():
+def test_a_crop_shows_more_than_its_share_of_the_drawn_class_when_ten_tries_find_one():
     frames = Labelled(label(one=40))
-    rare = RareClasses(frames, temperature=1e-3, least=0.15)  # the image shows 40 > 30 pixels, a crop needs > 15
+    rare = RareClasses(frames, 1e-3, of_image=0.15, of_crop=0.075)  # the image shows 40 > 30 pixels, a crop needs > 15
     views = [rare.draw(np.random.default_rng(seed), (10, 10))[1] for seed in range(200)]
     enough = [(view.of(frames.label(0)) == 1).sum() > 15 for view in views]
     assert np.mean(enough) > 0.9  # of random crops, three in eleven
@@ -81,13 +82,16 @@ def test_a_crop_shows_more_than_half_the_least_of_the_drawn_class_when_ten_tries
 
 def test_without_such_a_crop_the_last_of_the_tries_is_taken():
     frames = Labelled(label(one=40))
-    rare = RareClasses(frames, temperature=1e-3, least=0.15)
-    assert rare.draw(np.random.default_rng(0), (1, 1))[0] == 0
+    rare = RareClasses(frames, 1e-3, of_image=0.15, of_crop=0.075)
+    index, view = rare.draw(np.random.default_rng(0), (1, 1))
+    rng = np.random.default_rng(0)
+    rng.choice(4, p=rare.probabilities), rng.choice(1)
+    assert (index, view) == (0, [random_view(rng, size=SIZE, crop=(1, 1)) for _ in range(10)][-1])
 
 
 def test_a_batch_of_drawn_images_depends_on_seed_and_step_alone():
     frames = Labelled(*(label(one=20 + index) for index in range(9)))
-    rare = RareClasses(frames, temperature=0.01, least=0.05)
+    rare = RareClasses(frames, 0.01, of_image=0.05, of_crop=0.02)
     arguments = {"batch_size": 3, "crop": (10, 5), "draw": rare.draw}
     first = [day_batch(frames, step, seed=0, **arguments) for step in (1, 2, 3)]
     again = [day_batch(frames, step, seed=0, **arguments) for step in (3, 2, 1)][::-1]
@@ -99,4 +103,4 @@ def test_a_batch_of_drawn_images_depends_on_seed_and_step_alone():
 
 def test_a_set_that_shows_nothing_is_refused_with_the_keys_to_change():
     with pytest.raises(DataError, match=r"rare_pixels.*rare_temperature"):
-        RareClasses(Labelled(label(void=200)), temperature=0.01, least=0.1)
+        RareClasses(Labelled(label(void=200)), 0.01, of_image=0.1, of_crop=0.1)

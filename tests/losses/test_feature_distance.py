@@ -54,3 +54,21 @@ def test_the_feature_distance_of_no_image_is_a_zero_that_carries_a_graph():
     loss = feature_distance(features=x, target=torch.zeros(0, 3, 2, 2))
     loss.backward()
     assert loss.item() == 0
+
+
+def test_of_chosen_positions_it_is_the_mean_over_these():
+    draws = torch.Generator().manual_seed(0)
+    x, z = torch.randn(2, 2, 6, 3, 4, generator=draws)
+    where = torch.rand(2, 3, 4, generator=draws) < 0.4
+    at = [(slice(n, n + 1), slice(None), slice(i, i + 1), slice(j, j + 1)) for n, i, j in where.nonzero().tolist()]
+    chosen = [naive_distance(x[here], z[here]) for here in at]
+    found = feature_distance(features=x, target=z, where=where)
+    assert float(found) == pytest.approx(sum(chosen) / len(chosen), rel=1e-4)
+
+
+def test_without_a_chosen_position_it_is_a_zero_that_carries_a_graph():
+    x = torch.randn(1, 2, 3, 3, requires_grad=True)
+    loss = feature_distance(features=x, target=torch.randn(1, 2, 3, 3), where=torch.zeros(1, 3, 3, dtype=torch.bool))
+    loss.backward()
+    assert loss.item() == 0
+    assert not x.grad.any()

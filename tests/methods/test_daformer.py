@@ -1,6 +1,8 @@
 """DAFormer's step: the weight of the pseudo-labels, the cells of things, and what learns from what."""
 
 import copy
+from dataclasses import replace
+from itertools import product
 from unittest.mock import MagicMock
 
 import pytest
@@ -10,9 +12,10 @@ from checkpoints import small_network
 from loopda.data.batches import DayBatch, NightBatch
 from loopda.errors import ConfigError
 from loopda.labels.classes import CITYSCAPES
+from loopda.methods import daformer
 from loopda.methods.daformer import DAFormer, Settings
 from loopda.models.pspnet import Outputs
-from loopda.models.segmenter import Segmenter
+from loopda.models.segmenter import Segmenter, running_statistics, upsample
 from loopda.training.optimizer import descend
 
 NETWORKS = {"pspnet": {"output_stride": 4}, "deeplab": {}, "daformer": {"encoder": "mit_tiny"}}
@@ -33,13 +36,17 @@ def settings(**changes):
         "thing_share": 0.75,
         "rare_temperature": 0.0,
         "rare_pixels": 0.01,
+        "rare_crop_pixels": 0.01,
+        "feature_statistics": "batch",
     }
     return Settings(**values | changes)
 
 
 def segmenter(name="pspnet"):
     torch.manual_seed(0)
-    return Segmenter(small_network(name=name, **NETWORKS[name]), CITYSCAPES).train()
+    model = Segmenter(small_network(name=name, **NETWORKS[name]), CITYSCAPES).train()
+    model.statistics = {domain: running_statistics(model) for domain in ("day", "night")}
+    return model
 
 
 def batches(height=32, width=64):
@@ -80,6 +87,54 @@ def test_a_cell_is_a_things_where_one_such_class_covers_the_share_of_it():
     assert method.thing_cells(labels, (1, 3)).tolist() == [[[True, False, False]]]
 
 
+def test_the_student_sees_half_of_the_days_classes_on_the_night_and_learns_the_teachers_labels_around_them(monkeypatch):
+    model = segmenter()
+    method = DAFormer(settings(colour=0.0, blur=0.0, feature_distance=0.0, threshold=0.3), model, None)
+    day, night = batches()
+    logits = torch.zeros(2, 19, 32, 64)
+    logits[:, 5, :16] = 4.0  # sure of class 5 in the upper half alone
+    saying(method, logits)
+    method.teacher.update_parameters = lambda network: None
+    mask = torch.zeros(2, 32, 64, dtype=torch.bool)
+    mask[0, :, 10:20] = mask[1, 20:] = True
+    monkeypatch.setattr(daformer, "class_mask", lambda labels, scores: mask)
+    seen = []
+    model.register_forward_hook(lambda module, arguments, outputs: seen.append((arguments[0], outputs.logits)))
+    losses = method.losses(model, day, night, 1, 9)
+    (day_image, _), (mixed, answer) = seen
+    assert torch.equal(day_image, day.images)
+    where = mask[:, None].expand(2, 3, 32, 64)
+    assert torch.allclose(mixed[where], day.images[where], atol=1e-6)
+    assert torch.allclose(mixed[~where], night.images[~where], atol=1e-6)
+    shown = upsample(answer.detach(), (32, 64)).log_softmax(dim=1)
+    total = 0.0
+    for image, y, x in product(range(2), range(32), range(64)):
+        if mask[image, y, x]:
+            total -= float(shown[image, day.labels[image, y, x], y, x])
+        else:  # half of the teacher's pixels are sure: each counts half, the unsure ones (class 0) too
+            total -= 0.5 * float(shown[image, 5 if y < 16 else 0, y, x])
+    assert losses.terms["seg_mix"].item() == pytest.approx(total / (2 * 32 * 64), rel=1e-4)
+    assert losses.segmenter.item() == pytest.approx(sum(losses.terms[name].item() for name in ("seg_d", "seg_mix")))
+
+
+def test_the_teacher_is_the_average_of_the_students_before_each_step():
+    model = segmenter()
+    method = DAFormer(settings(decay=0.5), model, None)
+    optimizer, students = torch.optim.SGD(model.parameters(), 0.1), []
+    for step in (1, 2, 3):
+        students.append(copy.deepcopy(model.network.state_dict())["layer0.0.weight"])
+        descend(method.losses(model, *batches(), step, 9).segmenter, optimizer)
+    expected = (students[0] + students[1]) / 4 + students[2] / 2
+    assert torch.allclose(method.teacher.module.network.state_dict()["layer0.0.weight"], expected)
+
+
+def test_a_class_list_without_things_is_told_what_to_change():
+    model = segmenter()
+    model.classes = replace(CITYSCAPES, dynamic=frozenset())
+    with pytest.raises(ConfigError, match=r"things.*feature_distance to 0"):
+        DAFormer(settings(things=("lamp",)), model, None)
+
+
 @pytest.mark.parametrize("name", NETWORKS)
 def test_a_step_teaches_every_part_of_the_student_and_neither_teacher_nor_guide(name):
     model = segmenter(name)
@@ -107,7 +162,7 @@ def test_the_distance_is_zero_before_the_first_update_and_grows_with_it():
     losses = method.losses(model, day, night, 1, 9)
     assert losses.terms["features"].item() == 0
     descend(losses.segmenter, torch.optim.SGD(model.parameters(), 0.5))
-    assert float(method.losses(model, day, night, 2, 9).terms["features"]) > 0
+    assert method.losses(model, day, night, 2, 9).terms["features"].item() > 0
 
 
 def test_the_distance_and_rare_classes_can_be_left_out():

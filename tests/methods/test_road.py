@@ -176,7 +176,7 @@ def test_road_minimises_the_supervision_and_its_two_modules_with_the_weights_of_
     day, night = random_day((LEFT, WHOLE)), random_night((MIRRORED_LEFT, RIGHT))
     found = method.losses(segmenter, day, night, 1, 10)
     of_day, of_night = segmenter(day.images), segmenter(night.images)
-    imitated = method.teacher(night.images).features
+    imitated = method.guide(night.images).features
     expected = supervision(of_day, day.labels, 0)
     expected = expected + 0.5 * feature_distance(features=of_night.features, target=imitated)
     spatial = naive_alignment(
@@ -189,7 +189,7 @@ def test_road_minimises_the_supervision_and_its_two_modules_with_the_weights_of_
 
 def test_each_module_can_be_left_out_with_all_that_it_needs(built):
     method, segmenter = built(distillation=0.0)
-    assert method.teacher is None
+    assert method.guide is None
     assert method.notes == []
     assert set(losses_of(method, segmenter).terms) == {"seg_d", "spatial"}
     method, segmenter = built(spatial=0.0)
@@ -212,7 +212,7 @@ def test_the_distillation_reaches_the_trunk_alone_and_the_frozen_network_gets_no
     distillation = found.terms["distillation"]
     assert reaches(distillation, segmenter.network.layer0)
     assert not reaches(distillation, segmenter.network.final2)
-    assert not any(parameter.requires_grad for parameter in method.teacher.parameters())
+    assert not any(parameter.requires_grad for parameter in method.guide.parameters())
     assert not reaches(found.terms["spatial"], segmenter.network.final2)
 
 
@@ -228,7 +228,7 @@ def test_only_night_images_are_distilled(built):
 def test_the_network_comes_closer_to_the_frozen_one_which_stays_as_it_is(built):
     method, segmenter = built(distillation=1.0, spatial=0.0)
     moved(segmenter)
-    before = {name: value.clone() for name, value in method.teacher.state_dict().items()}
+    before = {name: value.clone() for name, value in method.guide.state_dict().items()}
     night = random_night()
     day = random_day()._replace(labels=torch.full((2, 32, 48), 255))  # no supervision
     optimizer = torch.optim.SGD(segmenter.network.parameters(), lr=0.01)
@@ -238,14 +238,14 @@ def test_the_network_comes_closer_to_the_frozen_one_which_stays_as_it_is(built):
         distances.append(found.terms["distillation"].item())
         descend(found.segmenter, optimizer)
     assert distances[-1] < distances[0]
-    for name, value in method.teacher.state_dict().items():
+    for name, value in method.guide.state_dict().items():
         assert torch.equal(value, before[name]), name
 
 
 def test_the_network_begins_at_no_distance_from_the_frozen_one_that_normalises_by_each_batch_too(built):
     method, segmenter = built(statistics="batch")
     assert losses_of(method, segmenter).terms["distillation"].item() < 1e-5
-    assert not any("running" in name for name in method.teacher.state_dict())
+    assert not any("running" in name for name in method.guide.state_dict())
     method, segmenter = built(statistics="kept")
     assert losses_of(method, segmenter).terms["distillation"].item() > 0.1
 
@@ -257,7 +257,7 @@ def test_a_frozen_network_that_keeps_its_statistics_answers_for_each_image_by_it
             segmenter.statistics["night"][name] += 0.5
     method = Road(section_of(Settings, base_config, statistics="kept"), segmenter, None)
     images = random_night().images
-    together, alone = method.teacher(images).features, method.teacher(images[1:]).features
+    together, alone = method.guide(images).features, method.guide(images[1:]).features
     assert torch.allclose(together[1:], alone, atol=1e-5)
     segmenter.use_statistics("night")
     assert torch.allclose(segmenter(images).features, together, atol=1e-6)
@@ -273,9 +273,9 @@ def test_the_frozen_network_can_have_weights_of_its_own_which_the_log_and_the_fi
     method = Road(section_of(Settings, base_config, weights=str(path)), small_segmenter(), None)
     for name in names:
         if "running" not in name:
-            assert torch.equal(method.teacher.network.state_dict()[name], tensors[name]), name
-    assert method.teacher.section.normalisation == "imagenet"
-    assert not method.teacher.training
+            assert torch.equal(method.guide.network.state_dict()[name], tensors[name]), name
+    assert method.guide.section.normalisation == "imagenet"
+    assert not method.guide.training
     assert method.files == {"weights": path}
     assert any(f"is imported from {path}" in line for line in method.notes)
     assert all(line.startswith("the frozen network: ") for line in method.notes)

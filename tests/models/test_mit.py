@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 from checkpoints import Payload, small_network
+from torch import nn
 
 from loopda.errors import DataError
 from loopda.labels.classes import CITYSCAPES
@@ -180,3 +181,13 @@ def test_a_file_that_would_run_code_is_refused_and_runs_none(tmp_path):
     with pytest.raises(DataError, match="cannot be read as weights"):
         read_weights(tmp_path / "mit.pth")
     assert not (tmp_path / "trace").exists()
+
+
+def test_embeddings_and_attention_normalise_with_torchs_epsilon_and_the_rest_with_the_published_one():
+    found = {
+        name: part.eps for name, part in MixTransformer("mit_b0").named_modules() if isinstance(part, nn.LayerNorm)
+    }
+    inner = {name for name in found if name.startswith("patch_embed") or name.endswith("attn.norm")}
+    assert len(inner) == 4 + 6  # of an embedding for each stage, and of the two blocks of each of the first three
+    assert {name: eps for name, eps in found.items() if eps == 1e-5}.keys() == inner
+    assert {eps for name, eps in found.items() if name not in inner} == {1e-6}

@@ -1,11 +1,10 @@
-"""The weighted cross-entropy and the feature distance of DAFormer against loops over the pixels."""
+"""The weighted cross-entropy of DAFormer against a loop over the pixels."""
 
 import math
 
 import pytest
 import torch
 
-from loopda.losses.distance import feature_distance
 from loopda.losses.segmentation import pseudo_cross_entropy, weighted_cross_entropy
 
 
@@ -61,41 +60,3 @@ def test_descent_raises_the_labels_logit_by_its_weight():
     weights = torch.tensor([[[1.0, 0.25]]])
     weighted_cross_entropy(logits=logits, labels=torch.tensor([[[0, 0]]]), weights=weights).backward()
     assert logits.grad[0, :, 0].tolist() == [[-0.25, -0.0625], [0.25, 0.0625]]
-
-
-def test_the_feature_distance_is_the_mean_norm_over_the_chosen_positions():
-    features, reference = torch.randn(2, 6, 3, 4), torch.randn(2, 6, 3, 4)
-    where = torch.rand(2, 3, 4) < 0.4
-    norms = []
-    for n in range(2):
-        for y in range(3):
-            for x in range(4):
-                if where[n, y, x]:
-                    pairs = zip(features[n, :, y, x].tolist(), reference[n, :, y, x].tolist(), strict=True)
-                    norms.append(math.sqrt(sum((one - other) ** 2 for one, other in pairs)))
-    found = feature_distance(features=features, reference=reference, where=where)
-    assert float(found) == pytest.approx(sum(norms) / len(norms), rel=1e-5)
-
-
-def test_a_distance_of_3_and_4_is_5():
-    features = torch.tensor([3.0, 4.0]).reshape(1, 2, 1, 1)
-    where = torch.ones(1, 1, 1, dtype=torch.bool)
-    assert float(feature_distance(features=features, reference=torch.zeros(1, 2, 1, 1), where=where)) == 5
-
-
-def test_without_a_position_the_distance_is_zero_and_carries_a_graph():
-    features = torch.randn(1, 2, 3, 3, requires_grad=True)
-    where = torch.zeros(1, 3, 3, dtype=torch.bool)
-    loss = feature_distance(features=features, reference=torch.randn(1, 2, 3, 3), where=where)
-    loss.backward()
-    assert loss.item() == 0
-    assert not features.grad.any()
-
-
-def test_equal_features_have_no_gradient_and_others_are_pulled_towards_the_reference():
-    features = torch.tensor([[0.0, 2.0], [0.0, 0.0]]).reshape(1, 2, 1, 2).requires_grad_(True)
-    reference = torch.zeros(1, 2, 1, 2, requires_grad=True)
-    where = torch.ones(1, 1, 2, dtype=torch.bool)
-    feature_distance(features=features, reference=reference, where=where).backward()
-    assert features.grad.flatten().tolist() == [0, 0.5, 0, 0]
-    assert reference.grad is None
