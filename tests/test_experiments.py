@@ -245,9 +245,7 @@ def test_adapt_is_told_its_own_method_so_that_another_ones_numbers_change_nothin
     found = section(config, "minent", "adapt")
     assert found["method"] == {"name": "advent", **config["methods"]["advent"]} | {
         "entropy": 1e-3,
-        "entropy_aux": 2e-4,
         "adversarial": 0.0,
-        "adversarial_aux": 0.0,
     }
     changed_dann = changed(config, "methods/dann/weight", 7.0)
     assert section(changed_dann, "minent", "adapt") == found

@@ -5,30 +5,22 @@ from typing import Annotated, Literal
 from pydantic import Field
 from torch.optim import Optimizer
 
-from loopda.config import Section
 from loopda.data.batches import DayBatch, NightBatch
 from loopda.data.dataset import Frames
-from loopda.methods.alignment import Adversaries, needs_aux
+from loopda.errors import ConfigError
+from loopda.methods.alignment import Adversaries, MapAdversary, needs_aux
 from loopda.methods.method import Losses, Method, supervision
 from loopda.models.segmenter import Segmenter
-from loopda.training.optimizer import adam
 
 Weight = Annotated[float, Field(ge=0)]
 
 
-class Settings(Section):
-    """The section `methods.adaptsegnet`: the lambdas, for the main and the auxiliary head.
-
-    Single-level is aux 0 and adversarial_aux 0.
-    """
+class Settings(MapAdversary):
+    """The section `methods.adaptsegnet`. Single-level is aux 0 and adversarial_aux 0."""
 
     name: Literal["adaptsegnet"]
     gan: Literal["bce", "lsgan"]
     aux: Weight
-    adversarial: Weight
-    adversarial_aux: Weight
-    discriminator_width: Annotated[int, Field(ge=4)]
-    discriminator_lr: Annotated[float, Field(gt=0)]
 
 
 class AdaptSegNet(Method):
@@ -37,16 +29,20 @@ class AdaptSegNet(Method):
     def __init__(self, settings: Settings, segmenter: Segmenter, source: Frames):
         super().__init__(settings, segmenter, source)
         self.aux = needs_aux(segmenter, settings.name, settings.aux, settings.adversarial_aux)
+        if not (settings.adversarial or settings.adversarial_aux):
+            raise ConfigError(
+                "methods.adaptsegnet: adversarial and adversarial_aux are both 0, which adapts nothing; raise one, or "
+                "take the method source_only"
+            )
         self.adversaries = Adversaries(
-            {"logits": settings.adversarial, "aux": settings.adversarial_aux},
+            settings,
             classes=len(segmenter.classes),
-            width=settings.discriminator_width,
             kind=settings.gan,
             see=lambda probabilities: probabilities,
         )
 
     def optimizers(self) -> dict[str, Optimizer]:
-        return {"adversaries": adam([self.adversaries], self.settings.discriminator_lr, betas=(0.9, 0.99))}
+        return self.adversaries.optimizers()
 
     def losses(self, segmenter: Segmenter, day: DayBatch, night: NightBatch, step: int, steps: int) -> Losses:
         size = day.labels.shape[1:]
@@ -55,6 +51,6 @@ class AdaptSegNet(Method):
         day_maps = self.adversaries.seen(day_outputs, size)
         night_maps = self.adversaries.seen(night_outputs, night.images.shape[2:])
         seg_d = supervision(day_outputs, day.labels, self.settings.aux)
-        adv_n = self.adversaries.fooled(night_maps)
+        adversarial, fooled = self.adversaries.fooled(night_maps)
         told = self.adversaries.told_apart(day_maps, night_maps)
-        return Losses(seg_d + adv_n, told, {"seg_d": seg_d, "adv_n": adv_n, "discriminators": told})
+        return Losses(seg_d + adversarial, told, {"seg_d": seg_d, **fooled, "discriminators": told})

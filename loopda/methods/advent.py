@@ -7,19 +7,17 @@ import torch
 from pydantic import Field
 from torch.optim import Optimizer
 
-from loopda.config import Section
 from loopda.data.batches import DayBatch, NightBatch
 from loopda.data.dataset import Frames
 from loopda.losses.entropy import class_ratio, entropy, self_information
-from loopda.methods.alignment import Adversaries, head_probabilities, needs_aux
+from loopda.methods.alignment import HEADS, Adversaries, MapAdversary, head_probabilities, needs_aux
 from loopda.methods.method import Losses, Method, supervision
 from loopda.models.segmenter import Segmenter
-from loopda.training.optimizer import adam
 
 Weight = Annotated[float, Field(ge=0)]
 
 
-class Settings(Section):
+class Settings(MapAdversary):
     """The section `methods.advent`. MinEnt is adversarial 0 and adversarial_aux 0, AdvEnt entropy 0 and entropy_aux 0.
 
     class_ratio weighs the prior and class_ratio_relax is its mu; the `_aux` are of the auxiliary head.
@@ -29,12 +27,8 @@ class Settings(Section):
     aux: Weight
     entropy: Weight
     entropy_aux: Weight
-    adversarial: Weight
-    adversarial_aux: Weight
     class_ratio: Weight
     class_ratio_relax: Annotated[float, Field(ge=0, le=1)]
-    discriminator_width: Annotated[int, Field(ge=4)]
-    discriminator_lr: Annotated[float, Field(gt=0)]
 
 
 class Advent(Method):
@@ -45,9 +39,8 @@ class Advent(Method):
         self.aux = needs_aux(segmenter, settings.name, settings.aux, settings.entropy_aux, settings.adversarial_aux)
         self.entropies = {"logits": settings.entropy, "aux": settings.entropy_aux}
         self.adversaries = Adversaries(
-            {"logits": settings.adversarial, "aux": settings.adversarial_aux},
+            settings,
             classes=len(segmenter.classes),
-            width=settings.discriminator_width,
             kind="bce",
             see=lambda probabilities: self_information(probabilities=probabilities),
         )
@@ -55,35 +48,37 @@ class Advent(Method):
         self.register_buffer("prior", torch.from_numpy(prior.astype(np.float32)))
 
     def optimizers(self) -> dict[str, Optimizer]:
-        if not self.adversaries.weights:
-            return {}
-        return {"adversaries": adam([self.adversaries], self.settings.discriminator_lr, betas=(0.9, 0.99))}
+        return self.adversaries.optimizers()
 
     def losses(self, segmenter: Segmenter, day: DayBatch, night: NightBatch, step: int, steps: int) -> Losses:
         section = self.settings
         size = night.images.shape[2:]
         day_outputs = segmenter(day.images, aux=self.aux)
         night_outputs = segmenter(night.images, aux=self.aux)
-        terms = {"seg_d": supervision(day_outputs, day.labels, section.aux)}
+        total = supervision(day_outputs, day.labels, section.aux)
+        terms = {"seg_d": total}
 
         # MinEnt, each head with its weight
         for head, weight in self.entropies.items():
             if weight:
                 p = head_probabilities(night_outputs, head, size)
-                terms[f"entropy_{head}"] = weight * entropy(probabilities=p)
+                terms[f"entropy{HEADS[head]}"] = its = entropy(probabilities=p)
+                total = total + weight * its
 
         # the class-ratio prior
         if section.class_ratio:
             p = head_probabilities(night_outputs, "logits", size)
             ratio = class_ratio(probabilities=p, prior=self.prior, relax=section.class_ratio_relax)
-            terms["class_ratio"] = section.class_ratio * ratio
+            terms["class_ratio"] = ratio
+            total = total + section.class_ratio * ratio
 
         # AdvEnt
         told = None
         if self.adversaries.weights:
             night_maps = self.adversaries.seen(night_outputs, size)
             day_maps = self.adversaries.seen(day_outputs, day.labels.shape[1:])
-            terms["adv_n"] = self.adversaries.fooled(night_maps)
+            adversarial, fooled = self.adversaries.fooled(night_maps)
+            total = total + adversarial
             told = self.adversaries.told_apart(day_maps, night_maps)
-        total = torch.stack(list(terms.values())).sum()
-        return Losses(total, told, terms if told is None else {**terms, "discriminators": told})
+            terms |= {**fooled, "discriminators": told}
+        return Losses(total, told, terms)

@@ -82,6 +82,7 @@ class Cycada(Method):
         terms = {"seg_d": seg_d, "discriminators": told, "accuracy": accuracy}
 
         # the network learns, from the source too, while the discriminator is good enough to teach it
+        terms["taught"] = (accuracy > section.gate).float()
         if accuracy <= section.gate:
             return Losses(None, told, terms)
         terms["adv_n"] = domain_loss(scores=frozen(self.discriminator)(night_scores), domain=SOURCE, kind="bce")

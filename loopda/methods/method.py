@@ -26,7 +26,7 @@ class Losses(NamedTuple):
 
     segmenter: for the segmentation network and the method's companions, or None: this step does not teach them.
     adversaries: for the method's adversaries, whose inputs carry no gradient, or None.
-    terms: what metrics.jsonl shows, by name.
+    terms: what metrics.jsonl shows, by name, without the weights that the method gives them.
     """
 
     segmenter: Tensor | None

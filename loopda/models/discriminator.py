@@ -40,18 +40,18 @@ class MultiScaleDiscriminator(nn.Module):
 
 
 class MapDiscriminator(nn.Sequential):
-    """D of AdaptSegNet and ADVENT: maps (N, K, H, W) over the classes -> scores (N, 1, H / 32, W / 32).
+    """D of AdaptSegNet and ADVENT: maps (N, K, H, W) over the classes -> scores (N, 1, H / 2^layers, W / 2^layers).
 
-    Five 4x4 convolutions of stride 2, leaky between them (slope 0.2). width is the channels of the first one, 64 in
-    the literature: 2.8 million parameters then.
+    4x4 convolutions of stride 2, leaky between them (slope 0.2). The literature has five, each of whose scores sees 94
+    pixels (four: 46), and 64 channels in the first, its width: 2.8 million parameters then.
     """
 
-    def __init__(self, *, classes: int, width: int):
-        channels = [classes, width, 2 * width, 4 * width, 8 * width]
-        layers: list[nn.Module] = []
+    def __init__(self, *, classes: int, width: int, layers: int = 5):
+        channels = [classes, *(width * 2**index for index in range(layers - 1))]
+        parts: list[nn.Module] = []
         for before, after in pairwise(channels):
-            layers += [nn.Conv2d(before, after, 4, stride=2, padding=1), nn.LeakyReLU(0.2, inplace=True)]
-        super().__init__(*layers, nn.Conv2d(channels[-1], 1, 4, stride=2, padding=1))
+            parts += [nn.Conv2d(before, after, 4, stride=2, padding=1), nn.LeakyReLU(0.2, inplace=True)]
+        super().__init__(*parts, nn.Conv2d(channels[-1], 1, 4, stride=2, padding=1))
 
 
 class ScoreDiscriminator(nn.Sequential):

@@ -66,14 +66,14 @@ def test_adaptsegnet_adds_to_the_supervision_what_fools_the_discriminators_of_bo
         told = told + domain_loss(scores=night_scores, domain=TARGET, kind=gan) / 2
     assert found.segmenter.item() == pytest.approx(expected.item(), rel=1e-5)
     assert found.adversaries.item() == pytest.approx(told.item(), rel=1e-5)
-    assert set(found.terms) == {"seg_d", "adv_n", "discriminators"}
+    assert set(found.terms) == {"seg_d", "adv_n", "adv_n_aux", "discriminators"}
 
 
 def test_single_level_adaptsegnet_has_one_discriminator_and_leaves_the_auxiliary_head_alone(built):
     method, segmenter = built(AdaptSegNet, **SINGLE)
     assert list(method.adversaries.discriminators) == ["logits"]
     assert not reaches(losses_of(method, segmenter).segmenter, segmenter.network.final1)
-    method, segmenter = built(AdaptSegNet)
+    method, segmenter = built(AdaptSegNet, aux=0.1, adversarial_aux=0.1)
     assert set(method.adversaries.discriminators) == {"logits", "aux"}
     assert reaches(losses_of(method, segmenter).segmenter, segmenter.network.final1)
 
@@ -98,9 +98,9 @@ def test_advent_shows_its_discriminators_the_self_information_and_not_the_probab
     found = method.losses(segmenter, random_day(), night, 1, 10)
     p = shown(segmenter(night.images), "logits", night.images)
     judge = method.adversaries.discriminators["logits"]
-    seen = 0.3 * domain_loss(scores=judge(self_information(probabilities=p)), domain=SOURCE, kind="bce")
+    seen = domain_loss(scores=judge(self_information(probabilities=p)), domain=SOURCE, kind="bce")
     assert found.terms["adv_n"].item() == pytest.approx(seen.item(), rel=1e-5)
-    plain = 0.3 * domain_loss(scores=judge(p), domain=SOURCE, kind="bce")
+    plain = domain_loss(scores=judge(p), domain=SOURCE, kind="bce")
     assert found.terms["adv_n"].item() != pytest.approx(plain.item(), rel=1e-5)
 
 
@@ -110,9 +110,21 @@ def test_the_class_ratio_prior_compares_the_night_with_the_shares_of_the_labelle
     found = method.losses(segmenter, random_day(), night, 1, 10)
     p = shown(segmenter(night.images), "logits", night.images)
     prior = torch.tensor(SHARES, dtype=torch.float32)
-    expected = 2 * class_ratio(probabilities=p, prior=prior, relax=0.9)
+    expected = class_ratio(probabilities=p, prior=prior, relax=0.9)
     assert expected.item() > 0
     assert found.terms["class_ratio"].item() == pytest.approx(expected.item(), rel=1e-5)
+
+
+def test_adaptsegnet_without_an_adversary_is_refused(built):
+    with pytest.raises(ConfigError, match=r"adversarial and adversarial_aux are both 0.*source_only"):
+        built(AdaptSegNet, adversarial=0.0, adversarial_aux=0.0)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_crop_that_the_discriminators_cannot_see_is_refused_with_the_key_to_change(built, kind):
+    method, segmenter = built(kind, discriminator_layers=6)
+    with pytest.raises(ConfigError, match=r"discriminator_layers: 6 are too many.*input\.crop"):
+        losses_of(method, segmenter)
 
 
 def test_without_the_class_ratio_prior_the_labels_are_not_counted(base_config):
@@ -171,8 +183,8 @@ def test_the_network_learns_to_be_surer_at_night_by_minent(built):
     for step in range(1, 11):
         descend(method.losses(segmenter, day, night, step, 10).segmenter, optimizer)
     after = method.losses(segmenter, day, night, 11, 10)
-    for head in ("logits", "aux"):
-        assert after.terms[f"entropy_{head}"] < before.terms[f"entropy_{head}"]
+    for term in ("entropy", "entropy_aux"):
+        assert after.terms[term] < before.terms[term]
 
 
 def test_the_network_learns_to_predict_a_class_that_is_too_rare_at_night(built):
@@ -188,7 +200,12 @@ def test_the_network_learns_to_predict_a_class_that_is_too_rare_at_night(built):
 
 @pytest.mark.parametrize(
     ("kind", "changes"),
-    [(AdaptSegNet, {}), (AdaptSegNet, {"adversarial_aux": 0.0}), (Advent, {}), (Advent, {**MINENT, "aux": 0.0})],
+    [
+        (AdaptSegNet, {"aux": 0.1}),
+        (AdaptSegNet, {"adversarial_aux": 0.1}),
+        (Advent, {"adversarial_aux": 0.1}),
+        (Advent, {**MINENT, "aux": 0.0}),
+    ],
 )
 def test_a_network_without_an_auxiliary_head_is_refused_with_weights_of_one(base_config, kind, changes):
     module = {AdaptSegNet: adaptsegnet, Advent: advent}[kind]

@@ -75,7 +75,7 @@ def test_the_first_share_of_the_steps_is_supervision_alone(case):
         losses = method.losses(segmenter, day, night, step, STEPS)
         alone = step <= 5
         assert (losses.adversaries is None) == alone
-        assert set(losses.terms) == ({"seg_d"} if alone else {"seg_d", "discriminators", "accuracy", "adv_n"})
+        assert set(losses.terms) == ({"seg_d"} if alone else {"seg_d", "discriminators", "accuracy", "taught", "adv_n"})
     assert int(method.judged) == 0
 
 
@@ -92,7 +92,7 @@ def test_the_network_learns_from_source_and_discriminator_only_above_the_gate(ca
     segmenter, day, night = case
     method = with_accuracy(method_of(segmenter), accuracy)
     losses = method.losses(segmenter, day, night, 1, STEPS)
-    assert (losses.segmenter is not None) == learns
+    assert (losses.segmenter is not None) == learns == bool(losses.terms["taught"])
     assert losses.adversaries is not None
     if learns:
         expected = losses.terms["seg_d"] + 0.1 * losses.terms["adv_n"]

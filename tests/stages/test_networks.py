@@ -68,7 +68,7 @@ def test_a_method_adapts_the_network(other, name, tmp_path):
 
 
 def test_a_method_of_the_auxiliary_head_adapts_a_network_that_has_one_and_refuses_the_other(other, tmp_path):
-    arguments = {"config": other.section("adapt", method=method(other, "advent"))}
+    arguments = {"config": other.method("advent", aux=0.1)}
     if name_of(other) == "deeplab":
         other.run("adapt", tmp_path / "advent", **arguments)
         assert (tmp_path / "advent" / "model.pt").is_file()
