@@ -3,7 +3,7 @@
 Symbols as in `loopda/methods/loopda.py`: d2n is a day image translated to night, n2d the reverse.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -37,6 +37,7 @@ TILE_WIDTH = 320
 BATCH = 8  # images that are translated at once when the training is done
 
 Weight = Annotated[float, Field(ge=0)]
+Look = Callable[[Tensor], Tensor]  # from images to logits
 
 
 class Generators(Section):
@@ -106,7 +107,7 @@ def run(
     job = Job("translate", config, model=generators, log=log, seed=seed, device=device, threads=threads)
     job.open(source=source, night=night, classes=classes)
 
-    see_day, see_night = (fixed(pretrained, domain, job.device) for domain in DOMAINS)
+    see = {domain: fixed(pretrained, domain, job.device) for domain in DOMAINS}
     seed_torch(seed, "translators", 0)
     nets = Networks(config).to(job.device)
     to_night, to_day = nets.generators["night"], nets.generators["day"]
@@ -116,35 +117,19 @@ def run(
         inputs={"pretrained": pretrained},
         images=2 * config.batch_size,
     )
-    weights = config.weights
 
     for step, (labelled, dark) in training.over(job.batches()):
         # set learning rate
         for optimizer in optimizers.values():
             set_learning_rate(optimizer, linear(step, steps=config.steps, constant=config.constant))
 
-        # translate: a translation passes for real ...
+        # translate
         x_d, x_n = labelled.images, dark.images
         x_d2n, x_n2d = to_night(x_d), to_day(x_n)
-        terms: Terms = {"adversarial": nets.fooled(night=x_d2n, day=x_n2d)}
-
-        # ... finds its way back
-        if weights.cycle:
-            there_and_back = reconstruction(output=to_day(x_d2n), image=x_d)
-            terms["cycle"] = there_and_back + reconstruction(output=to_night(x_n2d), image=x_n)
-
-        # ... shows the source-only model what it saw before
-        if weights.semantic:
-            kept = semantic_consistency(translated=see_night(x_d2n), original=see_day(x_d))
-            terms["semantic"] = kept + semantic_consistency(translated=see_day(x_n2d), original=see_night(x_n))
-
-        # and what is of the domain already stays as it is
-        if weights.identity:
-            unchanged = reconstruction(output=to_day(x_d), image=x_d)
-            terms["identity"] = unchanged + reconstruction(output=to_night(x_n), image=x_n)
+        terms = nets.terms(x_d, x_n, x_d2n, x_n2d, see)
 
         # update: the generators, then the discriminators on new and older translations
-        total = sum(getattr(weights, name) * term for name, term in terms.items())
+        total = sum(getattr(config.weights, name) * term for name, term in terms.items())
         descend(total, optimizers["to_fool"])
         told = nets.told_apart(night=(x_n, x_d2n), day=(x_d, x_n2d))
         descend(told, optimizers["to_tell"])
@@ -188,6 +173,32 @@ class Networks(nn.Module):
             "to_tell": adam([self.discriminators], self.config.discriminators.lr),
         }
 
+    def terms(self, x_d: Tensor, x_n: Tensor, x_d2n: Tensor, x_n2d: Tensor, see: Mapping[str, Look]) -> Terms:
+        """What the generators minimise, each term without its weight; those of weight 0 are left out.
+
+        see: the constant source-only model with the statistics of each domain, from images to logits.
+        """
+        weights, to_night, to_day = self.config.weights, self.generators["night"], self.generators["day"]
+
+        # a translation passes for real (equation 2) ...
+        terms: Terms = {"adversarial": self.fooled(night=x_d2n, day=x_n2d)}
+
+        # ... finds its way back (equation 3)
+        if weights.cycle:
+            there_and_back = reconstruction(output=to_day(x_d2n), image=x_d)
+            terms["cycle"] = there_and_back + reconstruction(output=to_night(x_n2d), image=x_n)
+
+        # ... shows the source-only model what it saw before (equation 4)
+        if weights.semantic:
+            kept = semantic_consistency(translated=see["night"](x_d2n), original=see["day"](x_d))
+            terms["semantic"] = kept + semantic_consistency(translated=see["day"](x_n2d), original=see["night"](x_n))
+
+        # and what is of the domain already stays as it is
+        if weights.identity:
+            unchanged = reconstruction(output=to_day(x_d), image=x_d)
+            terms["identity"] = unchanged + reconstruction(output=to_night(x_n), image=x_n)
+        return terms
+
     def fooled(self, **translations: Tensor) -> Tensor:
         """How far the translations to each domain are from passing for real; the discriminators are constant."""
         return sum(
@@ -206,7 +217,7 @@ class Networks(nn.Module):
         )
 
 
-def fixed(pretrained: Path, domain: str, device: torch.device) -> Callable[[Tensor], Tensor]:
+def fixed(pretrained: Path, domain: str, device: torch.device) -> Look:
     """The source-only model as a constant function from images to logits, with the statistics of `domain`."""
     segmenter = load_segmenter(pretrained).to(device).requires_grad_(False)
     segmenter.use_statistics(domain)

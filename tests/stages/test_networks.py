@@ -39,12 +39,6 @@ def recorded(folder: Path) -> list[dict[str, float]]:
     return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
 
 
-def method(other, name: str) -> dict[str, Any]:
-    """The section of a method in the miniature, as `adapt` is told it."""
-    known = experiments.merged(other.config["methods"], other.config["experiments"]["smoke"]["methods"])
-    return {"name": name, **known[name]}
-
-
 @pytest.mark.parametrize("stage", ["pretrain", "warmup", "self_train", "simclr", "distill"])
 def test_a_stage_trains_the_network_and_leaves_it_behind(other, stage):
     model = load_segmenter(other.path(stage, "model.pt"))
@@ -63,7 +57,7 @@ def test_pairs_and_pseudo_labels_are_made_by_the_network(other):
 
 @pytest.mark.parametrize("name", ["source_only", "dann", "daformer"])
 def test_a_method_adapts_the_network(other, name, tmp_path):
-    other.run("adapt", tmp_path / name, config=other.section("adapt", method=method(other, name)))
+    other.run("adapt", tmp_path / name, config=other.method(name))
     assert load_segmenter(tmp_path / name / "model.pt").section.name == name_of(other)
 
 

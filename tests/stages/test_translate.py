@@ -1,23 +1,21 @@
 """The stage `translate`, and adaptation on what it writes, on the miniature town."""
 
 import json
+import math
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch import nn
 
 from loopda.data.dataset import open_frames
 from loopda.data.manifest import read_manifest
 from loopda.errors import ConfigError
 from loopda.models.segmenter import load_checkpoint
 from loopda.models.translator import Translator
+from loopda.stages.translate import Networks
 from loopda.training import job
-
-
-def method(miniature, **changes):
-    """The section of the method cycada in the miniature."""
-    return {"name": "cycada", **miniature.config["methods"]["cycada"], "discriminator_width": 4, **changes}
 
 
 def terms(out):
@@ -78,6 +76,82 @@ def test_a_discriminator_too_deep_for_the_crop_is_refused_by_its_key(miniature, 
         miniature.run("translate", tmp_path / "out", config=section)
 
 
+# ---------------------------------------------------------------- what is minimised
+
+
+class Adds(nn.Module):
+    """A generator of one number, which it adds."""
+
+    def __init__(self, value):
+        super().__init__()
+        self.value = nn.Parameter(torch.tensor(value))
+
+    def forward(self, images):
+        return images + self.value
+
+
+class Scores(nn.Module):
+    """A discriminator whose score is its number times the mean of an image."""
+
+    def __init__(self, value):
+        super().__init__()
+        self.value = nn.Parameter(torch.tensor(value))
+
+    def forward(self, images):
+        return self.value * images.mean(dim=(1, 2, 3))
+
+
+@pytest.fixture
+def nets(miniature):
+    """Networks that add 0.5 to make night and take 0.25 to make day, judged by 2 (night) and 3 (day) times the mean."""
+    every = {"adversarial": 1.0, "cycle": 1.0, "identity": 1.0, "semantic": 1.0}
+    found = Networks(miniature.section("translate", weights=every))
+    found.generators = nn.ModuleDict({"night": Adds(0.5), "day": Adds(-0.25)})
+    found.discriminators = nn.ModuleDict({"night": Scores(2.0), "day": Scores(3.0)})
+    found.shown = nn.ModuleDict({"night": nn.Identity(), "day": nn.Identity()})
+    return found
+
+
+def step(nets, see):
+    x_d, x_n = torch.full((1, 3, 4, 4), 0.1), torch.full((1, 3, 4, 4), -0.4)
+    x_d2n, x_n2d = nets.generators["night"](x_d), nets.generators["day"](x_n)  # 0.6 and -0.65
+    told = nets.told_apart(night=(x_n, x_d2n), day=(x_d, x_n2d))
+    return nets.terms(x_d, x_n, x_d2n, x_n2d, see), told
+
+
+def logits_above(threshold):
+    """A fixed model that sees class 1 where an image is above `threshold`, and is the surer the further it is."""
+    return lambda images: torch.stack([threshold - images[:, 0], images[:, 0] - threshold], dim=1)
+
+
+def test_each_term_is_the_number_computed_by_hand_from_the_equations(nets):
+    found, told = step(nets, {"day": logits_above(0.0), "night": logits_above(0.5)})
+    # equation 2: D_n(0.6) = 1.2 and D_d(-0.65) = -1.95 are to be 1
+    assert found["adversarial"].item() == pytest.approx((1.2 - 1) ** 2 + (-1.95 - 1) ** 2)
+    # equation 3: 0.1 comes back as 0.35, and -0.4 as -0.15
+    assert found["cycle"].item() == pytest.approx(0.25 + 0.25)
+    # a day image made day is 0.25 less, a night image made night 0.5 more
+    assert found["identity"].item() == pytest.approx(0.25 + 0.5)
+    # equation 4: day saw class 1 in 0.1, night sees 0.6 with logits -0.1, 0.1; night saw 0 in -0.4, day sees -0.65
+    expected = math.log(1 + math.exp(-0.2)) + math.log(1 + math.exp(-1.3))
+    assert found["semantic"].item() == pytest.approx(expected, rel=1e-5)
+    # D_n says -0.8 of the night and 1.2 of its translation, D_d 0.3 and -1.95: to be 1 and 0
+    assert told.item() == pytest.approx((-0.8 - 1) ** 2 + 1.2**2 + (0.3 - 1) ** 2 + 1.95**2)
+
+
+def test_generators_learn_from_every_term_discriminators_from_theirs_alone_and_the_fixed_model_from_nothing(nets):
+    fixed = nn.Linear(1, 2).requires_grad_(False)
+    see = dict.fromkeys(("day", "night"), lambda images: fixed(images[:, :1].movedim(1, -1)).movedim(-1, 1))
+    found, told = step(nets, see)
+    for name, term in found.items():
+        reached = torch.autograd.grad(term, [*nets.generators.parameters()], retain_graph=True, allow_unused=True)
+        assert all(value is not None for value in reached), name
+        reached = torch.autograd.grad(term, [*nets.discriminators.parameters()], retain_graph=True, allow_unused=True)
+        assert all(value is None for value in reached), name
+    told.backward()
+    assert all(value.grad is not None for value in nets.discriminators.parameters())
+
+
 # ---------------------------------------------------------------- adaptation on it
 
 
@@ -89,17 +163,17 @@ def test_adaptation_learns_from_translated_images_and_takes_its_day_statistics_f
     monkeypatch.setattr(job, "day_batch", lambda frames, *a, **b: seen.update(batch=frames) or trained(frames, *a, **b))
     monkeypatch.setattr(job, "set_statistics", lambda *a, **frames: seen.update(frames) or estimate(*a, **frames))
     translated = miniature.path("translate", "source.csv")
-    section = miniature.section("adapt", method=method(miniature))
+    section = miniature.method("cycada")
     miniature.run("adapt", tmp_path / "out", config=section, translated=translated)
     assert seen["batch"].rows == read_manifest(translated)
     assert seen["day"].rows == read_manifest(miniature.path("prepare", "source.csv"))
 
 
 def test_a_method_that_reads_translated_images_is_refused_without_them_and_another_one_with_them(miniature, tmp_path):
-    section = miniature.section("adapt", method=method(miniature))
+    section = miniature.method("cycada")
     with pytest.raises(ConfigError, match=r"methods\.cycada: .*--translated"):
         miniature.run("adapt", tmp_path / "out", config=section)
     translated = miniature.path("translate", "source.csv")
-    for other in (miniature.section("adapt", method=method(miniature, pixel=False)), miniature.section("adapt")):
+    for other in (miniature.method("cycada", pixel=False), miniature.section("adapt")):
         with pytest.raises(ConfigError, match="leave out --translated"):
             miniature.run("adapt", tmp_path / "out", config=other, translated=translated)
