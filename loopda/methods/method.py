@@ -105,9 +105,12 @@ def frozen_copy(
         copied = new_segmenter(segmenter.section, segmenter.classes, weights, say=tell).eval()
     else:
         copied = copy.deepcopy(segmenter)
-        tell(f"the source-only model, whose {copied.use_statistics(domain)} statistics it keeps")
+        tell("the source-only model")
+        if statistics == "kept":
+            tell(f"it keeps its {copied.use_statistics(domain)} statistics")
+        copied.eval()
     if statistics == "batch":
-        tell("it normalises by each batch instead")
+        tell("it normalises by each batch")
         for part in copied.modules():
             if isinstance(part, nn.BatchNorm2d):
                 part.running_mean = part.running_var = None  # without its own, it takes the batch's

@@ -74,8 +74,8 @@ def statement(rows: Sequence[Side], evaluations: Sequence[Evaluation]) -> str:
     return (
         f"{len(rows)} models under one evaluator ({parts.seed_list(one.seed for one in evaluations)}), on"
         f" {protocol.images} {name} images of {protocol.width}x{protocol.height} pixels that none of them was trained"
-        " on. Methods go on from the same source-only model, on the same images; what one does otherwise stands in its"
-        " row."
+        " on. Methods go on from the same source-only model, on the same labelled day and the same night images; LoopDA"
+        " alone sees the night's day references too. What else one does otherwise stands in its row."
     )
 
 
