@@ -14,6 +14,7 @@ from loopda.experiments import (
     members,
     merged,
     model_stages,
+    overlay,
     owner,
     scored_as,
     section,
@@ -76,7 +77,7 @@ def deviations(config: Config, model: Model, base: str, *, across: bool) -> dict
     experiment, stage = model
     needed = [name for name in STAGES if name in ancestry(config, experiment, stage)]
     chosen = {"adapt": {"method": section(config, experiment, "adapt")["method"]["name"]}} if "adapt" in needed else {}
-    plain = {**config, "experiments": {base: merged(config["experiments"][base], chosen)}}
+    plain = {**config, "experiments": {base: merged(overlay(config, base), chosen)}}
     theirs = {path: value for name in needed for path, value in _settings(plain, base, name)}
     found = {
         path: value

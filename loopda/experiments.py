@@ -8,6 +8,7 @@ import copy
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from difflib import get_close_matches
 from typing import Any
 
 import yaml
@@ -40,6 +41,7 @@ STAGES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
 MODEL_STAGES = ("pretrain", "warmup", "self_train", "distill", "adapt")
 TRAINING_STAGES = ("pretrain", "warmup", "self_train", "simclr", "distill", "translate", "adapt")
 ENSEMBLE = "ensemble"  # the key of an experiment that averages others' models, and what its scores are called
+EXTENDS = "extends"  # the key of an experiment that has all that another one changes, and more
 
 COMPARISONS = ("compare", "parts", "networks", "ablation", "tau")  # lists of experiments that share a table and a page
 # what is no stage's business
@@ -63,15 +65,15 @@ def section(config: Config, experiment: str, stage: str) -> dict[str, Any]:
     The sections it shares with other stages (`input`, `network`, `loops`) appear in it under their own names; `prepare`
     has no keys but those of `data`; `adapt` is told the one of `methods` that it names, and no other.
     """
-    overlay = _overlay(config, experiment)
+    own = overlay(config, experiment)
     _, shared = STAGES[stage]
     if stage == "prepare":
-        return merged(config["data"], overlay.get("data"))
-    resolved = {name: merged(config[name], overlay.get(name)) for name in shared}
-    resolved |= merged(config.get(stage), overlay.get(stage))
+        return merged(config["data"], own.get("data"))
+    resolved = {name: merged(config[name], own.get(name)) for name in shared}
+    resolved |= merged(config.get(stage), own.get(stage))
     if stage == "adapt":
         name = resolved["method"]
-        resolved["method"] = {"name": name, **merged(config["methods"][name], overlay.get("methods", {}).get(name))}
+        resolved["method"] = {"name": name, **merged(config["methods"][name], own.get("methods", {}).get(name))}
     return resolved
 
 
@@ -195,7 +197,9 @@ def _faults_of_settings(config: Config) -> list[str]:
             faults.append(f"experiments.{name}: expected sections, found {overlay!r}")
             continue
         for key, value in (overlay or {}).items():
-            if key == "until":
+            if key == EXTENDS:
+                faults += _faults_of_extension(config, name)
+            elif key == "until":
                 if value not in MODEL_STAGES:
                     faults.append(f"experiments.{name}.until: {value!r} is not one of {', '.join(MODEL_STAGES)}")
             elif key == ENSEMBLE:
@@ -230,8 +234,15 @@ def _faults_of_list(key: str, names: Any, known: Mapping[str, Any]) -> list[str]
         return [f"{key}: expected a list of experiments"]
     unknown = [name for name in names if not isinstance(name, str) or name not in known]
     if unknown:
-        return [f"{key}: no experiment {name!r}; there are {', '.join(known)}" for name in unknown]
+        return [f"{key}: {_no_experiment(name, known)}" for name in unknown]
     return [f"{key}: {name!r} occurs twice; name it once" for name in dict.fromkeys(names) if names.count(name) > 1]
+
+
+def _no_experiment(name: Any, known: Mapping[str, Any]) -> str:
+    """That there is none of this name, and which there are: those of similar names, else some."""
+    alike = get_close_matches(str(name), known, n=5) or list(known)[:5]
+    more = f" and {len(known) - len(alike)} more" if len(known) > len(alike) else ""
+    return f"no experiment {name!r}; there are {', '.join(alike)}{more}"
 
 
 def _faults_of_ensemble(config: Config, name: str) -> list[str]:
@@ -251,6 +262,21 @@ def _faults_of_ensemble(config: Config, name: str) -> list[str]:
             f"experiments.{name}: an ensemble trains nothing and is evaluated as its members; remove {others}"
         )
     return faults
+
+
+def _faults_of_extension(config: Config, name: str) -> list[str]:
+    """What is wrong with the experiment that another one extends, or with those which that one extends."""
+    where, known, seen = f"experiments.{name}.{EXTENDS}", config["experiments"], [name]
+    while isinstance(known[seen[-1]], Mapping) and EXTENDS in known[seen[-1]]:
+        base = known[seen[-1]][EXTENDS]
+        if not isinstance(base, str) or base not in known:
+            return [f"{where}: {_no_experiment(base, known)}, or name the file that has it after --configfile"]
+        if base in seen:
+            return [f"{where}: {' extends '.join([*seen, base])}; let one of them stand by itself"]
+        seen.append(base)
+    if isinstance(known[seen[-1]], Mapping) and ENSEMBLE in known[seen[-1]]:
+        return [f"{where}: {seen[-1]} is an ensemble, which has nothing to extend; name one of its members"]
+    return []
 
 
 def _faults_of_members(config: Config) -> list[str]:
@@ -404,17 +430,20 @@ def _message(error: ValidationError) -> str:
     return error.message
 
 
-def _overlay(config: Config, experiment: str) -> Mapping[str, Any]:
-    """What `experiment` changes; an ensemble has the data and the evaluation of its first member."""
+def overlay(config: Config, experiment: str) -> Mapping[str, Any]:
+    """What `experiment` changes, over what the one changes that it extends; an ensemble has its first member's data."""
     its = members(config, experiment)
-    return config["experiments"][its[0] if its else experiment] or {}
+    own = config["experiments"][its[0] if its else experiment] or {}
+    if EXTENDS not in own:
+        return own
+    return merged(overlay(config, own[EXTENDS]), {key: value for key, value in own.items() if key != EXTENDS})
 
 
 def _chain(config: Config, experiment: str) -> set[str]:
     """The stage that `experiment` ends with, and all its ancestors; an ensemble trains nothing."""
     if members(config, experiment):
         return ancestry(config, experiment, "prepare")
-    return ancestry(config, experiment, (config["experiments"][experiment] or {}).get("until", "distill"))
+    return ancestry(config, experiment, overlay(config, experiment).get("until", "distill"))
 
 
 def ancestry(config: Config, experiment: str, stage: str) -> set[str]:

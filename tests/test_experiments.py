@@ -91,6 +91,38 @@ def test_an_experiment_without_an_overlay_is_the_configuration_itself(config):
     assert section(config, "plain", "warmup") == section(config, "loopda", "warmup")
 
 
+def test_an_experiment_has_what_the_one_that_it_extends_changes_and_its_own_on_top(config):
+    config["experiments"] |= {
+        "first": {
+            "until": "self_train",
+            "warmup": {"steps": 7},
+            "data": {"night": {"layout": "table", "csv": "a.csv"}},
+        },
+        "second": {"extends": "first", "warmup": {"batch_size": 3}},
+        "third": {"extends": "second", "until": "warmup", "warmup": {"steps": 9}},
+    }
+    plain, second, third = (section(config, name, "warmup") for name in ("loopda", "second", "third"))
+    assert second == plain | {"steps": 7, "batch_size": 3}
+    assert third == plain | {"steps": 9, "batch_size": 3}
+    assert section(config, "third", "prepare")["night"] == {"layout": "table", "csv": "a.csv"}
+    assert experiments.model_stages(config, "second") == ["pretrain", "warmup", "self_train"]
+    assert experiments.model_stages(config, "third") == ["pretrain", "warmup"]
+
+
+def test_an_extension_is_refused_of_nothing_of_itself_and_of_an_ensemble(config, schemas):
+    config["experiments"] |= {
+        "of-nothing": {"extends": "loopd"},
+        "one": {"extends": "other"},
+        "other": {"extends": "one"},
+        "of-several": {"extends": "advent-ensemble"},
+    }
+    found = "\n".join(faults(config, schemas))
+    assert "experiments.of-nothing.extends: no experiment 'loopd'; there are loopda" in found
+    assert "name the file that has it after --configfile" in found
+    assert "experiments.one.extends: one extends other extends one" in found
+    assert "experiments.of-several.extends: advent-ensemble is an ensemble" in found
+
+
 def test_a_section_as_yaml_reads_back_as_the_same_section(config):
     for stage in experiments.STAGES:
         resolved = section(config, "loopda", stage)
@@ -347,7 +379,7 @@ WRONG = [  # path, value, words of the message
     (
         "experiments/advent-ensemble/ensemble",
         ["advent", "adventt"],
-        ["advent-ensemble.ensemble", "'adventt'", "minent"],
+        ["advent-ensemble.ensemble", "'adventt'", "advent"],
     ),
     ("experiments/advent-ensemble/ensemble", ["advent"], ["advent-ensemble.ensemble", "two experiments or more"]),
     (

@@ -23,11 +23,12 @@ def schemas() -> dict:
 
 @pytest.fixture(params=["config.yaml", *OVERLAYS])
 def config(request: pytest.FixtureRequest) -> dict:
-    """config.yaml, or an overlay of workflow/config on it."""
-    base = yaml.safe_load((ROOT / "config.yaml").read_text())
-    if request.param == "config.yaml":
-        return base
-    return experiments.merged(base, yaml.safe_load((ROOT / "workflow/config" / request.param).read_text()))
+    """config.yaml, or an overlay of workflow/config on it, with the one that it goes on from (paper-methods: paper)."""
+    found = yaml.safe_load((ROOT / "config.yaml").read_text())
+    before = f"{request.param.partition('-')[0]}.yaml"
+    for name in dict.fromkeys(name for name in (before, request.param) if name in OVERLAYS):
+        found = experiments.merged(found, yaml.safe_load((ROOT / "workflow/config" / name).read_text()))
+    return found
 
 
 def test_the_schema_on_disk_is_what_the_sections_generate(schemas):
