@@ -27,9 +27,8 @@ from loopda.errors import ConfigError, LoopdaError
 from loopda.experiments import COMPARISONS, TRAINING_STAGES, Config
 from loopda.jobs import Job, Jobs
 
-DONE, RUNNING, QUEUED, STOPPED, FAILED, OUTDATED, WAITING, ABSENT = STATES = (
-    *("done", "running", "queued", "stopped", "failed", "outdated", "waiting", "absent"),
-)
+STATES = ("done", "running", "queued", "stopped", "failed", "outdated", "waiting", "absent")
+DONE, RUNNING, QUEUED, STOPPED, FAILED, OUTDATED, WAITING, ABSENT = STATES
 CLASSES = {1: "a bug", 2: "configuration", 3: "data", 4: "device, memory or disk", 5: "numbers"}  # of exit codes
 INTERRUPTED = (75, 130)  # exit codes of what was stopped by a signal
 SILENT_SECONDS = 600  # without a word from another host before the table says so
