@@ -92,11 +92,14 @@ class Queue:
 
 
 def read_config(overlays: Sequence[Path], root: Path = Path()) -> Config:
-    """config.yaml in the folder `root` with `overlays` over it, as Snakemake merges them; ConfigError when wrong."""
-    base = _mapping(root / "config.yaml")
-    config = base
+    """config.yaml in the folder `root` with `overlays` over it, as Snakemake merges them; ConfigError when wrong.
+
+    The keys of the overlays come first, as in Snakemake: the text of a stage's section tells whether it has changed.
+    """
+    base, over = _mapping(root / "config.yaml"), {}
     for path in overlays:
-        config = _overlaid(config, _mapping(path))
+        over = _overlaid(over, _mapping(path))
+    config = _overlaid(_overlaid(over, base), over)
     config = {**config, "experiments": experiments.in_order(config, list(base["experiments"]))}
     experiments.check(config, json.loads(SCHEMAS.read_text(encoding="utf-8")))
     return config

@@ -1,5 +1,6 @@
 """The state of a run, read off fabricated folders and off a real process."""
 
+import copy
 import json
 import os
 import re
@@ -312,14 +313,19 @@ def test_a_wrong_configuration_ends_the_command_with_its_exit_code(root, tmp_pat
     assert "Traceback" not in process.stderr
 
 
-@pytest.mark.parametrize("name", ["smoke", "paper", "camvid", "drive"])
-def test_overlays_are_merged_as_snakemake_merges_them(root, name):
+@pytest.mark.parametrize("names", [["smoke"], ["paper"], ["camvid"], ["drive"], ["paper", "smoke"]], ids="+".join)
+def test_overlays_are_merged_as_snakemake_merges_them_in_the_same_order(root, names):
     from snakemake.utils import update_config
 
-    path = root / f"workflow/config/{name}.yaml"
-    merged = yaml.safe_load((root / "config.yaml").read_text())
-    update_config(merged, yaml.safe_load(path.read_text()))
-    assert read_config([path], root) == merged
+    paths = [root / f"workflow/config/{name}.yaml" for name in names]
+    base, over = yaml.safe_load((root / "config.yaml").read_text()), {}
+    for path in paths:
+        update_config(over, yaml.safe_load(path.read_text()))
+    merged = copy.deepcopy(over)  # what --configfile says, then the directive configfile, then --configfile again
+    update_config(merged, base)
+    update_config(merged, over)
+    merged["experiments"] = experiments.in_order(merged, list(base["experiments"]))
+    assert json.dumps(read_config(paths, root)) == json.dumps(merged)
 
 
 # a real training
