@@ -25,13 +25,13 @@ def load(
 ) -> "Predictor":
     """The predictor of the checkpoint `model`, a `model.pt` of any stage that makes one; see `Predictor` for the rest.
 
-    device: auto is the GPU where there is one; cpu and cuda insist. DataError: the file is missing or damaged, or has
-    no statistics of the domain. DeviceError: there is no such device.
+    device: auto is the GPU where there is one, which a training may be using too; cpu and cuda insist. DataError: the
+    file is missing or damaged, or has no statistics of the domain. DeviceError: there is no such device.
     """
     # here, because the Snakefile imports parts of this package each time it is parsed, and must not wait for PyTorch
     from loopda.evaluation.predictor import Predictor
     from loopda.models.segmenter import load_segmenter
     from loopda.training.device import choose_device
 
-    segmenter = load_segmenter(Path(model)).to(choose_device(device))
+    segmenter = load_segmenter(Path(model)).to(choose_device(device, shared=True))
     return Predictor(segmenter, domain=domain, size=size, tile=tile, overlap=overlap)

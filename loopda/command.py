@@ -13,6 +13,7 @@ from typing import get_args, get_type_hints
 
 from loopda.config import Section, read_section
 from loopda.errors import LoopdaError
+from loopda.progress import at_work
 
 
 def command(run: Callable[..., None], arguments: list[str] | None = None) -> None:
@@ -21,7 +22,7 @@ def command(run: Callable[..., None], arguments: list[str] | None = None) -> Non
     `run` takes keyword-only parameters: `config` (a Section: the flag names its YAML file), and others of type Path,
     int or str; a list[Path] takes several values, a parameter with a default may be left out.
     A LoopdaError prints its message alone and exits with its code; anything else is a bug and shows its traceback.
-    With a `log` parameter, the message is appended there too.
+    With a `log` parameter, the message is appended there too, and `loopda.status` sees the process at work.
     """
     hints = get_type_hints(run)
     parser = argparse.ArgumentParser(
@@ -47,9 +48,10 @@ def command(run: Callable[..., None], arguments: list[str] | None = None) -> Non
         with open(log, "a", encoding="utf-8") as file:  # a stage that is resumed keeps the story of its first part
             print(f"---- {time.strftime('%Y-%m-%d %H:%M:%S')} {parser.prog}", file=file)
     try:
-        if "config" in values:
-            values["config"] = read_section(values["config"], hints["config"])
-        run(**values)
+        with at_work(log):
+            if "config" in values:
+                values["config"] = read_section(values["config"], hints["config"])
+            run(**values)
     except LoopdaError as error:
         _complain(f"{type(error).__name__}: {error}", log)
         sys.exit(error.exit_code)

@@ -21,6 +21,7 @@ from loopda.labels.classes import IGNORE
 from loopda.labels.png import write_label
 from loopda.labels.thresholds import ConfidenceHistogram, counted_rows, keep_confident
 from loopda.models.segmenter import Segmenter, load_segmenter
+from loopda.progress import tell
 from loopda.training.device import choose_device, use_threads
 from loopda.training.log import Log
 
@@ -85,6 +86,7 @@ def run(
             path = labels.parent / domain / f"{number:05d}_{images.rows[number].image.stem}.png"
             write_label(path, label, frames.classes)
             index.append((domain, images.rows[number].image, path, sha256(path)[:16]))
+            tell(log, step=number + 1, steps=len(images))
             lines.progress(f"{domain} {number + 1}/{len(images)} label maps")
         summary[domain] = {
             name: {"threshold": float(threshold), "predicted": int(predicted), "kept": int(count)}

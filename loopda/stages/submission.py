@@ -40,7 +40,7 @@ from loopda.evaluation.submission import (
 from loopda.files import sha256, written
 from loopda.labels.classes import CITYSCAPES, IGNORE
 from loopda.labels.png import write_confidence, write_label
-from loopda.training.device import use_threads
+from loopda.training.device import choose_device, use_threads
 from loopda.training.log import Log, duration
 from loopda.training.signals import Signals
 
@@ -98,6 +98,7 @@ def run(
     if len(set(expected)) != COUNT:
         raise DataError(f"{root}: {len(set(expected))} test images; the server has {COUNT}: fetch the archive again")
     use_threads(threads)
+    choose_device(device)
     predictor = load(model, size=size, tile=tile, overlap=overlap, device=device)
     if predictor.classes.names != CITYSCAPES.names:
         raise DataError(f"{model}: its classes are not the 19 of Cityscapes, which the test server scores")

@@ -15,6 +15,7 @@ from loopda.command import command
 from loopda.config import Section
 from loopda.files import sha256, write_json, write_text
 from loopda.labels.classes import CITYSCAPES
+from loopda.progress import tell
 from loopda.town import write
 from loopda.town.sheet import contact_sheet
 from loopda.town.write import Frame, apart, cityscapes_frames, dark_zurich_pairs
@@ -105,6 +106,7 @@ def _progress(counts: Iterator[np.ndarray], total: int, lines: Log) -> Iterator[
     for done, count in enumerate(counts, start=1):
         yield count
         speed = done / max(time.monotonic() - begin, 1e-6)
+        tell(lines.path, step=done, steps=total, seconds_left=(total - done) / speed)
         lines.progress(
             f"frame {done}/{total}  {speed:.1f} frames/s  {duration((total - done) / speed)} left",
             final=done == total,

@@ -5,23 +5,45 @@ import os
 import torch
 
 from loopda.errors import DeviceError
+from loopda.training.lease import WAIT_SECONDS, is_mine, lease
 
 
-def choose_device(name: str = "auto") -> torch.device:
-    """`auto` is the first CUDA device if there is one, else the CPU; "cpu" and "cuda" insist.
+def choose_device(name: str = "auto", *, shared: bool = False) -> torch.device:
+    """`auto` is a CUDA device if there is one, else the CPU; "cpu" and "cuda" insist.
 
-    The environment variable LOOPDA_DEVICE overrides `name`. DeviceError when CUDA is asked for and absent.
+    Of several CUDA devices it is the first that no other job on this machine holds; it stays this process's own until
+    that ends. The one device that CUDA_VISIBLE_DEVICES leaves, as SLURM or the user set it, is used whoever holds it;
+    so is the first, or the one this process has, where it may be `shared`.
+    The environment variable LOOPDA_DEVICE overrides `name`. DeviceError when CUDA is asked for and absent, or all
+    devices are taken.
     """
     name = os.environ.get("LOOPDA_DEVICE", name)
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     if name not in ("cpu", "cuda"):
         raise DeviceError(f"device {name!r}: choose auto, cpu or cuda (LOOPDA_DEVICE or the flag --device)")
-    if name == "cuda" and not torch.cuda.is_available():
+    if name == "cpu":
+        return torch.device("cpu")
+    if not torch.cuda.is_available():
         raise DeviceError("device cuda: PyTorch sees no CUDA device here; use --device auto or cpu")
-    return torch.device(name)
+    device = torch.device("cuda", _index(shared))
+    torch.cuda.set_device(device)
+    return device
 
 
 def use_threads(threads: int) -> None:
     """Let PyTorch compute with `threads` CPU threads. Sums depend on it, so bit-equal runs need equal threads."""
     torch.set_num_threads(max(threads, 1))
+
+
+def _index(shared: bool) -> int:
+    visible = [str(torch.cuda.get_device_properties(index).uuid) for index in range(torch.cuda.device_count())]
+    if shared:
+        return next((index for index, device in enumerate(visible) if is_mine(device)), 0)
+    assigned = len(visible) == 1 and "CUDA_VISIBLE_DEVICES" in os.environ
+    try:
+        return lease(visible, wait=0 if assigned else WAIT_SECONDS)
+    except DeviceError:
+        if not assigned:
+            raise
+        return 0

@@ -25,6 +25,7 @@ from loopda.config import Section
 from loopda.data.sampling import prefetched
 from loopda.errors import DataError, DeviceError, Interrupted, NumericError
 from loopda.files import sha256, write_text
+from loopda.progress import tell
 from loopda.randomness import seed_torch
 from loopda.training.log import Log, duration
 from loopda.training.signals import Signals
@@ -81,6 +82,7 @@ class Training:
         self.started = time.monotonic()
         self.first, self.saved = self.step, self.started
         self.elapsed = self.history[-1]["seconds"] if self.history else 0.0
+        tell(self.log.path, step=self.step, steps=self.steps)
         try:
             with self.signals:
                 for batch in prefetched(make, first=self.step + 1, last=self.steps, workers=workers):
@@ -150,6 +152,7 @@ class Training:
                 "command again: it goes on from the last checkpoint"
             ) from error
         left = (self.steps - self.step) * seconds / max(self.step - self.first, 1)
+        tell(self.log.path, step=self.step, steps=self.steps, seconds_left=round(left, 1))
         shown = "  ".join(f"{name} {value:.3f}" for name, value in losses.items())
         self.log.progress(f"step {self.step}/{self.steps}  {speed:.1f} images/s  {duration(left)} left  {shown}")
 

@@ -12,6 +12,7 @@ import pytest
 
 from loopda import comparisons, experiments
 from loopda.command import command
+from loopda.jobs import FILES, Job
 
 # Its images are a user's own, which no experiment of config.yaml knows; so no rule calls it.
 BY_HAND = {"predict"}
@@ -96,6 +97,24 @@ def test_each_rule_has_a_description_a_log_and_a_benchmark_under_the_name_of_its
     assert benchmark
     assert log[1] == benchmark[1]
     assert log[1].split("/")[0] in ("tables" if rule.name == "table" else rule.name)
+
+
+@pytest.mark.parametrize("rule", STAGE_RULES, ids=IDS)
+def test_the_files_by_which_the_status_knows_a_job_are_the_outputs_and_the_log_of_its_rule(rule):
+    if rule.name in ("export", "table"):  # asked for by hand, and done in a moment
+        assert rule.name not in FILES
+        return
+    values = {"experiment": "mine", "comparison": "mine", "seed": 7, "stage": "warmup"}
+    outputs = {output.strip('"').format(**values) for output in rule.outputs.values()}
+    log = re.search(r'log:\n        "(.*)",', rule.text)[1]
+    job = Job(
+        rule.name,
+        "" if rule.name == "town" else "mine",
+        7 if "{seed}" in log else None,
+        "warmup" if "{stage}" in log else "",
+    )
+    assert set(job.files) == outputs
+    assert f"logs/{job.place}.log" == log.format(**values)
 
 
 @pytest.mark.parametrize("rule", STAGE_RULES, ids=IDS)

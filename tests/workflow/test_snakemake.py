@@ -16,7 +16,9 @@ import torch
 import yaml
 
 from loopda import experiments
+from loopda.jobs import Jobs
 from loopda.models.segmenter import load_checkpoint
+from loopda.status import read_config, statuses
 
 pytestmark = pytest.mark.workflow
 
@@ -200,6 +202,25 @@ def test_one_command_trains_every_stage_and_ends_with_a_page_and_a_table(first_r
         assert {"model.pt", "metrics.jsonl", "config.yaml"} <= {path.name for path in folder.iterdir()}
         assert not (folder / "state").exists()
         assert "done" in workspace.log(f"{stage}/{SEED}")
+
+
+def test_the_status_of_a_complete_run_is_done_throughout(complete):
+    overlays = [complete.folder / name for name in ("smoke.yaml", "miniature.yaml")]
+    found = statuses(read_config(overlays, complete.folder), root=complete.folder)
+    assert {(one.stage, one.state) for one in found} >= {("town", "done"), ("distill", "done"), ("report", "done")}
+    assert {one.state for one in found} == {"done"}
+    assert all(one.seconds is not None for one in found)
+
+
+@pytest.mark.parametrize("target", ["all", "compare"])
+def test_the_status_lists_the_jobs_that_snakemake_would_run_and_no_other(empty, target):
+    change = {"run": ["loopda", "paired"], "seeds": [0, 1]}
+    finished = empty.snakemake(target, "--dry-run", change=change)
+    assert finished.code == 0, finished.output
+    overlays = [empty.folder / name for name in ("smoke.yaml", "miniature.yaml", "change.yaml")]
+    jobs = Jobs(read_config(overlays, empty.folder))
+    listed = {job.files[0].removeprefix("results/") for job in jobs.with_ancestors(jobs.of_target(target))}
+    assert listed == {name for name in finished.outputs() if not name.endswith("/config.yaml")}
 
 
 def test_an_immediate_second_run_has_nothing_to_do(complete):

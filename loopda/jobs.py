@@ -1,0 +1,170 @@
+"""The jobs of the workflow: what each makes, where its log is, and whose files it needs, as the rules have it.
+
+Light, like loopda/experiments.py: no heavy import, and no file is read.
+"""
+
+import functools
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from loopda import comparisons, experiments
+from loopda.experiments import COMPARISONS, ENSEMBLE, Config
+
+TRAINED = ("model.pt", "metrics.jsonl")
+# each stage: the outputs of its rule, in the folder of its results
+FILES = {
+    "town": ("town.json", "poses.csv", "oracle/night.csv", "contact_sheet.png"),
+    "prepare": (
+        *("source.csv", "night.csv", "day_val.csv", "night_val.csv", "day.csv"),
+        *("classes.json", "summary.json", "contact_sheet.png"),
+    ),
+    "pretrain": TRAINED,
+    "warmup": ("model.pt", "loops.pt", "metrics.jsonl"),
+    "pair": ("night.csv", "pairs.csv", "ranking.json", "contact_sheet.png"),
+    "pseudo_labels": ("labels.csv", "statistics.json"),
+    "self_train": TRAINED,
+    "simclr": TRAINED,
+    "distill": TRAINED,
+    "translate": ("source.csv", "generators.pt", "metrics.jsonl", "contact_sheet.png"),
+    "adapt": TRAINED,
+    "convert": ("model.pt",),
+    "evaluate": ("{model}.json",),
+    "submission": ("{model}.zip",),
+    "illustrate": ("illustrations.json",),
+    "report": ("report.html", "table.txt"),
+    "comparison": ("report.html", "table.md", "table.csv"),
+}
+
+
+class Job(NamedTuple):
+    """A stage of an experiment and a seed, as far as it has them.
+
+    experiment: of `comparison` the name of the page. model: the stage whose model `evaluate` or `submission` reads.
+    """
+
+    stage: str
+    experiment: str = ""
+    seed: int | None = None
+    model: str = ""
+
+    @property
+    def wildcards(self) -> list[str]:
+        """The values of the wildcards of its rule, in their order."""
+        return [value for value in (self.experiment, "" if self.seed is None else str(self.seed), self.model) if value]
+
+    @property
+    def place(self) -> str:
+        """Its path under logs/ and benchmarks/, without a suffix."""
+        seed = "" if self.seed is None else f"seed{self.seed}"
+        return "/".join(part for part in (self.stage, self.experiment, seed, self.model) if part)
+
+    @property
+    def folder(self) -> str:
+        """The folder of its results."""
+        place = self.experiment if self.stage == "comparison" else self._replace(model="").place
+        return f"results/{place}"
+
+    @property
+    def files(self) -> list[str]:
+        """The outputs of its rule."""
+        return [f"{self.folder}/{name.format(model=self.model)}" for name in FILES[self.stage]]
+
+
+class Jobs:
+    """The jobs of the configuration `config`, in which the experiments are in their order."""
+
+    def __init__(self, config: Config):
+        self.config = config
+        self._text = functools.cache(self._section_text)
+        self._owner = functools.cache(lambda experiment, stage: experiments.owner(config, experiment, stage))
+
+    def of_target(self, target: str) -> list[Job]:
+        """The last jobs of a target: all (what `snakemake` makes by itself), seeds, a comparison, or an experiment."""
+        run, seeds = self.config["run"], self.config["seeds"]
+        if target == "all":
+            return [Job("report", name) for name in run] + [job for name in run for job in self._submissions(name)]
+        if target == "seeds":
+            return [job for name in run for job in self.scores(name, self.config["table_seeds"])]
+        return [Job("comparison", target)] if target in COMPARISONS else self.scores(target, seeds)
+
+    def of_experiment(self, experiment: str) -> list[Job]:
+        """The last jobs of `experiment`, for every seed of the configuration."""
+        seeds = dict.fromkeys([*self.config["seeds"], *self.config["table_seeds"]])
+        return self.scores(experiment, seeds)
+
+    def with_ancestors(self, targets: Iterable[Job]) -> dict[Job, list[Job]]:
+        """The jobs `targets` and all that they need, directly or not, each before those that need it: job -> needs."""
+        found: dict[Job, list[Job]] = {}
+
+        def visit(job: Job) -> None:
+            if job not in found:
+                needs = self.needs(job)
+                for one in needs:
+                    visit(one)
+                found[job] = needs
+
+        for job in targets:
+            visit(job)
+        return found
+
+    def needs(self, job: Job) -> list[Job]:
+        """The jobs whose files `job` reads."""
+        stage, experiment, seed, model = job
+        if stage == "town":
+            return []
+        if stage == "comparison":
+            rows = comparisons.models(self.config, experiment)
+            return [Job("evaluate", row.experiment, one, row.stage) for row in rows for one in self._table_seeds]
+        if stage == "report":
+            pictures = "self_train" in experiments.model_stages(self.config, experiment)
+            drawn = [self._owned(experiment, "illustrate", one) for one in self.config["seeds"] if pictures]
+            return self.scores(experiment, self.config["seeds"]) + drawn
+        if stage == "evaluate":
+            return [self._owned(experiment, "prepare", seed), *self._models(experiment, model, seed)]
+        if stage == "submission":
+            return self._models(experiment, model, seed)
+        return [self._owned(experiment, parent, seed) for parent in self._parents(experiment, stage)]
+
+    def scores(self, experiment: str, seeds: Iterable[int]) -> list[Job]:
+        """The evaluations of every model of `experiment`."""
+        stages = experiments.model_stages(self.config, experiment)
+        folders = {stage: experiments.scored_as(self.config, experiment, stage) for stage in stages}
+        return [Job("evaluate", folders[stage], seed, stage) for seed in seeds for stage in stages]
+
+    def section_text(self, job: Job) -> str:
+        """The text of the config.yaml beside the results of `job`, as the rule `configure` writes it."""
+        return self._text(job.stage, job.experiment or next(iter(self.config["experiments"])))
+
+    @property
+    def _table_seeds(self) -> list[int]:
+        return self.config["table_seeds"]
+
+    def _owned(self, experiment: str, stage: str, seed: int | None) -> Job:
+        if stage == "town":
+            return Job("town")
+        return Job(stage, self._owner(experiment, stage), None if stage == "prepare" else seed)
+
+    def _section_text(self, stage: str, experiment: str) -> str:
+        if stage == "comparison":
+            return experiments.as_yaml(comparisons.table(self.config, experiment))
+        return experiments.as_yaml(experiments.section(self.config, experiment, stage))
+
+    def _models(self, experiment: str, model: str, seed: int | None) -> list[Job]:
+        if model != ENSEMBLE:
+            return [self._owned(experiment, model, seed)]
+        members = experiments.members(self.config, experiment)
+        return [self._owned(one, experiments.model_stages(self.config, one)[-1], seed) for one in members]
+
+    def _parents(self, experiment: str, stage: str) -> tuple[str, ...]:
+        section = experiments.section(self.config, experiment, stage)
+        if stage == "prepare" and not any("results/town/" in str(values) for values in section.values()):
+            return ()
+        if stage == "simclr" and (section["start"] != "pretrain" or section["weights"]):
+            return ("prepare",)
+        return experiments.parents(self.config, experiment, stage)
+
+    def _submissions(self, experiment: str) -> list[Job]:
+        section = experiments.section(self.config, experiment, "submission")
+        stages = [one for one in section["stages"] if one in experiments.model_stages(self.config, experiment)]
+        seeds = self.config["seeds"] if section["root"] else []
+        return [Job("submission", experiment, seed, stage) for seed in seeds for stage in stages]
