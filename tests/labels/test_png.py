@@ -10,7 +10,7 @@ from hypothesis.extra import numpy as arrays
 from PIL import Image, ImageOps
 from public_trees import label_16_bit, png_bytes
 
-from loopda.errors import DataError
+from loopda.errors import DataError, DeviceError
 from loopda.labels import png
 from loopda.labels.classes import CITYSCAPES, SYNTHIA
 from loopda.labels.png import read_grey, read_image, read_label, write_confidence, write_image, write_label
@@ -166,7 +166,9 @@ def test_a_failed_write_leaves_the_older_label_and_no_other_file(tmp_path, monke
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Image.Image, "save", full)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(
+        DeviceError, match=r"a\.png: cannot be written \(No space left on device\); free some disk space"
+    ):
         write_label(path, LABEL + 1)
     assert np.array_equal(read_label(path), LABEL)
     assert list(tmp_path.iterdir()) == [path]

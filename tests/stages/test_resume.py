@@ -13,7 +13,6 @@ from typing import Any
 
 import pytest
 import torch
-import yaml
 from interruption import STEP, Killed, die, forgetting, identical, killed_in
 
 from loopda.command import command
@@ -86,15 +85,6 @@ def same_results(miniature, stage: str, out: Path) -> bool:
 
 def recorded_steps(out: Path) -> list[int]:
     return [json.loads(line)["step"] for line in (out / "metrics.jsonl").read_text().splitlines()]
-
-
-def as_flags(miniature, stage: str, out: Path) -> list[str]:
-    """The command line of a stage, with its section in a file."""
-    values = miniature.arguments(stage, out)
-    config = out.parent / f"{stage}.yaml"
-    config.write_text(yaml.safe_dump(values["config"].model_dump(mode="json")))
-    values["config"] = config
-    return [text for name, value in values.items() for text in (f"--{name.replace('_', '-')}", str(value))]
 
 
 @pytest.mark.parametrize("stage", STAGES)
@@ -173,7 +163,7 @@ def test_sigterm_saves_the_step_in_progress_and_exits_with_75(miniature, stage, 
     with monkeypatch.context() as patch:
         patch.setattr(loop.Training, "record", terminated)
         with pytest.raises(SystemExit) as exited:
-            command(run, as_flags(miniature, stage, out))
+            command(run, miniature.flags(stage, out))
     assert exited.value.code == Interrupted.exit_code == 75
     del exited
     die()
@@ -181,7 +171,7 @@ def test_sigterm_saves_the_step_in_progress_and_exits_with_75(miniature, stage, 
     assert not any((out / name).exists() for name in results(stage))
     assert [folder.name for folder in (out / "state").glob("step-*")] == ["step-0000004"]
 
-    command(run, as_flags(miniature, stage, out))
+    command(run, miniature.flags(stage, out))
     assert "goes on after step 4" in (tmp_path / f"{stage}.log").read_text()
     assert same_results(miniature, stage, out)
 
@@ -203,7 +193,7 @@ def test_a_process_killed_by_sigkill_goes_on_when_it_is_started_again(miniature,
         "loop.Training.record = dying\n"
         "command(warmup.run)\n"
     )
-    flags = as_flags(miniature, "warmup", out)
+    flags = miniature.flags("warmup", out)
     process = subprocess.run([sys.executable, script, *flags], capture_output=True, text=True, check=False)
     assert process.returncode == -signal.SIGKILL, process.stderr
     assert not (out / "model.pt").exists()

@@ -19,9 +19,10 @@ from torch import nn
 
 from loopda.errors import DataError, DeviceError, Interrupted, NumericError
 from loopda.models.segmenter import load_checkpoint
-from loopda.training import loop
+from loopda.training import loop, state
 from loopda.training.log import Log
 from loopda.training.loop import Training
+from loopda.training.state import save_state
 
 SIGNALS = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)}
 
@@ -156,7 +157,7 @@ def test_a_resumed_training_cuts_the_records_back_to_its_checkpoint(tmp_path, mo
 
 def test_a_second_writer_is_refused_and_told_who_writes(tmp_path):
     first = training(tmp_path)
-    with pytest.raises(DataError, match=rf"another process \(.* pid {os.getpid()}\) trains this stage"):
+    with pytest.raises(DataError, match=rf"another process \(.* pid {os.getpid()} since .*\) is writing it"):
         training(tmp_path)
     assert first.step == 0
 
@@ -283,23 +284,98 @@ def test_a_second_signal_ends_the_process_at_once(tmp_path):
     assert checkpoints(tmp_path) == []
 
 
-def test_a_full_disk_while_recording_is_the_same_message_as_while_saving(tmp_path, monkeypatch):
-    real = open
+class FullDisk:
+    """In the place of `loop.save_state`: fails as it does on a full disk in the given attempts, counted from 1."""
 
-    def full(path, mode="r", **options):
-        if Path(path).name == "metrics.jsonl" and mode == "a":
-            raise OSError(28, "No space left on device")
-        return real(path, mode, **options)
+    def __init__(self, *failing: int):
+        self.failing, self.attempts = failing, 0
 
-    monkeypatch.setattr(loop, "open", full, raising=False)
-    run = training(tmp_path, steps=3)
+    def __call__(self, *arguments: Any) -> None:
+        self.attempts += 1
+        if self.attempts in self.failing:
+            raise DeviceError("cannot save the progress (No space left on device)")
+        save_state(*arguments)
+
+
+@pytest.mark.fault(10, "the older checkpoint stays, a warning says why, and the training goes on")
+def test_a_disk_that_is_full_for_two_checkpoints_is_a_warning_and_changes_nothing(tmp_path, monkeypatch):
+    monkeypatch.setattr(loop, "SAVE_SECONDS", 0.0)
+    monkeypatch.setattr(loop, "save_state", FullDisk(3, 4, 6, 7))
+    run = training(tmp_path, steps=9)
+    for step, batch in run.over(number):
+        run.record(loss=batch)
+        if step == 5:
+            assert checkpoints(tmp_path) == ["step-0000001", "step-0000002"]
+    assert checkpoints(tmp_path) == ["step-0000008", "step-0000009"]
+    assert [line["step"] for line in records(run.metrics_path)] == list(range(1, 10))
+    assert (tmp_path / "log.txt").read_text().count("No space left on device") == 4
+
+
+@pytest.mark.parametrize(("failing", "stopped"), [((3, 4, 5), 5), ((9,), 9)], ids=["three in a row", "the last one"])
+@pytest.mark.fault(10, "after three checkpoints in a row that could not be saved the stage ends with exit code 4")
+def test_a_disk_that_stays_full_ends_the_training(tmp_path, monkeypatch, failing, stopped):
+    monkeypatch.setattr(loop, "SAVE_SECONDS", 0.0)
+    monkeypatch.setattr(loop, "save_state", FullDisk(*failing))
+    run = training(tmp_path, steps=9)
 
     def train() -> None:
         for _, batch in run.over(number):
             run.record(loss=batch)
 
-    with pytest.raises(DeviceError, match="free some disk space"):
+    with pytest.raises(DeviceError, match="No space left") as raised:
         train()
+    assert raised.value.exit_code == 4
+    assert run.step == stopped
+
+
+def test_records_that_could_not_be_written_come_with_the_next_that_can(tmp_path, monkeypatch):
+    monkeypatch.setattr(loop, "RECORD_STEPS", 1)
+    append, full = loop.append_text, iter([False, True, True])
+
+    def failing(path: Path, text: str) -> None:
+        if next(full, False):
+            raise DeviceError("full")
+        append(path, text)
+
+    monkeypatch.setattr(loop, "append_text", failing)
+    run = training(tmp_path, steps=4)
+    for _, batch in run.over(number):
+        run.record(loss=batch)
+    assert [line["step"] for line in records(run.metrics_path)] == [1, 2, 3, 4]
+
+
+@pytest.mark.fault(4, "the checkpoint that is being saved is finished, and the next step stops")
+def test_a_signal_while_a_checkpoint_is_saved_leaves_a_valid_one(tmp_path, monkeypatch):
+    monkeypatch.setattr(loop, "SAVE_SECONDS", 0.0)
+    write = state._write_state
+
+    def signalled(path: Path, content: object) -> None:
+        if "0000003" in str(path):
+            os.kill(os.getpid(), signal.SIGTERM)
+        write(path, content)
+
+    monkeypatch.setattr(state, "_write_state", signalled)
+    run = training(tmp_path, steps=9)
+
+    def train() -> None:
+        for _, batch in run.over(number):
+            run.record(loss=batch)
+
+    with pytest.raises(Interrupted):
+        train()
+    assert run.step == 4
+    assert training(tmp_path, steps=9).step == 4
+
+
+@pytest.mark.fault(5, "what a process that was killed while it saved has left is removed by the next one")
+def test_leftovers_of_a_process_that_was_killed_while_it_saved_are_removed(tmp_path):
+    half = tmp_path / "state" / ".step-0000007.123"
+    half.mkdir(parents=True)
+    (half / "state.pt").write_bytes(b"half")
+    (tmp_path / ".model.123.456.part.pt").write_bytes(b"half")
+    assert training(tmp_path).step == 0
+    assert not half.exists()
+    assert not (tmp_path / ".model.123.456.part.pt").exists()
 
 
 def test_publishing_moves_the_records_to_their_place_and_drops_the_progress(tmp_path):
