@@ -7,14 +7,19 @@ import json
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TextIO
+from typing import TextIO, TypeVar
 
 from loopda.errors import DataError, DeviceError
 
+READS = 3
+PAUSE = 1.0  # seconds between them
+MOMENTARY = (errno.EIO, errno.ESTALE, errno.ETIMEDOUT)
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+Result = TypeVar("Result")
 
 
 @contextmanager
@@ -126,8 +131,24 @@ def write_json(path: Path, value: object) -> None:
 
 def sha256(path: Path) -> str:
     """The SHA-256 of the file's bytes, in hexadecimal."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+
+    def read() -> str:
+        with open(path, "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+
+    return patiently(read)
+
+
+def patiently(read: Callable[[], Result]) -> Result:
+    """read(), again after a pause where the disk fails as network disks do for a moment, READS times in all."""
+    for _ in range(READS - 1):
+        try:
+            return read()
+        except OSError as error:
+            if error.errno not in MOMENTARY:
+                raise
+            time.sleep(PAUSE)
+    return read()
 
 
 def _flush(path: Path) -> None:

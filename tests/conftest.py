@@ -1,6 +1,8 @@
 """What many tests share: the repository's folder, and a miniature of the pipeline that runs in this process."""
 
+import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))  # tests import miniature.py, checkpoints.py and others by their names
 
 import miniature as miniatures
+import small_disk
 
 ROOT = Path(__file__).parent.parent
 
@@ -63,3 +66,30 @@ def small_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     config = {"input": {"size": [64, 32], "crop": [64, 32]}}
     save_segmenter(segmenter, path, stage="warmup", seed=0, config=config)
     return path
+
+
+@pytest.fixture
+def tiny_disk() -> Callable[[Path, Callable[[], str]], str]:
+    """tiny_disk(folder, work): what `work` returns in a process that sees a disk of 256 KiB in `folder`."""
+
+    def child(folder: Path, work: Callable[[], str]) -> str:
+        try:
+            return work() if small_disk.mount(folder, 256) else "refused"
+        except BaseException as error:
+            return f"{type(error).__name__}: {error}"
+
+    def run(folder: Path, work: Callable[[], str]) -> str:
+        reading, writing = os.pipe()
+        pid = os.fork()
+        if pid == 0:
+            os.write(writing, child(folder, work).encode())
+            os._exit(0)
+        os.close(writing)
+        with open(reading, encoding="utf-8") as pipe:
+            answer = pipe.read()
+        os.waitpid(pid, 0)
+        if answer == "refused":
+            pytest.skip("mounting a small disk needs root")
+        return answer
+
+    return run

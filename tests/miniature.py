@@ -1,6 +1,6 @@
 """The pipeline in miniature, in this process: the same stages on a handful of images with networks of four channels.
 
-The town has 64 x 32 pixels, and every stage trains for a few steps on one thread, so that equal runs are equal bit for bit.
+The town has 64 x 32 pixels, and every stage trains for a few steps on one thread: equal runs are equal bit for bit.
 """
 
 import importlib

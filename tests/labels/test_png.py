@@ -89,6 +89,7 @@ BAD_IMAGES = {
 
 
 @pytest.mark.parametrize("name", BAD_IMAGES)
+@pytest.mark.fault(22, "one line that names it, for every kind of image")
 def test_an_image_that_cannot_be_used_is_a_data_error_of_one_line_that_names_it(tmp_path, name):
     data, fault = BAD_IMAGES[name]
     (tmp_path / name).write_bytes(data)
@@ -105,6 +106,7 @@ def test_a_missing_image_and_a_folder_are_told_apart(tmp_path):
         read_image(tmp_path)
 
 
+@pytest.mark.fault(22, "a truncated JPEG is never filled in")
 def test_no_truncated_jpeg_is_read_wherever_it_was_cut(tmp_path):
     whole = encoded(Image.fromarray(NOISE), "JPEG")
     path = tmp_path / "a.jpg"
@@ -127,6 +129,7 @@ def test_too_many_pixels_are_refused_before_they_are_decoded(tmp_path, monkeypat
 
 @pytest.mark.parametrize("side", [8_001, 10_000, 20_000])
 @pytest.mark.filterwarnings("error")
+@pytest.mark.fault(22, "a giant is refused before it is decoded")
 def test_a_header_that_promises_a_giant_is_over_the_limit_whether_pillow_warns_or_raises(tmp_path, side):
     path = tmp_path / "bomb.png"
     path.write_bytes(png_bytes(side, side, 8, 0, [b"\0"]))

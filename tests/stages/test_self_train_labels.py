@@ -143,6 +143,7 @@ def test_each_reference_is_compared_with_its_own_night_image():
     assert lor.tolist() == [1.0, 0.0]
 
 
+@pytest.mark.fault(24, "a batch without a label has a loss of 0, not NaN")
 def test_without_any_label_co_teaching_is_a_zero_that_carries_a_graph():
     logits = logits_of(one(CAR)).requires_grad_()
     loss, _ = co_teaching(logits, logits_of(one(ROAD)), batch(one(IGNORE), [True]), CITYSCAPES, tau=0.5)

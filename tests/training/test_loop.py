@@ -101,6 +101,7 @@ def test_randomness_in_a_step_depends_on_seed_stage_and_step_alone(tmp_path):
     assert not set(drawn("d", stage="self_train")) & set(first)
 
 
+@pytest.mark.fault(33, "the same batches in the same order")
 def test_the_number_of_loading_threads_changes_no_batch(tmp_path):
     for workers in (0, 1, 3):
         folder = tmp_path / str(workers)
@@ -131,6 +132,7 @@ def test_progress_lines_keep_15_seconds_apart_without_a_terminal(tmp_path):
     assert [line.split(" ", 1)[1] for line in lines] == ["step 0", "step 100"]
 
 
+@pytest.mark.fault(42, "cut back to the saved step, each step once")
 def test_a_resumed_training_cuts_the_records_back_to_its_checkpoint(tmp_path, monkeypatch):
     monkeypatch.setattr(loop, "RECORD_STEPS", 1)
     monkeypatch.setattr(loop, "SAVE_SECONDS", 0.0)
@@ -155,6 +157,7 @@ def test_a_resumed_training_cuts_the_records_back_to_its_checkpoint(tmp_path, mo
     assert seconds == sorted(seconds)
 
 
+@pytest.mark.fault(39, "the message holds the host and the pid of the first")
 def test_a_second_writer_is_refused_and_told_who_writes(tmp_path):
     first = training(tmp_path)
     with pytest.raises(DataError, match=rf"another process \(.* pid {os.getpid()} since .*\) is writing it"):
@@ -162,6 +165,7 @@ def test_a_second_writer_is_refused_and_told_who_writes(tmp_path):
     assert first.step == 0
 
 
+@pytest.mark.fault(7, "the second process that would train here is refused by the name of the first")
 def test_a_second_process_is_refused_while_the_first_lives_and_admitted_after(tmp_path):
     holder = subprocess.Popen(
         [
@@ -200,6 +204,7 @@ def test_a_finished_training_gives_back_its_lock_and_the_signal_handlers(tmp_pat
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+@pytest.mark.fault(26, "exit code 5, and no saved state holds it")
 def test_a_loss_that_is_not_finite_stops_the_training_before_it_is_saved(tmp_path, bad, monkeypatch):
     monkeypatch.setattr(loop, "SAVE_SECONDS", 0.0)
     network = nn.Linear(1, 1)
@@ -220,6 +225,7 @@ def test_a_loss_that_is_not_finite_stops_the_training_before_it_is_saved(tmp_pat
         assert weights.isfinite().all()
 
 
+@pytest.mark.fault(26, "exit code 5, and no saved state holds them")
 def test_weights_that_are_not_finite_are_never_saved_even_if_the_loss_before_was(tmp_path, monkeypatch):
     """A finite loss can have an infinite gradient; saved, it would spoil every later attempt to go on."""
     monkeypatch.setattr(loop, "SAVE_SECONDS", 0.0)
@@ -241,6 +247,7 @@ def test_weights_that_are_not_finite_are_never_saved_even_if_the_loss_before_was
 
 
 @pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1])
+@pytest.mark.fault(6, "the step is saved and the training stops with exit code 75")
 def test_a_signal_ends_the_step_saves_it_and_stops(tmp_path, sent):
     run = training(tmp_path)
     done = []
@@ -270,6 +277,7 @@ def test_a_signal_in_the_last_step_does_not_stop_a_training_that_is_done(tmp_pat
     assert checkpoints(tmp_path) == ["step-0000003"]
 
 
+@pytest.mark.fault(3, "the second one ends a training at once")
 def test_a_second_signal_ends_the_process_at_once(tmp_path):
     pid = os.fork()
     if pid == 0:
