@@ -30,17 +30,16 @@ class _Memory:
 def remembered() -> Iterator[None]:
     """In this block each of SIGNALS does no more than be remembered; a second one ends the process at once.
 
-    Blocks nest: the outermost one watches, and gives back the handlers that were there before. What was ignored (by
-    nohup, say) stays ignored. Threads besides the main one cannot watch.
+    Blocks nest: the outermost one watches, and gives back the handlers that were there before. Where nohup had SIGHUP
+    ignored, it stays so. Threads besides the main one cannot watch.
     """
     watched = any(signal.getsignal(number) is _remember for number in SIGNALS)
     if watched or threading.current_thread() is not threading.main_thread():
         yield
         return
     _Memory.number, _Memory.watch = 0, (watch := object())
-    before: dict[int, Any] = {
-        number: signal.signal(number, _remember) for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN
-    }
+    kept = {signal.SIGHUP} if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN else set()
+    before: dict[int, Any] = {number: signal.signal(number, _remember) for number in SIGNALS if number not in kept}
     try:
         yield
     finally:

@@ -5,11 +5,20 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 
 import pytest
 
 from loopda.errors import Interrupted
 from loopda.signals import SIGNALS, interruptible, received, remembered
+
+
+@pytest.fixture(autouse=True)
+def without_nohup() -> Iterator[None]:
+    """SIGHUP is not ignored, whatever the tests run under."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
 
 
 def handlers() -> list[object]:
@@ -51,13 +60,11 @@ def test_a_signal_before_a_loop_stops_it_at_its_first_item():
 
 
 def test_what_nohup_ignores_stays_ignored():
-    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    try:
-        with remembered():
-            os.kill(os.getpid(), signal.SIGHUP)
-            assert received() == 0
-    finally:
-        signal.signal(signal.SIGHUP, before)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    with remembered():
+        os.kill(os.getpid(), signal.SIGHUP)
+        assert received() == 0
+    assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
 
 
 def test_a_thread_works_without_watching_signals():

@@ -51,6 +51,9 @@ def test_a_signal_in_a_loop_ends_the_stage_and_a_rerun_ends_as_if_nothing_had_be
 ):
     run = importlib.import_module(f"loopda.stages.{stage}").run
     out = tmp_path / stage
+    miniature.path("town", "town.json")
+    if hasattr(importlib.import_module(module), "BATCH"):  # of more images than there are
+        monkeypatch.setattr(f"{module}.BATCH", 2)
     changes: dict[str, Any] = {}
     if stage in ("evaluate", "pair", "pseudo_labels"):
         changes["config"] = miniature.section(stage, batch_size=1)

@@ -322,12 +322,8 @@ def test_the_place_and_the_locale_do_not_reach_the_result(miniature, tmp_path):
         "folder = Path('Verweis', 'lang' * 40)\n"
         "miniature_in(folder, base_config()).path('pretrain', 'model.pt')\n"
     )
-    tests = str(Path(__file__).parents[1])
-    environment = {
-        **os.environ,
-        "LC_ALL": "C",
-        "PYTHONPATH": os.pathsep.join([tests, os.environ.get("PYTHONPATH", "")]),
-    }
+    path = os.pathsep.join([str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")])
+    environment = {**os.environ, "LC_ALL": "C", "PYTHONPATH": path}
     subprocess.run([sys.executable, "-c", script], cwd=tmp_path, env=environment, check=True, capture_output=True)
     assert (folder / "pretrain" / "model.pt").read_bytes() == miniature.path("pretrain", "model.pt").read_bytes()
 
