@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from interruption import die
 from miniature import WIRING
 
 from loopda import signals
@@ -68,6 +69,8 @@ def test_a_signal_in_a_loop_ends_the_stage_and_a_rerun_ends_as_if_nothing_had_be
         with pytest.raises(SystemExit) as exited:
             command(run, words)
     assert exited.value.code == 75
+    del exited
+    die()
     assert "stopped by signal 15" in (tmp_path / f"{stage}.log").read_text()
     left = outputs(stage, out)
     assert len(left) < len(whole)
