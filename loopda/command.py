@@ -1,28 +1,33 @@
 """One command line for every stage: the parameters of its `run` are the flags."""
 
 import argparse
+import functools
 import inspect
-import os
-import signal
 import sys
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import get_args, get_type_hints
+from typing import Any, get_args, get_type_hints
 
 from loopda.config import Section, read_section
-from loopda.errors import LoopdaError
+from loopda.errors import DataError, DeviceError, LoopdaError
+from loopda.files import NO_SPACE, append_text, sole_writer, unwritable
 from loopda.progress import at_work
+from loopda.signals import remembered
+
+Run = Callable[..., None]
 
 
-def command(run: Callable[..., None], arguments: list[str] | None = None) -> None:
+def command(run: Run, arguments: list[str] | None = None) -> None:
     """Parse `arguments` (default: the process's own) for `run`, call it, and exit with a documented code.
 
     `run` takes keyword-only parameters: `config` (a Section: the flag names its YAML file), and others of type Path,
     int or str; a list[Path] takes several values, a parameter with a default may be left out.
-    A LoopdaError prints its message alone and exits with its code; anything else is a bug and shows its traceback.
-    With a `log` parameter, the message is appended there too, and `loopda.status` sees the process at work.
+    A LoopdaError, and what `explained` makes one of, prints its message alone and exits with its code; anything else is
+    a bug, shows its traceback and exits with 1. With a `log` parameter, the message is appended there too, and
+    `loopda.status` sees the process at work.
     """
     hints = get_type_hints(run)
     parser = argparse.ArgumentParser(
@@ -43,24 +48,83 @@ def command(run: Callable[..., None], arguments: list[str] | None = None) -> Non
         )
     values = vars(parser.parse_args(arguments))
     log = values.get("log")
-    if log:
-        Path(log).parent.mkdir(parents=True, exist_ok=True)
-        with open(log, "a", encoding="utf-8") as file:  # a stage that is resumed keeps the story of its first part
-            print(f"---- {time.strftime('%Y-%m-%d %H:%M:%S')} {parser.prog}", file=file)
     try:
-        with at_work(log):
+        if log:  # a stage that is resumed keeps the story of its first part
+            append_text(Path(log), f"---- {time.strftime('%Y-%m-%d %H:%M:%S')} {parser.prog}\n")
+        with at_work(log), _explaining():
             if "config" in values:
                 values["config"] = read_section(values["config"], hints["config"])
-            run(**values)
+            with remembered():
+                run(**values)
     except LoopdaError as error:
         _complain(f"{type(error).__name__}: {error}", log)
         sys.exit(error.exit_code)
     except Exception:
         _complain(traceback.format_exc(), log)
         sys.exit(1)
-    except KeyboardInterrupt:
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
-        os.kill(os.getpid(), signal.SIGINT)
+
+
+def writes(output: str) -> Callable[[Run], Run]:
+    """Of the `run` of a stage: while it works, no other process may write the file or folder of its parameter `output`.
+
+    DataError and DeviceError as in `loopda.files.sole_writer`.
+    """
+
+    def decorate(run: Run) -> Run:
+        @functools.wraps(run)
+        def alone(**values: Any) -> None:
+            with sole_writer(Path(values[output])):
+                run(**values)
+
+        return alone
+
+    return decorate
+
+
+def explained(error: Exception) -> LoopdaError | None:
+    """What went wrong outside of the code, with the remedy; None where the error is a bug.
+
+    Errors of the operating system that no module has explained, and a device that is out of memory or lost.
+    """
+    if isinstance(error, LoopdaError):
+        return error
+    first = str(error).partition("\n")[0]
+    if isinstance(error, OSError) and error.errno in NO_SPACE:
+        return unwritable(error.filename or "a file", error)
+    if isinstance(error, OSError) and error.filename:
+        return DataError(f"{error.filename}: {error.strerror}; mend that and run the same command again")
+    if isinstance(error, MemoryError) or _is_torchs(error, "OutOfMemoryError") or "can't allocate memory" in first:
+        return DeviceError(
+            f"the memory is too small ({first or 'the process got no more'}{_peak()}); choose a smaller batch_size, "
+            "input.crop or input.size for this stage, or another device. The same command goes on from the last "
+            "saved step"
+        )
+    if _is_torchs(error, "AcceleratorError") or first.startswith("CUDA error"):
+        return DeviceError(f"the device failed ({first}); run the same command again: it goes on from the last step")
+    return None
+
+
+@contextmanager
+def _explaining() -> Iterator[None]:
+    """Raise what is `explained` in the place of the error that it explains."""
+    try:
+        yield
+    except Exception as error:
+        fault = explained(error)
+        if fault is None or fault is error:
+            raise
+        raise fault from error
+
+
+def _is_torchs(error: Exception, name: str) -> bool:
+    torch = sys.modules.get("torch")  # not imported for this: some stages live without
+    return hasattr(torch, name) and isinstance(error, getattr(torch, name))
+
+
+def _peak() -> str:
+    """The most memory that tensors took on a GPU, in words."""
+    cuda = getattr(sys.modules.get("torch"), "cuda", None)
+    return f"; at most {cuda.max_memory_allocated() / 1e9:.1f} GB in use" if cuda and cuda.is_initialized() else ""
 
 
 def _kind(hint: type) -> tuple[type, bool]:
@@ -74,8 +138,8 @@ def _kind(hint: type) -> tuple[type, bool]:
 def _complain(message: str, log: Path | None) -> None:
     print(message, file=sys.stderr, flush=True)
     if log:
-        with open(log, "a", encoding="utf-8") as file:
-            print(message, file=file)
+        with suppress(DeviceError):  # the message may be about a full disk
+            append_text(Path(log), f"{message}\n")
 
 
 def _module_name(run: Callable[..., None]) -> str:

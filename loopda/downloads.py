@@ -11,23 +11,25 @@ import fcntl
 import http.client
 import os
 import re
-import shutil
 import sys
 import time
 import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 from loopda.errors import DataError, LoopdaError
 from loopda.files import move_into_place, sha256
+from loopda.signals import interruptible
 
 ATTEMPTS = 3  # of a download; each goes on where the one before broke off
 PAUSE = 2.0  # seconds between them
 TIMEOUT = 30.0  # seconds without a byte
 CHUNK = 1 << 20
+CONTINUES = "the same command goes on with the download where it is"
 
 _TORCHVISION = "https://download.pytorch.org/models"
 _ADAPTSEGNET = "http://vllab.ucmerced.edu/ytsai/CVPR18"
@@ -237,7 +239,8 @@ def _append(address: str, part: Path, begun: int) -> None:
         resumed = begun > 0 and answer.status == 206
         length = answer.headers.get("Content-Length")
         with open(part, "ab" if resumed else "wb") as file:
-            shutil.copyfileobj(answer, file, CHUNK)
+            for piece in interruptible(iter(partial(answer.read, CHUNK), b""), CONTINUES):
+                file.write(piece)
     expected = int(length) + (begun if resumed else 0) if length else None
     size = part.stat().st_size
     if expected is not None and size != expected:

@@ -73,6 +73,7 @@ def test_an_address_is_fetched_once_into_the_folder_and_verified(server, tmp_pat
     assert sorted(entry.name for entry in path.parent.iterdir()) == [".net.pth.lock", "net.pth"]
 
 
+@pytest.mark.fault(47, "one that breaks off goes on where it stopped")
 def test_a_download_that_breaks_off_goes_on_where_it_stopped(server):
     server.cut = [1000, 5000]
     assert locate(reference(server)).read_bytes() == CONTENT
@@ -95,6 +96,7 @@ def test_a_server_that_knows_no_ranges_sends_the_whole_file_again(server):
     assert locate(reference(server)).read_bytes() == CONTENT
 
 
+@pytest.mark.fault(47, "a busy server is asked again")
 def test_a_server_that_is_busy_is_asked_again(server):
     server.status = [503, 503]
     assert locate(reference(server)).read_bytes() == CONTENT
@@ -108,6 +110,7 @@ def test_a_part_of_another_file_is_dropped_and_the_file_fetched_anew(server, tmp
     assert server.asked == [f"bytes={len(leftover)}-", None]
 
 
+@pytest.mark.fault(47, "another file is refused and not kept")
 def test_a_file_with_another_digest_is_refused_and_not_kept(server, tmp_path):
     server.content = CONTENT + b"!"
     found = hashlib.sha256(server.content).hexdigest()
@@ -117,6 +120,7 @@ def test_a_file_with_another_digest_is_refused_and_not_kept(server, tmp_path):
     assert not list((tmp_path / "weights").glob("net.pth*"))
 
 
+@pytest.mark.fault(47, "a missing file is final and says what to do")
 def test_an_answer_that_there_is_no_such_file_is_final_and_says_what_to_do(server, tmp_path):
     server.status = [404]
     with pytest.raises(DataError, match="the server answers 404") as raised:
@@ -125,6 +129,7 @@ def test_an_answer_that_there_is_no_such_file_is_final_and_says_what_to_do(serve
     assert f"put it there as {tmp_path / 'weights' / 'net.pth'}" in str(raised.value)
 
 
+@pytest.mark.fault(47, "without a network the message says how to bring the file")
 def test_without_a_network_the_message_says_how_to_bring_the_file(monkeypatch, tmp_path):
     monkeypatch.setenv("LOOPDA_WEIGHTS", str(tmp_path))
     monkeypatch.setattr(downloads, "PAUSE", 0.0)

@@ -1,8 +1,8 @@
 """The images of a manifest, decoded, resized, and kept in memory as bytes when that is asked for."""
 
 import re
+from collections import deque
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Annotated
 
@@ -14,9 +14,11 @@ from pydantic import Field
 from loopda.config import Section
 from loopda.data.cache import cached
 from loopda.data.manifest import Row, read_manifest
+from loopda.data.sampling import ahead
 from loopda.errors import ConfigError, DataError
 from loopda.labels.classes import IGNORE, ClassList, load_classes
 from loopda.labels.png import read_image, read_label
+from loopda.signals import interruptible
 
 Size = tuple[int, int]  # (width, height), as Pillow and the data sets' papers write it
 
@@ -59,9 +61,8 @@ class Frames:
         self._labels: dict[Path, NDArray[np.uint8]] | None = {} if memory else None
         if memory:
             paths = {path for row in rows for path in (row.image, row.reference) if path}
-            with ThreadPoolExecutor(threads) as pool:
-                list(pool.map(self._image, sorted(paths)))
-                list(pool.map(self._label, [row for row in rows if row.label]))
+            for work, items in ((self._image, sorted(paths)), (self._label, [row for row in rows if row.label])):
+                deque(interruptible(ahead(work, items, workers=threads)), maxlen=0)
 
     def __len__(self) -> int:
         return len(self.rows)

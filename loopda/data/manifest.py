@@ -9,17 +9,18 @@ import hashlib
 import os
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from loopda.data.label_files import LABEL_KINDS
+from loopda.data.sampling import ahead
 from loopda.errors import DataError
 from loopda.files import written
 from loopda.labels.classes import ClassList
 from loopda.labels.png import read_image, read_label
+from loopda.signals import interruptible
 
 COLUMNS = ("image", "label", "reference", "encoding", "width", "height", "content")
 _REMEDY = "run the stage `prepare` again"
@@ -145,9 +146,9 @@ def check_rows(rows: Sequence[Row], classes: ClassList, *, labelled: bool, worke
         return Checked([], [], ["no images"], np.zeros(len(classes), dtype=np.int64), 0)
     images = {row.image for row in rows} | {row.reference for row in rows if row.reference}
     labels = {(row.label, row.encoding) for row in rows if row.label}
-    with ThreadPoolExecutor(workers or _processors()) as pool:
-        image_found = dict(zip(images, pool.map(_look_at_image, images), strict=True))
-        label_found = dict(zip(labels, pool.map(_look_at_label, labels), strict=True))
+    workers = workers or _processors()
+    image_found = dict(zip(images, interruptible(ahead(_look_at_image, images, workers=workers)), strict=True))
+    label_found = dict(zip(labels, interruptible(ahead(_look_at_label, labels, workers=workers)), strict=True))
 
     faults = _repetitions(rows)
     good: list[Row] = []

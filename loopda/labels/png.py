@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image
 
 from loopda.errors import DataError
-from loopda.files import written
+from loopda.files import patiently, written
 from loopda.labels.classes import SYNTHIA, ClassList
 
 FORMATS = ("PNG", "JPEG")
@@ -163,24 +163,28 @@ class _Decoded(NamedTuple):
 def _decode(path: Path | zipfile.Path, *, low_bytes: bool = False) -> _Decoded:
     """Every pixel of `path`. low_bytes: of 16-bit RGB the low byte of each channel, where Pillow gives the high."""
     try:
-        with path.open("rb") as file:
-            head = file.read(25)
-            if not head:
-                raise DataError(f"{path}: an empty file; fetch it again")
-            file.seek(0)
-            with Image.open(file, formats=FORMATS) as image:
-                width, height = image.size
-                if width * height > MOST_PIXELS:
-                    raise _too_large(path)
-                if low_bytes:
-                    # Pillow has no mode for 16-bit RGB: it decodes PNG's big-endian samples as "RGB;16B", which
-                    # keeps their high bytes without a word. Taken for little-endian, the low ones are the high.
-                    image.tile = [tile._replace(args="RGB;16L") for tile in image.tile]
-                image.load()
+        return patiently(lambda: _decoded(path, low_bytes))
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise _too_large(path) from None
     except _DAMAGE as error:
         raise _unreadable(path, error) from None
+
+
+def _decoded(path: Path | zipfile.Path, low_bytes: bool) -> _Decoded:
+    with path.open("rb") as file:
+        head = file.read(25)
+        if not head:
+            raise DataError(f"{path}: an empty file; fetch it again")
+        file.seek(0)
+        with Image.open(file, formats=FORMATS) as image:
+            width, height = image.size
+            if width * height > MOST_PIXELS:
+                raise _too_large(path)
+            if low_bytes:
+                # Pillow has no mode for 16-bit RGB: it decodes PNG's big-endian samples as "RGB;16B", which
+                # keeps their high bytes without a word. Taken for little-endian, the low ones are the high.
+                image.tile = [tile._replace(args="RGB;16L") for tile in image.tile]
+            image.load()
     # 16-bit RGB comes out as 8-bit RGB, and grey of 2 bits is stretched to 0, 85, 170, 255: byte 24, in the
     # first chunk of every PNG, tells. The JPEG that Pillow reads has 8 bits.
     depth = head[24] if image.format == "PNG" else 8

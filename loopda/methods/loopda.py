@@ -16,7 +16,6 @@ from loopda.config import Section
 from loopda.data.batches import DayBatch
 from loopda.downloads import locate
 from loopda.errors import DataError
-from loopda.files import written
 from loopda.labels.fusion import fuse
 from loopda.losses.adversarial import discriminator_loss, generator_loss
 from loopda.losses.reconstruction import feature_consistency, reconstruction
@@ -25,7 +24,7 @@ from loopda.models.discriminator import MultiScaleDiscriminator
 from loopda.models.perceptual import PerceptualDistance
 from loopda.models.pspnet import Outputs
 from loopda.models.renderer import ImageDecoder
-from loopda.models.segmenter import Segmenter, load_checkpoint
+from loopda.models.segmenter import Segmenter, load_checkpoint, save_checkpoint
 from loopda.training.optimizer import adam
 
 Weight = Annotated[float, Field(ge=0)]
@@ -222,8 +221,7 @@ class Loops(nn.Module):
 
 def save_loops(loops: Loops, path: Path) -> None:
     """Write the decoders and discriminators, for the stage that goes on with them."""
-    with written(path) as temporary:
-        torch.save({"format": 1, "loops": {key: value.cpu() for key, value in loops.state_dict().items()}}, temporary)
+    save_checkpoint({"format": 1, "loops": {key: value.cpu() for key, value in loops.state_dict().items()}}, path)
 
 
 def load_loops(loops: Loops, path: Path) -> None:

@@ -85,10 +85,9 @@ def write_official(segmenter: Segmenter, path: Path, domain: str) -> None:
             "Export it as safetensors or ONNX, or train one with these values of the section network"
         )
     segmenter.use_statistics(domain)
-    with written(path) as temporary:
-        torch.save(
-            {name: value.cpu().contiguous() for name, value in segmenter.network.state_dict().items()}, temporary
-        )
+    state = {name: value.cpu().contiguous() for name, value in segmenter.network.state_dict().items()}
+    with written(path) as temporary, open(temporary, "wb") as file:
+        torch.save(state, file)
 
 
 def _library() -> Any:

@@ -4,6 +4,7 @@ Everywhere in this package an image is a float tensor (N, 3, H, W), RGB, in [-1,
 to see, and a wrong order or scale is silent; so each network converts for itself, and its checkpoint says how.
 """
 
+import hashlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -15,13 +16,14 @@ from torch.nn import functional
 
 from loopda.config import Section
 from loopda.errors import DataError
-from loopda.files import sha256, written
+from loopda.files import sha256, unwritable, written
 from loopda.labels.classes import ClassList
 from loopda.models.daformer import DAFormer
 from loopda.models.deeplab import DeepLabV2
 from loopda.models.pspnet import Outputs, PSPNet
 
 FORMAT = 1  # of the checkpoint file
+DIGEST = "sha256"  # the key of the digest of all others in the file
 DOMAINS = ("day", "night")
 
 # channel order, mean and standard deviation of the channels in 0 ... 255, of the families in the literature
@@ -201,9 +203,16 @@ def save_segmenter(segmenter: Segmenter, path: Path, **provenance: object) -> No
 
 
 def save_checkpoint(checkpoint: dict[str, Any], path: Path) -> None:
-    """Write tensors and plain values for `load_checkpoint`, as a whole file or not at all."""
-    with written(path) as temporary:
-        torch.save(checkpoint, temporary)
+    """Write tensors and plain values for `load_checkpoint`, as a whole file or not at all, with their SHA-256.
+
+    Equal checkpoints make equal files. DeviceError where there is no room.
+    """
+    # into an open file, for torch would write a file's temporary name into its archive
+    with written(path) as temporary, open(temporary, "wb") as file:
+        try:
+            torch.save({**checkpoint, DIGEST: content_digest(checkpoint)}, file)
+        except RuntimeError as error:  # so torch reports a full disk
+            raise unwritable(path, error) from error
 
 
 def load_segmenter(path: Path) -> Segmenter:
@@ -246,17 +255,50 @@ def _input_size(provenance: Mapping[str, Any]) -> tuple[int, int] | None:
 
 
 def load_checkpoint(path: Path) -> object:
-    """torch.load without code execution; a missing or damaged file is a DataError that names it."""
+    """torch.load without code execution; a missing or damaged file is a DataError that names it.
+
+    What `save_checkpoint` wrote is compared with its SHA-256: a flipped bit would pass torch. Files of others, and of
+    versions of this package that wrote none, have nothing to compare with.
+    """
     if not Path(path).is_file():
         raise DataError(f"{path}: no such weights file; check the path, or run the stage that makes it")
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises five unrelated types for damaged files
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise DataError(
             f"{path}: cannot be read as weights ({reason}); the file is damaged or not a plain checkpoint: "
             "fetch or make it again"
         ) from None
+    if isinstance(content, dict) and DIGEST in content and content.pop(DIGEST) != content_digest(content):
+        raise DataError(
+            f"{path}: its content does not match the SHA-256 in it: bytes have changed since it was written; delete it "
+            "and run the stage that makes it again, or copy it again from where it is whole"
+        )
+    return content
+
+
+def content_digest(content: object) -> str:
+    """The SHA-256 of tensors (type, shape, values) and plain values; dictionaries, lists and tuples count in order."""
+    digest = hashlib.sha256()
+
+    def add(value: object) -> None:
+        if isinstance(value, Tensor):
+            digest.update(f"tensor {value.dtype} {tuple(value.shape)} ".encode())
+            digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+        elif isinstance(value, Mapping):
+            digest.update(f"mapping {len(value)} ".encode())
+            for pair in value.items():
+                add(pair)
+        elif isinstance(value, list | tuple):
+            digest.update(f"sequence {len(value)} ".encode())
+            for item in value:
+                add(item)
+        else:
+            digest.update(f"{value!r} ".encode())
+
+    add(content)
+    return digest.hexdigest()
 
 
 def fingerprint(path: Path) -> str:

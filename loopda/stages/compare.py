@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import pandas as pd
 
-from loopda.command import command
+from loopda.command import command, writes
 from loopda.config import Section
 from loopda.errors import DataError
 from loopda.files import write_text, written
@@ -55,6 +55,7 @@ class Config(Section):
     rows: tuple[Line, ...]
 
 
+@writes("page")
 def run(
     *,
     config: Config,

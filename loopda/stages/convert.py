@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Literal
 
-from loopda.command import command
+from loopda.command import command, writes
 from loopda.config import Section
 from loopda.downloads import locate
 from loopda.errors import ConfigError
@@ -25,6 +25,7 @@ class Config(Section):
     aspp_branches: Literal[2, 4]
 
 
+@writes("model")
 def run(
     *,
     weights: str,

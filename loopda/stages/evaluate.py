@@ -12,7 +12,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from loopda.command import command
+from loopda.command import command, writes
 from loopda.config import Section
 from loopda.data.dataset import Frames, Input, open_frames
 from loopda.data.transforms import to_images
@@ -24,6 +24,7 @@ from loopda.experiments import FULL_SIZE
 from loopda.files import sha256, write_json
 from loopda.labels.png import write_label
 from loopda.models.segmenter import Segmenter, load_segmenter
+from loopda.signals import interruptible
 from loopda.training.device import choose_device, use_threads
 from loopda.training.log import Log
 
@@ -44,6 +45,7 @@ class Config(Section):
     full_size: tuple[str, ...] = ()
 
 
+@writes("scores")
 def run(
     *,
     config: Config,
@@ -85,7 +87,7 @@ def run(
             readings[full] = Reading(frames, scores.with_suffix("") / full, full_size=True)
 
         # predict, and compare with the labels in each way
-        for first in range(0, len(frames), config.batch_size):
+        for first in interruptible(range(0, len(frames), config.batch_size)):
             numbers = range(first, min(first + config.batch_size, len(frames)))
             images = to_images([frames.image(number) for number in numbers]).to(place)
             outputs = [UPSAMPLED[config.upsampled](segmenter, images) for segmenter in segmenters]

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from loopda.command import command
+from loopda.command import command, writes
 from loopda.errors import ConfigError
 from loopda.models.deployment import write_onnx
 from loopda.models.exchange import write_official, write_safetensors
@@ -14,6 +14,7 @@ EVALUATED = (960, 540)  # width and height in the authors' evaluation code
 OFFICIAL_SIZES = ((3, 4, 23, 3), 64, 512, 19)  # blocks, width, head channels, classes
 
 
+@writes("exported")
 def run(
     *,
     model: Path,

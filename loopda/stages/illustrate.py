@@ -12,7 +12,7 @@ from PIL import Image
 from pydantic import Field
 from torch import Tensor
 
-from loopda.command import command
+from loopda.command import command, writes
 from loopda.config import Section
 from loopda.data.dataset import Frames, Input, open_frames
 from loopda.data.transforms import to_bytes, to_images, to_labels
@@ -26,6 +26,7 @@ from loopda.methods.loopda import Loops, LoopSettings, load_loops
 from loopda.methods.method import probabilities
 from loopda.models.pspnet import Outputs
 from loopda.models.segmenter import Segmenter, load_segmenter
+from loopda.signals import interruptible
 from loopda.training.device import choose_device, use_threads
 from loopda.training.log import Log
 
@@ -41,6 +42,7 @@ class Config(Section):
     images: Annotated[int, Field(ge=1)]
 
 
+@writes("illustrations")
 def run(
     *,
     config: Config,
@@ -161,7 +163,7 @@ def night_loops(
         "caption": "The inner loop renders the night image from its features and predicted classes; the outer loop "
         "goes by way of a day image (equations 2, 6 and 7).",
         "columns": ["night image", "inner loop", "night to day", "outer loop"],
-        "rows": [album.images(rendered(segmenter, nets, "night", x)) for x in images],
+        "rows": [album.images(rendered(segmenter, nets, "night", x)) for x in interruptible(images)],
     }
 
 
@@ -177,7 +179,10 @@ def day_loops(
         "caption": "The labelled day image, rendered back by the inner loop, translated to night with its labels kept, "
         "and brought back by the outer loop (equations 2, 3 and 6).",
         "columns": ["day image", "inner loop", "day to night", "outer loop"],
-        "rows": [album.images(rendered(segmenter, nets, "day", x, y)) for x, y in zip(images, labels, strict=True)],
+        "rows": [
+            album.images(rendered(segmenter, nets, "day", x, y))
+            for x, y in interruptible(zip(images, labels, strict=True))
+        ],
     }
 
 
@@ -190,7 +195,7 @@ def overlap_ratios(
 ) -> dict[int, dict[str, Any]]:
     """By the night image's index, LOR with the present model and which label would be chosen; no pairs, no entries."""
     found = {}
-    for number, row in enumerate(frames.rows):
+    for number, row in interruptible(enumerate(frames.rows)):
         if row.reference is None:
             continue
         night, reference = pair_predictions(segmenter, frames, number, place)
@@ -220,7 +225,7 @@ def label_panel(
     ordered = sorted(overlaps, key=lambda number: overlaps[number]["lor"])
     chosen = [ordered[int(at)] for at in np.linspace(0, len(ordered) - 1, min(config.images, len(ordered)))]
     rows = []
-    for number in chosen:
+    for number in interruptible(chosen):
         row = frames.rows[number]
         night, reference = pair_predictions(segmenter, frames, number, place)
         static = static_label(night=night, reference=reference, dynamic=classes.dynamic)

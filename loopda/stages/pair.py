@@ -8,7 +8,7 @@ from PIL import Image
 from pydantic import Field
 from torch import Tensor
 
-from loopda.command import command
+from loopda.command import command, writes
 from loopda.config import Section
 from loopda.data.dataset import Frames, Input, Length, open_frames
 from loopda.data.manifest import Row, with_reference, write_manifest
@@ -21,6 +21,7 @@ from loopda.labels.classes import ClassList
 from loopda.labels.retrieval import Ranking, rank
 from loopda.models.segmenter import Segmenter, load_segmenter
 from loopda.sheet import Tile, write_sheet
+from loopda.signals import interruptible
 from loopda.training.device import choose_device, use_threads
 from loopda.training.log import Log
 
@@ -50,6 +51,7 @@ class Config(Section):
     pictures: Annotated[int, Field(ge=1)]
 
 
+@writes("paired")
 def run(
     *,
     config: Config,
@@ -125,7 +127,7 @@ def label_maps(
 ) -> Tensor:
     """The predictions (N, height, width) uint8 of all frames at `size` (width, height)."""
     maps = []
-    for first in range(0, len(frames), batch_size):
+    for first in interruptible(range(0, len(frames), batch_size)):
         numbers = range(first, min(first + batch_size, len(frames)))
         images = to_images([frames.image(number) for number in numbers]).to(device)
         maps.append(predict(segmenter, images, size[::-1])[0])

@@ -21,7 +21,7 @@ import numpy as np
 from PIL import Image
 
 from loopda import __version__, load
-from loopda.command import command
+from loopda.command import command, writes
 from loopda.data.images import Source, find_images
 from loopda.errors import ConfigError, DataError
 from loopda.evaluation.inference import predict_images
@@ -30,14 +30,15 @@ from loopda.evaluation.records import FILE, Records
 from loopda.files import sha256, write_json, written
 from loopda.labels.overlay import legend, overlay
 from loopda.labels.png import write_label
+from loopda.signals import received, remembered
 from loopda.training.device import use_threads
 from loopda.training.log import Log, duration
-from loopda.training.signals import Signals
 
 PICTURES = {"colour": ".png", "overlay": ".jpg"}
 JPEG_QUALITY = 90  # of the overlays: a video's PNGs would take ten times the space
 
 
+@writes("out")
 def run(
     *,
     model: Path,
@@ -98,7 +99,7 @@ def run(
             picture = overlay(np.asarray(image), labels, predictor.classes)
             _write_picture(files["overlay"], picture, quality=JPEG_QUALITY)
 
-    with Signals() as signals:
+    with remembered():
         done = predict_images(
             found.sources,
             predictor,
@@ -106,7 +107,7 @@ def run(
             files=files,
             write=write,
             threads=threads,
-            signal=lambda: signals.number,
+            signal=received,
             progress=lines.progress,
         )
     lines.say(

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from pydantic import Field, field_validator
 
-from loopda.command import command
+from loopda.command import command, writes
 from loopda.config import Section
 from loopda.data.contact_sheet import contact_sheet
 from loopda.data.layouts import DataSet
@@ -51,6 +51,7 @@ UNLABELLED = ("night", "day")
 """The data sets whose labels stay hidden: the methods must not see them. In all others each image needs one."""
 
 
+@writes("summary")
 def run(
     *,
     config: Config,

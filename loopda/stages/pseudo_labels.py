@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from pydantic import Field
 
-from loopda.command import command
+from loopda.command import command, writes
 from loopda.config import Section
 from loopda.data.dataset import Frames, Input, open_frames
 from loopda.data.manifest import Row
@@ -22,6 +22,7 @@ from loopda.labels.png import write_label
 from loopda.labels.thresholds import ConfidenceHistogram, counted_rows, keep_confident
 from loopda.models.segmenter import Segmenter, load_segmenter
 from loopda.progress import tell
+from loopda.signals import interruptible
 from loopda.training.device import choose_device, use_threads
 from loopda.training.log import Log
 
@@ -42,6 +43,7 @@ class Config(Section):
     ignore_rows: tuple[Share, Share] = (0.0, 0.0)
 
 
+@writes("labels")
 def run(
     *,
     config: Config,
@@ -105,7 +107,7 @@ def predictions(
     segmenter: Segmenter, frames: Frames, batch_size: int, device: torch.device
 ) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
     """(index, label map uint8, confidence float32) of every frame."""
-    for first in range(0, len(frames), batch_size):
+    for first in interruptible(range(0, len(frames), batch_size)):
         numbers = range(first, min(first + batch_size, len(frames)))
         images = to_images([frames.image(number) for number in numbers]).to(device)
         labels, confidences = predict(segmenter, images, images.shape[2:])

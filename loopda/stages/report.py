@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import Field
 
-from loopda.command import command
+from loopda.command import command, writes
 from loopda.config import Section
 from loopda.errors import ConfigError, DataError
 from loopda.files import write_text
@@ -45,6 +45,7 @@ class Config(Section):
     picture_width: int = Field(default=512, ge=16)
 
 
+@writes("page")
 def run(
     *,
     config: Config,

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from loopda.command import command
+from loopda.command import command, writes
 from loopda.errors import DataError
 from loopda.files import write_text, written
 from loopda.report.inputs import Evaluation, read_evaluations, stage_title
@@ -17,6 +17,7 @@ from loopda.report.summary import Cell, Row, check_comparable, domains, protocol
 from loopda.training.log import Log
 
 
+@writes("table")
 def run(*, scores: list[Path], table: Path, csv: Path, log: Path) -> None:
     """Write the Markdown `table` and the `csv` of all experiments, model stages and seeds in `scores`.
 

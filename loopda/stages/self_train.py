@@ -14,12 +14,14 @@ from loopda.config import Section
 from loopda.data.batches import NightBatch, PseudoLabels
 from loopda.data.dataset import Input, resize_label
 from loopda.errors import DataError
+from loopda.files import sha256
 from loopda.labels.agreement import Agreement, keep_classes, online_label
 from loopda.labels.classes import IGNORE, ClassList
 from loopda.labels.png import read_label
 from loopda.losses.segmentation import pseudo_cross_entropy
 from loopda.methods.loopda import Loops, LoopSettings, load_loops
 from loopda.models.segmenter import load_segmenter, upsample
+from loopda.signals import interruptible
 from loopda.training.job import Job
 from loopda.training.optimizer import SegmenterOptimizer, descend, segmenter_optimizer
 from loopda.training.schedule import poly, set_learning_rate
@@ -150,8 +152,11 @@ def read_pseudo_labels(manifest: Path, size: tuple[int, int]) -> PseudoLabels:
     found: dict[str, dict[Path, np.ndarray]] = {"night": {}, "day": {}}
     try:
         with open(manifest, newline="", encoding="utf-8") as file:
-            for row in csv.DictReader(file):
-                found[row["domain"]][Path(row["image"])] = resize_label(read_label(Path(row["label"])), size)
+            for row in interruptible(csv.DictReader(file)):
+                label = Path(row["label"])
+                if sha256(label)[:16] != row["content"]:
+                    raise DataError(f"{label}: not as it was when {manifest} was written; run pseudo_labels again")
+                found[row["domain"]][Path(row["image"])] = resize_label(read_label(label), size)
     except (OSError, KeyError) as error:
         raise DataError(f"{manifest}: not a manifest of pseudo-labels ({error}); run that stage again") from None
     return PseudoLabels(found["night"], found["day"])

@@ -17,7 +17,7 @@ from PIL import Image
 from pydantic import Field
 
 from loopda import __version__, load
-from loopda.command import command
+from loopda.command import command, writes
 from loopda.config import Section
 from loopda.data import dark_zurich
 from loopda.data.images import Source
@@ -40,9 +40,9 @@ from loopda.evaluation.submission import (
 from loopda.files import sha256, written
 from loopda.labels.classes import CITYSCAPES, IGNORE
 from loopda.labels.png import write_confidence, write_label
+from loopda.signals import received, remembered
 from loopda.training.device import choose_device, use_threads
 from loopda.training.log import Log, duration
-from loopda.training.signals import Signals
 
 
 class Config(Section):
@@ -60,6 +60,7 @@ class Config(Section):
     overlap: Annotated[int, Field(ge=0)] | None
 
 
+@writes("out")
 def run(
     *,
     root: Path,
@@ -134,7 +135,7 @@ def _predict(
         write_label(files[INVALID], np.where(prediction.confidence < invalid_below, IGNORE, prediction.labels))
         write_confidence(files[CONFIDENCE], prediction.confidence)
 
-    with Signals() as signals:
+    with remembered():
         done = predict_images(
             sources,
             predictor,
@@ -142,7 +143,7 @@ def _predict(
             files=files,
             write=write,
             threads=threads,
-            signal=lambda: signals.number,
+            signal=received,
             progress=lines.progress,
         )
     _refuse(done.faults, work)

@@ -1,21 +1,25 @@
 """Stage town: draw the built-in world and write it as Cityscapes (day) and Dark Zurich (night)."""
 
 import hashlib
-import multiprocessing
 import os
 import time
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
 from pydantic import Field
 
-from loopda.command import command
+from loopda.command import command, writes
 from loopda.config import Section
+from loopda.errors import DeviceError
 from loopda.files import sha256, write_json, write_text
 from loopda.labels.classes import CITYSCAPES
 from loopda.progress import tell
+from loopda.signals import interruptible, leave_to_parent
 from loopda.town import write
 from loopda.town.sheet import contact_sheet
 from loopda.town.write import Frame, apart, cityscapes_frames, dark_zurich_pairs
@@ -36,6 +40,7 @@ class Config(Section):
     supersample: int = Field(default=2, ge=1, le=4)  # samples per pixel and axis
 
 
+@writes("summary")
 def run(*, config: Config, summary: Path, poses: Path, oracle: Path, sheet: Path, log: Path, workers: int = 1) -> None:
     """Write the folders Cityscapes and DarkZurich beside `summary`, and last `summary` itself (town.json).
 
@@ -94,10 +99,15 @@ def run(*, config: Config, summary: Path, poses: Path, oracle: Path, sheet: Path
 
 def _each(one: partial, frames: list[Frame], workers: int) -> Iterator[np.ndarray]:
     if workers == 1:
-        yield from map(one, frames)
-    else:
-        with multiprocessing.get_context("spawn").Pool(workers) as pool:
-            yield from pool.imap(one, frames, chunksize=4)
+        yield from interruptible(map(one, frames))
+        return
+    pool = ProcessPoolExecutor(workers, get_context("spawn"), initializer=leave_to_parent)
+    try:
+        yield from interruptible(pool.map(one, frames, chunksize=4))
+    except BrokenProcessPool:
+        raise DeviceError("a process that draws was killed, perhaps for lack of memory; use fewer --workers") from None
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def _progress(counts: Iterator[np.ndarray], total: int, lines: Log) -> Iterator[np.ndarray]:

@@ -29,6 +29,7 @@ from loopda.models.segmenter import DOMAINS, load_segmenter, save_checkpoint
 from loopda.models.translator import ImageBuffer, PatchDiscriminator, Translator
 from loopda.randomness import seed_torch
 from loopda.sheet import Tile, write_sheet
+from loopda.signals import interruptible
 from loopda.training.job import Job
 from loopda.training.optimizer import adam, descend
 from loopda.training.schedule import linear, set_learning_rate
@@ -235,7 +236,9 @@ def save_generators(nets: Networks, path: Path) -> None:
 def write_translations(to_night: Translator, frames: Frames, manifest: Path, device: torch.device) -> None:
     """Translate every image of `frames` whole, and write their manifest beside the folder of the images."""
     rows = []
-    for first in range(0, len(frames), BATCH):
+    for first in interruptible(
+        range(0, len(frames), BATCH), "the training is saved; the same command goes on after it"
+    ):
         numbers = range(first, min(first + BATCH, len(frames)))
         images = to_bytes(to_night(to_images([frames.image(number) for number in numbers]).to(device)))
         for number, image in zip(numbers, images, strict=True):

@@ -2,6 +2,7 @@
 
 import sys
 import time
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 
@@ -41,7 +42,8 @@ class Log:
 
     def _to_file(self, text: str) -> None:
         if self.path is not None:
-            with open(self.path, "a", encoding="utf-8") as file:
+            # a full disk ends a stage where its results are written, not here; people see the line all the same
+            with suppress(OSError), open(self.path, "a", encoding="utf-8") as file:
                 print(f"{time.strftime('%H:%M:%S')} {text}", file=file)
 
 

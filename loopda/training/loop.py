@@ -7,14 +7,13 @@ for step, batch in training.over(make_batch):
 training.publish(metrics)            # after the stage has written its results
 """
 
-import fcntl
 import hashlib
 import json
 import math
-import os
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -23,15 +22,16 @@ from torch import Tensor, nn
 
 from loopda.config import Section
 from loopda.data.sampling import prefetched
-from loopda.errors import DataError, DeviceError, Interrupted, NumericError
-from loopda.files import sha256, write_text
+from loopda.errors import DeviceError, Interrupted, NumericError
+from loopda.files import append_text, release, sha256, take_lock, write_text
 from loopda.progress import tell
 from loopda.randomness import seed_torch
+from loopda.signals import received, remembered
 from loopda.training.log import Log, duration
-from loopda.training.signals import Signals
-from loopda.training.state import load_state, save_state
+from loopda.training.state import load_state, remove_orphans, save_state
 
 SAVE_SECONDS = 60.0  # between two checkpoints
+MOST_FAILURES = 3  # checkpoints in a row that could not be saved
 RECORD_STEPS = 20  # steps that one line of metrics.jsonl averages
 
 AnyBatch = TypeVar("AnyBatch")
@@ -62,9 +62,11 @@ class Training:
         self.device = device
         self.stage, self.steps, self.parts, self.seed, self.images = stage, steps, parts, seed, images
         self.state, self.fingerprint, self.log = state, fingerprint, log
+        self.unwritten = ""  # lines of metrics.jsonl
+        self.failures = 0  # of saving, in a row
         self.pending: dict[str, tuple[Tensor | float, int]] = {}  # sum and number of values
-        self.signals = Signals()
-        self._lock = _lock(state)
+        self._lock = take_lock(state)
+        remove_orphans(state)
         self.step = load_state(state, parts, fingerprint, log.say)
         self.history = _cut_back(self.metrics_path, self.step)
 
@@ -75,7 +77,7 @@ class Training:
     @property
     def signal(self) -> int:
         """The number of the signal that asked the process to end, or 0."""
-        return self.signals.number
+        return received()
 
     def over(self, make: Callable[[int], AnyBatch], *, workers: int = 1) -> Iterator[tuple[int, AnyBatch]]:
         """Yield (step, make(step)) for each step that remains; `workers` threads make the batches ahead of use."""
@@ -84,7 +86,7 @@ class Training:
         self.elapsed = self.history[-1]["seconds"] if self.history else 0.0
         tell(self.log.path, step=self.step, steps=self.steps)
         try:
-            with self.signals:
+            with remembered():
                 for batch in prefetched(make, first=self.step + 1, last=self.steps, workers=workers):
                     seed_torch(self.seed, self.stage, self.step + 1)
                     yield self.step + 1, _moved(batch, self.device)
@@ -92,7 +94,7 @@ class Training:
                     self._after_step()
         finally:
             if self.step < self.steps:
-                self._lock.close()
+                release(self._lock)
         self.log.progress(f"step {self.step}/{self.steps} done", final=True)
 
     def record(self, **values: Tensor | float) -> None:
@@ -106,25 +108,38 @@ class Training:
         """Copy the metrics to their declared place and drop the progress: the stage is done."""
         write_text(metrics, self.metrics_path.read_text() if self.metrics_path.exists() else "")
         shutil.rmtree(self.state, ignore_errors=True)
-        self._lock.close()
+        release(self._lock)
 
     def _after_step(self) -> None:
         now = time.monotonic()
-        last = self.step == self.steps
-        due = last or now - self.saved >= SAVE_SECONDS or self.signal != 0
+        last, signal = self.step == self.steps, self.signal
+        due = last or now - self.saved >= SAVE_SECONDS or signal != 0
         if self.pending and (self.step % RECORD_STEPS == 0 or due):
-            self._write_record(now)
+            self._record(now)
         if due:
             self._refuse_broken_weights()
-            save_state(self.state, self.step, self.parts, self.fingerprint)
+            self._save(final=last or signal != 0)
             self.saved = now
-        if self.signal and not last:
+        if signal and not last:
             raise Interrupted(
-                f"stopped by signal {self.signal} after step {self.step}, which is saved; "
+                f"stopped by signal {signal} after step {self.step}, which is saved; "
                 "the same command goes on from there"
             )
 
-    def _write_record(self, now: float) -> None:
+    def _save(self, *, final: bool) -> None:
+        """Save records and state. DeviceError where that fails the last time, or MOST_FAILURES times in a row."""
+        try:
+            append_text(self.metrics_path, self.unwritten)
+            self.unwritten = ""
+            save_state(self.state, self.step, self.parts, self.fingerprint)
+            self.failures = 0
+        except DeviceError as error:
+            self.failures += 1
+            if final or self.failures == MOST_FAILURES:
+                raise
+            self.log.say(f"{error} (failure {self.failures}; the training goes on, and ends at {MOST_FAILURES})")
+
+    def _record(self, now: float) -> None:
         losses = {name: float(total) / count for name, (total, count) in self.pending.items()}
         self.pending = {}
         for name, value in losses.items():
@@ -142,15 +157,10 @@ class Training:
             **_gpu_memory(self.device),
             **{name: round(value, 6) for name, value in losses.items()},
         }
-        try:
-            self.state.mkdir(parents=True, exist_ok=True)
-            with open(self.metrics_path, "a", encoding="utf-8") as file:
-                file.write(json.dumps(line) + "\n")
-        except OSError as error:
-            raise DeviceError(
-                f"{self.metrics_path}: cannot be written ({error.strerror}); free some disk space and run the same "
-                "command again: it goes on from the last checkpoint"
-            ) from error
+        self.unwritten += json.dumps(line) + "\n"
+        with suppress(DeviceError):  # the next checkpoint says it, and tries again
+            append_text(self.metrics_path, self.unwritten)
+            self.unwritten = ""
         left = (self.steps - self.step) * seconds / max(self.step - self.first, 1)
         tell(self.log.path, step=self.step, steps=self.steps, seconds_left=round(left, 1))
         shown = "  ".join(f"{name} {value:.3f}" for name, value in losses.items())
@@ -194,21 +204,6 @@ def _gpu_memory(device: torch.device) -> dict[str, float]:
     if device.type != "cuda":
         return {}
     return {"gpu_memory_mb": round(torch.cuda.max_memory_allocated(device) / 1e6, 1)}
-
-
-def _lock(folder: Path) -> Any:
-    """Hold the folder's lock until the process ends; DataError when another process trains here."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    file = open(folder.parent / f".{folder.name}.lock", "a+", encoding="utf-8")  # noqa: SIM115
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        file.seek(0)
-        raise DataError(f"{folder}: another process ({file.read().strip()}) trains this stage; end it first") from None
-    file.truncate(0)
-    file.write(f"{os.uname().nodename} pid {os.getpid()}")
-    file.flush()
-    return file
 
 
 def _cut_back(path: Path, step: int) -> list[dict[str, Any]]:

@@ -38,7 +38,7 @@ def save_state(folder: Path, step: int, parts: Mapping[str, Any], fingerprint: s
         write_json(temporary / "manifest.json", manifest)
         shutil.rmtree(final, ignore_errors=True)
         os.replace(temporary, final)
-    except (OSError, RuntimeError) as error:  # torch reports a full disk as a RuntimeError
+    except (OSError, RuntimeError, DeviceError) as error:  # torch reports a full disk as a RuntimeError
         shutil.rmtree(temporary, ignore_errors=True)
         raise DeviceError(
             f"{final}: cannot save the progress ({str(error).splitlines()[0]}); "
@@ -46,6 +46,14 @@ def save_state(folder: Path, step: int, parts: Mapping[str, Any], fingerprint: s
         ) from error
     for old in _checkpoints(folder)[KEPT:]:
         shutil.rmtree(old, ignore_errors=True)
+
+
+def remove_orphans(folder: Path) -> None:
+    """Remove what processes that were killed while they saved left in `folder` and beside it; the lock is held."""
+    for orphan in folder.glob(".step-*"):
+        shutil.rmtree(orphan, ignore_errors=True)
+    for orphan in folder.parent.glob(".*.part*"):
+        orphan.unlink(missing_ok=True)
 
 
 def load_state(folder: Path, parts: Mapping[str, Any], fingerprint: str, say: Callable[[str], None]) -> int:

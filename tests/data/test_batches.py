@@ -166,6 +166,7 @@ def equal(first, second):
 
 
 @pytest.mark.parametrize("workers", [1, 2, 5])
+@pytest.mark.fault(33, "the same batches")
 def test_batches_are_the_same_for_any_number_of_workers(day, night, pseudo, workers):
     def make(step):
         return (*day_batch(day, step, **SAMPLING), *night_batch(night, step, pseudo=pseudo, **SAMPLING))

@@ -131,6 +131,7 @@ def test_rows_of_two_encodings_are_counted_each_by_its_own(good, tmp_path):
     assert (checked.faults, checked.pixels[0], checked.pixels[7]) == ([], 32, 32)
 
 
+@pytest.mark.fault(24, "an empty set is refused")
 def test_no_rows_are_a_fault():
     assert faults([]) == ["no images"]
 
@@ -151,6 +152,7 @@ def test_a_missing_reference_file_is_a_fault_but_no_reference_is_none(good):
     assert faults([Row(row.image, row.label, None, row.encoding) for row in good]) == []
 
 
+@pytest.mark.fault(24, "both files and sizes are named")
 def test_a_label_of_another_size_names_both_files_and_sizes(good):
     label(good[0].label, size=(4, 8))
     [fault] = faults(good)
@@ -167,6 +169,7 @@ def test_a_label_is_compared_with_the_upright_image(good):
     assert (checked.rows[0].width, checked.rows[0].height) == (8, 4)
 
 
+@pytest.mark.fault(24, "the id and the file are named")
 def test_an_id_that_is_neither_class_nor_void_is_named_with_its_file(good):
     raw = np.full((4, 8), 7, dtype=np.uint8)
     raw[0, 0], raw[0, 1] = 77, 200
@@ -227,6 +230,7 @@ def test_a_class_list_that_knows_label_ids_alone_cannot_tell_train_ids(tmp_path)
 
 @pytest.mark.parametrize("role", ["image", "label", "reference"])
 @pytest.mark.parametrize("damage", ["missing", "empty", "truncated", "gif", "16 bits"])
+@pytest.mark.fault(22, "each file is named with its role and the remedy")
 def test_each_damaged_file_of_each_role_is_named(good, tmp_path, role, damage):
     bad = tmp_path / f"bad_{role}.png"
     if damage == "gif":
@@ -246,6 +250,7 @@ def test_each_damaged_file_of_each_role_is_named(good, tmp_path, role, damage):
     assert "\n" not in fault
 
 
+@pytest.mark.fault(22, "all faults of a set are listed at once")
 def test_all_faults_are_listed_at_once(good):
     good[0].image.write_bytes(b"")
     label(good[0].label, value=77)
@@ -253,6 +258,7 @@ def test_all_faults_are_listed_at_once(good):
     assert len(faults(good)) == 3
 
 
+@pytest.mark.fault(24, "an image listed twice is named")
 def test_an_image_listed_twice_is_a_fault_however_its_path_is_spelt(good, tmp_path):
     (tmp_path / "x").mkdir()
     again = replace(good[0], image=tmp_path / "x" / ".." / "a.png")
@@ -280,6 +286,7 @@ def test_an_image_that_is_its_own_label_or_reference_is_a_fault(good, tmp_path):
     assert fault == f"image {grey}: it is listed as its own label map"
 
 
+@pytest.mark.fault(24, "one label without a class is allowed, a set of them is not")
 def test_one_label_that_is_all_void_is_allowed_but_not_a_set_of_them(good):
     label(good[0].label, value=0)
     assert faults(good) == []

@@ -66,6 +66,7 @@ def test_batches_are_made_no_further_ahead_than_twice_the_workers(workers):
 
 
 @pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.fault(32, "an error in a loading thread reaches the training at its step")
 def test_a_fault_in_making_a_batch_reaches_the_training_loop_at_its_step(workers):
     def make(step):
         if step == 4:

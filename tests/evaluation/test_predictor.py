@@ -202,6 +202,7 @@ def test_options_that_make_no_sense_are_refused_by_name(small_model, options, fa
         load(small_model, device="cpu", **options)
 
 
+@pytest.mark.fault(29, "a prediction says which size or tile to choose")
 def test_too_little_memory_is_a_device_error_that_says_what_to_choose(small_model, monkeypatch):
     def full(segmenter, images):
         raise torch.OutOfMemoryError("CUDA out of memory")

@@ -61,6 +61,7 @@ def test_scores_equal_those_of_cityscapes_scripts_on_random_maps_with_void_and_a
     assert mean_iou(matrix) == pytest.approx(expected_mean, rel=1e-12)
 
 
+@pytest.mark.fault(25, "absent classes are left out, invented ones count as 0, as the oracle does")
 def test_cityscapes_scripts_too_drops_absent_classes_and_counts_invented_ones_as_zero(tmp_path):
     road, car, bus = 7, 26, 28
     truth = np.array([[road, road, car, car]], dtype=np.uint8)

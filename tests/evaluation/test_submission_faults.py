@@ -127,6 +127,7 @@ BAD = {
 
 
 @pytest.mark.parametrize("kind", BAD)
+@pytest.mark.fault(48, "every fault of a submission is named")
 def test_each_fault_is_found_and_named(tmp_path, kind):
     changes, expected = BAD[kind]
     said = found(tmp_path, {name: data for name, data in (files() | changes).items() if data is not None})

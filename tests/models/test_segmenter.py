@@ -6,15 +6,17 @@ from checkpoints import Payload, small_network
 from torch import nn
 from torchvision.models import ResNet101_Weights
 
-from loopda.errors import DataError
+from loopda.errors import DataError, DeviceError
 from loopda.labels.classes import ClassList, Encoding
 from loopda.models.segmenter import (
     Segmenter,
+    content_digest,
     copy_backbone,
     estimate_statistics,
     load_checkpoint,
     load_segmenter,
     running_statistics,
+    save_checkpoint,
     save_segmenter,
     upsample,
 )
@@ -133,6 +135,7 @@ def test_a_checkpoint_says_where_it_comes_from(tmp_path):
 
 
 @pytest.mark.parametrize("number", [float("nan"), float("inf")])
+@pytest.mark.fault(27, "the file and the tensor are named")
 def test_weights_that_are_not_finite_are_refused_by_their_name(tmp_path, number):
     model = segmenter()
     with torch.no_grad():
@@ -178,6 +181,7 @@ def test_a_checkpoint_that_carries_code_is_refused_and_the_code_is_not_run(tmp_p
     assert trace.exists()
 
 
+@pytest.mark.fault(43, "another format is refused, with what to do")
 @pytest.mark.parametrize("content", [{"format": 2}, {"state_dict": {}}, [1, 2], torch.zeros(3)])
 def test_a_file_of_another_kind_is_refused(tmp_path, content):
     torch.save(content, tmp_path / "other.pt")
@@ -323,3 +327,48 @@ def test_a_domain_without_statistics_is_refused(statistics):
     missing = "night" if statistics == "per_domain" else "shared"
     with pytest.raises(DataError, match=f"no {missing} statistics"):
         model.use_statistics("night")
+
+
+# what a disk does to a file
+
+
+@pytest.mark.fault(15, "a flipped bit anywhere in the weights is found, and the file is named")
+def test_a_flipped_bit_in_a_checkpoint_is_found_although_torch_would_load_it(tmp_path):
+    path = tmp_path / "model.pt"
+    save_checkpoint({"model": {"weight": torch.zeros(5000)}}, path)
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    assert torch.load(path, weights_only=True)["model"]["weight"].any()
+    with pytest.raises(DataError, match=r"model\.pt: its content does not match the SHA-256 in it"):
+        load_checkpoint(path)
+
+
+def test_equal_checkpoints_make_equal_files_and_others_another_digest(tmp_path):
+    content = {"model": {"weight": torch.arange(6.0)}, "classes": ["a", "b"], "seed": 1}
+    for name in ("one.pt", "other.pt"):
+        save_checkpoint(content, tmp_path / name)
+    assert (tmp_path / "one.pt").read_bytes() == (tmp_path / "other.pt").read_bytes()
+    assert load_checkpoint(tmp_path / "one.pt").keys() == content.keys()
+    changes = [{"seed": 2}, {"classes": ["ab"]}, {"model": {"weight": torch.arange(6.0).view(2, 3)}}]
+    changes += [{"model": {"weight": torch.arange(6.0).double()}}, {"model": {"weights": torch.arange(6.0)}}]
+    assert len({content_digest(content | change) for change in [{}, *changes]}) == 1 + len(changes)
+
+
+@pytest.mark.fault(43, "a file of an earlier version, which has no digest, is read")
+def test_a_checkpoint_without_a_digest_is_read(tmp_path):
+    torch.save({"format": 1, "model": {}}, tmp_path / "model.pt")
+    assert load_checkpoint(tmp_path / "model.pt") == {"format": 1, "model": {}}
+
+
+@pytest.mark.fault(11, "exit code 4, one message, and no file")
+def test_a_disk_that_is_full_of_something_else_gets_no_part_of_a_model(tmp_path, tiny_disk):
+    def fill() -> str:
+        try:
+            save_checkpoint({"model": {"weight": torch.ones(100_000)}}, tmp_path / "model.pt")  # 400 kB
+        except DeviceError as error:
+            left = [path.name for path in tmp_path.iterdir()]
+            return str(error) if not left else f"it left {left}"
+        return "the disk was not full"
+
+    assert tiny_disk(tmp_path, fill).startswith(f"{tmp_path}/model.pt: cannot be written (")

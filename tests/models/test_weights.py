@@ -163,6 +163,7 @@ def test_numbers_that_are_not_finite_are_refused_by_their_name(tmp_path):
 
 
 @pytest.mark.parametrize("zipped", [False, True])
+@pytest.mark.fault(16, "code in published weights is not run")
 def test_weights_that_carry_code_are_refused_and_the_code_is_not_run(tmp_path, zipped):
     path, trace = tmp_path / "weights.pth", tmp_path / "trace"
     torch.save({**backbone(network()), "extra": Payload(trace)}, path, _use_new_zipfile_serialization=zipped)

@@ -202,6 +202,7 @@ def test_an_image_that_cannot_be_used_is_named_at_the_end_and_the_others_are_don
 
 
 @pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.fault(9, "prediction finishes the images in work, and goes on")
 def test_a_signal_leaves_whole_results_and_the_same_command_goes_on_from_there(predict, drive, monkeypatch, threads):
     for number in range(3, 12):
         (drive / f"a/{number}.png").write_bytes((drive / "a/1.png").read_bytes())

@@ -124,6 +124,7 @@ def test_the_text_table_has_aligned_columns_the_protocol_and_the_page(tmp_path):
     assert lines[-1] == f"report: {tmp_path / 'page.page'}"
 
 
+@pytest.mark.fault(48, "a report lists what is missing")
 def test_what_is_missing_is_listed_and_not_invented(tmp_path):
     scores = [plain_evaluation(tmp_path, "loopda", seed, "pretrain", 20, 50) for seed in (0, 1)]
     scores += [plain_evaluation(tmp_path, "loopda", 0, "warmup", 30, 50)]

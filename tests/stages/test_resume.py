@@ -7,19 +7,21 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-import yaml
 from interruption import STEP, Killed, die, forgetting, identical, killed_in
 
 from loopda.command import command
+from loopda.data.manifest import read_manifest, write_manifest
 from loopda.errors import Interrupted
 from loopda.models.segmenter import load_checkpoint
-from loopda.stages import adapt, translate
+from loopda.stages import adapt, pretrain, translate, warmup
 from loopda.training import job, loop
 
 STAGES = ("pretrain", "warmup", "self_train", "simclr", "distill", "translate", "adapt")
@@ -88,15 +90,6 @@ def recorded_steps(out: Path) -> list[int]:
     return [json.loads(line)["step"] for line in (out / "metrics.jsonl").read_text().splitlines()]
 
 
-def as_flags(miniature, stage: str, out: Path) -> list[str]:
-    """The command line of a stage, with its section in a file."""
-    values = miniature.arguments(stage, out)
-    config = out.parent / f"{stage}.yaml"
-    config.write_text(yaml.safe_dump(values["config"].model_dump(mode="json")))
-    values["config"] = config
-    return [text for name, value in values.items() for text in (f"--{name.replace('_', '-')}", str(value))]
-
-
 @pytest.mark.parametrize("stage", STAGES)
 def test_a_checkpoint_compares_as_different_when_one_bit_of_it_differs(miniature, stage):
     whole = load_checkpoint(miniature.path(stage, results(stage)[0]))
@@ -113,6 +106,7 @@ def test_a_checkpoint_compares_as_different_when_one_bit_of_it_differs(miniature
 
 
 @pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.fault(1, "the rerun goes on from the saved step and ends with the same bits, in every stage that trains")
 def test_a_stage_killed_in_the_middle_ends_as_if_it_had_not_been(miniature, progress, stage, tmp_path):
     out = tmp_path / stage
     shutil.copytree(progress(stage), out)
@@ -125,6 +119,7 @@ def test_a_stage_killed_in_the_middle_ends_as_if_it_had_not_been(miniature, prog
 
 
 @pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.fault(1, "killed before its results were written: the same bits")
 def test_a_stage_killed_after_its_last_step_ends_as_if_it_had_not_been(miniature, stage, tmp_path, monkeypatch):
     out = tmp_path / stage
 
@@ -142,6 +137,7 @@ def test_a_stage_killed_after_its_last_step_ends_as_if_it_had_not_been(miniature
 
 
 @pytest.mark.parametrize(("stage", "part"), PARTS)
+@pytest.mark.fault(45, "another result for every part of every stage")
 def test_resuming_without_one_part_of_the_state_gives_another_result(
     miniature, progress, stage, part, tmp_path, monkeypatch
 ):
@@ -160,6 +156,7 @@ def test_every_part_of_every_state_is_in_the_list_that_is_dropped_in_turn(progre
 
 
 @pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.fault(2, "the step is saved, exit code 75, no outputs; the rerun ends with the same bits")
 def test_sigterm_saves_the_step_in_progress_and_exits_with_75(miniature, stage, tmp_path, monkeypatch):
     out = tmp_path / stage
     record = loop.Training.record
@@ -173,7 +170,7 @@ def test_sigterm_saves_the_step_in_progress_and_exits_with_75(miniature, stage, 
     with monkeypatch.context() as patch:
         patch.setattr(loop.Training, "record", terminated)
         with pytest.raises(SystemExit) as exited:
-            command(run, as_flags(miniature, stage, out))
+            command(run, miniature.flags(stage, out))
     assert exited.value.code == Interrupted.exit_code == 75
     del exited
     die()
@@ -181,11 +178,12 @@ def test_sigterm_saves_the_step_in_progress_and_exits_with_75(miniature, stage, 
     assert not any((out / name).exists() for name in results(stage))
     assert [folder.name for folder in (out / "state").glob("step-*")] == ["step-0000004"]
 
-    command(run, as_flags(miniature, stage, out))
+    command(run, miniature.flags(stage, out))
     assert "goes on after step 4" in (tmp_path / f"{stage}.log").read_text()
     assert same_results(miniature, stage, out)
 
 
+@pytest.mark.fault(1, "a real SIGKILL: the same bits")
 def test_a_process_killed_by_sigkill_goes_on_when_it_is_started_again(miniature, tmp_path):
     out = tmp_path / "warmup"
     script = tmp_path / "killed.py"
@@ -203,7 +201,7 @@ def test_a_process_killed_by_sigkill_goes_on_when_it_is_started_again(miniature,
         "loop.Training.record = dying\n"
         "command(warmup.run)\n"
     )
-    flags = as_flags(miniature, "warmup", out)
+    flags = miniature.flags("warmup", out)
     process = subprocess.run([sys.executable, script, *flags], capture_output=True, text=True, check=False)
     assert process.returncode == -signal.SIGKILL, process.stderr
     assert not (out / "model.pt").exists()
@@ -213,6 +211,7 @@ def test_a_process_killed_by_sigkill_goes_on_when_it_is_started_again(miniature,
     assert same_results(miniature, "warmup", out)
 
 
+@pytest.mark.fault(38, "killed in each step: the same bits, and each step is recorded once")
 def test_a_stage_killed_in_every_step_ends_as_if_it_had_not_been(miniature, tmp_path):
     out = tmp_path / "pretrain"
     steps = miniature.section("pretrain").steps
@@ -226,6 +225,7 @@ def test_a_stage_killed_in_every_step_ends_as_if_it_had_not_been(miniature, tmp_
 
 
 @pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.fault(17, "progress of another seed is not used, and the log says why")
 def test_progress_of_another_seed_is_not_used(miniature, progress, stage, tmp_path):
     out = tmp_path / stage
     shutil.copytree(progress(stage), out)
@@ -236,6 +236,7 @@ def test_progress_of_another_seed_is_not_used(miniature, progress, stage, tmp_pa
     assert not same_results(miniature, stage, out)
 
 
+@pytest.mark.fault(17, "progress of another configuration is not used, and the log says why")
 def test_progress_of_another_configuration_is_not_used(miniature, progress, tmp_path):
     out = tmp_path / "pretrain"
     shutil.copytree(progress("pretrain"), out)
@@ -245,6 +246,7 @@ def test_progress_of_another_configuration_is_not_used(miniature, progress, tmp_
     assert "goes on" not in log
 
 
+@pytest.mark.fault(17, "progress with other pseudo-labels of the same names is not used")
 def test_progress_made_with_other_pseudo_labels_is_not_used(miniature, tmp_path):
     """The label maps are written anew under their old names: the text of their manifest must tell."""
     out, labels = tmp_path / "self_train", tmp_path / "pseudo_labels"
@@ -260,6 +262,7 @@ def test_progress_made_with_other_pseudo_labels_is_not_used(miniature, tmp_path)
     assert "goes on" not in (tmp_path / "self_train.log").read_text()
 
 
+@pytest.mark.fault(17, "progress with other images of the same names is not used")
 def test_progress_made_with_other_images_is_not_used(miniature, tmp_path):
     """Images are drawn anew under their old names, and prepared again: the text of the manifest must tell."""
     out, prepared = tmp_path / "pretrain", tmp_path / "prepare"
@@ -281,6 +284,7 @@ def test_progress_made_with_other_images_is_not_used(miniature, tmp_path):
     assert "goes on" not in (tmp_path / "pretrain.log").read_text()
 
 
+@pytest.mark.fault(18, "it trains from the start and ends with the same bits")
 def test_a_finished_stage_that_is_run_again_trains_from_the_start(miniature, tmp_path):
     out = tmp_path / "pretrain"
     miniature.run("pretrain", out)
@@ -288,6 +292,71 @@ def test_a_finished_stage_that_is_run_again_trains_from_the_start(miniature, tmp
     miniature.run("pretrain", out)
     assert "goes on" not in (tmp_path / "pretrain.log").read_text()
     assert same_results(miniature, "pretrain", out)
+
+
+@pytest.mark.fault(34, "files dated in 2099 and another time zone: the same bits")
+def test_neither_the_dates_of_files_nor_the_time_zone_reach_the_result(miniature, progress, tmp_path, monkeypatch):
+    out = tmp_path / "pretrain"
+    shutil.copytree(progress("pretrain"), out)
+    in_2099 = 4_070_908_800
+    for path in out.rglob("*"):
+        os.utime(path, (in_2099, in_2099))
+    with monkeypatch.context() as patch:
+        patch.setenv("TZ", "Pacific/Kiritimati")
+        time.tzset()
+        miniature.run("pretrain", out)
+    time.tzset()
+    assert "goes on after step 3" in (tmp_path / "pretrain.log").read_text()
+    assert same_results(miniature, "pretrain", out)
+
+
+@pytest.mark.fault(35, "locale C, umlauts and blanks in a long relative path through a link: the same bytes")
+def test_the_place_and_the_locale_do_not_reach_the_result(miniature, tmp_path):
+    folder = tmp_path / "Nächte am Fluß, 2. Teil" / ("lang" * 40)
+    folder.mkdir(parents=True)
+    (tmp_path / "Verweis").symlink_to(folder.parent)
+    script = (
+        "import sys\n"
+        "from pathlib import Path\n"
+        "from miniature import base_config, miniature_in\n"
+        "folder = Path('Verweis', 'lang' * 40)\n"
+        "miniature_in(folder, base_config()).path('pretrain', 'model.pt')\n"
+    )
+    path = os.pathsep.join([str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")])
+    environment = {**os.environ, "LC_ALL": "C", "PYTHONPATH": path}
+    subprocess.run([sys.executable, "-c", script], cwd=tmp_path, env=environment, check=True, capture_output=True)
+    assert (folder / "pretrain" / "model.pt").read_bytes() == miniature.path("pretrain", "model.pt").read_bytes()
+
+
+# what lies between two stages
+
+
+@pytest.mark.fault(15, "the next stage names the file and ends with exit code 3 before it trains")
+def test_a_flipped_bit_in_a_model_is_refused_by_the_stage_that_reads_it(miniature, tmp_path):
+    damaged = tmp_path / "damaged.pt"
+    content = bytearray(miniature.path("pretrain", "model.pt").read_bytes())
+    content[len(content) // 2] ^= 1
+    damaged.write_bytes(content)
+    with pytest.raises(SystemExit) as exited:
+        command(warmup.run, miniature.flags("warmup", tmp_path / "out", pretrained=damaged))
+    assert exited.value.code == 3
+    message = (tmp_path / "out.log").read_text()
+    assert f"{damaged}: its content does not match the SHA-256 in it" in message
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("damage", ["deleted", "truncated"])
+@pytest.mark.fault(23, "exit code 3 with the name of the image")
+def test_an_image_that_went_bad_after_prepare_is_named(miniature, tmp_path, damage):
+    rows = read_manifest(miniature.path("prepare", "source.csv"))
+    image = tmp_path / "image.png"
+    if damage == "truncated":
+        image.write_bytes(rows[0].image.read_bytes()[:100])
+    write_manifest(tmp_path / "source.csv", [replace(rows[0], image=image), *rows[1:]])
+    with pytest.raises(SystemExit) as exited:
+        command(pretrain.run, miniature.flags("pretrain", tmp_path / "out", source=tmp_path / "source.csv"))
+    assert exited.value.code == 3
+    assert f"DataError: {image}: " in (tmp_path / "out.log").read_text()
 
 
 # DAFormer's teacher: the public codes of DAFormer, HRDA and MIC restart it from the student when they resume
@@ -317,6 +386,7 @@ def test_daformers_teacher_survives_a_resume_so_that_the_student_ends_as_if_noth
     assert identical(load_checkpoint(whole / "model.pt"), load_checkpoint(tmp_path / "adapt" / "model.pt"))
 
 
+@pytest.mark.fault(45, "another result without DAFormer's teacher")
 def test_a_teacher_that_starts_again_gives_another_student(miniature, with_a_teacher, tmp_path, monkeypatch):
     whole, killed = with_a_teacher
     shutil.copytree(killed, tmp_path / "adapt")

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from loopda.data.batches import NightBatch
 from loopda.errors import DataError
+from loopda.files import sha256
 from loopda.labels.classes import CITYSCAPES, IGNORE
 from loopda.labels.png import write_label
 from loopda.stages.self_train import co_teaching, read_pseudo_labels
@@ -142,6 +143,7 @@ def test_each_reference_is_compared_with_its_own_night_image():
     assert lor.tolist() == [1.0, 0.0]
 
 
+@pytest.mark.fault(24, "a batch without a label has a loss of 0, not NaN")
 def test_without_any_label_co_teaching_is_a_zero_that_carries_a_graph():
     logits = logits_of(one(CAR)).requires_grad_()
     loss, _ = co_teaching(logits, logits_of(one(ROAD)), batch(one(IGNORE), [True]), CITYSCAPES, tau=0.5)
@@ -167,7 +169,8 @@ def test_pseudo_labels_are_read_by_domain_and_image_at_the_size_of_the_frames(tm
     write_label(tmp_path / "n.png", label, CITYSCAPES)
     write_label(tmp_path / "d.png", label[::-1], CITYSCAPES)
     (tmp_path / "labels.csv").write_text(
-        f"domain,image,label\nnight,some/a.png,{tmp_path}/n.png\nday,some/b.png,{tmp_path}/d.png\n"
+        f"domain,image,label,content\nnight,some/a.png,{tmp_path}/n.png,{sha256(tmp_path / 'n.png')[:16]}\n"
+        f"day,some/b.png,{tmp_path}/d.png,{sha256(tmp_path / 'd.png')[:16]}\n"
     )
     found = read_pseudo_labels(tmp_path / "labels.csv", (4, 2))
     assert {str(path): value.tolist() for path, value in found.night.items()} == {

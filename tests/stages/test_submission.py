@@ -88,6 +88,7 @@ def test_without_a_model_the_zip_that_is_there_is_checked(submit, tmp_path, monk
     assert (tmp_path / "mine.zip").read_bytes() == before
 
 
+@pytest.mark.fault(48, "a submission at fault is not written")
 def test_no_zip_with_a_fault_is_written(submit, dark_zurich, tmp_path):
     image = next(dark_zurich.rglob("GP010364_frame_000200*"))
     Image.new("RGB", (48, 28)).save(image)
@@ -106,6 +107,7 @@ def test_a_missing_or_damaged_test_image_is_named(submit, dark_zurich):
         submit()
 
 
+@pytest.mark.fault(9, "a submission goes on and becomes the same zip")
 def test_an_interrupted_submission_goes_on_and_becomes_the_same_zip(submit, tmp_path, monkeypatch):
     submit()
     expected = (tmp_path / "mine.zip").read_bytes()

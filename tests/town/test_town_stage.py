@@ -1,6 +1,7 @@
 """The stage `town`: files, names, lists, the same bytes every time."""
 
 import json
+import os
 import re
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 from PIL import Image
 
 from loopda.config import parse_section
-from loopda.errors import ConfigError
+from loopda.errors import ConfigError, DeviceError
 from loopda.labels.classes import CITYSCAPES
 from loopda.stages import town
 from loopda.town import write
@@ -155,6 +156,7 @@ def test_the_two_encodings_of_a_night_label_agree_and_the_own_car_is_void_by_day
     assert set(np.unique(table[raw])) <= {*range(19), 255}
 
 
+@pytest.mark.fault(9, "the town has no summary until it is whole, and a rerun mends it")
 def test_an_interrupted_run_leaves_no_summary_and_a_rerun_mends_it(
     root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -196,3 +198,9 @@ def test_a_config_out_of_bounds_is_refused_by_name() -> None:
         parse_section({"near_fraction": 1.5}, town.Config, "test")
     with pytest.raises(ConfigError, match="hight"):
         parse_section({"hight": 128}, town.Config, "test")
+
+
+@pytest.mark.fault(32, "a drawing process that is killed ends the town with exit code 4 and what to do")
+def test_a_killed_worker_ends_the_town_with_a_remedy() -> None:
+    with pytest.raises(DeviceError, match="use fewer --workers"):
+        list(town._each(os._exit, [1, 2], 2))

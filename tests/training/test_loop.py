@@ -19,9 +19,10 @@ from torch import nn
 
 from loopda.errors import DataError, DeviceError, Interrupted, NumericError
 from loopda.models.segmenter import load_checkpoint
-from loopda.training import loop
+from loopda.training import loop, state
 from loopda.training.log import Log
 from loopda.training.loop import Training
+from loopda.training.state import save_state
 
 SIGNALS = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)}
 
@@ -100,6 +101,7 @@ def test_randomness_in_a_step_depends_on_seed_stage_and_step_alone(tmp_path):
     assert not set(drawn("d", stage="self_train")) & set(first)
 
 
+@pytest.mark.fault(33, "the same batches in the same order")
 def test_the_number_of_loading_threads_changes_no_batch(tmp_path):
     for workers in (0, 1, 3):
         folder = tmp_path / str(workers)
@@ -130,6 +132,7 @@ def test_progress_lines_keep_15_seconds_apart_without_a_terminal(tmp_path):
     assert [line.split(" ", 1)[1] for line in lines] == ["step 0", "step 100"]
 
 
+@pytest.mark.fault(42, "cut back to the saved step, each step once")
 def test_a_resumed_training_cuts_the_records_back_to_its_checkpoint(tmp_path, monkeypatch):
     monkeypatch.setattr(loop, "RECORD_STEPS", 1)
     monkeypatch.setattr(loop, "SAVE_SECONDS", 0.0)
@@ -154,13 +157,15 @@ def test_a_resumed_training_cuts_the_records_back_to_its_checkpoint(tmp_path, mo
     assert seconds == sorted(seconds)
 
 
+@pytest.mark.fault(39, "the message holds the host and the pid of the first")
 def test_a_second_writer_is_refused_and_told_who_writes(tmp_path):
     first = training(tmp_path)
-    with pytest.raises(DataError, match=rf"another process \(.* pid {os.getpid()}\) trains this stage"):
+    with pytest.raises(DataError, match=rf"another process \(.* pid {os.getpid()} since .*\) is writing it"):
         training(tmp_path)
     assert first.step == 0
 
 
+@pytest.mark.fault(7, "the second process that would train here is refused by the name of the first")
 def test_a_second_process_is_refused_while_the_first_lives_and_admitted_after(tmp_path):
     holder = subprocess.Popen(
         [
@@ -199,6 +204,7 @@ def test_a_finished_training_gives_back_its_lock_and_the_signal_handlers(tmp_pat
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+@pytest.mark.fault(26, "exit code 5, and no saved state holds it")
 def test_a_loss_that_is_not_finite_stops_the_training_before_it_is_saved(tmp_path, bad, monkeypatch):
     monkeypatch.setattr(loop, "SAVE_SECONDS", 0.0)
     network = nn.Linear(1, 1)
@@ -219,6 +225,7 @@ def test_a_loss_that_is_not_finite_stops_the_training_before_it_is_saved(tmp_pat
         assert weights.isfinite().all()
 
 
+@pytest.mark.fault(26, "exit code 5, and no saved state holds them")
 def test_weights_that_are_not_finite_are_never_saved_even_if_the_loss_before_was(tmp_path, monkeypatch):
     """A finite loss can have an infinite gradient; saved, it would spoil every later attempt to go on."""
     monkeypatch.setattr(loop, "SAVE_SECONDS", 0.0)
@@ -240,6 +247,7 @@ def test_weights_that_are_not_finite_are_never_saved_even_if_the_loss_before_was
 
 
 @pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1])
+@pytest.mark.fault(6, "the step is saved and the training stops with exit code 75")
 def test_a_signal_ends_the_step_saves_it_and_stops(tmp_path, sent):
     run = training(tmp_path)
     done = []
@@ -269,6 +277,7 @@ def test_a_signal_in_the_last_step_does_not_stop_a_training_that_is_done(tmp_pat
     assert checkpoints(tmp_path) == ["step-0000003"]
 
 
+@pytest.mark.fault(3, "the second one ends a training at once")
 def test_a_second_signal_ends_the_process_at_once(tmp_path):
     pid = os.fork()
     if pid == 0:
@@ -283,23 +292,98 @@ def test_a_second_signal_ends_the_process_at_once(tmp_path):
     assert checkpoints(tmp_path) == []
 
 
-def test_a_full_disk_while_recording_is_the_same_message_as_while_saving(tmp_path, monkeypatch):
-    real = open
+class FullDisk:
+    """In the place of `loop.save_state`: fails as it does on a full disk in the given attempts, counted from 1."""
 
-    def full(path, mode="r", **options):
-        if Path(path).name == "metrics.jsonl" and mode == "a":
-            raise OSError(28, "No space left on device")
-        return real(path, mode, **options)
+    def __init__(self, *failing: int):
+        self.failing, self.attempts = failing, 0
 
-    monkeypatch.setattr(loop, "open", full, raising=False)
-    run = training(tmp_path, steps=3)
+    def __call__(self, *arguments: Any) -> None:
+        self.attempts += 1
+        if self.attempts in self.failing:
+            raise DeviceError("cannot save the progress (No space left on device)")
+        save_state(*arguments)
+
+
+@pytest.mark.fault(10, "the older checkpoint stays, a warning says why, and the training goes on")
+def test_a_disk_that_is_full_for_two_checkpoints_is_a_warning_and_changes_nothing(tmp_path, monkeypatch):
+    monkeypatch.setattr(loop, "SAVE_SECONDS", 0.0)
+    monkeypatch.setattr(loop, "save_state", FullDisk(3, 4, 6, 7))
+    run = training(tmp_path, steps=9)
+    for step, batch in run.over(number):
+        run.record(loss=batch)
+        if step == 5:
+            assert checkpoints(tmp_path) == ["step-0000001", "step-0000002"]
+    assert checkpoints(tmp_path) == ["step-0000008", "step-0000009"]
+    assert [line["step"] for line in records(run.metrics_path)] == list(range(1, 10))
+    assert (tmp_path / "log.txt").read_text().count("No space left on device") == 4
+
+
+@pytest.mark.parametrize(("failing", "stopped"), [((3, 4, 5), 5), ((9,), 9)], ids=["three in a row", "the last one"])
+@pytest.mark.fault(10, "after three checkpoints in a row that could not be saved the stage ends with exit code 4")
+def test_a_disk_that_stays_full_ends_the_training(tmp_path, monkeypatch, failing, stopped):
+    monkeypatch.setattr(loop, "SAVE_SECONDS", 0.0)
+    monkeypatch.setattr(loop, "save_state", FullDisk(*failing))
+    run = training(tmp_path, steps=9)
 
     def train() -> None:
         for _, batch in run.over(number):
             run.record(loss=batch)
 
-    with pytest.raises(DeviceError, match="free some disk space"):
+    with pytest.raises(DeviceError, match="No space left") as raised:
         train()
+    assert raised.value.exit_code == 4
+    assert run.step == stopped
+
+
+def test_records_that_could_not_be_written_come_with_the_next_that_can(tmp_path, monkeypatch):
+    monkeypatch.setattr(loop, "RECORD_STEPS", 1)
+    append, full = loop.append_text, iter([False, True, True])
+
+    def failing(path: Path, text: str) -> None:
+        if next(full, False):
+            raise DeviceError("full")
+        append(path, text)
+
+    monkeypatch.setattr(loop, "append_text", failing)
+    run = training(tmp_path, steps=4)
+    for _, batch in run.over(number):
+        run.record(loss=batch)
+    assert [line["step"] for line in records(run.metrics_path)] == [1, 2, 3, 4]
+
+
+@pytest.mark.fault(4, "the checkpoint that is being saved is finished, and the next step stops")
+def test_a_signal_while_a_checkpoint_is_saved_leaves_a_valid_one(tmp_path, monkeypatch):
+    monkeypatch.setattr(loop, "SAVE_SECONDS", 0.0)
+    write = state._write_state
+
+    def signalled(path: Path, content: object) -> None:
+        if "0000003" in str(path):
+            os.kill(os.getpid(), signal.SIGTERM)
+        write(path, content)
+
+    monkeypatch.setattr(state, "_write_state", signalled)
+    run = training(tmp_path, steps=9)
+
+    def train() -> None:
+        for _, batch in run.over(number):
+            run.record(loss=batch)
+
+    with pytest.raises(Interrupted):
+        train()
+    assert run.step == 4
+    assert training(tmp_path, steps=9).step == 4
+
+
+@pytest.mark.fault(5, "what a process that was killed while it saved has left is removed by the next one")
+def test_leftovers_of_a_process_that_was_killed_while_it_saved_are_removed(tmp_path):
+    half = tmp_path / "state" / ".step-0000007.123"
+    half.mkdir(parents=True)
+    (half / "state.pt").write_bytes(b"half")
+    (tmp_path / ".model.123.456.part.pt").write_bytes(b"half")
+    assert training(tmp_path).step == 0
+    assert not half.exists()
+    assert not (tmp_path / ".model.123.456.part.pt").exists()
 
 
 def test_publishing_moves_the_records_to_their_place_and_drops_the_progress(tmp_path):

@@ -8,6 +8,8 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -112,6 +114,18 @@ class Workspace:
 
     def stopped(self, *arguments: str, step: int, sent: signal.Signals) -> Finished:
         """snakemake, whose process group gets the signal while self_train is in the step after `step`."""
+        with self.held(*arguments, step=step) as (process, stage):
+            os.killpg(process.pid, sent)
+            output, _ = process.communicate(timeout=60)
+            deadline = time.monotonic() + 30
+            while Path(f"/proc/{stage}/task").exists() and time.monotonic() < deadline:
+                time.sleep(0.05)
+            assert not Path(f"/proc/{stage}/task").exists(), "the stage outlived its workflow"
+        return Finished(process.returncode, output)
+
+    @contextmanager
+    def held(self, *arguments: str, step: int) -> Iterator[tuple[subprocess.Popen[str], int]]:
+        """snakemake and the pid of self_train, which is held in the step after `step`; both are killed afterwards."""
         marker = self.folder / f"held-{step}"
         self.python = self.folder / f"bin-{step}" / "python"
         self.python.parent.mkdir()
@@ -132,18 +146,13 @@ class Workspace:
                 assert process.poll() is None, process.communicate()[0]
                 assert time.monotonic() < deadline, "self_train never came to its step"
                 time.sleep(0.05)
-            os.killpg(process.pid, sent)
-            output, _ = process.communicate(timeout=60)
-            deadline = time.monotonic() + 30
-            while Path(f"/proc/{marker.read_text()}/task").exists() and time.monotonic() < deadline:
-                time.sleep(0.05)
-            assert not Path(f"/proc/{marker.read_text()}/task").exists(), "the stage outlived its workflow"
-        finally:
-            if process.poll() is None:
-                os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
             self.python = None
-        return Finished(process.returncode, output)
+            yield process, int(marker.read_text())
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            self.python = None
 
     def results(self, name: str) -> Path:
         return self.folder / "results" / name
@@ -223,6 +232,7 @@ def test_the_status_lists_the_jobs_that_snakemake_would_run_and_no_other(empty, 
     assert listed == {name for name in finished.outputs() if not name.endswith("/config.yaml")}
 
 
+@pytest.mark.fault(21, "a second run does nothing")
 def test_an_immediate_second_run_has_nothing_to_do(complete):
     before = complete.times()
     finished = complete.snakemake()
@@ -231,6 +241,7 @@ def test_an_immediate_second_run_has_nothing_to_do(complete):
     assert complete.times() == before
 
 
+@pytest.mark.fault(20, "that stage and those behind it, and nothing else")
 def test_a_number_of_self_train_reruns_that_stage_and_what_follows_from_it_alone(complete):
     change = {"experiments": {"smoke": {"self_train": {"steps": 5}}}}
     finished = complete.snakemake("--dry-run", change=change)
@@ -245,6 +256,7 @@ def test_a_number_of_self_train_reruns_that_stage_and_what_follows_from_it_alone
     }
 
 
+@pytest.mark.fault(19, "nothing runs again for an unrelated key")
 def test_a_number_of_an_experiment_that_is_not_run_reruns_nothing(complete):
     change = {"experiments": {"tau-1": {"self_train": {"steps": 5}}}}
     finished = complete.snakemake("--dry-run", change=change)
@@ -299,6 +311,7 @@ def test_an_experiment_in_an_overlay_shares_what_the_experiments_of_the_configur
     assert "self_train/mine/seed0/model.pt" in finished.outputs()
 
 
+@pytest.mark.fault(8, "after --unlock a plain run goes on from the saved step and ends with the same bits")
 def test_a_run_that_is_terminated_and_then_killed_goes_on_and_ends_as_if_it_had_not_been(copy):
     golden = load_checkpoint(copy.results(f"self_train/{SEED}/model.pt"))
     shutil.rmtree(copy.results(f"self_train/{SEED}"))
@@ -327,6 +340,30 @@ def test_a_run_that_is_terminated_and_then_killed_goes_on_and_ends_as_if_it_had_
     assert resumed["statistics"].keys() == golden["statistics"].keys() == {"day", "night"}
     for domain, values in golden["statistics"].items():
         assert all(torch.equal(resumed["statistics"][domain][name], value) for name, value in values.items())
+
+
+@pytest.mark.fault(7, "the second run's stage is refused by the pid of the one that lives on")
+def test_a_stage_that_outlives_its_workflow_is_joined_by_no_second_writer(copy):
+    shutil.rmtree(copy.results(f"self_train/{SEED}"))
+    target = f"results/self_train/{SEED}/model.pt"
+    with copy.held(target, step=1) as (snakemake, stage):
+        snakemake.kill()
+        snakemake.wait()
+        assert copy.snakemake("--unlock").code == 0
+        second = copy.snakemake(target)
+        assert second.code != 0
+        assert re.search(rf"another process \(\S+ pid {stage} since .*\) is writing it", second.output)
+    assert not (copy.folder / target).exists()
+
+
+@pytest.mark.fault(19, "a comment in config.yaml: nothing runs again")
+@pytest.mark.fault(21, "results copied with their times, small inputs touched: nothing runs again")
+def test_neither_a_copy_nor_a_touch_nor_a_comment_runs_anything_again(copy):
+    with open(copy.folder / "config.yaml", "a") as file:
+        file.write("# a comment\n")
+    for touched in (copy.folder / "config.yaml", *copy.results("prepare").rglob("*.csv")):
+        touched.touch()
+    assert "Nothing to be done" in copy.snakemake("--dry-run").output
 
 
 def test_the_sweep_of_tau_trains_one_warm_up_and_a_self_training_for_each_threshold(empty):
@@ -426,6 +463,7 @@ def test_a_second_seed_shares_the_data_and_nothing_else(complete):
     ],
     ids=str,
 )
+@pytest.mark.fault(37, "one message before any job")
 def test_a_wrong_configuration_ends_before_any_job_with_one_message(empty, change, says):
     finished = empty.snakemake(change=change)
     assert finished.code != 0

@@ -1,0 +1,129 @@
+"""How a stage's process ends: one line that names the remedy, and an exit code of its own for each kind of fault."""
+
+import errno
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from loopda.command import command, writes
+from loopda.errors import ConfigError, DataError, DeviceError, Interrupted, NumericError
+from loopda.files import sole_writer
+
+
+def ended(error: Exception | None, log: Path) -> int:
+    """The exit code of a stage that raises `error`."""
+
+    def run(*, log: Path) -> None:
+        if error:
+            raise error
+
+    try:
+        command(run, ["--log", str(log)])
+    except SystemExit as exited:
+        return exited.code
+    return 0
+
+
+def lost_device() -> Exception:
+    return RuntimeError("CUDA error: device-side assert triggered\nmore lines")
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (None, 0),
+        (ConfigError("a key"), 2),
+        (DataError("a file"), 3),
+        (DeviceError("a device"), 4),
+        (NumericError("a number"), 5),
+        (Interrupted("a signal"), 75),
+        (FileNotFoundError(errno.ENOENT, "No such file or directory", "gone.csv"), 3),
+        (OSError(errno.ESTALE, "Stale file handle", "labels.csv"), 3),
+        (OSError(errno.ENOSPC, "No space left on device"), 4),
+        (OSError(errno.EDQUOT, "Disk quota exceeded", "model.pt"), 4),
+        (MemoryError(), 4),
+        (AssertionError("a bug"), 1),
+    ],
+    ids=repr,
+)
+def test_each_kind_of_fault_has_its_exit_code(error, code, tmp_path):
+    assert ended(error, tmp_path / "log") == code
+
+
+@pytest.mark.fault(29, "exit code 4, with the peak of memory and what to make smaller; saved steps stay valid")
+def test_a_device_out_of_memory_says_what_to_make_smaller(tmp_path):
+    error = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\nand advice")
+    assert ended(error, tmp_path / "log") == 4
+    (line,) = (tmp_path / "log").read_text().splitlines()[1:]
+    assert "Tried to allocate 2.00 GiB" in line
+    assert "batch_size" in line
+    assert "input.crop" in line
+
+
+@pytest.mark.fault(30, "exit code 4 for a device that is missing or fails; what was saved stays valid")
+def test_a_device_that_fails_is_one_line_and_exit_code_4(tmp_path):
+    assert ended(lost_device(), tmp_path / "log") == 4
+    (line,) = (tmp_path / "log").read_text().splitlines()[1:]
+    assert "the device failed (CUDA error: device-side assert triggered)" in line
+
+
+def test_a_bug_shows_its_traceback(tmp_path):
+    assert ended(AssertionError("a bug"), tmp_path / "log") == 1
+    assert "Traceback" in (tmp_path / "log").read_text()
+
+
+def refused(out: Path) -> str:
+    @writes("out")
+    def run(*, out: Path) -> None:
+        raise AssertionError("it was not to run")
+
+    with pytest.raises(DataError) as raised:
+        run(out=out)
+    return str(raised.value)
+
+
+@pytest.mark.fault(39, "a second process that would write the same result is refused by the host and pid of the first")
+def test_a_second_writer_of_a_result_is_refused_by_the_name_of_the_first(tmp_path):
+    with sole_writer(tmp_path / "scores.json"):
+        assert f"pid {os.getpid()}" in refused(tmp_path / "scores.json")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.fault(39, "the lock of a process that was killed is free, and what it had half written is removed")
+def test_the_lock_of_a_killed_process_is_free_and_its_leftovers_go(tmp_path):
+    code = (
+        "import os, sys\n"
+        "from pathlib import Path\n"
+        "from loopda.files import sole_writer, written\n"
+        "path = Path(sys.argv[1])\n"
+        "with sole_writer(path), written(path) as temporary:\n"
+        "    temporary.write_text('half')\n"
+        "    os.kill(os.getpid(), 9)\n"
+    )
+    process = subprocess.run([sys.executable, "-c", code, tmp_path / "scores.json"], check=False)
+    assert process.returncode == -9
+    assert len(list(tmp_path.iterdir())) == 2, "its lock, and its half file"
+    with sole_writer(tmp_path / "scores.json"):
+        assert [path.name for path in tmp_path.iterdir()] == [".scores.json.lock"]
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.fault(13, "a folder that cannot be written is named before anything trains, with exit code 4")
+def test_a_folder_without_permission_is_named_before_a_stage_works(tmp_path, monkeypatch):
+    """root may write everywhere, so the refusal is the one that the system gives other users."""
+
+    def denied(self: Path, *_: object, **__: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", str(self))
+
+    monkeypatch.setattr(Path, "mkdir", denied)
+
+    @writes("out")
+    def run(*, out: Path) -> None:
+        raise AssertionError("it was not to run")
+
+    with pytest.raises(DeviceError, match=r"scores\.json.*Permission denied.*check the disk and its permissions"):
+        run(out=tmp_path / "results" / "scores.json")
