@@ -19,7 +19,7 @@ from torch import nn
 
 from loopda.errors import DataError, DeviceError, Interrupted, NumericError
 from loopda.models.segmenter import load_checkpoint
-from loopda.training import loop
+from loopda.training import loop, signals
 from loopda.training.log import Log
 from loopda.training.loop import Training
 
@@ -269,18 +269,41 @@ def test_a_signal_in_the_last_step_does_not_stop_a_training_that_is_done(tmp_pat
     assert checkpoints(tmp_path) == ["step-0000003"]
 
 
-def test_a_second_signal_ends_the_process_at_once(tmp_path):
+@pytest.mark.parametrize(
+    ("first", "second", "together"),
+    [
+        (signal.SIGINT, signal.SIGINT, 60.0),
+        (signal.SIGTERM, signal.SIGINT, 60.0),
+        (signal.SIGTERM, signal.SIGTERM, 0.0),
+    ],
+)
+def test_a_second_signal_ends_the_process_at_once(tmp_path, monkeypatch, first, second, together):
+    monkeypatch.setattr(signals, "TOGETHER", together)
     pid = os.fork()
     if pid == 0:
         run = training(tmp_path)
         for _ in run.over(number, workers=0):
-            os.kill(os.getpid(), signal.SIGTERM)
-            os.kill(os.getpid(), signal.SIGTERM)
+            os.kill(os.getpid(), first)
+            os.kill(os.getpid(), second)
         os._exit(0)
     _, status = os.waitpid(pid, 0)
     assert os.WIFSIGNALED(status)
-    assert os.WTERMSIG(status) == signal.SIGTERM
+    assert os.WTERMSIG(status) == second
     assert checkpoints(tmp_path) == []
+
+
+def test_sigterm_twice_in_a_row_as_slurm_sends_it_is_one_request_to_save_and_stop(tmp_path, monkeypatch):
+    monkeypatch.setattr(signals, "TOGETHER", 60.0)
+    run = training(tmp_path)
+
+    def train() -> None:
+        for _ in run.over(number):
+            os.kill(os.getpid(), signal.SIGTERM)
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with pytest.raises(Interrupted):
+        train()
+    assert checkpoints(tmp_path) == ["step-0000001"]
 
 
 def test_a_full_disk_while_recording_is_the_same_message_as_while_saving(tmp_path, monkeypatch):
