@@ -1,14 +1,19 @@
-# Two commands on a fresh machine: `make demo` and `make test`. Both set up .venv first, once.
+# Two commands on a fresh machine: `make demo` and `make test`. Both set up .venv first, once. `make slurm-test` brings up a
+# real SLURM of one node for its tests, from Debian's packages.
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test setup
+.PHONY: demo test slurm-test setup
 
 demo: setup
 	. $(BIN)/activate && snakemake --cores all --resources gpu=1
 
 test: setup
 	$(BIN)/python -m pytest
+
+slurm-test: setup
+	tests/slurm/packages.sh
+	$(BIN)/python -m pytest -m slurm tests/slurm
 
 setup: .venv/ready
 

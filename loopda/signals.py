@@ -9,6 +9,7 @@ import multiprocessing
 import os
 import signal
 import threading
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
@@ -16,6 +17,7 @@ from typing import Any, TypeVar
 from loopda.errors import Interrupted
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGHUP)
+TOGETHER = 5.0  # seconds in which several SIGTERM are one request: SLURM sends two to a job that is out of time
 AGAIN = "the same command starts this stage again"
 
 Item = TypeVar("Item")
@@ -23,6 +25,7 @@ Item = TypeVar("Item")
 
 class _Memory:
     number = 0  # of the signal that came, or 0
+    since = 0.0  # when it came
     watch: object = None  # the block that put the handlers there
 
 
@@ -30,7 +33,7 @@ class _Memory:
 def remembered() -> Iterator[None]:
     """In this block each of SIGNALS does no more than be remembered; a second one ends the process at once.
 
-    Blocks nest: the outermost one watches, and gives back the handlers that were there before. Where nohup had SIGHUP
+    Several SIGTERM in a row are one request. Blocks nest: the outermost one watches, and gives back the handlers that were there before. Where nohup had SIGHUP
     ignored, it stays so. Threads besides the main one cannot watch.
     """
     watched = any(signal.getsignal(number) is _remember for number in SIGNALS)
@@ -76,7 +79,9 @@ def leave_to_parent() -> None:
 
 
 def _remember(number: int, frame: object) -> None:
+    if number == _Memory.number == signal.SIGTERM and time.monotonic() - _Memory.since < TOGETHER:
+        return
     if _Memory.number:
         signal.signal(number, signal.SIG_DFL)
         os.kill(os.getpid(), number)
-    _Memory.number = number
+    _Memory.number, _Memory.since = number, time.monotonic()

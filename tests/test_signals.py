@@ -75,17 +75,17 @@ def test_a_thread_works_without_watching_signals():
     assert seen == [1, 2]
 
 
-@pytest.mark.parametrize("sent", ["SIGTERM", "SIGINT"])
+@pytest.mark.parametrize(("first", "second"), [("SIGTERM", "SIGINT"), ("SIGINT", "SIGINT"), ("SIGUSR1", "SIGTERM")])
 @pytest.mark.fault(3, "the second signal ends the process at once; what was saved before stays valid")
-def test_a_second_signal_ends_a_loop_at_once(sent):
+def test_a_second_signal_ends_a_loop_at_once(first, second):
     code = (
         "import os, signal\n"
         "from loopda.signals import interruptible\n"
         "for item in interruptible(range(9)):\n"
         "    print(item, flush=True)\n"
-        f"    os.kill(os.getpid(), signal.{sent})\n"
-        f"    os.kill(os.getpid(), signal.{sent})\n"
+        f"    os.kill(os.getpid(), signal.{first})\n"
+        f"    os.kill(os.getpid(), signal.{second})\n"
     )
     process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert process.returncode == -getattr(signal, sent)
+    assert process.returncode == -getattr(signal, second)
     assert process.stdout == "0\n"

@@ -17,6 +17,7 @@ import pytest
 import torch
 from torch import nn
 
+from loopda import signals
 from loopda.errors import DataError, DeviceError, Interrupted, NumericError
 from loopda.models.segmenter import load_checkpoint
 from loopda.training import loop, state
@@ -278,18 +279,41 @@ def test_a_signal_in_the_last_step_does_not_stop_a_training_that_is_done(tmp_pat
 
 
 @pytest.mark.fault(3, "the second one ends a training at once")
-def test_a_second_signal_ends_the_process_at_once(tmp_path):
+@pytest.mark.parametrize(
+    ("first", "second", "together"),
+    [
+        (signal.SIGINT, signal.SIGINT, 60.0),
+        (signal.SIGTERM, signal.SIGINT, 60.0),
+        (signal.SIGTERM, signal.SIGTERM, 0.0),
+    ],
+)
+def test_a_second_signal_ends_the_process_at_once(tmp_path, monkeypatch, first, second, together):
+    monkeypatch.setattr(signals, "TOGETHER", together)
     pid = os.fork()
     if pid == 0:
         run = training(tmp_path)
         for _ in run.over(number, workers=0):
-            os.kill(os.getpid(), signal.SIGTERM)
-            os.kill(os.getpid(), signal.SIGTERM)
+            os.kill(os.getpid(), first)
+            os.kill(os.getpid(), second)
         os._exit(0)
     _, status = os.waitpid(pid, 0)
     assert os.WIFSIGNALED(status)
-    assert os.WTERMSIG(status) == signal.SIGTERM
+    assert os.WTERMSIG(status) == second
     assert checkpoints(tmp_path) == []
+
+
+def test_sigterm_twice_in_a_row_as_slurm_sends_it_is_one_request_to_save_and_stop(tmp_path, monkeypatch):
+    monkeypatch.setattr(signals, "TOGETHER", 60.0)
+    run = training(tmp_path)
+
+    def train() -> None:
+        for _ in run.over(number):
+            os.kill(os.getpid(), signal.SIGTERM)
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with pytest.raises(Interrupted):
+        train()
+    assert checkpoints(tmp_path) == ["step-0000001"]
 
 
 class FullDisk:

@@ -1,0 +1,275 @@
+"""The miniature pipeline on a real SLURM that cancels, requeues, preempts and times out: it ends as on one machine."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+import yaml
+from cluster import Cluster, wait_for
+from interruption import identical
+
+from loopda.models.segmenter import load_checkpoint
+
+pytestmark = pytest.mark.slurm
+
+BIN = Path(sys.executable).parent
+SECONDS = 3600  # at most, for one call of snakemake
+SEED = "smoke/seed0"
+HELD = {"pretrain": [1, 3], "warmup": [2], "simclr": [2], "self_train": [2], "distill": [2]}  # steps done when held
+
+# stands in for `python` in the commands of the rules: a training waits, after the steps of HELD, for a signal
+PYTHON = """#!{python}
+import json, os, pathlib, runpy, sys, time
+
+flag, module, *arguments = sys.argv[1:]
+assert flag == "-m"
+stage = module.rpartition(".")[2]
+steps = {held!r}.get(stage, [])
+if steps:
+    from loopda.training import loop
+
+    record = loop.Training.record
+
+    def held(self, **values):
+        marker = pathlib.Path({markers!r}, f"{{stage}}-{{self.step}}")
+        if self.step in steps and not marker.exists():
+            names = ("SLURM_JOB_ID", "CUDA_VISIBLE_DEVICES")
+            marker.with_suffix(".part").write_text(json.dumps([os.environ.get(name) for name in names]))
+            marker.with_suffix(".part").rename(marker)
+            deadline = time.monotonic() + 300
+            while not self.signal:
+                assert time.monotonic() < deadline, "no signal came"
+                time.sleep(0.02)
+        record(self, **values)
+
+    loop.Training.record = held
+sys.argv = [module, *arguments]
+runpy.run_module(module, run_name="__main__", alter_sys=True)
+"""
+
+
+class Held(NamedTuple):
+    """A training that waits for a signal: its job, and the GPUs that it sees."""
+
+    job: str
+    gpus: str
+
+
+class Workflow:
+    """snakemake in a folder of its own."""
+
+    def __init__(self, folder: Path, root: Path, town: dict[str, Any], environment: dict[str, str]):
+        self.folder, self.root = folder, root
+        (folder / "markers").mkdir(parents=True)
+        for name in ("config.yaml", "workflow/config/smoke.yaml"):
+            shutil.copy(root / name, folder)
+        (folder / "miniature.yaml").write_text(yaml.safe_dump({"device": "cpu", "town": town}))
+        self.path = [str(BIN), environment["PATH"]]
+        own = {"OMP_NUM_THREADS": "1", "XDG_CACHE_HOME": str(folder / "cache")}
+        self.environment = {**environment, **own}
+
+    def hold(self) -> None:
+        """Have trainings wait for a signal after the steps of HELD."""
+        python = self.folder / "bin/python"
+        python.parent.mkdir()
+        python.write_text(PYTHON.format(python=sys.executable, held=HELD, markers=str(self.folder / "markers")))
+        python.chmod(0o755)
+        self.path.insert(0, str(python.parent))
+
+    def start(self, *arguments: str) -> subprocess.Popen:
+        """snakemake as a process, which prints into a file."""
+        files = ["--snakefile", str(self.root / "Snakefile"), "--configfile", "smoke.yaml", "miniature.yaml"]
+        with open(self.folder / "printed", "a") as printed:
+            return subprocess.Popen(
+                [BIN / "snakemake", "--max-threads", "1", *arguments, *files],
+                cwd=self.folder,
+                env={**self.environment, "PATH": os.pathsep.join(self.path)},
+                stdout=printed,
+                stderr=printed,
+            )
+
+    def held(self) -> dict[str, Held]:
+        """Every training that has been held, as stage-step."""
+        markers = (path for path in (self.folder / "markers").iterdir() if not path.suffix)
+        return {path.name: Held(*json.loads(path.read_text())) for path in markers}
+
+    def evaluated(self) -> dict[str, bytes]:
+        """Every file that `evaluate` wrote."""
+        folder = self.folder / "results/evaluate"
+        return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+    def log(self, stage: str) -> str:
+        return (self.folder / "logs" / stage / f"{SEED}.log").read_text()
+
+    def printed(self) -> str:
+        return (self.folder / "printed").read_text()
+
+
+@pytest.fixture(scope="module")
+def say(request) -> Callable[[str], None]:
+    """A function that shows a line at once, for the run takes minutes."""
+    reporter = request.config.pluginmanager.getplugin("terminalreporter")
+
+    def shown(text: str) -> None:
+        reporter.write_line(f"{time.strftime('%H:%M:%S')} {text}")
+        reporter.flush()
+
+    return shown
+
+
+@pytest.fixture(scope="module")
+def slurm(tmp_path_factory, say) -> Iterator[Cluster]:
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)  # of the tests takes the cluster down, as Ctrl-C
+    with Cluster(tmp_path_factory.mktemp("slurm") / "cluster") as cluster:
+        say("the cluster is up")
+        yield cluster
+    signal.signal(signal.SIGTERM, before)
+    say("the cluster is down")
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory, root, miniature_town, say) -> Workflow:
+    """The complete run on this machine without SLURM."""
+    workflow = Workflow(tmp_path_factory.mktemp("alone") / "run", root, miniature_town, dict(os.environ))
+    assert workflow.start("--cores", "1", "--resources", "gpu=1").wait(SECONDS) == 0, workflow.printed()[-4000:]
+    say("the run without SLURM is complete")
+    return workflow
+
+
+@pytest.fixture(scope="module")
+def profile(tmp_path_factory, root) -> Path:
+    """The profile as it is, but for faster checks, and without the signal ahead of the limit for one stage."""
+    values = yaml.safe_load((root / "workflow/profiles/slurm/config.yaml").read_text())
+    values |= {"slurm-init-seconds-before-status-checks": 1, "latency-wait": 5}
+    values["set-resources"]["simclr"]["slurm_extra"] = "''"
+    folder = tmp_path_factory.mktemp("profile")
+    (folder / "config.yaml").write_text(yaml.safe_dump(values))
+    return folder
+
+
+def disturb(slurm: Cluster, name: str, job: str) -> str:
+    """Do something to the job of the training that is held as `name`; returns what."""
+    if name == "pretrain-3":
+        slurm.call("scancel", job)
+        return "is cancelled"
+    if name == "warmup-2":
+        slurm.call("scontrol", "requeue", job)
+        return "is requeued"
+    if name == "simclr-2":
+        slurm.limit(job, 0)
+        return "is out of time"
+    if name == "self_train-2":
+        slurm.limit(job, 3)
+        return "is told three minutes ahead of its limit"
+    assert name == "distill-2"
+    slurm.call("sbatch", "--partition=urgent", "--gpus=1", "--output=/dev/null", "--wrap=true")
+    return "is preempted"
+
+
+@pytest.fixture(scope="module")
+def disturbed(slurm, profile, tmp_path_factory, root, miniature_town, say) -> Workflow:
+    """The complete run on the cluster: interrupted at the terminal, started again, then disturbed in every training."""
+    workflow = Workflow(tmp_path_factory.mktemp("disturbed") / "run", root, miniature_town, slurm.environment)
+    workflow.hold()
+    arguments = ("--workflow-profile", str(profile))
+    process = workflow.start(*arguments)
+    deadline = time.monotonic() + SECONDS
+    seen: set[str] = set()
+    try:
+        while process.poll() is None:
+            assert time.monotonic() < deadline, workflow.printed()[-4000:]
+            for name, held in workflow.held().items():
+                if name in seen:
+                    continue
+                seen.add(name)
+                if name == "pretrain-1":
+                    say(f"{name}: snakemake is interrupted at the terminal, then started again")
+                    process.send_signal(signal.SIGINT)
+                    process.wait(SECONDS)
+                    process = workflow.start(*arguments)
+                else:
+                    say(f"{name}: job {held.job} {disturb(slurm, name, held.job)}")
+            time.sleep(0.1)
+    finally:
+        if process.poll() is None:
+            process.send_signal(signal.SIGINT)
+            process.wait(SECONDS)
+    for job in slurm.jobs():
+        say(f"job {job.id} {job.state}, requeued {job.restarts} times, {job.rule}")
+    assert process.returncode == 0, workflow.printed()[-4000:]
+    return workflow
+
+
+def ends(slurm: Cluster, rule: str) -> list[str]:
+    """How the jobs of a rule ended, in their order."""
+    return [job.state for job in slurm.jobs() if job.rule.startswith(f"rule_{rule}_")]
+
+
+def test_a_job_cancelled_at_the_terminal_or_by_scancel_is_followed_by_another(disturbed, slurm):
+    assert ends(slurm, "pretrain") == ["CANCELLED", "CANCELLED", "COMPLETED"]
+
+
+def test_a_requeued_job_runs_again_under_its_number(disturbed, slurm):
+    assert ends(slurm, "warmup") == ["COMPLETED"]
+    assert [job.restarts for job in slurm.jobs() if job.rule.startswith("rule_warmup_")] == [1]
+
+
+def test_a_job_that_runs_out_of_time_is_followed_by_another(disturbed, slurm):
+    assert ends(slurm, "simclr") == ["TIMEOUT", "COMPLETED"]
+
+
+def test_a_job_that_is_told_ahead_of_its_limit_ends_before_it(disturbed, slurm):
+    assert ends(slurm, "self_train") == ["FAILED", "COMPLETED"]
+
+
+def test_a_preempted_job_that_ends_by_itself_is_followed_by_another(disturbed, slurm):
+    assert ends(slurm, "distill") == ["FAILED", "COMPLETED"]
+
+
+@pytest.mark.parametrize(("stage", "steps"), HELD.items())
+def test_a_disturbed_stage_goes_on_behind_the_step_in_which_it_was_told_to_end(disturbed, stage, steps):
+    assert f"goes on after step {steps[-1] + 1} " in disturbed.log(stage)
+
+
+def test_every_training_sees_the_one_gpu_that_slurm_counts(disturbed):
+    assert {held.gpus for held in disturbed.held().values()} == {"0"}
+
+
+@pytest.mark.parametrize("stage", HELD)
+def test_the_model_of_a_disturbed_stage_has_the_bits_of_an_undisturbed_one(disturbed, alone, stage):
+    one, other = (load_checkpoint(run.folder / "results" / stage / SEED / "model.pt") for run in (disturbed, alone))
+    assert identical(one, other)
+
+
+def test_scores_and_label_maps_are_those_of_the_run_without_slurm_byte_for_byte(disturbed, alone):
+    one, other = disturbed.evaluated(), alone.evaluated()
+    assert {Path(name).suffix for name in other} >= {".json", ".png"}
+    assert one == other
+
+
+def test_a_second_run_has_nothing_to_do(disturbed, profile):
+    assert disturbed.start("--workflow-profile", str(profile)).wait(SECONDS) == 0
+    assert "Nothing to be done" in disturbed.printed()
+
+
+def test_a_cluster_that_is_left_in_the_middle_of_a_job_leaves_no_process_behind(tmp_path):
+    cluster = Cluster(tmp_path / "cluster")
+
+    def stopped_in_the_middle() -> None:
+        with cluster:
+            cluster.call("sbatch", "--output=/dev/null", "--chdir=/tmp", "--wrap=exec sleep 600")
+            wait_for(lambda: cluster.jobs()[0].state == "RUNNING", "job at work")
+            assert cluster.processes()
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        stopped_in_the_middle()
+    assert not cluster.processes()
