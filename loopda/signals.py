@@ -33,8 +33,8 @@ class _Memory:
 def remembered() -> Iterator[None]:
     """In this block each of SIGNALS does no more than be remembered; a second one ends the process at once.
 
-    Several SIGTERM in a row are one request. Blocks nest: the outermost one watches, and gives back the handlers that were there before. Where nohup had SIGHUP
-    ignored, it stays so. Threads besides the main one cannot watch.
+    Several SIGTERM in a row are one request. Blocks nest: the outermost one watches, and gives back the handlers that
+    were there before. Where nohup had SIGHUP ignored, it stays so. Threads besides the main one cannot watch.
     """
     watched = any(signal.getsignal(number) is _remember for number in SIGNALS)
     if watched or threading.current_thread() is not threading.main_thread():
