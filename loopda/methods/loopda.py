@@ -113,10 +113,14 @@ class Loops(nn.Module):
         self._perceptual = (perceptual,)
         self.to(memory_format=torch.channels_last)  # the faster layout, on CPUs and GPUs
 
+    @property
+    def perceptual(self) -> PerceptualDistance | None:
+        """LPIPS, or None without an outer loop."""
+        return self._perceptual[0]
+
     def to(self, *args: object, **kwargs: object) -> "Loops":
-        for distance in self._perceptual:
-            if distance is not None:
-                distance.to(*args, **kwargs)
+        if self.perceptual is not None:
+            self.perceptual.to(*args, **kwargs)
         return super().to(*args, **kwargs)
 
     def optimizers(self) -> dict[str, Optimizer]:
@@ -198,7 +202,7 @@ class Loops(nn.Module):
 
     def similarity(self, translated: Tensor, original: Tensor) -> Tensor:
         """The second part of equation 4: lambda_l LPIPS(x', x)."""
-        return self.settings.weights.lpips * self._perceptual[0](translated, original)
+        return self.settings.weights.lpips * self.perceptual(translated, original)
 
     def discriminate(self, *, day: Tensor, night: Tensor, references: Tensor, d2n: Tensor, n2d: Tensor) -> Tensor:
         """Equations 3 and 7 as the discriminators' loss: D_n sees x_n and x_d2n, D_d sees x_d, x_ud and x_n2d."""

@@ -144,17 +144,18 @@ def co_teaching(
         paired[:, None, None], keep_classes(pairs.labels, classes.dynamic | classes.ssc), pairs.labels
     )
     loss = pseudo_cross_entropy(logits=night_logits, labels=offline)
-    if not paired.any():
-        return loss, paired.new_zeros(0, dtype=torch.float32)
+    count = len(reference_logits)
+    if not count:
+        return loss, night_logits.new_zeros(0)
+    places = paired.argsort(descending=True, stable=True)[:count]  # of the pairs; a mask would have the GPU waited for
     chosen = online_label(
-        night=night_logits[paired].argmax(dim=1),
+        night=night_logits[places].argmax(dim=1),
         reference=reference_logits.argmax(dim=1),
         dynamic=classes.dynamic,
         ssc=classes.ssc,
         tau=tau,
     )
-    online = torch.full_like(pairs.labels, IGNORE)
-    online[paired] = chosen.label
+    online = torch.full_like(pairs.labels, IGNORE).index_copy(0, places, chosen.label)
     return loss + pseudo_cross_entropy(logits=night_logits, labels=online), chosen.lor
 
 
