@@ -1,14 +1,16 @@
-"""What is measured: an iteration of warm-up or self-training, at the town's or the paper's scale, one way or another."""
+"""What is measured: an iteration of warm-up or self-training, at the town's or the paper's scale, in several ways."""
 
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, nullcontext
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
+from unittest.mock import patch
 
 import torch
 import yaml
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import SGD, Adam, AdamW, Optimizer
 
 from loopda import experiments
@@ -17,8 +19,10 @@ from loopda.config import Section, parse_section
 from loopda.data.batches import DayBatch, NightBatch
 from loopda.errors import ConfigError
 from loopda.labels.classes import CITYSCAPES, IGNORE
+from loopda.methods import loopda
 from loopda.methods.loopda import Loops
 from loopda.methods.method import Terms
+from loopda.models.pspnet import Outputs, PyramidPooling
 from loopda.models.segmenter import Network, Segmenter
 from loopda.stages import self_train, warmup
 from loopda.training.optimizer import segmenter_optimizer
@@ -32,24 +36,40 @@ STAGES = {"warmup": warmup, "self_train": self_train}
 
 
 class Variant(NamedTuple):
-    """A way of computing an iteration. plain: by the reference. precision: of the matrix products."""
+    """A way of computing an iteration. plain: by the reference. without: one of LEVERS, by name, or ""."""
 
     name: str
     plain: bool = False
     precision: Literal["fp32", "bf16"] = "fp32"
+    without: str = ""
 
-    def arithmetic(self, device: torch.device) -> AbstractContextManager[Any]:
-        """In which the iteration runs."""
-        if self.precision == "fp32":
-            return nullcontext()
-        return torch.autocast(device.type, dtype=torch.bfloat16)
 
+def separately(segmenter: Segmenter, batches: Sequence[Tensor], *, aux: Sequence[bool]) -> list[Outputs]:
+    """Segmenter.together without its lever: a call for each batch."""
+    return [segmenter(batch, aux=wanted) for batch, wanted in zip(batches, aux, strict=True)]
+
+
+def by_themselves(shapes: Sequence[tuple[int, ...]]) -> list[list[int]]:
+    """loopda.models.segmenter.alike without its lever: nothing shares a call."""
+    return [[place] for place in range(len(shapes))]
+
+
+# what the package does faster than the reference: the place in the code, and what stands there without it
+PATCHES: dict[str, tuple[Any, str, Any]] = {
+    "one call of the encoder": (Segmenter, "together", separately),
+    "one call of decoders and discriminators": (loopda, "alike", by_themselves),
+    "the pyramid on its regions": (PyramidPooling, "forward", plain.pyramid),
+    "constant discriminators": (loopda, "frozen", lambda module: module),
+}
 
 VARIANTS = (
     Variant("plain", plain=True),
     Variant("loopda"),
     Variant("plain, bf16", plain=True, precision="bf16"),
     Variant("loopda, bf16", precision="bf16"),
+)
+LEVERS = tuple(
+    Variant(f"without {name}", without=name) for name in (*PATCHES, "fused optimisers", "the layout channels_last")
 )
 
 
@@ -67,7 +87,7 @@ class Case:
         with device if device.type == "meta" else nullcontext():
             self.segmenter = Segmenter(network, CITYSCAPES).to(device).train()
             self.nets = Loops(self.config.loops, self.segmenter).to(device)
-        if variant.plain:
+        if variant.plain or variant.without == "the layout channels_last":
             self.nets.to(memory_format=torch.contiguous_format)
             self.segmenter.to(memory_format=torch.contiguous_format)
         self.optimizers = self._optimizers()
@@ -78,9 +98,19 @@ class Case:
         """Consumed by an iteration."""
         return len(self.day.images) + len(self.pairs.images) + len(self.pairs.references)
 
+    @property
+    def constants(self) -> Iterator[Tensor]:
+        """What is there before and after an iteration."""
+        for part in (self.segmenter, self.nets, self.nets.perceptual):
+            yield from chain(part.parameters(), part.buffers())
+
     def step(self) -> Terms:
         """One iteration, with its backward passes and updates."""
-        with self.variant.arithmetic(self.device):
+        with ExitStack() as stack:
+            if self.variant.precision == "bf16":
+                stack.enter_context(torch.autocast(self.device.type, dtype=torch.bfloat16))
+            if self.variant.without in PATCHES:
+                stack.enter_context(patch.object(*PATCHES[self.variant.without]))
             return self._iteration()(self.segmenter, self.nets, self.optimizers, self.day, self.pairs)
 
     def _iteration(self) -> Callable[..., Terms]:
@@ -93,7 +123,9 @@ class Case:
             parts = {"segmenter": self.segmenter, **dict(self.nets.named_children())}
             return {name: SGD(trained(part), lr=0.0, foreach=False) for name, part in parts.items()}
         own = {"segmenter": segmenter_optimizer(self.segmenter, self.config.optimizer), **self.nets.optimizers()}
-        return {name: one_by_one(optimizer) for name, optimizer in own.items()} if self.variant.plain else own
+        if self.variant.plain or self.variant.without == "fused optimisers":
+            return {name: one_by_one(optimizer) for name, optimizer in own.items()}
+        return own
 
 
 def sections(scale: Scale, stage: Stage) -> tuple[Section, Network]:
@@ -116,11 +148,11 @@ def batches(config: Section, device: torch.device) -> tuple[DayBatch, NightBatch
     """A random labelled batch, and one of night images that all have a reference, of the stage's size."""
     count, (width, height) = config.batch_size, config.input.crop
 
-    def images() -> torch.Tensor:
+    def images() -> Tensor:
         drawn = torch.rand(count, 3, height, width, device=device) * 2 - 1
         return drawn.contiguous(memory_format=torch.channels_last)
 
-    def labels() -> torch.Tensor:
+    def labels() -> Tensor:
         drawn = torch.randint(len(CITYSCAPES) + 1, (count, height, width), device=device)
         return drawn.where(drawn < len(CITYSCAPES), torch.full_like(drawn, IGNORE))
 

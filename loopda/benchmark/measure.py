@@ -2,7 +2,7 @@
 
 import time
 import weakref
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from statistics import median
 from typing import Any, NamedTuple
 
@@ -14,6 +14,7 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
 Step = Callable[[], object]
+Clock = Callable[[], float]
 
 
 class Counts(NamedTuple):
@@ -29,92 +30,100 @@ class Counts(NamedTuple):
     peak: int
 
 
-def count(step: Step, constants: Sequence[Tensor]) -> Counts:
+def count(step: Step, constants: Iterable[Tensor]) -> Counts:
     """Run `step` once and count; `constants` are there anyway: parameters and buffers."""
+    saved = Storages()
     known = {tensor.untyped_storage()._cdata for tensor in constants}
-    saved: dict[int, tuple[int, object]] = {}
 
     def keep(tensor: Tensor) -> Tensor:
-        storage = tensor.untyped_storage()
-        if storage._cdata not in known:
-            saved[storage._cdata] = storage.nbytes(), storage  # held, so that no other storage gets its number
+        if tensor.untyped_storage()._cdata not in known:
+            saved.add(tensor.untyped_storage())
         return tensor
 
-    with FlopCounterMode(display=False) as operations, saved_tensors_hooks(keep, lambda tensor: tensor):
+    counter, hooks, alive = FlopCounterMode(display=False), saved_tensors_hooks(keep, lambda tensor: tensor), Alive()
+    with counter, hooks, alive:
         step()
-    total = sum(size for size, _ in saved.values())
-    saved.clear()
-    with Alive() as alive:
-        step()
-    return Counts(operations.get_total_flops(), total, alive.peak)
+    return Counts(counter.get_total_flops(), saved.total, alive.storages.peak)
+
+
+class Storages:
+    """The memory behind tensors, each counted once: bytes of those that live, their peak, and the total of all."""
+
+    def __init__(self) -> None:
+        self.bytes = self.peak = self.total = 0
+        self._living: set[int] = set()
+
+    def add(self, storage: torch.UntypedStorage) -> None:
+        """Count `storage`, unless it is known."""
+        key, size = storage._cdata, storage.nbytes()
+        if key not in self._living:
+            self._living.add(key)
+            self.bytes += size
+            self.total += size
+            self.peak = max(self.peak, self.bytes)
+            weakref.finalize(storage, self._gone, key, size)
+
+    def _gone(self, key: int, size: int) -> None:
+        self._living.discard(key)
+        self.bytes -= size
 
 
 class Alive(TorchDispatchMode):
-    """Counts the bytes of the tensors that operations make, for as long as they live. peak: the most at once."""
+    """Counts the memory that operations make for their results."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.bytes = self.peak = 0
-        self._storages: set[int] = set()
+        self.storages = Storages()
 
     def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         out = function(*args, **(kwargs or {}))
         for tensor in tree_leaves(out):
             if isinstance(tensor, Tensor):
-                self._made(tensor.untyped_storage())
+                self.storages.add(tensor.untyped_storage())
         return out
 
-    def _made(self, storage: torch.UntypedStorage) -> None:
-        key, size = storage._cdata, storage.nbytes()
-        if key not in self._storages:
-            self._storages.add(key)
-            self.bytes += size
-            self.peak = max(self.peak, self.bytes)
-            weakref.finalize(storage, self._gone, key, size)
 
-    def _gone(self, key: int, size: int) -> None:
-        self._storages.discard(key)
-        self.bytes -= size
-
-
-def milliseconds(steps: Mapping[str, Step], *, repeats: int, device: torch.device) -> dict[str, list[float]]:
+def milliseconds(
+    steps: Mapping[str, Step], *, repeats: int, device: torch.device, clock: Clock = time.perf_counter
+) -> dict[str, list[float]]:
     """The times of each of `steps`, taken in turn, so that a change of the machine's load meets all of them.
 
-    Each runs once before, untimed.
+    Each runs once before, untimed. clock: in seconds.
     """
+
+    def now() -> float:
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        return clock()
+
     times: dict[str, list[float]] = {name: [] for name in steps}
     for repeat in range(repeats + 1):
         for name, step in steps.items():
-            started = _now(device)
+            started = now()
             step()
             if repeat:
-                times[name].append(1000 * (_now(device) - started))
+                times[name].append(1000 * (now() - started))
     return times
 
 
 def gpu_peak(step: Step, device: torch.device) -> int | None:
-    """The most bytes that PyTorch holds on the GPU during `step`, networks included; None on other devices."""
+    """The most bytes of tensors that `step` adds on the GPU; None on other devices."""
     if device.type != "cuda":
         return None
     torch.cuda.reset_peak_memory_stats(device)
+    before = torch.cuda.memory_allocated(device)
     step()
-    return torch.cuda.max_memory_allocated(device)
+    return torch.cuda.max_memory_allocated(device) - before
 
 
-def matmul_peak(device: torch.device, dtype: torch.dtype) -> float:
+def matmul_peak(device: torch.device, dtype: torch.dtype, clock: Clock = time.perf_counter) -> float:
     """Operations a second of a large matrix product, the best of some: what the machine could do at most."""
     size = 8192 if device.type == "cuda" else 1536
     first, second = torch.rand(2, size, size, device=device).to(dtype).unbind()
-    times = milliseconds({"product": lambda: first @ second}, repeats=8, device=device)["product"]
+    times = milliseconds({"product": lambda: first @ second}, repeats=8, device=device, clock=clock)["product"]
     return 2 * size**3 / (min(times) / 1000)
 
 
 def ratio(of: Sequence[float], to: Sequence[float]) -> float:
     """The median over the turns of how much longer `of` took than `to`."""
     return median(one / other for one, other in zip(of, to, strict=True))
-
-
-def _now(device: torch.device) -> float:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    return time.perf_counter()

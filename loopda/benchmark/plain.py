@@ -119,4 +119,3 @@ def _step(loss: Tensor, *optimizers: Optimizer) -> None:
     loss.backward()
     for optimizer in optimizers:
         optimizer.step()
-

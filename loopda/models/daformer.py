@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from loopda.models.mit import MixTransformer
+from loopda.models.normalisation import BatchNorm2d
 from loopda.models.pspnet import Outputs
 
 DILATIONS = (1, 6, 12, 18)  # of the parallel branches of the fusion
@@ -25,7 +26,7 @@ class Convolution(nn.Module):
         self.conv = nn.Conv2d(
             channels, out_channels, kernel, padding=padding, dilation=dilation, groups=groups, bias=False
         )
-        self.bn = nn.BatchNorm2d(out_channels)
+        self.bn = BatchNorm2d(out_channels)
         nn.init.kaiming_normal_(self.conv.weight, mode="fan_out", nonlinearity="relu")
 
     def forward(self, x: Tensor) -> Tensor:
@@ -117,10 +118,10 @@ class DAFormer(nn.Module):
         self.backbone = MixTransformer(encoder, drop_path=drop_path)
         self.channels = self.backbone.dims
         self.shallow_channels = self.channels[0]
-        self.bn_pretrain = nn.BatchNorm2d(self.channels[-1]) if bn_pretrain else None
+        self.bn_pretrain = BatchNorm2d(self.channels[-1]) if bn_pretrain else None
         self.decode_head = ContextDecoder(self.channels, channels=head_channels, classes=classes, dropout=dropout)
 
-    def forward(self, images: Tensor, *, aux: bool = True) -> Outputs:
+    def forward(self, images: Tensor, *, aux: bool | int = True) -> Outputs:
         """Everything about a batch of normalised images (N, 3, H, W); `aux` asks in vain."""
         maps = self.backbone(images)
         if self.bn_pretrain is not None:

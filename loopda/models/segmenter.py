@@ -4,7 +4,8 @@ Everywhere in this package an image is a float tensor (N, 3, H, W), RGB, in [-1,
 to see, and a wrong order or scale is silent; so each network converts for itself, and its checkpoint says how.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain, repeat
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -19,6 +20,7 @@ from loopda.files import sha256, written
 from loopda.labels.classes import ClassList
 from loopda.models.daformer import DAFormer
 from loopda.models.deeplab import DeepLabV2
+from loopda.models.normalisation import domains_of
 from loopda.models.pspnet import Outputs, PSPNet
 
 FORMAT = 1  # of the checkpoint file
@@ -105,11 +107,30 @@ class Segmenter(nn.Module):
         shift = (127.5 - torch.tensor(mean).reshape(1, 3, 1, 1)) / deviation
         self.register_buffer("shift", shift, persistent=False)
 
-    def forward(self, images: Tensor, *, aux: bool = True) -> Outputs:
-        """Outputs for `images` (N, 3, H, W) in [-1, 1], RGB; without `aux` that head is not computed."""
+    def forward(self, images: Tensor, *, aux: bool | int = True) -> Outputs:
+        """Outputs for `images` (N, 3, H, W) in [-1, 1], RGB; without `aux` that head is not computed.
+
+        aux: of all images, of none, or of the first so many.
+        """
         if self.reversed:
             images = images.flip(1)
         return self.network(images * self.scale + self.shift, aux=aux)
+
+    def together(self, batches: Sequence[Tensor], *, aux: Sequence[bool]) -> list[Outputs]:
+        """The outputs for several batches of images, each normalised by its own statistics, in as few calls as can be.
+
+        aux: which batches want that head's logits. All is as in one call for each batch, but for the order in which the
+        running statistics see them (those with `aux` first) and for what dropout draws.
+        """
+        outputs: dict[int, Outputs] = {}
+        for places in alike([batch.shape[2:] for batch in batches]):
+            places.sort(key=lambda place: not aux[place])
+            sizes = [len(batches[place]) for place in places]
+            wanted = [size for place, size in zip(places, sizes, strict=True) if aux[place]]
+            with domains_of(self.network, sizes):
+                all_of_them = self(torch.cat([batches[place] for place in places]), aux=sum(wanted))
+            outputs |= zip(places, _split(all_of_them, sizes, wanted), strict=True)
+        return [outputs[place] for place in range(len(batches))]
 
     def use_statistics(self, domain: str) -> str:
         """Go into evaluation mode with the statistics of `domain`; returns the name of the set that is used."""
@@ -124,6 +145,21 @@ class Segmenter(nn.Module):
             buffers[key].copy_(value)
         self.eval()
         return name
+
+
+def alike(shapes: Sequence[tuple[int, ...]]) -> list[list[int]]:
+    """The places of equal `shapes`: what lies there can share a call."""
+    places: dict[tuple[int, ...], list[int]] = {}
+    for place, shape in enumerate(shapes):
+        places.setdefault(tuple(shape), []).append(place)
+    return list(places.values())
+
+
+def _split(outputs: Outputs, sizes: Sequence[int], wanted: Sequence[int]) -> Iterator[Outputs]:
+    aux = chain(outputs.aux.split(wanted) if outputs.aux is not None else (), repeat(None))
+    parts = (part.split(sizes) for part in (outputs.shallow, outputs.logits, outputs.features))
+    for shallow, logits, features in zip(*parts, strict=True):
+        yield Outputs(shallow, next(aux), logits, features, outputs.aligned)
 
 
 @torch.no_grad()

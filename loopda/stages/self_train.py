@@ -97,29 +97,29 @@ def iteration(
     tau: float,
 ) -> Terms:
     """One step of every network on a labelled batch and a batch of pairs; returns what the log shows."""
-    # labelled day: source supervision, inner and outer loop
-    terms, x_d2n = nets.day(segmenter, day)
-
-    # night: inner and outer loop
-    night_terms, night_outputs, x_n2d = nets.night(segmenter, pairs.images)
-    terms |= night_terms
-
-    # day reference: inner loop, offline label (equation 8)
-    size = pairs.labels.shape[1:]
-    night_logits = upsample(night_outputs.logits, size, night_outputs.aligned)
-    reference_logits = night_logits[:0]
+    # labelled day: source supervision, inner and outer loop; night: inner and outer loop; day reference: inner loop
+    loops = [nets.day(day), nets.night(pairs.images)]
     if len(pairs.references):
-        reference_terms, reference_outputs = nets.reference(segmenter, pairs.references)
-        reference_logits = upsample(reference_outputs.logits, size, reference_outputs.aligned)
-        terms |= reference_terms
+        loops.append(nets.reference(pairs.references))
+    day_loops, night_loops, *reference_loops = nets.run(segmenter, *loops)
+    terms = day_loops.terms | night_loops.terms
+
+    # day reference: offline label (equation 8)
+    size = pairs.labels.shape[1:]
+    night_logits = upsample(night_loops.outputs.logits, size, night_loops.outputs.aligned)
+    reference_logits = night_logits[:0]
+    for looped in reference_loops:
+        reference_logits = upsample(looped.outputs.logits, size, looped.outputs.aligned)
+        terms |= looped.terms
         terms["seg_ud"] = pseudo_cross_entropy(logits=reference_logits, labels=pairs.reference_labels)
 
     # co-teaching: offline label and Day-Night Agreement (equations 9 and 10)
     terms["seg_n"], lor = co_teaching(night_logits, reference_logits, pairs, segmenter.classes, tau=tau)
-    noted = {"lor": lor.mean()} if len(lor) else {}
 
     # adversarial alignment: the discriminators step first, then judge the translations
+    noted = {"lor": lor.mean()} if len(lor) else {}
     if nets.settings.outer_loop:
+        x_d2n, x_n2d = day_loops.translation, night_loops.translation
         noted["discriminators"] = nets.discriminate(
             day=day.images, night=pairs.images, references=pairs.references, d2n=x_d2n, n2d=x_n2d
         )

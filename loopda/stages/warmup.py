@@ -80,20 +80,19 @@ def iteration(
     segmenter: Segmenter, nets: Loops, optimizers: Mapping[str, Optimizer], day: DayBatch, pairs: NightBatch
 ) -> Terms:
     """One step of every network on a labelled batch and a batch of pairs; returns what the log shows."""
-    # labelled day: source supervision, inner and outer loop
-    terms, x_d2n = nets.day(segmenter, day)
-
-    # night: inner and outer loop
-    night_terms, _, x_n2d = nets.night(segmenter, pairs.images)
-    terms |= night_terms
-
-    # day reference: inner loop
+    # labelled day: source supervision, inner and outer loop; night: inner and outer loop; day reference: inner loop
+    loops = [nets.day(day), nets.night(pairs.images)]
     if nets.settings.inner_loop and len(pairs.references):
-        terms |= nets.reference(segmenter, pairs.references)[0]
+        loops.append(nets.reference(pairs.references))
+    day_loops, night_loops, *reference_loops = nets.run(segmenter, *loops)
+    terms = day_loops.terms | night_loops.terms
+    for looped in reference_loops:
+        terms |= looped.terms
 
     # adversarial alignment: the discriminators step first, then judge the translations
     noted = {}
     if nets.settings.outer_loop:
+        x_d2n, x_n2d = day_loops.translation, night_loops.translation
         noted["discriminators"] = nets.discriminate(
             day=day.images, night=pairs.images, references=pairs.references, d2n=x_d2n, n2d=x_n2d
         )
