@@ -9,12 +9,12 @@ import torch
 from loopda.benchmark.cases import VARIANTS, Case
 from loopda.benchmark.measure import count
 
-PLAIN, LOOPDA = VARIANTS[:2]
+LOOPDA = VARIANTS[1]
 LIMITS = {  # GFLOP, and MB kept for the backward passes
-    ("town", "warmup"): (1.0, 1.0),
-    ("town", "self_train"): (1.0, 1.0),
-    ("paper", "warmup"): (1.0, 1.0),
-    ("paper", "self_train"): (1.0, 1.0),
+    ("town", "warmup"): (25.65, 205.9),
+    ("town", "self_train"): (25.65, 212.4),
+    ("paper", "warmup"): (24474.9, 35812.8),
+    ("paper", "self_train"): (24474.9, 35940.8),
 }
 
 
@@ -23,8 +23,8 @@ def test_an_iteration_needs_no_more_operations_and_memory_than_it_did(scale, sta
     case = Case(scale, stage, LOOPDA, torch.device("meta"))
     counts = count(case.step, case.constants)
     operations, saved = LIMITS[scale, stage]
-    assert counts.operations / 1e9 == pytest.approx(operations, rel=0.02)
-    assert counts.saved / 1e6 == pytest.approx(saved, rel=0.02)
+    assert counts.operations / 1e9 < 1.02 * operations
+    assert counts.saved / 1e6 < 1.02 * saved
 
 
 def test_operations_and_memory_are_those_counted_by_hand():
