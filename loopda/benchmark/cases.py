@@ -44,9 +44,14 @@ class Variant(NamedTuple):
     without: str = ""
 
 
-def separately(segmenter: Segmenter, batches: Sequence[Tensor], *, aux: Sequence[bool]) -> list[Outputs]:
+def separately(
+    segmenter: Segmenter, batches: Sequence[Tensor], *, aux: Sequence[bool], logits: Sequence[bool]
+) -> list[Outputs]:
     """Segmenter.together without its lever: a call for each batch."""
-    return [segmenter(batch, aux=wanted) for batch, wanted in zip(batches, aux, strict=True)]
+    return [
+        segmenter(batch, aux=asks_aux, logits=asks_logits)
+        for batch, asks_aux, asks_logits in zip(batches, aux, logits, strict=True)
+    ]
 
 
 def by_themselves(shapes: Sequence[tuple[int, ...]]) -> list[list[int]]:

@@ -90,10 +90,11 @@ class Looped(NamedTuple):
 
 
 class Encode(NamedTuple):
-    """A loop asks for Enc and F on `images`."""
+    """A loop asks for Enc and F on `images`, or for Enc alone."""
 
     images: Tensor
     aux: bool = False
+    logits: bool = True
 
 
 class Decode(NamedTuple):
@@ -182,13 +183,13 @@ class Loops(nn.Module):
             terms["percep_d"] = self.similarity(x_d2n, x)
             return Looped(terms, outputs, x_d2n)
         if self.settings.detach_translated:
-            translated, taught = yield [Encode(x_d2n), Encode(x_d2n.detach(), aux=weights.aux > 0)]
+            translated, taught = yield [Encode(x_d2n, logits=False), Encode(x_d2n.detach(), aux=weights.aux > 0)]
         else:
             (translated,) = yield [Encode(x_d2n, aux=weights.aux > 0)]
             taught = translated
         terms["seg_d2n"] = supervision(taught, y, weights.aux)
         terms["percep_d"] = self.perception(x_d2n, x, translated, outputs)
-        p_d2n = fuse(probabilities=probabilities(translated), labels=y, alpha=weights.fusion)
+        p_d2n = fuse(probabilities=probabilities(taught), labels=y, alpha=weights.fusion)
         (outer,) = yield [Decode("day", translated, p_d2n, x)]
         terms["outer_d"] = reconstruction(output=outer, image=x)
         return Looped(terms, outputs, x_d2n)
@@ -271,8 +272,8 @@ class Loops(nn.Module):
                 answers |= zip(places, self._decode(kind, asked), strict=True)
                 continue
             with torch.set_grad_enabled(torch.is_grad_enabled() and not self.alone):
-                images, aux = zip(*asked, strict=True)
-                answers |= zip(places, segmenter.together(images, aux=aux), strict=True)
+                images, aux, logits = zip(*asked, strict=True)
+                answers |= zip(places, segmenter.together(images, aux=aux, logits=logits), strict=True)
         return [answers[place] for place in range(len(requests))]
 
     def _decode(self, side: str, requests: Sequence[Decode]) -> list[Tensor]:

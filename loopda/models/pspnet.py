@@ -18,21 +18,21 @@ class Outputs(NamedTuple):
 
     shallow  (N, C2, h, w)  the features after layer2
     aux      (N, K, h, w)   logits of the auxiliary head on layer3, or None where they were not asked for
-    logits   (N, K, h, w)   logits of the main head; callers upsample them bilinearly
+    logits   (N, K, h, w)   logits of the main head; callers upsample them bilinearly; None where not asked for
     features (N, C4, h, w)  the features after layer4, the paper's z; a transformer's are on a grid of its own
     aligned                 whether logits are upsampled with aligned corners
     """
 
     shallow: Tensor
     aux: Tensor | None
-    logits: Tensor
+    logits: Tensor | None
     features: Tensor
     aligned: bool = True
 
 
-def chosen(features: Tensor, aux: bool | int) -> Tensor:
-    """The features of the images whose auxiliary logits are asked for: True says all, a number the first so many."""
-    return features if aux is True else features[:aux]
+def chosen(features: Tensor, count: bool | int) -> Tensor:
+    """The features of the images whose logits of a head are asked for: True says all, a number the first so many."""
+    return features if count is True else features[:count]
 
 
 class PyramidPooling(nn.Module):
@@ -134,14 +134,16 @@ class PSPNet(nn.Module):
         if freeze_affine:
             freeze_normalisation_affine(self._trunk())
 
-    def forward(self, images: Tensor, *, aux: bool | int = True) -> Outputs:
-        """Everything about a batch of normalised images (N, 3, H, W); `aux` as in Segmenter."""
+    def forward(self, images: Tensor, *, aux: bool | int = True, logits: bool | int = True) -> Outputs:
+        """Everything about a batch of normalised images (N, 3, H, W); `aux` and `logits` as in Segmenter."""
         shallow = self.layer2(self.layer1(self.layer0(images)))
         middle = self.layer3(shallow)
         features = self.layer4(middle)
         if self.bn_pretrain is not None:
             features = self.bn_pretrain(features)
-        return Outputs(shallow, self.final1(chosen(middle, aux)) if aux else None, self.final2(features), features)
+        aux_logits = self.final1(chosen(middle, aux)) if aux else None
+        main_logits = self.final2(chosen(features, logits)) if logits else None
+        return Outputs(shallow, aux_logits, main_logits, features)
 
     def backbone_parameters(self) -> Iterator[nn.Parameter]:
         """The trainable parameters that have the base learning rate."""

@@ -107,29 +107,33 @@ class Segmenter(nn.Module):
         shift = (127.5 - torch.tensor(mean).reshape(1, 3, 1, 1)) / deviation
         self.register_buffer("shift", shift, persistent=False)
 
-    def forward(self, images: Tensor, *, aux: bool | int = True) -> Outputs:
+    def forward(self, images: Tensor, *, aux: bool | int = True, logits: bool | int = True) -> Outputs:
         """Outputs for `images` (N, 3, H, W) in [-1, 1], RGB; without `aux` that head is not computed.
 
-        aux: of all images, of none, or of the first so many.
+        aux: of all images, of none, or of the first so many; logits: of all or of the first so many.
         """
         if self.reversed:
             images = images.flip(1)
-        return self.network(images * self.scale + self.shift, aux=aux)
+        return self.network(images * self.scale + self.shift, aux=aux, logits=logits)
 
-    def together(self, batches: Sequence[Tensor], *, aux: Sequence[bool]) -> list[Outputs]:
+    def together(self, batches: Sequence[Tensor], *, aux: Sequence[bool], logits: Sequence[bool]) -> list[Outputs]:
         """The outputs for several batches of images, each normalised by its own statistics, in as few calls as can be.
 
-        aux: which batches want that head's logits. All is as in one call for each batch, but for the order in which the
-        running statistics see them (those with `aux` first) and for what dropout draws.
+        aux, logits: which batches want these; where there is `aux`, there are `logits`, and the others have None. All
+        is as in one call for each batch, but for the order in which the running statistics see them (those with `aux`
+        first, those without `logits` last) and for what dropout draws.
         """
         outputs: dict[int, Outputs] = {}
         for places in alike([batch.shape[2:] for batch in batches]):
-            places.sort(key=lambda place: not aux[place])
+            places.sort(key=lambda place: (not aux[place], not logits[place]))
             sizes = [len(batches[place]) for place in places]
-            wanted = [size for place, size in zip(places, sizes, strict=True) if aux[place]]
+            wanted = [
+                [size for place, size in zip(places, sizes, strict=True) if head[place]] for head in (aux, logits)
+            ]
             with domains_of(self.network, sizes):
-                all_of_them = self(torch.cat([batches[place] for place in places]), aux=sum(wanted))
-            outputs |= zip(places, _split(all_of_them, sizes, wanted), strict=True)
+                images = torch.cat([batches[place] for place in places])
+                all_of_them = self(images, aux=sum(wanted[0]), logits=sum(wanted[1]))
+            outputs |= zip(places, _split(all_of_them, sizes, *wanted), strict=True)
         return [outputs[place] for place in range(len(batches))]
 
     def use_statistics(self, domain: str) -> str:
@@ -155,11 +159,15 @@ def alike(shapes: Sequence[tuple[int, ...]]) -> list[list[int]]:
     return list(places.values())
 
 
-def _split(outputs: Outputs, sizes: Sequence[int], wanted: Sequence[int]) -> Iterator[Outputs]:
-    aux = chain(outputs.aux.split(wanted) if outputs.aux is not None else (), repeat(None))
-    parts = (part.split(sizes) for part in (outputs.shallow, outputs.logits, outputs.features))
-    for shallow, logits, features in zip(*parts, strict=True):
-        yield Outputs(shallow, next(aux), logits, features, outputs.aligned)
+def _split(
+    outputs: Outputs, sizes: Sequence[int], aux_sizes: Sequence[int], logits_sizes: Sequence[int]
+) -> Iterator[Outputs]:
+    aux, logits = (
+        chain(() if head is None else head.split(wanted), repeat(None))
+        for head, wanted in ((outputs.aux, aux_sizes), (outputs.logits, logits_sizes))
+    )
+    for shallow, features in zip(outputs.shallow.split(sizes), outputs.features.split(sizes), strict=True):
+        yield Outputs(shallow, next(aux), next(logits), features, outputs.aligned)
 
 
 @torch.no_grad()

@@ -88,7 +88,7 @@ def run(
         return pack([frames.image(index) for index in batch_indices(step=step, **settings)])
 
     def project(images: Tensor) -> Tensor:
-        return head(student(images, aux=False).features.mean(dim=(2, 3)))
+        return head(student(images, aux=False, logits=False).features.mean(dim=(2, 3)))
 
     for step, images in training.over(batch):
         # set learning rate

@@ -47,19 +47,20 @@ def test_afterwards_there_are_no_domains_even_if_the_block_failed(images):
 
 
 @pytest.mark.parametrize("name", ["pspnet", "deeplab", "daformer"])
-def test_batches_together_have_the_outputs_of_a_call_each_and_the_auxiliary_head_only_where_asked_for(images, name):
+def test_batches_together_have_the_outputs_of_a_call_each_and_the_heads_only_where_asked_for(images, name):
     section = small_network(name=name, dropout=0.0, drop_path=0.0)
     together = Segmenter(section, CITYSCAPES).train()
     apart = copy.deepcopy(together)
     has_aux = together.network.has_aux
-    found = together.together(images, aux=[False, True, False])
-    # the running statistics see those with the auxiliary head first
-    expected = {place: apart(images[place], aux=place == 1) for place in (1, 0, 2)}
+    found = together.together(images, aux=[False, False, True], logits=[False, True, True])
+    # the running statistics see those that want more first
+    expected = {place: apart(images[place], aux=place == 2, logits=place > 0) for place in (2, 1, 0)}
     for place, outputs in enumerate(found):
-        for part in ("shallow", "logits", "features"):
+        assert (outputs.logits is None) == (place == 0)
+        for part in ("shallow", "features", *(["logits"] if place else [])):
             assert torch.allclose(getattr(outputs, part), getattr(expected[place], part), rtol=1e-4, atol=1e-5)
-        assert (outputs.aux is not None) == (place == 1 and has_aux)
+        assert (outputs.aux is not None) == (place == 2 and has_aux)
     if has_aux:
-        assert torch.allclose(found[1].aux, expected[1].aux, rtol=1e-4, atol=1e-5)
+        assert torch.allclose(found[2].aux, expected[2].aux, rtol=1e-4, atol=1e-5)
     for one, other in zip(together.buffers(), apart.buffers(), strict=True):
         assert torch.allclose(one, other, rtol=1e-4, atol=1e-6)
