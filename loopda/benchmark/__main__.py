@@ -23,7 +23,7 @@ from typing import Any
 
 import torch
 
-from loopda.benchmark.cases import LEVERS, SCALES, STAGES, VARIANTS, Case, Variant
+from loopda.benchmark.cases import LEVERS, PLAIN, SCALES, STAGES, VARIANTS, Case, Variant
 from loopda.benchmark.figure import draw
 from loopda.benchmark.measure import Clock, count, gpu_peak, matmul_peak, milliseconds, ratio
 from loopda.files import write_text
@@ -70,33 +70,34 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def measured(
     scale: str, stage: str, variants: Sequence[Variant], device: torch.device, *, repeats: int, clock: Clock
 ) -> list[dict[str, Any]]:
-    """The figures of each variant of an iteration; times only where `repeats` is not 0."""
-    results = []
-    for variant in variants:
-        case = Case(scale, stage, variant, torch.device("meta"))
-        counts = count(case.step, case.constants)
-        results.append(
-            {"scale": scale, "stage": stage, "variant": variant.name, "plain": variant.plain}
-            | {"gflop": counts.operations / 1e9, "saved_mb": counts.saved / 1e6, "peak_mb": counts.peak / 1e6}
-        )
+    """The figures of each variant of an iteration; without `repeats` it is counted alone, on tensors without content.
+
+    Those know no precision but fp32, so that the other variants are left out then.
+    """
     if not repeats:
-        return results
-    cases = {variant.name: Case(scale, stage, variant, device) for variant in variants}
-    steps = {name: case.step for name, case in cases.items()}
-    times = milliseconds(steps, repeats=repeats, device=device, clock=clock)
-    limits = {name: matmul_peak(device, dtype, clock) for name, dtype in DTYPES.items()}
-    for result, variant in zip(results, variants, strict=True):
-        took = median(times[variant.name])
-        result |= {
-            "device": device.type,
-            "milliseconds": took,
-            "times_plain": ratio(times["plain"], times[variant.name]),
-            "images_per_second": cases[variant.name].images / took * 1000,
-            "share_of_matmul": result["gflop"] * 1e9 / (took / 1000) / limits[variant.precision],
-            "turns": times[variant.name],
-        }
-        held = gpu_peak(steps[variant.name], device)
-        result |= {"gpu_peak_mb": held / 1e6} if held is not None else {}
+        device, variants = torch.device("meta"), [variant for variant in variants if variant.precision == "fp32"]
+    cases = {variant: Case(scale, stage, variant, device) for variant in variants}
+    steps = {variant: case.step for variant, case in cases.items()}
+    times = milliseconds(steps, repeats=repeats, device=device, clock=clock) if repeats else {}
+    limits = {name: matmul_peak(device, dtype, clock) for name, dtype in DTYPES.items()} if repeats else {}
+    results = []
+    for variant, case in cases.items():
+        counts = count(case.step, case.constants)
+        result = {"scale": scale, "stage": stage, "variant": variant.name, "plain": variant.plain}
+        result |= {"gflop": counts.operations / 1e9, "saved_mb": counts.saved / 1e6, "peak_mb": counts.peak / 1e6}
+        if repeats:
+            took = median(times[variant])
+            result |= {
+                "device": device.type,
+                "milliseconds": took,
+                "times_plain": ratio(times[PLAIN], times[variant]),
+                "images_per_second": case.images / took * 1000,
+                "share_of_matmul": counts.operations / (took / 1000) / limits[variant.precision],
+                "turns": times[variant],
+            }
+        if device.type == "cuda":
+            result["gpu_peak_mb"] = gpu_peak(case.step, device) / 1e6
+        results.append(result)
     return results
 
 

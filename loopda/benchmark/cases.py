@@ -67,9 +67,10 @@ PATCHES: dict[str, tuple[Any, str, Any]] = {
     "constant discriminators": (loopda, "frozen", lambda module: module),
 }
 
+PLAIN, FAST = Variant("plain", plain=True), Variant("loopda")
 VARIANTS = (
-    Variant("plain", plain=True),
-    Variant("loopda"),
+    PLAIN,
+    FAST,
     Variant("plain, bf16", plain=True, precision="bf16"),
     Variant("loopda, bf16", precision="bf16"),
 )

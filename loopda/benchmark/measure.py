@@ -4,7 +4,7 @@ import time
 import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from statistics import median
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
@@ -15,6 +15,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 Step = Callable[[], object]
 Clock = Callable[[], float]
+Key = TypeVar("Key")
 
 
 class Counts(NamedTuple):
@@ -84,8 +85,8 @@ class Alive(TorchDispatchMode):
 
 
 def milliseconds(
-    steps: Mapping[str, Step], *, repeats: int, device: torch.device, clock: Clock = time.perf_counter
-) -> dict[str, list[float]]:
+    steps: Mapping[Key, Step], *, repeats: int, device: torch.device, clock: Clock = time.perf_counter
+) -> dict[Key, list[float]]:
     """The times of each of `steps`, taken in turn, so that a change of the machine's load meets all of them.
 
     Each runs once before, untimed. clock: in seconds.
@@ -96,7 +97,7 @@ def milliseconds(
             torch.cuda.synchronize(device)
         return clock()
 
-    times: dict[str, list[float]] = {name: [] for name in steps}
+    times: dict[Key, list[float]] = {name: [] for name in steps}
     for repeat in range(repeats + 1):
         for name, step in steps.items():
             started = now()
@@ -106,10 +107,8 @@ def milliseconds(
     return times
 
 
-def gpu_peak(step: Step, device: torch.device) -> int | None:
-    """The most bytes of tensors that `step` adds on the GPU; None on other devices."""
-    if device.type != "cuda":
-        return None
+def gpu_peak(step: Step, device: torch.device) -> int:
+    """The most bytes of tensors that `step` adds on the GPU, workspaces included."""
     torch.cuda.reset_peak_memory_stats(device)
     before = torch.cuda.memory_allocated(device)
     step()

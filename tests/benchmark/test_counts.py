@@ -6,10 +6,9 @@ That it can be counted at all shows that no step asks for a value, for which the
 import pytest
 import torch
 
-from loopda.benchmark.cases import VARIANTS, Case
+from loopda.benchmark.cases import FAST, Case
 from loopda.benchmark.measure import count
 
-LOOPDA = VARIANTS[1]
 LIMITS = {  # GFLOP, and MB kept for the backward passes
     ("town", "warmup"): (24.55, 205.2),
     ("town", "self_train"): (24.55, 211.7),
@@ -20,7 +19,7 @@ LIMITS = {  # GFLOP, and MB kept for the backward passes
 
 @pytest.mark.parametrize(("scale", "stage"), LIMITS)
 def test_an_iteration_needs_no_more_operations_and_memory_than_it_did(scale, stage):
-    case = Case(scale, stage, LOOPDA, torch.device("meta"))
+    case = Case(scale, stage, FAST, torch.device("meta"))
     counts = count(case.step, case.constants)
     operations, saved = LIMITS[scale, stage]
     assert counts.operations / 1e9 < 1.02 * operations
