@@ -11,7 +11,7 @@ from unittest.mock import patch
 import torch
 import yaml
 from torch import Tensor, nn
-from torch.optim import SGD, Adam, AdamW, Optimizer
+from torch.optim import SGD, Optimizer
 
 from loopda import experiments
 from loopda.benchmark import plain
@@ -176,7 +176,7 @@ def trained(module: nn.Module) -> list[nn.Parameter]:
 
 
 def one_by_one(optimizer: Optimizer) -> Optimizer:
-    """The same optimiser, which updates one parameter after the other."""
-    kinds: dict[type, type] = {kind: kind for kind in (SGD, Adam, AdamW)}
-    settings = {**optimizer.defaults, "fused": False, "foreach": False}
-    return kinds[type(optimizer)](optimizer.param_groups, **settings)
+    """The optimiser, which from now on updates one parameter after the other."""
+    for group in optimizer.param_groups:
+        group |= {"fused": False, "foreach": False}
+    return optimizer

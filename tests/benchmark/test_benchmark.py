@@ -7,7 +7,7 @@ from xml.etree import ElementTree
 import pytest
 import torch
 
-from loopda.benchmark.cases import LEVERS, PATCHES, VARIANTS, sections
+from loopda.benchmark.cases import LEVERS, PATCHES, VARIANTS, one_by_one, sections
 from loopda.benchmark.measure import milliseconds, ratio
 from loopda.errors import ConfigError
 from loopda.stages import warmup
@@ -78,6 +78,20 @@ def test_the_turns_of_all_are_taken_in_turn_after_one_that_does_not_count():
     assert called == ["one", "two"] * 3
     assert times == {"one": [2000.0, 2000.0], "two": [500.0, 500.0]}
     assert ratio(times["one"], times["two"]) == 4
+
+
+@pytest.mark.parametrize("kind", [torch.optim.AdamW, torch.optim.Adam, torch.optim.SGD])
+def test_an_optimiser_that_takes_one_parameter_after_the_other_makes_the_same_steps(kind):
+    values = [[torch.nn.Parameter(torch.arange(1.0, 4.0)), torch.nn.Parameter(torch.ones(2))] for _ in range(2)]
+    fused = kind(values[0], lr=0.1, weight_decay=0.1, fused=True)
+    single = one_by_one(kind(values[1], lr=0.1, weight_decay=0.1, fused=True))
+    for _ in range(3):
+        for optimizer, parameters in zip((fused, single), values, strict=True):
+            optimizer.zero_grad()
+            sum((parameter**2).sum() for parameter in parameters).backward()
+            optimizer.step()
+    for one, other in zip(*values, strict=True):
+        assert torch.allclose(one, other, rtol=1e-6)
 
 
 def test_the_networks_measured_are_those_of_the_configuration():
