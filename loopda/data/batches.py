@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -11,14 +11,17 @@ from torch import Tensor
 
 from loopda.data.dataset import Frames
 from loopda.data.sampling import batch_indices
-from loopda.data.transforms import View, random_view, to_images, to_labels
+from loopda.data.transforms import View, pack, random_view, unpack
 from loopda.labels.classes import IGNORE
 from loopda.randomness import generator
 
 
 class DayBatch(NamedTuple):
-    """images (N, 3, H, W) in [-1, 1]; labels (N, H, W) class indices, 255 = ignore; boxes (N, 4): where the crops lie
-    in their images (View.box)."""
+    """What a step sees, once it is `on_device`; bytes as long as it is not.
+
+    images (N, 3, H, W) in [-1, 1]; labels (N, H, W) class indices, 255 = ignore; boxes (N, 4): where the crops lie
+    in their images (View.box).
+    """
 
     images: Tensor
     labels: Tensor
@@ -26,9 +29,12 @@ class DayBatch(NamedTuple):
 
 
 class NightBatch(NamedTuple):
-    """images (N, 3, H, W); references (M, 3, H, W) of the M <= N samples that have one, `paired` (N,) bool says which;
+    """As DayBatch, of night images.
+
+    images (N, 3, H, W); references (M, 3, H, W) of the M <= N samples that have one, `paired` (N,) bool says which;
     offline labels of both (N, H, W) and (M, H, W), all 255 where there are none; boxes (N, 4): where the crops lie in
-    their images (View.box)."""
+    their images (View.box).
+    """
 
     images: Tensor
     references: Tensor
@@ -36,6 +42,31 @@ class NightBatch(NamedTuple):
     labels: Tensor
     reference_labels: Tensor
     boxes: Tensor
+
+
+AnyBatch = TypeVar("AnyBatch")
+
+
+def on_device(batch: AnyBatch, device: torch.device) -> AnyBatch:
+    """The batch, a tensor or tuples of tensors, on the device; the bytes of images and labels become numbers there."""
+
+    def moved(part: Tensor) -> Tensor:
+        there = part.to(device, non_blocking=True)
+        return unpack(there) if there.dtype == torch.uint8 else there
+
+    return _each(moved, batch)
+
+
+def pinned(batch: AnyBatch) -> AnyBatch:
+    """The batch in memory from which a GPU fetches by itself, so that nobody waits for the transfer."""
+    return _each(Tensor.pin_memory, batch)
+
+
+def _each(change: Callable[[Tensor], Tensor], batch: AnyBatch) -> AnyBatch:
+    if isinstance(batch, Tensor):
+        return change(batch)
+    parts = [_each(change, part) for part in batch]
+    return type(batch)(*parts) if hasattr(batch, "_fields") else tuple(parts)
 
 
 class PseudoLabels(NamedTuple):
@@ -62,7 +93,7 @@ def day_batch(
         images.append(view.of(frames.image(index)))
         labels.append(view.of(frames.label(index)))
         boxes.append(view.box(frames.size))
-    return DayBatch(to_images(images), to_labels(labels), torch.tensor(boxes))
+    return DayBatch(pack(images), pack(labels), torch.tensor(boxes))
 
 
 def night_batch(
@@ -88,13 +119,13 @@ def night_batch(
         if reference is not None:
             references.append(view.of(reference))
             reference_labels.append(view.of(pseudo.reference[row.reference]) if pseudo else nothing)
-    batch = to_images(images)
+    batch = pack(images)
     return NightBatch(
         batch,
-        to_images(references) if references else batch[:0],
+        pack(references) if references else batch[:0],
         torch.tensor(paired),
-        to_labels(labels),
-        to_labels(reference_labels) if references else to_labels(labels)[:0],
+        pack(labels),
+        pack(reference_labels) if references else pack(labels)[:0],
         torch.tensor(boxes),
     )
 

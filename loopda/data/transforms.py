@@ -47,8 +47,8 @@ def random_view(rng: np.random.Generator, *, size: tuple[int, int], crop: tuple[
 
 def to_images(arrays: list[NDArray[np.uint8]]) -> Tensor:
     """Images (H, W, 3) uint8 -> (N, 3, H, W) float in [-1, 1], RGB."""
-    # NumPy's arithmetic, because this runs in a loader thread: PyTorch's would start a second team of OpenMP threads,
-    # whose spinning halves the speed of training on a machine with few cores
+    # NumPy's arithmetic, because this may run in a loader thread: PyTorch's would start a second team of OpenMP
+    # threads, whose spinning halves the speed of training on a machine with few cores
     batch = np.stack(arrays).astype(np.float32)
     batch /= np.float32(127.5)
     batch -= np.float32(1)
@@ -58,6 +58,17 @@ def to_images(arrays: list[NDArray[np.uint8]]) -> Tensor:
 def to_labels(arrays: list[NDArray[np.uint8]]) -> Tensor:
     """Label maps (H, W) uint8 -> (N, H, W) int64."""
     return torch.from_numpy(np.stack(arrays).astype(np.int64))
+
+
+def pack(arrays: list[NDArray[np.uint8]]) -> Tensor:
+    """Images (H, W, 3) -> (N, 3, H, W), or label maps (H, W) -> (N, H, W); bytes still, as batches are loaded."""
+    packed = torch.from_numpy(np.stack(arrays))
+    return packed.permute(0, 3, 1, 2) if packed.ndim == 4 else packed
+
+
+def unpack(packed: Tensor) -> Tensor:
+    """What `pack` made as `to_images` or `to_labels` make it, on its device, to which a quarter or less was sent."""
+    return packed.float().div_(127.5).sub_(1) if packed.ndim == 4 else packed.long()
 
 
 def to_bytes(images: Tensor) -> NDArray[np.uint8]:

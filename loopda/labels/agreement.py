@@ -4,6 +4,7 @@ Label maps are integer tensors (N, h, w) of class indices, 255 = no label; nothi
 """
 
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Annotated, NamedTuple
 
 import torch
@@ -30,9 +31,12 @@ class OnlineLabel(NamedTuple):
 
 def membership(labels: Tensor, classes: Iterable[int]) -> Tensor:
     """Whether each pixel's class is one of `classes`: a bool tensor of the shape of `labels`; never for 255."""
-    table = torch.zeros(256, dtype=torch.bool, device=labels.device)
-    table[sorted(classes)] = True
-    return table[labels.long()]
+    return _table(frozenset(classes), labels.device)[labels.long()]
+
+
+@lru_cache
+def _table(classes: frozenset[int], device: torch.device) -> Tensor:
+    return torch.tensor([number in classes for number in range(256)], device=device)
 
 
 def label_overlap_ratio(*, night: Tensor, reference: Tensor, ssc: Iterable[int]) -> Tensor:

@@ -4,8 +4,10 @@ Symbols as in the paper: z = Enc(x), p = softmax(F(z)); d labelled day, n night,
 d2n is a day image translated to night, n2d the reverse. Every term's name is its symbol: `inner_n` is L_inner^n.
 """
 
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NamedTuple
 
 import torch
 from pydantic import Field
@@ -19,12 +21,13 @@ from loopda.errors import DataError
 from loopda.labels.fusion import fuse
 from loopda.losses.adversarial import discriminator_loss, generator_loss
 from loopda.losses.reconstruction import feature_consistency, reconstruction
+from loopda.methods.lockstep import Loop, lockstep
 from loopda.methods.method import Terms, frozen, probabilities, supervision
 from loopda.models.discriminator import MultiScaleDiscriminator
 from loopda.models.perceptual import PerceptualDistance
 from loopda.models.pspnet import Outputs
 from loopda.models.renderer import ImageDecoder
-from loopda.models.segmenter import Segmenter, load_checkpoint, save_checkpoint
+from loopda.models.segmenter import Segmenter, alike, load_checkpoint, save_checkpoint
 from loopda.training.optimizer import adam
 
 Weight = Annotated[float, Field(ge=0)]
@@ -76,6 +79,35 @@ class LoopSettings(Section):
     weights: Weights
 
 
+class Looped(NamedTuple):
+    """What comes out of a set of images' loops: their terms, what Enc and F say of the images, and their translation to
+    the other time of day, if there is an outer loop for them."""
+
+    terms: Terms
+    outputs: Outputs
+    translation: Tensor | None
+
+
+class Encode(NamedTuple):
+    """A loop asks for Enc and F on `images`, or for Enc alone."""
+
+    images: Tensor
+    aux: bool = False
+    logits: bool = True
+
+
+class Decode(NamedTuple):
+    """A loop asks for Dec_side(z, p) at the size of the image `like`."""
+
+    side: str
+    outputs: Outputs
+    p: Tensor
+    like: Tensor
+
+
+Request = Encode | Decode
+
+
 class Loops(nn.Module):
     """The networks that the loops add to the segmentation network, and the loops themselves.
 
@@ -112,10 +144,14 @@ class Loops(nn.Module):
         self._perceptual = (perceptual,)
         self.to(memory_format=torch.channels_last)  # the faster layout, on CPUs and GPUs
 
+    @property
+    def perceptual(self) -> PerceptualDistance | None:
+        """LPIPS, or None without an outer loop."""
+        return self._perceptual[0]
+
     def to(self, *args: object, **kwargs: object) -> "Loops":
-        for distance in self._perceptual:
-            if distance is not None:
-                distance.to(*args, **kwargs)
+        if self.perceptual is not None:
+            self.perceptual.to(*args, **kwargs)
         return super().to(*args, **kwargs)
 
     def optimizers(self) -> dict[str, Optimizer]:
@@ -126,69 +162,76 @@ class Loops(nn.Module):
             "discriminators": adam(self.discriminators.values(), section.discriminator_lr),
         }
 
-    def encode(self, segmenter: Segmenter, x: Tensor, *, aux: bool = False) -> Outputs:
-        """Enc and F on the images x; without a graph while the decoders learn alone."""
-        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.alone):
-            return segmenter(x, aux=aux)
+    def run(self, segmenter: Segmenter, *loops: Loop[Request, Looped]) -> list[Looped]:
+        """The results of `day`, `night` and `reference`, which advance side by side: their images share the calls."""
+        return lockstep(partial(self._answers, segmenter), *loops)
+
+    def day(self, batch: DayBatch) -> Loop[Request, Looped]:
+        """The labelled day's loops (figure 2(a), equations 1-6)."""
+        x, y = batch.images, batch.labels
+        weights = self.settings.weights
+        (outputs,) = yield [Encode(x, aux=weights.aux > 0)]
+        terms = {} if self.alone else {"seg_d": supervision(outputs, y, weights.aux)}
+        p = fuse(probabilities=probabilities(outputs), labels=y, alpha=weights.fusion)  # without gradient
+        inner, x_d2n = yield from self._inner_and_translation("day", "night", outputs, p, x)
+        if inner is not None:
+            terms["inner_d"] = reconstruction(output=inner, image=x)
+        if x_d2n is None:
+            return Looped(terms, outputs, None)
+        if self.alone:
+            terms["percep_d"] = self.similarity(x_d2n, x)
+            return Looped(terms, outputs, x_d2n)
+        if self.settings.detach_translated:
+            translated, taught = yield [Encode(x_d2n, logits=False), Encode(x_d2n.detach(), aux=weights.aux > 0)]
+        else:
+            (translated,) = yield [Encode(x_d2n, aux=weights.aux > 0)]
+            taught = translated
+        terms["seg_d2n"] = supervision(taught, y, weights.aux)
+        terms["percep_d"] = self.perception(x_d2n, x, translated, outputs)
+        p_d2n = fuse(probabilities=probabilities(taught), labels=y, alpha=weights.fusion)
+        (outer,) = yield [Decode("day", translated, p_d2n, x)]
+        terms["outer_d"] = reconstruction(output=outer, image=x)
+        return Looped(terms, outputs, x_d2n)
+
+    def night(self, x: Tensor) -> Loop[Request, Looped]:
+        """The night's loops (figure 2(b)): p_n and p_n2d keep their gradient, so rendering reaches Enc and F."""
+        (outputs,) = yield [Encode(x)]
+        p = probabilities(outputs)
+        terms: Terms = {}
+        inner, x_n2d = yield from self._inner_and_translation("night", "day", outputs, p, x)
+        if inner is not None:
+            terms["inner_n"] = reconstruction(output=inner, image=x)
+        if x_n2d is None:
+            return Looped(terms, outputs, None)
+        if self.alone:
+            terms["percep_n"] = self.similarity(x_n2d, x)
+            return Looped(terms, outputs, x_n2d)
+        (translated,) = yield [Encode(x_n2d)]
+        terms["percep_n"] = self.perception(x_n2d, x, translated, outputs)
+        (outer,) = yield [Decode("night", translated, probabilities(translated), x)]
+        terms["outer_n"] = reconstruction(output=outer, image=x)
+        return Looped(terms, outputs, x_n2d)
+
+    def reference(self, x: Tensor) -> Loop[Request, Looped]:
+        """The day reference's inner loop (figure 2(c)); it has no outer loop and no adversarial term."""
+        (outputs,) = yield [Encode(x)]
+        if not self.settings.inner_loop:
+            return Looped({}, outputs, None)
+        (inner,) = yield [Decode("day", outputs, probabilities(outputs), x)]
+        return Looped({"inner_ud": reconstruction(output=inner, image=x)}, outputs, None)
+
+    def _inner_and_translation(
+        self, side: str, other: str, outputs: Outputs, p: Tensor, x: Tensor
+    ) -> Loop[Request, tuple[Tensor | None, Tensor | None]]:
+        """Dec_side(z, p) of the inner loop and Dec_other(z, p) of the outer one, None where there is no such loop."""
+        wanted = {side: self.settings.inner_loop, other: self.settings.outer_loop}
+        decoded = yield [Decode(name, outputs, p, x) for name, there in wanted.items() if there]
+        images = iter(decoded)
+        return tuple(next(images) if there else None for there in wanted.values())
 
     def decode(self, side: str, outputs: Outputs, p: Tensor, like: Tensor) -> Tensor:
         """Dec_side(z, p) at the size of the image `like`."""
-        z = outputs.shallow if self.settings.decoders.features == "layer2" else outputs.features
-        return self.decoders[side](z, p, like.shape[2:])
-
-    def day(self, segmenter: Segmenter, batch: DayBatch) -> tuple[Terms, Tensor | None]:
-        """The labelled day's loops (figure 2(a), equations 1-6): their terms, and x_d2n if there is an outer loop."""
-        x, y = batch.images, batch.labels
-        weights = self.settings.weights
-        outputs = self.encode(segmenter, x, aux=weights.aux > 0)
-        terms = {} if self.alone else {"seg_d": supervision(outputs, y, weights.aux)}
-        p = fuse(probabilities=probabilities(outputs), labels=y, alpha=weights.fusion)  # without gradient
-        if self.settings.inner_loop:
-            inner = self.decode("day", outputs, p, x)
-            terms["inner_d"] = reconstruction(output=inner, image=x)
-        if not self.settings.outer_loop:
-            return terms, None
-        x_d2n = self.decode("night", outputs, p, x)
-        if self.alone:
-            terms["percep_d"] = self.similarity(x_d2n, x)
-            return terms, x_d2n
-        detach = self.settings.detach_translated
-        translated = segmenter(x_d2n, aux=weights.aux > 0 and not detach)
-        taught = segmenter(x_d2n.detach(), aux=weights.aux > 0) if detach else translated
-        terms["seg_d2n"] = supervision(taught, y, weights.aux)
-        terms["percep_d"] = self.perception(x_d2n, x, translated, outputs)
-        p_d2n = fuse(probabilities=probabilities(translated), labels=y, alpha=weights.fusion)
-        outer = self.decode("day", translated, p_d2n, x)
-        terms["outer_d"] = reconstruction(output=outer, image=x)
-        return terms, x_d2n
-
-    def night(self, segmenter: Segmenter, x: Tensor) -> tuple[Terms, Outputs, Tensor | None]:
-        """The night's loops (figure 2(b)): p_n and p_n2d keep their gradient, so rendering reaches Enc and F."""
-        outputs = self.encode(segmenter, x)
-        p = probabilities(outputs)
-        terms: Terms = {}
-        if self.settings.inner_loop:
-            inner = self.decode("night", outputs, p, x)
-            terms["inner_n"] = reconstruction(output=inner, image=x)
-        if not self.settings.outer_loop:
-            return terms, outputs, None
-        x_n2d = self.decode("day", outputs, p, x)
-        if self.alone:
-            terms["percep_n"] = self.similarity(x_n2d, x)
-            return terms, outputs, x_n2d
-        translated = segmenter(x_n2d, aux=False)
-        terms["percep_n"] = self.perception(x_n2d, x, translated, outputs)
-        outer = self.decode("night", translated, probabilities(translated), x)
-        terms["outer_n"] = reconstruction(output=outer, image=x)
-        return terms, outputs, x_n2d
-
-    def reference(self, segmenter: Segmenter, x: Tensor) -> tuple[Terms, Outputs]:
-        """The day reference's inner loop (figure 2(c)); it has no outer loop and no adversarial term."""
-        outputs = self.encode(segmenter, x)
-        if not self.settings.inner_loop:
-            return {}, outputs
-        inner = self.decode("day", outputs, probabilities(outputs), x)
-        return {"inner_ud": reconstruction(output=inner, image=x)}, outputs
+        return self._decode(side, [Decode(side, outputs, p, like)])[0]
 
     def perception(self, translated: Tensor, original: Tensor, outputs: Outputs, target: Outputs) -> Tensor:
         """Equation 4: lambda_z ||z' - z||_1 + lambda_l LPIPS(x', x); z is the layer4 feature."""
@@ -197,14 +240,12 @@ class Loops(nn.Module):
 
     def similarity(self, translated: Tensor, original: Tensor) -> Tensor:
         """The second part of equation 4: lambda_l LPIPS(x', x)."""
-        return self.settings.weights.lpips * self._perceptual[0](translated, original)
+        return self.settings.weights.lpips * self.perceptual(translated, original)
 
     def discriminate(self, *, day: Tensor, night: Tensor, references: Tensor, d2n: Tensor, n2d: Tensor) -> Tensor:
         """Equations 3 and 7 as the discriminators' loss: D_n sees x_n and x_d2n, D_d sees x_d, x_ud and x_n2d."""
-        d_day, d_night = self.discriminators["day"], self.discriminators["night"]
-        real_days = [d_day(day), *([d_day(references)] if len(references) else [])]
-        loss_day = discriminator_loss(real=real_days, fake=d_day(n2d.detach()))
-        return loss_day + discriminator_loss(real=[d_night(night)], fake=d_night(d2n.detach()))
+        real_days = [day, references] if len(references) else [day]
+        return self._told_apart("day", real=real_days, fake=n2d) + self._told_apart("night", real=[night], fake=d2n)
 
     def alignment(self, *, d2n: Tensor, n2d: Tensor) -> Terms:
         """Equations 3 and 7 as the translations' loss: both should pass for real. The discriminators are constant."""
@@ -217,6 +258,43 @@ class Loops(nn.Module):
         """The weighted sum of equation 11. A term's family is the first part of its name."""
         weights = self.settings.weights
         return torch.stack([getattr(weights, name.split("_")[0]) * term for name, term in terms.items()]).sum()
+
+    def _answers(self, segmenter: Segmenter, requests: Sequence[Request]) -> list[Outputs | Tensor]:
+        """Each network is called as few times as the images' sizes allow; Enc and F without a graph while `alone`."""
+        kinds: dict[str, list[int]] = {}
+        for place, request in enumerate(requests):
+            kinds.setdefault(request.side if isinstance(request, Decode) else "encoder", []).append(place)
+        answers: dict[int, Outputs | Tensor] = {}
+        for kind, places in kinds.items():
+            asked = [requests[place] for place in places]
+            if kind != "encoder":
+                answers |= zip(places, self._decode(kind, asked), strict=True)
+                continue
+            with torch.set_grad_enabled(torch.is_grad_enabled() and not self.alone):
+                images, aux, logits = zip(*asked, strict=True)
+                answers |= zip(places, segmenter.together(images, aux=aux, logits=logits), strict=True)
+        return [answers[place] for place in range(len(requests))]
+
+    def _decode(self, side: str, requests: Sequence[Decode]) -> list[Tensor]:
+        """Instance normalisation knows no other image, so that the images of all domains may share a call."""
+        shallow = self.settings.decoders.features == "layer2"
+        features = [asked.outputs.shallow if shallow else asked.outputs.features for asked in requests]
+        images: dict[int, Tensor] = {}
+        for places in alike([asked.like.shape[2:] for asked in requests]):
+            z, p = (torch.cat([values[place] for place in places]) for values in (features, [a.p for a in requests]))
+            decoded = self.decoders[side](z, p, requests[places[0]].like.shape[2:])
+            images |= zip(places, decoded.split([len(features[place]) for place in places]), strict=True)
+        return [images[place] for place in range(len(requests))]
+
+    def _told_apart(self, side: str, *, real: Sequence[Tensor], fake: Tensor) -> Tensor:
+        """The loss of D_side, whose images share the calls too."""
+        batches = [*real, fake.detach()]
+        scores: dict[int, list[Tensor]] = {}
+        for places in alike([batch.shape[2:] for batch in batches]):
+            scales = self.discriminators[side](torch.cat([batches[place] for place in places]))
+            sizes = [len(batches[place]) for place in places]
+            scores |= zip(places, zip(*(scale.split(sizes) for scale in scales), strict=True), strict=True)
+        return discriminator_loss(real=[scores[place] for place in range(len(real))], fake=scores[len(real)])
 
 
 def save_loops(loops: Loops, path: Path) -> None:

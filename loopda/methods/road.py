@@ -71,14 +71,14 @@ class Road(Method):
     def losses(self, segmenter: Segmenter, day: DayBatch, night: NightBatch, step: int, steps: int) -> Losses:
         section = self.settings
         day_outputs = segmenter(day.images, aux=False)
-        night_features = segmenter(night.images, aux=False).features
+        night_features = segmenter(night.images, aux=False, logits=False).features
         terms = {"seg_d": supervision(day_outputs, day.labels, 0)}
         total = terms["seg_d"]
 
         # target-guided distillation
         if self.guide is not None:
             with torch.no_grad():
-                aim = self.guide(night.images, aux=False).features
+                aim = self.guide(night.images, aux=False, logits=False).features
             terms["distillation"] = feature_distance(features=night_features, target=aim)
             total = total + section.distillation * terms["distillation"]
 

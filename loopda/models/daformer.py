@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from loopda.models.mit import MixTransformer
-from loopda.models.pspnet import Outputs
+from loopda.models.normalisation import BatchNorm2d
+from loopda.models.pspnet import Outputs, chosen
 
 DILATIONS = (1, 6, 12, 18)  # of the parallel branches of the fusion
 
@@ -25,7 +26,7 @@ class Convolution(nn.Module):
         self.conv = nn.Conv2d(
             channels, out_channels, kernel, padding=padding, dilation=dilation, groups=groups, bias=False
         )
-        self.bn = nn.BatchNorm2d(out_channels)
+        self.bn = BatchNorm2d(out_channels)
         nn.init.kaiming_normal_(self.conv.weight, mode="fan_out", nonlinearity="relu")
 
     def forward(self, x: Tensor) -> Tensor:
@@ -117,15 +118,16 @@ class DAFormer(nn.Module):
         self.backbone = MixTransformer(encoder, drop_path=drop_path)
         self.channels = self.backbone.dims
         self.shallow_channels = self.channels[0]
-        self.bn_pretrain = nn.BatchNorm2d(self.channels[-1]) if bn_pretrain else None
+        self.bn_pretrain = BatchNorm2d(self.channels[-1]) if bn_pretrain else None
         self.decode_head = ContextDecoder(self.channels, channels=head_channels, classes=classes, dropout=dropout)
 
-    def forward(self, images: Tensor, *, aux: bool = True) -> Outputs:
-        """Everything about a batch of normalised images (N, 3, H, W); `aux` asks in vain."""
+    def forward(self, images: Tensor, *, aux: bool | int = True, logits: bool | int = True) -> Outputs:
+        """Everything about a batch of normalised images (N, 3, H, W), `logits` as in Segmenter; `aux` asks in vain."""
         maps = self.backbone(images)
         if self.bn_pretrain is not None:
             maps[-1] = self.bn_pretrain(maps[-1])
-        return Outputs(maps[0], None, self.decode_head(maps), maps[-1], self.aligned)
+        seen = self.decode_head([chosen(level, logits) for level in maps]) if logits else None
+        return Outputs(maps[0], None, seen, maps[-1], self.aligned)
 
     def backbone_parameters(self) -> Iterator[nn.Parameter]:
         """The parameters that have the base learning rate."""

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 
 from torch import Tensor, nn
 
-from loopda.models.pspnet import Outputs
+from loopda.models.normalisation import BatchNorm2d
+from loopda.models.pspnet import Outputs, chosen
 from loopda.models.resnet import (
     INITIALISATIONS,
     add_layers,
@@ -66,22 +67,24 @@ class DeepLabV2(nn.Module):
         self.conv1, self.bn1, self.relu, self.maxpool = stem(width=width, output_stride=output_stride)
         self.channels = add_layers(self, blocks=blocks, width=width, stride_in=stride_in)
         _, self.shallow_channels, layer3, layer4 = self.channels
-        self.bn_pretrain = nn.BatchNorm2d(layer4) if bn_pretrain else None
+        self.bn_pretrain = BatchNorm2d(layer4) if bn_pretrain else None
         self.layer5 = AtrousPyramid(layer3, classes, aspp_branches)
         self.layer6 = AtrousPyramid(layer4, classes, aspp_branches)
         initialise(self, INITIALISATIONS[initialisation])
         if freeze_affine:
             freeze_normalisation_affine(self._trunk())
 
-    def forward(self, images: Tensor, *, aux: bool = True) -> Outputs:
-        """Everything about a batch of normalised images (N, 3, H, W); without `aux` its head is not computed."""
+    def forward(self, images: Tensor, *, aux: bool | int = True, logits: bool | int = True) -> Outputs:
+        """Everything about a batch of normalised images (N, 3, H, W); `aux` and `logits` as in Segmenter."""
         x = self.maxpool(self.relu(self.bn1(self.conv1(images))))
         shallow = self.layer2(self.layer1(x))
         middle = self.layer3(shallow)
         features = self.layer4(middle)
         if self.bn_pretrain is not None:
             features = self.bn_pretrain(features)
-        return Outputs(shallow, self.layer5(middle) if aux else None, self.layer6(features), features)
+        aux_logits = self.layer5(chosen(middle, aux)) if aux else None
+        main_logits = self.layer6(chosen(features, logits)) if logits else None
+        return Outputs(shallow, aux_logits, main_logits, features)
 
     def backbone_parameters(self) -> Iterator[nn.Parameter]:
         """The trainable parameters that have the base learning rate."""

@@ -9,6 +9,8 @@ from functools import partial
 
 from torch import Tensor, nn
 
+from loopda.models.normalisation import BatchNorm2d
+
 EXPANSION = 4  # a bottleneck's output channels per plane (He et al., CVPR 2016, table 1)
 
 
@@ -20,17 +22,17 @@ class Bottleneck(nn.Module):
         super().__init__()
         stride1, stride2 = (stride, 1) if stride_in == "conv1" else (1, stride)
         self.conv1 = nn.Conv2d(channels, planes, 1, stride1, bias=False)
-        self.bn1 = nn.BatchNorm2d(planes)
+        self.bn1 = BatchNorm2d(planes)
         self.conv2 = nn.Conv2d(planes, planes, 3, stride2, padding=dilation, dilation=dilation, bias=False)
-        self.bn2 = nn.BatchNorm2d(planes)
+        self.bn2 = BatchNorm2d(planes)
         self.conv3 = nn.Conv2d(planes, planes * EXPANSION, 1, bias=False)
-        self.bn3 = nn.BatchNorm2d(planes * EXPANSION)
+        self.bn3 = BatchNorm2d(planes * EXPANSION)
         self.relu = nn.ReLU(inplace=True)
         self.downsample = None
         if projected:
             self.downsample = nn.Sequential(
                 nn.Conv2d(channels, planes * EXPANSION, 1, stride, bias=False),
-                nn.BatchNorm2d(planes * EXPANSION),
+                BatchNorm2d(planes * EXPANSION),
             )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -48,7 +50,7 @@ def stem(*, width: int, output_stride: int) -> tuple[nn.Module, nn.Module, nn.Mo
     pool_stride = {8: 2, 4: 1}[output_stride]
     return (
         nn.Conv2d(3, width, 7, stride=2, padding=3, bias=False),
-        nn.BatchNorm2d(width),
+        BatchNorm2d(width),
         nn.ReLU(inplace=True),
         nn.MaxPool2d(3, stride=pool_stride, padding=1, ceil_mode=True),
     )
@@ -92,7 +94,7 @@ def initialise(module: nn.Module, convolution: Callable[[Tensor], object]) -> No
             convolution(part.weight)
             if part.bias is not None:
                 nn.init.zeros_(part.bias)
-        elif isinstance(part, nn.BatchNorm2d):
+        elif isinstance(part, BatchNorm2d):
             nn.init.ones_(part.weight)
             nn.init.zeros_(part.bias)
 
@@ -101,7 +103,7 @@ def freeze_normalisation_affine(trunk: Iterable[nn.Module]) -> None:
     """Stop training of the scale and shift of every normalisation in the trunk's layers (the official code does)."""
     for layer in trunk:
         for part in layer.modules():
-            if isinstance(part, nn.BatchNorm2d):
+            if isinstance(part, BatchNorm2d):
                 part.requires_grad_(False)
 
 

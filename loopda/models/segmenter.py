@@ -5,7 +5,8 @@ to see, and a wrong order or scale is silent; so each network converts for itsel
 """
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain, repeat
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -20,6 +21,7 @@ from loopda.files import sha256, unwritable, written
 from loopda.labels.classes import ClassList
 from loopda.models.daformer import DAFormer
 from loopda.models.deeplab import DeepLabV2
+from loopda.models.normalisation import domains_of
 from loopda.models.pspnet import Outputs, PSPNet
 
 FORMAT = 1  # of the checkpoint file
@@ -107,11 +109,34 @@ class Segmenter(nn.Module):
         shift = (127.5 - torch.tensor(mean).reshape(1, 3, 1, 1)) / deviation
         self.register_buffer("shift", shift, persistent=False)
 
-    def forward(self, images: Tensor, *, aux: bool = True) -> Outputs:
-        """Outputs for `images` (N, 3, H, W) in [-1, 1], RGB; without `aux` that head is not computed."""
+    def forward(self, images: Tensor, *, aux: bool | int = True, logits: bool | int = True) -> Outputs:
+        """Outputs for `images` (N, 3, H, W) in [-1, 1], RGB; without `aux` that head is not computed.
+
+        aux: of all images, of none, or of the first so many; logits: of all or of the first so many.
+        """
         if self.reversed:
             images = images.flip(1)
-        return self.network(images * self.scale + self.shift, aux=aux)
+        return self.network(images * self.scale + self.shift, aux=aux, logits=logits)
+
+    def together(self, batches: Sequence[Tensor], *, aux: Sequence[bool], logits: Sequence[bool]) -> list[Outputs]:
+        """The outputs for several batches of images, each normalised by its own statistics, in as few calls as can be.
+
+        aux, logits: which batches want these; where there is `aux`, there are `logits`, and the others have None. All
+        is as in one call for each batch, but for the order in which the running statistics see them (those with `aux`
+        first, those without `logits` last) and for what dropout draws.
+        """
+        outputs: dict[int, Outputs] = {}
+        for places in alike([batch.shape[2:] for batch in batches]):
+            places.sort(key=lambda place: (not aux[place], not logits[place]))
+            sizes = [len(batches[place]) for place in places]
+            wanted = [
+                [size for place, size in zip(places, sizes, strict=True) if head[place]] for head in (aux, logits)
+            ]
+            with domains_of(self.network, sizes):
+                images = torch.cat([batches[place] for place in places])
+                all_of_them = self(images, aux=sum(wanted[0]), logits=sum(wanted[1]))
+            outputs |= zip(places, _split(all_of_them, sizes, *wanted), strict=True)
+        return [outputs[place] for place in range(len(batches))]
 
     def use_statistics(self, domain: str) -> str:
         """Go into evaluation mode with the statistics of `domain`; returns the name of the set that is used."""
@@ -126,6 +151,25 @@ class Segmenter(nn.Module):
             buffers[key].copy_(value)
         self.eval()
         return name
+
+
+def alike(shapes: Sequence[tuple[int, ...]]) -> list[list[int]]:
+    """The places of equal `shapes`: what lies there can share a call."""
+    places: dict[tuple[int, ...], list[int]] = {}
+    for place, shape in enumerate(shapes):
+        places.setdefault(tuple(shape), []).append(place)
+    return list(places.values())
+
+
+def _split(
+    outputs: Outputs, sizes: Sequence[int], aux_sizes: Sequence[int], logits_sizes: Sequence[int]
+) -> Iterator[Outputs]:
+    aux, logits = (
+        chain(() if head is None else head.split(wanted), repeat(None))
+        for head, wanted in ((outputs.aux, aux_sizes), (outputs.logits, logits_sizes))
+    )
+    for shallow, features in zip(outputs.shallow.split(sizes), outputs.features.split(sizes), strict=True):
+        yield Outputs(shallow, next(aux), next(logits), features, outputs.aligned)
 
 
 @torch.no_grad()

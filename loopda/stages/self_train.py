@@ -1,6 +1,7 @@
 """Stage `self_train`: reference-guided self-training with Day-Night Agreement (LoopDA, section 3.2)."""
 
 import csv
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -8,10 +9,11 @@ import numpy as np
 import torch
 from pydantic import Field
 from torch import Tensor
+from torch.optim import Optimizer
 
 from loopda.command import command
 from loopda.config import Section
-from loopda.data.batches import NightBatch, PseudoLabels
+from loopda.data.batches import DayBatch, NightBatch, PseudoLabels
 from loopda.data.dataset import Input, resize_label
 from loopda.errors import DataError
 from loopda.files import sha256
@@ -20,7 +22,8 @@ from loopda.labels.classes import IGNORE, ClassList
 from loopda.labels.png import read_label
 from loopda.losses.segmentation import pseudo_cross_entropy
 from loopda.methods.loopda import Loops, LoopSettings, load_loops
-from loopda.models.segmenter import load_segmenter, upsample
+from loopda.methods.method import Terms
+from loopda.models.segmenter import Segmenter, load_segmenter, upsample
 from loopda.signals import interruptible
 from loopda.training.job import Job
 from loopda.training.optimizer import SegmenterOptimizer, descend, segmenter_optimizer
@@ -80,44 +83,54 @@ def run(
         for optimizer in optimizers.values():
             set_learning_rate(optimizer, factor)
 
-        # labelled day: source supervision, inner and outer loop
-        terms, x_d2n = nets.day(segmenter, day)
-
-        # night: inner and outer loop
-        night_terms, night_outputs, x_n2d = nets.night(segmenter, pairs.images)
-        terms |= night_terms
-
-        # day reference: inner loop, offline label (equation 8)
-        size = pairs.labels.shape[1:]
-        night_logits = upsample(night_outputs.logits, size, night_outputs.aligned)
-        reference_logits = night_logits[:0]
-        if len(pairs.references):
-            reference_terms, reference_outputs = nets.reference(segmenter, pairs.references)
-            reference_logits = upsample(reference_outputs.logits, size, reference_outputs.aligned)
-            terms |= reference_terms
-            terms["seg_ud"] = pseudo_cross_entropy(logits=reference_logits, labels=pairs.reference_labels)
-
-        # co-teaching: offline label and Day-Night Agreement (equations 9 and 10)
-        terms["seg_n"], lor = co_teaching(
-            night_logits, reference_logits, pairs, segmenter.classes, tau=config.agreement.tau
-        )
-
-        # adversarial alignment: the discriminators step first, then judge the translations
-        if config.loops.outer_loop:
-            discrimination = nets.discriminate(
-                day=day.images, night=pairs.images, references=pairs.references, d2n=x_d2n, n2d=x_n2d
-            )
-            descend(discrimination, optimizers["discriminators"])
-            training.record(discriminators=discrimination)
-            terms |= nets.alignment(d2n=x_d2n, n2d=x_n2d)
-
-        # update
-        descend(nets.total(terms), optimizers["segmenter"], optimizers["decoders"])
-
-        # log
-        training.record(**terms, **({"lor": lor.mean()} if len(lor) else {}))
+        # one step of all networks
+        training.record(**iteration(segmenter, nets, optimizers, day, pairs, tau=config.agreement.tau))
 
     job.finish(training, segmenter, metrics)
+
+
+def iteration(
+    segmenter: Segmenter,
+    nets: Loops,
+    optimizers: Mapping[str, Optimizer],
+    day: DayBatch,
+    pairs: NightBatch,
+    *,
+    tau: float,
+) -> Terms:
+    """One step of every network on a labelled batch and a batch of pairs; returns what the log shows."""
+    # labelled day: source supervision, inner and outer loop; night: inner and outer loop; day reference: inner loop
+    loops = [nets.day(day), nets.night(pairs.images)]
+    if len(pairs.references):
+        loops.append(nets.reference(pairs.references))
+    day_loops, night_loops, *reference_loops = nets.run(segmenter, *loops)
+    terms = day_loops.terms | night_loops.terms
+
+    # day reference: offline label (equation 8)
+    size = pairs.labels.shape[1:]
+    night_logits = upsample(night_loops.outputs.logits, size, night_loops.outputs.aligned)
+    reference_logits = night_logits[:0]
+    for looped in reference_loops:
+        reference_logits = upsample(looped.outputs.logits, size, looped.outputs.aligned)
+        terms |= looped.terms
+        terms["seg_ud"] = pseudo_cross_entropy(logits=reference_logits, labels=pairs.reference_labels)
+
+    # co-teaching: offline label and Day-Night Agreement (equations 9 and 10)
+    terms["seg_n"], lor = co_teaching(night_logits, reference_logits, pairs, segmenter.classes, tau=tau)
+
+    # adversarial alignment: the discriminators step first, then judge the translations
+    noted = {"lor": lor.mean()} if len(lor) else {}
+    if nets.settings.outer_loop:
+        x_d2n, x_n2d = day_loops.translation, night_loops.translation
+        noted["discriminators"] = nets.discriminate(
+            day=day.images, night=pairs.images, references=pairs.references, d2n=x_d2n, n2d=x_n2d
+        )
+        descend(noted["discriminators"], optimizers["discriminators"])
+        terms |= nets.alignment(d2n=x_d2n, n2d=x_n2d)
+
+    # update
+    descend(nets.total(terms), optimizers["segmenter"], optimizers["decoders"])
+    return terms | noted
 
 
 def co_teaching(
@@ -133,17 +146,18 @@ def co_teaching(
         paired[:, None, None], keep_classes(pairs.labels, classes.dynamic | classes.ssc), pairs.labels
     )
     loss = pseudo_cross_entropy(logits=night_logits, labels=offline)
-    if not paired.any():
-        return loss, paired.new_zeros(0, dtype=torch.float32)
+    count = len(reference_logits)
+    if not count:
+        return loss, night_logits.new_zeros(0)
+    places = paired.argsort(descending=True, stable=True)[:count]  # of the pairs; a mask would have the GPU waited for
     chosen = online_label(
-        night=night_logits[paired].argmax(dim=1),
+        night=night_logits[places].argmax(dim=1),
         reference=reference_logits.argmax(dim=1),
         dynamic=classes.dynamic,
         ssc=classes.ssc,
         tau=tau,
     )
-    online = torch.full_like(pairs.labels, IGNORE)
-    online[paired] = chosen.label
+    online = torch.full_like(pairs.labels, IGNORE).index_copy(0, places, chosen.label)
     return loss + pseudo_cross_entropy(logits=night_logits, labels=online), chosen.lor
 
 

@@ -13,7 +13,7 @@ from loopda.data.augmentation import each, simclr_views
 from loopda.data.dataset import Frames, Input
 from loopda.data.manifest import Row
 from loopda.data.sampling import batch_indices
-from loopda.data.transforms import to_images
+from loopda.data.transforms import pack
 from loopda.downloads import locate
 from loopda.errors import ConfigError
 from loopda.losses.contrastive import nt_xent
@@ -85,10 +85,10 @@ def run(
 
     def batch(step: int) -> Tensor:
         settings = {"count": len(frames), "batch_size": config.batch_size, "seed": seed, "stream": "simclr"}
-        return to_images([frames.image(index) for index in batch_indices(step=step, **settings)])
+        return pack([frames.image(index) for index in batch_indices(step=step, **settings)])
 
     def project(images: Tensor) -> Tensor:
-        return head(student(images, aux=False).features.mean(dim=(2, 3)))
+        return head(student(images, aux=False, logits=False).features.mean(dim=(2, 3)))
 
     for step, images in training.over(batch):
         # set learning rate

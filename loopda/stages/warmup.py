@@ -1,15 +1,19 @@
 """Stage `warmup`: LoopDA's inner and outer self-loops on labelled day, night and day reference (section 3.1)."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
 from pydantic import Field
+from torch.optim import Optimizer
 
 from loopda.command import command
 from loopda.config import Section
+from loopda.data.batches import DayBatch, NightBatch
 from loopda.data.dataset import Input
 from loopda.methods.loopda import Loops, LoopSettings, save_loops
-from loopda.models.segmenter import load_segmenter
+from loopda.methods.method import Terms
+from loopda.models.segmenter import Segmenter, load_segmenter
 from loopda.randomness import seed_torch
 from loopda.training.job import Job
 from loopda.training.optimizer import SegmenterOptimizer, descend, segmenter_optimizer
@@ -65,34 +69,39 @@ def run(
             set_learning_rate(optimizer, factor)
         nets.alone = step <= config.decoder_warmup and (config.loops.inner_loop or config.loops.outer_loop)
 
-        # labelled day: source supervision, inner and outer loop
-        terms, x_d2n = nets.day(segmenter, day)
-
-        # night: inner and outer loop
-        night_terms, _, x_n2d = nets.night(segmenter, pairs.images)
-        terms |= night_terms
-
-        # day reference: inner loop
-        if config.loops.inner_loop and len(pairs.references):
-            terms |= nets.reference(segmenter, pairs.references)[0]
-
-        # adversarial alignment: the discriminators step first, then judge the translations
-        if config.loops.outer_loop:
-            discrimination = nets.discriminate(
-                day=day.images, night=pairs.images, references=pairs.references, d2n=x_d2n, n2d=x_n2d
-            )
-            descend(discrimination, optimizers["discriminators"])
-            training.record(discriminators=discrimination)
-            terms |= nets.alignment(d2n=x_d2n, n2d=x_n2d)
-
-        # update
-        descend(nets.total(terms), optimizers["segmenter"], optimizers["decoders"])
-
-        # log
-        training.record(**terms)
+        # one step of all networks
+        training.record(**iteration(segmenter, nets, optimizers, day, pairs))
 
     save_loops(nets, loops)
     job.finish(training, segmenter, metrics)
+
+
+def iteration(
+    segmenter: Segmenter, nets: Loops, optimizers: Mapping[str, Optimizer], day: DayBatch, pairs: NightBatch
+) -> Terms:
+    """One step of every network on a labelled batch and a batch of pairs; returns what the log shows."""
+    # labelled day: source supervision, inner and outer loop; night: inner and outer loop; day reference: inner loop
+    loops = [nets.day(day), nets.night(pairs.images)]
+    if nets.settings.inner_loop and len(pairs.references):
+        loops.append(nets.reference(pairs.references))
+    day_loops, night_loops, *reference_loops = nets.run(segmenter, *loops)
+    terms = day_loops.terms | night_loops.terms
+    for looped in reference_loops:
+        terms |= looped.terms
+
+    # adversarial alignment: the discriminators step first, then judge the translations
+    noted = {}
+    if nets.settings.outer_loop:
+        x_d2n, x_n2d = day_loops.translation, night_loops.translation
+        noted["discriminators"] = nets.discriminate(
+            day=day.images, night=pairs.images, references=pairs.references, d2n=x_d2n, n2d=x_n2d
+        )
+        descend(noted["discriminators"], optimizers["discriminators"])
+        terms |= nets.alignment(d2n=x_d2n, n2d=x_n2d)
+
+    # update
+    descend(nets.total(terms), optimizers["segmenter"], optimizers["decoders"])
+    return terms | noted
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -21,6 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from loopda.config import Section
+from loopda.data.batches import on_device, pinned
 from loopda.data.sampling import prefetched
 from loopda.errors import DeviceError, Interrupted, NumericError
 from loopda.files import append_text, release, sha256, take_lock, write_text
@@ -87,9 +89,11 @@ class Training:
         tell(self.log.path, step=self.step, steps=self.steps)
         try:
             with remembered():
+                if self.device.type == "cuda":
+                    make = partial(_pinned, make)
                 for batch in prefetched(make, first=self.step + 1, last=self.steps, workers=workers):
                     seed_torch(self.seed, self.stage, self.step + 1)
-                    yield self.step + 1, _moved(batch, self.device)
+                    yield self.step + 1, on_device(batch, self.device)
                     self.step += 1
                     self._after_step()
         finally:
@@ -191,12 +195,8 @@ def fingerprint(config: Section, inputs: Mapping[str, Path], seed: int) -> str:
     return digest.hexdigest()
 
 
-def _moved(batch: AnyBatch, device: torch.device) -> AnyBatch:
-    """The batch, a tensor or tuples of tensors, on the device."""
-    if isinstance(batch, Tensor):
-        return batch.to(device, non_blocking=True)
-    parts = [_moved(part, device) for part in batch]
-    return type(batch)(*parts) if hasattr(batch, "_fields") else tuple(parts)
+def _pinned(make: Callable[[int], AnyBatch], step: int) -> AnyBatch:
+    return pinned(make(step))
 
 
 def _gpu_memory(device: torch.device) -> dict[str, float]:

@@ -3,11 +3,12 @@ import pytest
 import torch
 from PIL import Image
 
-from loopda.data.batches import PseudoLabels, day_batch, night_batch
+from loopda.data import batches
+from loopda.data.batches import PseudoLabels, on_device
 from loopda.data.dataset import Frames
 from loopda.data.manifest import Row
 from loopda.data.sampling import prefetched
-from loopda.data.transforms import to_bytes
+from loopda.data.transforms import to_bytes, to_images
 from loopda.labels.classes import CITYSCAPES
 
 WIDTH, HEIGHT = 40, 24
@@ -17,6 +18,14 @@ SAMPLING = {"batch_size": 2, "crop": CROP, "seed": 3}
 STEPS = range(1, 21)
 
 ROWS, COLUMNS = np.indices((HEIGHT, WIDTH))
+
+
+def day_batch(*arguments, **settings):
+    return on_device(batches.day_batch(*arguments, **settings), torch.device("cpu"))
+
+
+def night_batch(*arguments, **settings):
+    return on_device(batches.night_batch(*arguments, **settings), torch.device("cpu"))
 
 
 def picture(number):
@@ -186,8 +195,8 @@ def test_batches_are_pure_functions_of_seed_and_step(day):
 
 def test_every_epoch_shows_each_picture_once(day, night):
     for make, frames in ((day_batch, day), (night_batch, night)):
-        batches = [make(frames, step, **SAMPLING) for step in range(1, 11)]
-        numbers = [places(image)[2] for batch in batches for image in batch.images]
+        made = [make(frames, step, **SAMPLING) for step in range(1, 11)]
+        numbers = [places(image)[2] for batch in made for image in batch.images]
         for epoch in range(4):
             assert sorted(numbers[epoch * COUNT : (epoch + 1) * COUNT]) == list(range(COUNT))
 
@@ -198,3 +207,15 @@ def test_a_crop_larger_than_the_images_is_the_whole_image(day):
     assert columns.shape == (HEIGHT, WIDTH)
     assert np.array_equal(rows, ROWS)
     assert batch.labels[0].tolist() == label_of(rows, columns, number).tolist()
+
+
+def test_images_and_labels_travel_as_bytes_and_become_numbers_on_the_device(day, night, pseudo):
+    loaded = (batches.day_batch(day, 1, **SAMPLING), batches.night_batch(night, 1, pseudo=pseudo, **SAMPLING))
+    for packed, unpacked in zip(loaded, on_device(loaded, torch.device("cpu")), strict=True):
+        assert type(unpacked) is type(packed)
+        for name in set(packed._fields) - {"boxes", "paired"}:
+            assert getattr(packed, name).dtype == torch.uint8
+        assert unpacked.images.dtype == torch.float32
+        assert unpacked.labels.dtype == torch.int64
+        assert torch.equal(unpacked.boxes, packed.boxes)
+        assert torch.equal(unpacked.images, to_images(list(packed.images.permute(0, 2, 3, 1).numpy())))

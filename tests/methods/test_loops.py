@@ -97,13 +97,18 @@ class Data:
         self.labels = torch.tensor([0, 1, 2, 3, 255])[torch.randint(0, 5, (2, *SIZE))]
 
 
+def day_and_night(segmenter, loops, data):
+    day, night = loops.day(DayBatch(data.day, data.labels, WHOLE)), loops.night(data.night)
+    return loops.run(segmenter, day, night)
+
+
 def all_terms(segmenter, loops):
     data = Data()
-    terms, x_d2n = loops.day(segmenter, DayBatch(data.day, data.labels, WHOLE))
-    night, _, x_n2d = loops.night(segmenter, data.night)
-    terms |= night | loops.reference(segmenter, data.reference)[0]
-    if x_d2n is not None:
-        terms |= loops.alignment(d2n=x_d2n, n2d=x_n2d)
+    day, night = day_and_night(segmenter, loops, data)
+    (reference,) = loops.run(segmenter, loops.reference(data.reference))
+    terms = day.terms | night.terms | reference.terms
+    if day.translation is not None:
+        terms |= loops.alignment(d2n=day.translation, n2d=night.translation)
     return terms
 
 
@@ -238,8 +243,7 @@ def test_while_the_decoders_learn_alone_the_perceptual_loss_is_the_similarity_of
     segmenter, loops = networks()
     data = Data()
     loops.alone = True
-    terms, x_d2n = loops.day(segmenter, DayBatch(data.day, data.labels, WHOLE))
-    night, _, x_n2d = loops.night(segmenter, data.night)
+    (terms, _, x_d2n), (night, _, x_n2d) = day_and_night(segmenter, loops, data)
     assert terms["percep_d"].item() == pytest.approx(0.25 * CheapDistance()(x_d2n, data.day).item())
     assert night["percep_n"].item() == pytest.approx(0.25 * CheapDistance()(x_n2d, data.night).item())
 
@@ -250,7 +254,7 @@ def test_the_loops_keep_the_gradient_setting_of_their_caller(alone):
     loops.alone = alone
     with torch.no_grad():
         assert not any(term.requires_grad for term in all_terms(segmenter, loops).values())
-        _, outputs, _ = loops.night(segmenter, Data().night)
+        ((_, outputs, _),) = loops.run(segmenter, loops.night(Data().night))
         assert not outputs.logits.requires_grad
     all_terms(segmenter, loops)
     assert torch.is_grad_enabled()
@@ -267,8 +271,7 @@ def test_a_backward_pass_of_the_total_leaves_no_gradient_in_the_discriminators()
 def test_the_discriminators_loss_reaches_them_and_nothing_else(references):
     segmenter, loops = networks()
     data = Data()
-    _, x_d2n = loops.day(segmenter, DayBatch(data.day, data.labels, WHOLE))
-    _, _, x_n2d = loops.night(segmenter, data.night)
+    (_, _, x_d2n), (_, _, x_n2d) = day_and_night(segmenter, loops, data)
     loss = loops.discriminate(
         day=data.day, night=data.night, references=data.reference[:references], d2n=x_d2n, n2d=x_n2d
     )
@@ -325,7 +328,7 @@ def test_the_terms_of_the_labelled_day_are_equations_1_to_6():
     dec_d, dec_n = loops.decoders["day"], loops.decoders["night"]
     distance = CheapDistance()
     data = Data()
-    terms, x_d2n = loops.day(segmenter, DayBatch(data.day, data.labels, WHOLE))
+    ((terms, _, x_d2n),) = loops.run(segmenter, loops.day(DayBatch(data.day, data.labels, WHOLE)))
     with torch.no_grad():
         outputs = segmenter(data.day)
         z, p = outputs.features, fused(softmax(outputs.logits), data.labels, 0.3)
@@ -348,7 +351,7 @@ def test_the_terms_of_the_night_are_their_mirror_image_without_labels():
     dec_d, dec_n = loops.decoders["day"], loops.decoders["night"]
     distance = CheapDistance()
     data = Data()
-    terms, outputs_n, x_n2d = loops.night(segmenter, data.night)
+    ((terms, outputs_n, x_n2d),) = loops.run(segmenter, loops.night(data.night))
     with torch.no_grad():
         outputs = segmenter(data.night)
         z, p = outputs.features, softmax(outputs.logits)
@@ -368,7 +371,7 @@ def test_the_terms_of_the_night_are_their_mirror_image_without_labels():
 def test_the_reference_has_an_inner_loop_through_the_day_decoder_and_no_other():
     segmenter, loops = networks()
     data = Data()
-    terms, outputs = loops.reference(segmenter, data.reference)
+    ((terms, outputs, _),) = loops.run(segmenter, loops.reference(data.reference))
     with torch.no_grad():
         image = loops.decoders["day"](outputs.features, softmax(outputs.logits), SIZE)
     assert list(terms) == ["inner_ud"]

@@ -5,6 +5,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from loopda.benchmark import plain
 from loopda.models.pspnet import PSPNet, PyramidPooling
 
 NORMALISATION = ("weight", "bias", "running_mean", "running_var")
@@ -180,18 +181,30 @@ def averages(features, bins):
     return torch.stack(rows, dim=-2)
 
 
-def test_the_pyramid_has_1_4_9_and_36_regions_before_the_features_themselves():
-    pooling = PyramidPooling(3, 2, 0.0).eval()
-    seen = []
-    pooling.bottleneck.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
-    features = torch.randn(1, 3, 7, 9)
-    pooling(features)
-    for number, bins in enumerate((1, 2, 3, 6)):
-        weight = pooling.stages[number][1].weight[:, :, 0, 0]
-        region = torch.einsum("oc,nchw->nohw", weight, averages(features, bins))
-        expected = functional.interpolate(region, size=(7, 9), mode="bilinear", align_corners=True)
-        assert torch.allclose(seen[0][:, 2 * number : 2 * number + 2], expected, atol=1e-5)
-    assert torch.equal(seen[0][:, 8:], features)
+@pytest.mark.parametrize("size", [(7, 9), (1, 6), (12, 5)])
+def test_the_pyramid_has_1_4_9_and_36_regions_before_the_features_themselves(size):
+    pooling = PyramidPooling(3, 2, 0.0).double().eval()
+    features = torch.randn(2, 3, *size, dtype=torch.float64)
+    maps = []
+    for stage, bins in zip(pooling.stages, (1, 2, 3, 6), strict=True):
+        region = torch.einsum("oc,nchw->nohw", stage[1].weight[:, :, 0, 0], averages(features, bins))
+        maps.append(functional.interpolate(region, size=size, mode="bilinear", align_corners=True))
+    expected = pooling.bottleneck(torch.cat([*maps, features], dim=1))
+    assert torch.allclose(pooling(features), expected, rtol=1e-10, atol=1e-12)
+
+
+def test_convolving_the_regions_has_the_gradients_of_convolving_their_upsampled_maps():
+    pooling = PyramidPooling(3, 2, 0.0).double()
+    features = torch.randn(2, 3, 7, 9, dtype=torch.float64, requires_grad=True)
+    wanted = [features, *pooling.parameters()]
+    for way in (pooling, functools.partial(plain.pyramid, pooling)):
+        draws = torch.Generator().manual_seed(0)
+        weights = torch.rand(2, 2, 7, 9, generator=draws, dtype=torch.float64)
+        gradients = torch.autograd.grad((way(features) * weights).sum(), wanted)
+        if way is pooling:
+            found = gradients
+    for one, other in zip(found, gradients, strict=True):
+        assert torch.allclose(one, other, rtol=1e-9, atol=1e-12)
 
 
 def test_the_extra_normalisation_of_the_student_is_applied_to_what_the_head_and_the_decoders_see():

@@ -1,0 +1,120 @@
+"""An iteration of warm-up and of self-training beside a plain reference of the same mathematics, in one run.
+
+    python -m loopda.benchmark [--scales town paper] [--stages warmup self_train] [--repeats 5] [--levers]
+
+Prints a table and writes benchmark.json and benchmark.svg. The numbers of the networks are those of config.yaml and
+workflow/config/paper.yaml; weights, images and labels are random. Without a GPU the paper's scale is only counted: what
+it needs of operations and memory is known without computing anything. Compare within a run, not between runs.
+
+Columns: ms of the median turn, and how many times as fast as the plain reference (median over the turns, in which all
+take their turn); images a second; GFLOP of convolutions and matrix products; saved: MB that the forward passes keep for
+the backward passes; peak: most MB of tensors that the iteration has at once, beside weights and optimisers; share:
+GFLOP a second as a share of what a large matrix product reaches on this machine in that precision.
+Precision bf16 is that of torch.autocast. On a GPU "fp32" convolutions are PyTorch's default, TF32, in all variants.
+"""
+
+import argparse
+import json
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import torch
+
+from loopda.benchmark.cases import LEVERS, PLAIN, SCALES, STAGES, VARIANTS, Case, Variant
+from loopda.benchmark.figure import draw
+from loopda.benchmark.measure import Clock, count, gpu_peak, matmul_peak, milliseconds, ratio
+from loopda.files import write_text
+from loopda.training.device import choose_device, use_threads
+
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
+COLUMNS = ("ms", "times plain", "images/s", "GFLOP", "saved MB", "peak MB", "share")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure, print, write."""
+    parser = argparse.ArgumentParser(
+        prog="python -m loopda.benchmark", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--scales", nargs="+", choices=list(SCALES), default=list(SCALES))
+    parser.add_argument("--stages", nargs="+", choices=list(STAGES), default=list(STAGES))
+    parser.add_argument("--repeats", type=int, default=5, help="turns; 0 counts and takes no time")
+    parser.add_argument("--levers", action="store_true", help="the package without each of its levers besides")
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument(
+        "--cpu-time", action="store_true", help="seconds of this process, not of the clock: for a busy machine"
+    )
+    parser.add_argument("--out", type=Path, default=Path("results/benchmark"))
+    chosen = parser.parse_args(arguments)
+    device = choose_device(chosen.device)
+    use_threads(chosen.threads)
+    variants = VARIANTS + (LEVERS if chosen.levers else ())
+    clock = time.process_time if chosen.cpu_time else time.perf_counter
+    results = []
+    print(f"{'':46}" + "".join(f"{name:>12}" for name in COLUMNS))
+    for scale in chosen.scales:
+        for stage in chosen.stages:
+            timed = chosen.repeats if scale == "town" or device.type == "cuda" else 0
+            for result in measured(scale, stage, variants, device, repeats=timed, clock=clock):
+                results.append(result)
+                print(line(result), flush=True)
+    document = {"device": str(device), "threads": chosen.threads, "torch": torch.__version__, "results": results}
+    write_text(chosen.out / "benchmark.json", json.dumps(document, indent=1) + "\n")
+    draw(results, chosen.out / "benchmark.svg")
+    print(f"{chosen.out}/benchmark.json, benchmark.svg")
+
+
+def measured(
+    scale: str, stage: str, variants: Sequence[Variant], device: torch.device, *, repeats: int, clock: Clock
+) -> list[dict[str, Any]]:
+    """The figures of each variant of an iteration; without `repeats` it is counted alone, on tensors without content.
+
+    Those know no precision but fp32, so that the other variants are left out then.
+    """
+    if not repeats:
+        device, variants = torch.device("meta"), [variant for variant in variants if variant.precision == "fp32"]
+    cases = {variant: Case(scale, stage, variant, device) for variant in variants}
+    steps = {variant: case.step for variant, case in cases.items()}
+    times = milliseconds(steps, repeats=repeats, device=device, clock=clock) if repeats else {}
+    limits = {name: matmul_peak(device, dtype, clock) for name, dtype in DTYPES.items()} if repeats else {}
+    results = []
+    for variant, case in cases.items():
+        counts = count(case.step, case.constants)
+        result = {"scale": scale, "stage": stage, "variant": variant.name, "plain": variant.plain}
+        result |= {"gflop": counts.operations / 1e9, "saved_mb": counts.saved / 1e6, "peak_mb": counts.peak / 1e6}
+        if repeats:
+            took = median(times[variant])
+            result |= {
+                "device": device.type,
+                "milliseconds": took,
+                "times_plain": ratio(times[PLAIN], times[variant]),
+                "images_per_second": case.images / took * 1000,
+                "share_of_matmul": counts.operations / (took / 1000) / limits[variant.precision],
+                "turns": times[variant],
+            }
+        if device.type == "cuda":
+            result["gpu_peak_mb"] = gpu_peak(case.step, device) / 1e6
+        results.append(result)
+    return results
+
+
+def line(result: dict[str, Any]) -> str:
+    """A row of the table."""
+    keys = {
+        "milliseconds": ".1f",
+        "times_plain": ".2f",
+        "images_per_second": ".1f",
+        "gflop": ".1f",
+        "saved_mb": ".0f",
+        "peak_mb": ".0f",
+        "share_of_matmul": ".0%",
+    }
+    cells = [f"{result[key]:{form}}" if key in result else "" for key, form in keys.items()]
+    return f"{result['scale']} {result['stage']}: {result['variant']}".ljust(46) + "".join(f"{c:>12}" for c in cells)
+
+
+if __name__ == "__main__":
+    main()

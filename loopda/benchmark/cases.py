@@ -1,0 +1,182 @@
+"""What is measured: an iteration of warm-up or self-training, at the town's or the paper's scale, in several ways."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, nullcontext
+from functools import partial
+from itertools import chain
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+from unittest.mock import patch
+
+import torch
+import yaml
+from torch import Tensor, nn
+from torch.optim import SGD, Optimizer
+
+from loopda import experiments
+from loopda.benchmark import plain
+from loopda.config import Section, parse_section
+from loopda.data.batches import DayBatch, NightBatch
+from loopda.errors import ConfigError
+from loopda.labels.classes import CITYSCAPES, IGNORE
+from loopda.methods import loopda
+from loopda.methods.loopda import Loops
+from loopda.methods.method import Terms
+from loopda.models.pspnet import Outputs, PyramidPooling
+from loopda.models.segmenter import Network, Segmenter
+from loopda.stages import self_train, warmup
+from loopda.training.optimizer import segmenter_optimizer
+
+Scale = Literal["town", "paper"]
+Stage = Literal["warmup", "self_train"]
+
+# each scale: the experiment, and the file over config.yaml that has it
+SCALES: dict[str, tuple[str, str | None]] = {"town": ("loopda", None), "paper": ("paper", "workflow/config/paper.yaml")}
+STAGES = {"warmup": warmup, "self_train": self_train}
+
+
+class Variant(NamedTuple):
+    """A way of computing an iteration. plain: by the reference. without: one of LEVERS, by name, or ""."""
+
+    name: str
+    plain: bool = False
+    precision: Literal["fp32", "bf16"] = "fp32"
+    without: str = ""
+
+
+def separately(
+    segmenter: Segmenter, batches: Sequence[Tensor], *, aux: Sequence[bool], logits: Sequence[bool]
+) -> list[Outputs]:
+    """Segmenter.together without its lever: a call for each batch."""
+    return [
+        segmenter(batch, aux=asks_aux, logits=asks_logits)
+        for batch, asks_aux, asks_logits in zip(batches, aux, logits, strict=True)
+    ]
+
+
+def by_themselves(shapes: Sequence[tuple[int, ...]]) -> list[list[int]]:
+    """loopda.models.segmenter.alike without its lever: nothing shares a call."""
+    return [[place] for place in range(len(shapes))]
+
+
+# what the package does faster than the reference: the place in the code, and what stands there without it
+PATCHES: dict[str, tuple[Any, str, Any]] = {
+    "one call of the encoder": (Segmenter, "together", separately),
+    "one call of decoders and discriminators": (loopda, "alike", by_themselves),
+    "the pyramid on its regions": (PyramidPooling, "forward", plain.pyramid),
+    "constant discriminators": (loopda, "frozen", lambda module: module),
+}
+
+PLAIN, FAST = Variant("plain", plain=True), Variant("loopda")
+VARIANTS = (
+    PLAIN,
+    FAST,
+    Variant("plain, bf16", plain=True, precision="bf16"),
+    Variant("loopda, bf16", precision="bf16"),
+)
+LEVERS = tuple(
+    Variant(f"without {name}", without=name) for name in (*PATCHES, "fused optimisers", "the layout channels_last")
+)
+
+
+class Case:
+    """The networks, optimisers and batches of one iteration, with random weights, images and labels.
+
+    config: the section of the stage in the files of this checkout. On the device "meta" nothing is computed, but every
+    operation is there to be counted.
+    """
+
+    def __init__(self, scale: Scale, stage: Stage, variant: Variant, device: torch.device):
+        self.stage, self.variant, self.device = stage, variant, device
+        self.config, network = sections(scale, stage)
+        torch.manual_seed(0)
+        with device if device.type == "meta" else nullcontext():
+            self.segmenter = Segmenter(network, CITYSCAPES).to(device).train()
+            self.nets = Loops(self.config.loops, self.segmenter).to(device)
+        if variant.plain or variant.without == "the layout channels_last":
+            self.nets.to(memory_format=torch.contiguous_format)
+            self.segmenter.to(memory_format=torch.contiguous_format)
+        self.optimizers = self._optimizers()
+        self.day, self.pairs = batches(self.config, device)
+
+    @property
+    def images(self) -> int:
+        """Consumed by an iteration."""
+        return len(self.day.images) + len(self.pairs.images) + len(self.pairs.references)
+
+    @property
+    def constants(self) -> Iterator[Tensor]:
+        """What is there before and after an iteration."""
+        for part in (self.segmenter, self.nets, self.nets.perceptual):
+            yield from chain(part.parameters(), part.buffers())
+
+    def step(self) -> Terms:
+        """One iteration, with its backward passes and updates."""
+        with ExitStack() as stack:
+            if self.variant.precision == "bf16":
+                stack.enter_context(torch.autocast(self.device.type, dtype=torch.bfloat16))
+            if self.variant.without in PATCHES:
+                stack.enter_context(patch.object(*PATCHES[self.variant.without]))
+            return self._iteration()(self.segmenter, self.nets, self.optimizers, self.day, self.pairs)
+
+    def _iteration(self) -> Callable[..., Terms]:
+        iteration = plain.iteration if self.variant.plain else STAGES[self.stage].iteration
+        return partial(iteration, tau=self.config.agreement.tau) if self.stage == "self_train" else iteration
+
+    def _optimizers(self) -> Mapping[str, Optimizer]:
+        """The stage's own; plain: by one parameter after the other. There is nothing to update on meta tensors."""
+        if self.device.type == "meta":
+            parts = {"segmenter": self.segmenter, **dict(self.nets.named_children())}
+            return {name: SGD(trained(part), lr=0.0, foreach=False) for name, part in parts.items()}
+        own = {"segmenter": segmenter_optimizer(self.segmenter, self.config.optimizer), **self.nets.optimizers()}
+        if self.variant.plain or self.variant.without == "fused optimisers":
+            return {name: one_by_one(optimizer) for name, optimizer in own.items()}
+        return own
+
+
+def sections(scale: Scale, stage: Stage) -> tuple[Section, Network]:
+    """The configuration of a stage, and of its network, at a scale; ConfigError where its files are not here."""
+    root = Path(__file__).parents[2]
+    experiment, overlay = SCALES[scale]
+    try:
+        config = yaml.safe_load((root / "config.yaml").read_text(encoding="utf-8"))
+        if overlay:
+            config = experiments.merged(config, yaml.safe_load((root / overlay).read_text(encoding="utf-8")))
+    except OSError as error:
+        raise ConfigError(f"{error.filename}: not found; run the benchmark in a checkout of the repository") from None
+    values = experiments.section(config, experiment, stage)
+    values["loops"]["decoders"]["lpips_weights"] = ""  # random ones cost the same
+    network = experiments.section(config, experiment, "pretrain")["network"]
+    return parse_section(values, STAGES[stage].Config, stage), parse_section(network, Network, "network")
+
+
+def batches(config: Section, device: torch.device) -> tuple[DayBatch, NightBatch]:
+    """A random labelled batch, and one of night images that all have a reference, of the stage's size."""
+    count, (width, height) = config.batch_size, config.input.crop
+
+    def images() -> Tensor:
+        drawn = torch.rand(count, 3, height, width, device=device) * 2 - 1
+        return drawn.contiguous(memory_format=torch.channels_last)
+
+    def labels() -> Tensor:
+        drawn = torch.randint(len(CITYSCAPES) + 1, (count, height, width), device=device)
+        return drawn.where(drawn < len(CITYSCAPES), torch.full_like(drawn, IGNORE))
+
+    boxes = torch.tensor([[0.0, 0.0, 1.0, 1.0]] * count, device=device)
+    paired = torch.ones(count, dtype=torch.bool, device=device)
+    return (
+        DayBatch(images(), labels(), boxes),
+        NightBatch(images(), images(), paired, labels(), labels(), boxes),
+    )
+
+
+def trained(module: nn.Module) -> list[nn.Parameter]:
+    """The parameters that are not constant."""
+    return [parameter for parameter in module.parameters() if parameter.requires_grad]
+
+
+def one_by_one(optimizer: Optimizer) -> Optimizer:
+    """The optimiser, which from now on updates one parameter after the other."""
+    for group in optimizer.param_groups:
+        group |= {"fused": False, "foreach": False}
+    return optimizer

@@ -1,0 +1,40 @@
+"""What an iteration costs, counted on tensors without content: it may not grow by more than 2 %.
+
+That it can be counted at all shows that no step asks for a value, for which the GPU would have to be waited for.
+"""
+
+import pytest
+import torch
+
+from loopda.benchmark.cases import FAST, Case
+from loopda.benchmark.measure import count
+
+LIMITS = {  # GFLOP, and MB kept for the backward passes
+    ("town", "warmup"): (24.55, 205.2),
+    ("town", "self_train"): (24.55, 211.7),
+    ("paper", "warmup"): (24008.0, 35778.2),
+    ("paper", "self_train"): (24008.0, 35906.2),
+}
+
+
+@pytest.mark.parametrize(("scale", "stage"), LIMITS)
+def test_an_iteration_needs_no_more_operations_and_memory_than_it_did(scale, stage):
+    case = Case(scale, stage, FAST, torch.device("meta"))
+    counts = count(case.step, case.constants)
+    operations, saved = LIMITS[scale, stage]
+    assert counts.operations / 1e9 < 1.02 * operations
+    assert counts.saved / 1e6 < 1.02 * saved
+
+
+def test_operations_and_memory_are_those_counted_by_hand():
+    weight = torch.zeros(5, 7, requires_grad=True)
+    vector = torch.zeros(3, 5)
+
+    def step():
+        hidden = (vector @ weight).exp()  # 2 * 3 * 5 * 7 operations, (3, 7) values kept of exp, (3, 5) of the product
+        hidden.sum().backward()  # again as many, for the weight's gradient
+
+    counts = count(step, [weight])
+    assert counts.operations == 2 * 2 * 3 * 5 * 7
+    assert counts.saved == 4 * (3 * 7 + 3 * 5)
+    assert counts.peak >= 4 * 2 * 3 * 7

@@ -1,0 +1,159 @@
+"""The package's fast way of an iteration has the losses and gradients of the plain reference."""
+
+import copy
+from types import MappingProxyType
+
+import pytest
+import torch
+from checkpoints import small_network
+from torch import nn
+from torch.nn import functional
+from torch.optim import SGD
+
+import loopda.methods.loopda as module
+from loopda.benchmark import plain
+from loopda.config import parse_section
+from loopda.data.batches import DayBatch, NightBatch
+from loopda.labels.classes import CITYSCAPES
+from loopda.losses.adversarial import discriminator_loss
+from loopda.methods.loopda import Loops, LoopSettings
+from loopda.models.segmenter import Segmenter
+from loopda.stages import self_train, warmup
+
+SIZE = (24, 32)
+DECODERS = MappingProxyType(
+    {
+        "features": "layer4",
+        "width": 8,
+        "residual_blocks": 1,
+        "semantic_channels": 5,
+        "rendering": "residual",
+        "coarse_rendering": False,
+        "image_kernel": 7,
+        "discriminator_width": 4,
+        "discriminator_scales": 1,
+        "lr": 1e-3,
+        "discriminator_lr": 1e-4,
+        "lpips": "alex",
+        "lpips_weights": "",
+    }
+)
+WEIGHTS = MappingProxyType(
+    {
+        "seg": 1.25,
+        "inner": 1.0,
+        "outer": 2.0,
+        "adv": 0.1,
+        "percep": 3.0,
+        "z": 0.1,
+        "lpips": 0.25,
+        "fusion": 0.5,
+        "aux": 0.1,
+    }
+)
+
+
+class Distance(nn.Module):
+    """In the place of LPIPS, which needs larger images."""
+
+    def forward(self, images, references):
+        return (functional.avg_pool2d(images, 2) - functional.avg_pool2d(references, 2)).square().mean()
+
+
+class Noted(SGD):
+    """Remembers the gradients of its step."""
+
+    def step(self, closure=None):
+        self.gradient = torch.cat([value.grad.flatten() for group in self.param_groups for value in group["params"]])
+        super().step(closure)
+
+
+@pytest.fixture
+def networks(monkeypatch):
+    monkeypatch.setattr(module, "PerceptualDistance", lambda net, trunk: Distance())
+    # all in double precision, the losses' islands too: what differs then is more than rounding
+    monkeypatch.setattr(torch.Tensor, "float", torch.Tensor.double)
+
+    def build(detach, features):
+        torch.manual_seed(0)
+        section = {"inner_loop": True, "outer_loop": True, "detach_translated": detach}
+        section |= {"decoders": {**DECODERS, "features": features}, "weights": dict(WEIGHTS)}
+        segmenter = Segmenter(small_network(dropout=0.0), CITYSCAPES).train().double()
+        return segmenter, Loops(parse_section(section, LoopSettings, "loops"), segmenter).double()
+
+    return build
+
+
+def batches():
+    torch.manual_seed(1)
+    day, night, reference = torch.rand(3, 2, 3, *SIZE, dtype=torch.float64) * 2 - 1
+    labels = [torch.tensor([0, 5, 11, 13, 255])[torch.randint(0, 5, (2, *SIZE))] for _ in range(3)]
+    boxes, paired = torch.zeros(2, 4), torch.ones(2, dtype=torch.bool)
+    return DayBatch(day, labels[0], boxes), NightBatch(night, reference, paired, labels[1], labels[2], boxes)
+
+
+def stepped(iteration, segmenter, nets, **arguments):
+    """The losses of an iteration, and the gradient that each optimiser saw."""
+    segmenter, nets = copy.deepcopy(segmenter), copy.deepcopy(nets)
+    parts = {"segmenter": segmenter, "decoders": nets.decoders, "discriminators": nets.discriminators}
+    optimizers = {
+        name: Noted([value for value in part.parameters() if value.requires_grad], lr=1e-3)
+        for name, part in parts.items()
+    }
+    terms = iteration(segmenter, nets, optimizers, *batches(), **arguments)
+    return terms, {name: optimizer.gradient for name, optimizer in optimizers.items()}
+
+
+def distance(one, other):
+    return float((one - other).norm() / other.norm())
+
+
+@pytest.mark.parametrize("stage", ["warmup", "self_train"])
+@pytest.mark.parametrize(("detach", "features"), [(True, "layer2"), (False, "layer4"), (True, "layer4")])
+def test_an_iteration_has_the_losses_and_the_gradients_of_the_plain_reference(networks, stage, detach, features):
+    segmenter, nets = networks(detach, features)
+    arguments = {"tau": 0.05} if stage == "self_train" else {}
+    fast = {"warmup": warmup, "self_train": self_train}[stage].iteration
+    terms, gradients = stepped(fast, segmenter, nets, **arguments)
+    expected, expected_gradients = stepped(plain.iteration, segmenter, nets, **arguments)
+    terms.pop("lor", None)
+    assert set(terms) == set(expected)
+    for name, value in expected.items():
+        assert terms[name].item() == pytest.approx(value.item(), rel=1e-9), name
+    for name, gradient in expected_gradients.items():
+        assert distance(gradients[name], gradient) < 1e-9, name
+
+
+def test_a_loop_by_itself_has_the_same_losses_as_side_by_side_with_the_others(networks):
+    segmenter, nets = networks(True, "layer2")
+    day, pairs = batches()
+    together = nets.run(segmenter, nets.day(day), nets.night(pairs.images), nets.reference(pairs.references))
+    for one, make in zip(together, (nets.day, nets.night, nets.reference), strict=True):
+        given = {nets.day: day, nets.night: pairs.images, nets.reference: pairs.references}[make]
+        (alone,) = nets.run(segmenter, make(given))
+        assert {name: value.item() for name, value in alone.terms.items()} == pytest.approx(
+            {name: value.item() for name, value in one.terms.items()}, rel=1e-9
+        )
+
+
+def test_images_of_another_size_than_the_others_take_calls_of_their_own(networks):
+    segmenter, nets = networks(True, "layer2")
+    day, pairs = batches()
+    smaller = DayBatch(day.images[..., :24], day.labels[..., :24], day.boxes)
+    mixed, night = nets.run(segmenter, nets.day(smaller), nets.night(pairs.images))
+    (alone,) = nets.run(segmenter, nets.day(smaller))
+    assert mixed.translation.shape == smaller.images.shape
+    assert {name: value.item() for name, value in mixed.terms.items()} == pytest.approx(
+        {name: value.item() for name, value in alone.terms.items()}, rel=1e-9
+    )
+    loss = nets.discriminate(
+        day=smaller.images,
+        night=pairs.images,
+        references=pairs.references,
+        d2n=mixed.translation,
+        n2d=night.translation,
+    )
+    d_d, d_n = nets.discriminators["day"], nets.discriminators["night"]
+    expected = discriminator_loss(real=[d_d(smaller.images), d_d(pairs.references)], fake=d_d(night.translation))
+    expected = expected + discriminator_loss(real=[d_n(pairs.images)], fake=d_n(mixed.translation))
+    assert loss.item() == pytest.approx(expected.item(), rel=1e-9)
