@@ -55,8 +55,10 @@ def unwritable(path: Path | str, error: Exception) -> DeviceError:
 def sole_writer(path: Path) -> Iterator[None]:
     """Hold the lock of `path`, a file or a folder that a stage is to write, and drop what a killed writer left of it.
 
-    DataError, which says who holds it, where another process does; DeviceError where nothing can be written.
+    A folder that is made for the lock goes again where nothing is written into it. DataError, which says who holds it,
+    where another process does; DeviceError where nothing can be written.
     """
+    made = [folder for folder in path.parents if not folder.exists()]
     lock = take_lock(path)
     try:
         for orphan in path.parent.glob(f".{path.stem}.*.part{path.suffix}"):
@@ -64,6 +66,9 @@ def sole_writer(path: Path) -> Iterator[None]:
         yield
     finally:
         release(lock)
+        with suppress(OSError):
+            for folder in made:
+                folder.rmdir()
 
 
 def take_lock(path: Path) -> TextIO:

@@ -1,6 +1,6 @@
 """What a stage at work tells of itself, for `python -m loopda.status` in another terminal.
 
-Beside a stage's log lies a small JSON file of the same name: which process works there, how far it is, how it ended.
+Beside a stage's log lies a small file, <log>.progress.json: which process works there, how far it is, how it ended.
 The process holds a lock on the log, which the kernel frees when the process ends, whatever ends it.
 """
 
@@ -85,7 +85,7 @@ def _speaks() -> bool:
 
 
 def _beside(log: Path) -> Path:
-    return Path(log).with_suffix(".json")
+    return Path(log).with_suffix(".progress.json")
 
 
 def _lock(file: TextIO) -> None:

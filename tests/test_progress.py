@@ -91,12 +91,12 @@ def test_a_full_disk_ends_no_work_and_leaves_what_was_told_before(tmp_path, monk
     monkeypatch.setattr(os, "replace", full)
     tell(log, step=4)
     assert read(log)["step"] == 3
-    assert [path.name for path in tmp_path.iterdir()] == ["seed0.json"]
+    assert [path.name for path in tmp_path.iterdir()] == ["seed0.progress.json"]
 
 
 @pytest.mark.parametrize("text", ["", '{"pid": 12', "[]"])
 def test_a_damaged_file_tells_nothing(tmp_path, text):
-    (tmp_path / "seed0.json").write_text(text)
+    (tmp_path / "seed0.progress.json").write_text(text)
     assert read(tmp_path / "seed0.log") == {}
 
 

@@ -58,7 +58,7 @@ class Run:
         log.parent.mkdir(parents=True, exist_ok=True)
         log.touch()
         told = {"host": os.uname().nodename, "pid": 4711, "slurm_job": None, "started": NOW, "time": NOW}
-        log.with_suffix(".json").write_text(json.dumps(told | facts))
+        log.with_suffix(".progress.json").write_text(json.dumps(told | facts))
         return log
 
     def save(self, job: Job, step: int) -> None:

@@ -64,7 +64,7 @@ def _png(image: Image.Image) -> str:
 
 
 def _jpeg(image: Image.Image) -> str:
-    return _uri(image, "jpeg", quality=_JPEG_QUALITY, subsampling=0, optimize=True)
+    return _uri(image, "jpeg", quality=_JPEG_QUALITY, subsampling=0)  # optimised, Pillow refuses images of noise
 
 
 def _uri(image: Image.Image, kind: str, **options: object) -> str:

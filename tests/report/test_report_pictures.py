@@ -78,3 +78,9 @@ def test_a_drawing_of_few_colours_stays_exact(tmp_path):
     image = opened(picture(tmp_path / "drawing.png", 100))
     assert image.format == "PNG"
     assert np.array_equal(np.array(image.convert("RGB")), pixels)
+
+
+def test_a_photograph_of_pure_noise_has_a_picture_too(tmp_path):
+    noise = np.random.default_rng(0).integers(0, 256, (160, 320, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(tmp_path / "noise.png")
+    assert opened(picture(tmp_path / "noise.png", 400)).size == (320, 160)

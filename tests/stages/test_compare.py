@@ -93,7 +93,7 @@ def test_mean_deviation_and_gain_are_those_computed_by_hand(full):
 
 def test_a_row_names_its_own_settings_as_the_configuration_has_them(full):
     _, rows, values, html = full
-    minent = "methods.advent: entropy 0.001, adversarial 0"
+    minent = "methods.advent: entropy 0.01, adversarial 0"
     own = {name: line["own settings"] for name, line in rows.items()}
     assert own["source-only"] == own["advent"] == own["loopda, warm-up"] == ""
     assert own["minent"] == minent

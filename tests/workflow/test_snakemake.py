@@ -440,7 +440,7 @@ def test_the_comparison_of_all_methods_pretrains_once_for_each_seed_and_network(
     assert finished.code == 0, finished.output
     jobs = finished.jobs()
     assert jobs["pretrain"] == 2 * 2, "the one that all share, and the oracle's"
-    assert (jobs["adapt"], jobs["warmup"], jobs["self_train"], jobs["distill"]) == (2 * 8, 2, 2, 2)
+    assert (jobs["adapt"], jobs["warmup"], jobs["self_train"], jobs["distill"]) == (2 * 9, 2, 2, 2)
     assert jobs["comparison"] == 1
     compared = ["advent", "wide", "minent", "advent-ensemble"]
     jobs = empty.snakemake("compare", "--dry-run", change=change | {"compare": compared}).jobs()
