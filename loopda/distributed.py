@@ -70,7 +70,7 @@ def check_share(key: str, batch_size: int) -> None:
     if batch_size % processes.count():
         raise ConfigError(
             f"{key}: {processes.count()} processes cannot share a batch of {batch_size} equally; choose a number of "
-            "processes that divides it (the section processes, torchrun's --nproc-per-node)"
+            "processes that divides it (the key processes, torchrun's --nproc-per-node)"
         )
 
 

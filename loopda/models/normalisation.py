@@ -83,6 +83,16 @@ class BatchNorm1d(_Synchronised, nn.BatchNorm1d):
     """As BatchNorm2d, of vectors (N, C)."""
 
 
+class InstanceNorm2d(nn.GroupNorm):
+    """Each channel of each image by itself, without parameters.
+
+    In the place of PyTorch's (2.15), whose gradient on CPUs is wrong for a single image in the layout channels_last.
+    """
+
+    def __init__(self, channels: int):
+        super().__init__(channels, channels, affine=False)
+
+
 class Dropout2d(Domains, nn.Dropout2d):
     """PyTorch's, which drops the same channels of the same images whatever the number of processes."""
 

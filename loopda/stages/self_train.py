@@ -150,9 +150,8 @@ def co_teaching(
     loss = pseudo_cross_entropy(logits=night_logits, labels=offline)
     if not distributed.total(len(reference_logits)):
         return loss, night_logits.new_zeros(0)
-    places = paired.argsort(descending=True, stable=True)[
-        : len(reference_logits)
-    ]  # of the pairs; a mask would have the GPU waited for
+    count = len(reference_logits)
+    places = paired.argsort(descending=True, stable=True)[:count]  # of the pairs; a mask would have the GPU waited for
     chosen = online_label(
         night=night_logits[places].argmax(dim=1),
         reference=reference_logits.argmax(dim=1),

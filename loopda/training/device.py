@@ -52,7 +52,7 @@ def _index(shared: bool) -> int:
         return next((index for index, device in enumerate(visible) if is_mine(device)), 0)
     if processes.count_here() > len(visible):
         raise DeviceError(
-            f"{processes.count_here()} processes need a GPU each, and there are {len(visible)}: start fewer (the section"
+            f"{processes.count_here()} processes need a GPU each, and there are {len(visible)}: start fewer (the key"
             " processes, torchrun's --nproc-per-node), or ask for more GPUs"
         )
     assigned = len(visible) == 1 and "CUDA_VISIBLE_DEVICES" in os.environ
