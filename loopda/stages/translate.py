@@ -240,12 +240,10 @@ def write_translations(to_night: Translator, frames: Frames, manifest: Path, dev
 
     The processes take turns, and the first writes the manifest.
     """
-    paths = [
-        manifest.parent / "images" / f"{number:05d}_{row.image.stem}.png" for number, row in enumerate(frames.rows)
-    ]
-    for first in interruptible(
-        distributed.turns(range(0, len(frames), BATCH)), "the training is saved; the same command goes on after it"
-    ):
+    folder = manifest.parent / "images"
+    paths = [folder / f"{number:05d}_{row.image.stem}.png" for number, row in enumerate(frames.rows)]
+    batches = distributed.turns(range(0, len(frames), BATCH))
+    for first in interruptible(batches, "the training is saved; the same command goes on after it"):
         numbers = range(first, min(first + BATCH, len(frames)))
         images = to_bytes(to_night(to_images([frames.image(number) for number in numbers]).to(device)))
         for number, image in zip(numbers, images, strict=True):
