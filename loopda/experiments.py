@@ -248,10 +248,10 @@ def _faults_of_processes(chosen: Any) -> list[str]:
         for name in chosen
         if name not in ("default", *SHARED_STAGES)
     ]
-    wrong = {name: number for name, number in chosen.items() if type(number) is not int or number < 1}
-    return faults + [
-        f"processes.{name}: expected a whole number >= 1, found {value!r}" for name, value in wrong.items()
-    ]
+    for name, number in chosen.items():
+        if type(number) is not int or number < 1:
+            faults.append(f"processes.{name}: expected a whole number >= 1, found {number!r}")
+    return faults
 
 
 def _faults_of_list(key: str, names: Any, known: Mapping[str, Any]) -> list[str]:
