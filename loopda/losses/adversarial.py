@@ -42,9 +42,10 @@ def domain_loss(*, scores: Tensor, domain: int | Tensor, kind: Kind) -> Tensor:
     The adversary minimises it for the true domains; who fools the adversary minimises it for SOURCE on target.
     Without any score the result is 0 and still carries a graph.
     """
-    wanted = torch.zeros_like(scores, dtype=torch.float32) + domain
+    scores = scores.float()
+    wanted = torch.zeros_like(scores) + domain
     distance = functional.binary_cross_entropy_with_logits if kind == "bce" else functional.mse_loss
-    return mean(distance(scores.float(), wanted, reduction="sum"), scores.numel())
+    return mean(distance(scores, wanted, reduction="sum"), scores.numel())
 
 
 def domain_accuracy(*, scores: Tensor, domain: int) -> Tensor:
