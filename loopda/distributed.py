@@ -38,10 +38,7 @@ def start(device: torch.device) -> None:
     """Join the other processes of torchrun, where there are some: by gloo on CPUs, by NCCL on GPUs."""
     if processes.count() == 1 or collective.is_initialized():
         return
-    if device.type == "cuda":
-        collective.init_process_group("cpu:gloo,cuda:nccl", device_id=device)
-    else:
-        collective.init_process_group("gloo")
+    collective.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo")
     atexit.register(_leave)
 
 

@@ -56,9 +56,8 @@ class _Synchronised(Domains):
             self._remember(mean.detach(), (squares / (count - 1).clamp(min=1)).detach())
         scale = (squares / count + self.eps).rsqrt() * self.weight
         shift = self.bias - mean * scale
-        domain = torch.arange(len(sizes), device=x.device).repeat_interleave(torch.tensor(sizes, device=x.device))
-        shape = (len(x), x.shape[1], *[1] * (x.ndim - 2))
-        return (wide * scale[domain].view(shape) + shift[domain].view(shape)).to(x.dtype)
+        scale, shift = (_for_each_sample(values, sizes, x) for values in (scale, shift))
+        return (wide * scale + shift).to(x.dtype)
 
     @torch.no_grad()
     def _remember(self, means: Tensor, variances: Tensor) -> None:
@@ -140,9 +139,14 @@ def domains_of(network: nn.Module, sizes: Sequence[int]) -> Iterator[None]:
             part.domains, part.shares = (), ()
 
 
+def _for_each_sample(values: Tensor, sizes: Sequence[int], like: Tensor) -> Tensor:
+    """The values (D, C) of each domain for each of its samples, in a shape that fits `like` (N, C, ...)."""
+    repeated = [value.expand(size, -1) for value, size in zip(values, sizes, strict=True)]
+    return torch.cat(repeated).view(*like.shape[:2], *[1] * (like.ndim - 2))
+
+
 def _statistics(x: Tensor) -> Tensor:
     """Of each channel of x (N, C, ...) its mean and its sum of squared differences from that, then their number."""
     count, over = x.numel() // x.shape[1], [0, *range(2, x.ndim)]
-    mean = x.sum(dim=over) / max(count, 1)
-    squares = (x - mean.view(1, -1, *[1] * (x.ndim - 2))).square().sum(dim=over)
-    return torch.cat([mean, squares, mean.new_full((1,), count)])
+    variance, mean = torch.var_mean(x, dim=over, correction=0) if count else [x.sum(dim=over)] * 2
+    return torch.cat([mean, count * variance, mean.new_full((1,), count)])
