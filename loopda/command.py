@@ -7,17 +7,20 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
+from loopda import processes
 from loopda.config import Section, read_section
-from loopda.errors import DataError, DeviceError, LoopdaError
+from loopda.errors import DataError, DeviceError, Interrupted, LoopdaError
 from loopda.files import NO_SPACE, append_text, sole_writer, unwritable
 from loopda.progress import at_work
 from loopda.signals import remembered
 
 Run = Callable[..., None]
+
+LOST = "Connection closed by peer"  # what gloo says where another process has ended
 
 
 def command(run: Run, arguments: list[str] | None = None) -> None:
@@ -49,7 +52,7 @@ def command(run: Run, arguments: list[str] | None = None) -> None:
     values = vars(parser.parse_args(arguments))
     log = values.get("log")
     try:
-        if log:  # a stage that is resumed keeps the story of its first part
+        if log and processes.is_first():  # a stage that is resumed keeps the story of its first part
             append_text(Path(log), f"---- {time.strftime('%Y-%m-%d %H:%M:%S')} {parser.prog}\n")
         with at_work(log), _explaining():
             if "config" in values:
@@ -57,7 +60,8 @@ def command(run: Run, arguments: list[str] | None = None) -> None:
             with remembered():
                 run(**values)
     except LoopdaError as error:
-        _complain(f"{type(error).__name__}: {error}", log)
+        if processes.is_first() or not isinstance(error, Interrupted):  # which all are together
+            _complain(f"{type(error).__name__}: {error}", log)
         sys.exit(error.exit_code)
     except Exception:
         _complain(traceback.format_exc(), log)
@@ -73,7 +77,7 @@ def writes(output: str) -> Callable[[Run], Run]:
     def decorate(run: Run) -> Run:
         @functools.wraps(run)
         def alone(**values: Any) -> None:
-            with sole_writer(Path(values[output])):
+            with sole_writer(Path(values[output])) if processes.is_first() else nullcontext():
                 run(**values)
 
         return alone
@@ -99,6 +103,8 @@ def explained(error: Exception) -> LoopdaError | None:
             "input.crop or input.size for this stage, or another device. The same command goes on from the last "
             "saved step"
         )
+    if processes.count() > 1 and LOST in str(error):
+        return DeviceError("another process of this stage has ended; what it says is the cause")
     if _is_torchs(error, "AcceleratorError") or first.startswith("CUDA error"):
         return DeviceError(f"the device failed ({first}); run the same command again: it goes on from the last step")
     return None
@@ -136,6 +142,8 @@ def _kind(hint: type) -> tuple[type, bool]:
 
 
 def _complain(message: str, log: Path | None) -> None:
+    if not processes.is_first():
+        message = f"process {processes.rank()}: {message}"
     print(message, file=sys.stderr, flush=True)
     if log:
         with suppress(DeviceError):  # the message may be about a full disk

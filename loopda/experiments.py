@@ -40,12 +40,13 @@ STAGES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
 
 MODEL_STAGES = ("pretrain", "warmup", "self_train", "distill", "adapt")
 TRAINING_STAGES = ("pretrain", "warmup", "self_train", "simclr", "distill", "translate", "adapt")
+SHARED_STAGES = (*TRAINING_STAGES, "pseudo_labels", "evaluate")  # those that several processes can share
 ENSEMBLE = "ensemble"  # the key of an experiment that averages others' models, and what its scores are called
 EXTENDS = "extends"  # the key of an experiment that has all that another one changes, and more
 
 COMPARISONS = ("compare", "parts", "networks", "ablation", "tau")  # lists of experiments that share a table and a page
 # what is no stage's business
-SETTINGS = frozenset({"run", "seeds", "table_seeds", "device", "experiments", *COMPARISONS})
+SETTINGS = frozenset({"run", "seeds", "table_seeds", "device", "processes", "experiments", *COMPARISONS})
 SECTIONS = (
     SETTINGS
     | {"data", "methods"}
@@ -135,6 +136,13 @@ def training_stages(config: Config, experiment: str) -> list[str]:
     return [stage for stage in TRAINING_STAGES if stage in _chain(config, experiment)]
 
 
+def processes(config: Config, stage: str) -> int:
+    """How many processes work on `stage` together."""
+    if stage not in SHARED_STAGES:
+        return 1
+    return config["processes"].get(stage, config["processes"]["default"])
+
+
 def as_yaml(values: Mapping[str, Any]) -> str:
     """`values` as YAML text, in their own order: the content of a stage's config.yaml."""
     return yaml.safe_dump(_plain(values), sort_keys=False, allow_unicode=True)
@@ -176,11 +184,15 @@ def check(config: Config, schemas: Mapping[str, Any]) -> None:
     faults += [f"the section {name!r} is missing" for name in sorted(SECTIONS) if name not in config]
     if not faults:
         errors = _Errors(schemas)
-        faults = _faults_of_settings(config) or [
-            *_faults_of_unused_methods(config, errors),
-            *(fault for name in config["experiments"] for fault in _faults_of_experiment(config, name, errors)),
-            *_faults_of_members(config),
-        ]
+        faults = (
+            _faults_of_settings(config)
+            or [
+                *_faults_of_unused_methods(config, errors),
+                *(fault for name in config["experiments"] for fault in _faults_of_experiment(config, name, errors)),
+                *_faults_of_members(config),
+            ]
+            or _faults_of_shares(config)
+        )
     if faults:
         raise ConfigError("\n".join(f"configuration: {fault}" for fault in dict.fromkeys(faults)))
 
@@ -225,6 +237,20 @@ def _faults_of_settings(config: Config) -> list[str]:
             faults.append(f"{key}: expected a list of different whole numbers >= 0, found {seeds!r}")
     if config["device"] not in ("auto", "cpu", "cuda"):
         faults.append(f"device: {config['device']!r} is not one of auto, cpu, cuda")
+    return faults + _faults_of_processes(config["processes"])
+
+
+def _faults_of_processes(chosen: Any) -> list[str]:
+    if not isinstance(chosen, Mapping) or "default" not in chosen:
+        return [f"processes: expected default and perhaps stages, each with a number, found {chosen!r}"]
+    faults = [
+        f"processes: {name!r} is none of the stages that processes can share: {', '.join(SHARED_STAGES)}"
+        for name in chosen
+        if name not in ("default", *SHARED_STAGES)
+    ]
+    for name, number in chosen.items():
+        if type(number) is not int or number < 1:
+            faults.append(f"processes.{name}: expected a whole number >= 1, found {number!r}")
     return faults
 
 
@@ -292,6 +318,20 @@ def _faults_of_members(config: Config) -> list[str]:
                 for other in others
                 if not _evaluated_alike(section(config, other, stage), wanted)
             ]
+    return faults
+
+
+def _faults_of_shares(config: Config) -> list[str]:
+    """A line for each batch, of a stage that `run` trains, which its processes cannot share equally."""
+    faults = []
+    for name in config["run"]:
+        for stage in training_stages(config, name):
+            batch_size, count = section(config, name, stage)["batch_size"], processes(config, stage)
+            if batch_size % count:
+                faults.append(
+                    f"processes: {count} cannot share {stage}.batch_size {batch_size} equally (experiment {name}); set "
+                    f"processes.{stage} to a number that divides it"
+                )
     return faults
 
 

@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TextIO
 
+from loopda import processes
+
 ATTEMPTS = 5  # to lock the log, which `is_held` locks for a moment
 
 
@@ -23,7 +25,7 @@ def at_work(log: Path | None) -> Iterator[None]:
     What leaves the block as an exception is told with its `exit_code`, or 1. Without a log nothing is told, nor by any
     but the first process of a distributed training.
     """
-    if log is None or not _speaks():
+    if log is None or not processes.is_first():
         yield
         return
     with open(log, "a", encoding="utf-8") as file:
@@ -41,7 +43,7 @@ def at_work(log: Path | None) -> Iterator[None]:
 
 def tell(log: Path | None, **facts: Any) -> None:
     """Add `facts` to what this process has told of itself beside `log`: step, steps, seconds_left."""
-    if log is None or not _speaks():
+    if log is None or not processes.is_first():
         return
     told = read(log)
     if told.get("pid") != os.getpid():
@@ -78,10 +80,6 @@ def _process() -> dict[str, Any]:
     now = time.time()
     job = os.environ.get("SLURM_JOB_ID")
     return {"host": os.uname().nodename, "pid": os.getpid(), "slurm_job": job, "started": now, "time": now}
-
-
-def _speaks() -> bool:
-    return os.environ.get("RANK", "0") == "0"
 
 
 def _beside(log: Path) -> Path:

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
+from loopda import processes
 from loopda.errors import Interrupted
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGHUP)
@@ -33,8 +34,9 @@ class _Memory:
 def remembered() -> Iterator[None]:
     """In this block each of SIGNALS does no more than be remembered; a second one ends the process at once.
 
-    Several SIGTERM in a row are one request. Blocks nest: the outermost one watches, and gives back the handlers that
-    were there before. Where nohup had SIGHUP ignored, it stays so. Threads besides the main one cannot watch.
+    Several SIGTERM in a row are one request; of several processes any signal is, for torchrun passes it on once more.
+    Blocks nest: the outermost one watches, and gives back the handlers that were there before. Where nohup had SIGHUP
+    ignored, it stays so. Threads besides the main one cannot watch.
     """
     watched = any(signal.getsignal(number) is _remember for number in SIGNALS)
     if watched or threading.current_thread() is not threading.main_thread():
@@ -79,7 +81,8 @@ def leave_to_parent() -> None:
 
 
 def _remember(number: int, frame: object) -> None:
-    if number == _Memory.number == signal.SIGTERM and time.monotonic() - _Memory.since < TOGETHER:
+    repeated = number == signal.SIGTERM or processes.count() > 1
+    if repeated and number == _Memory.number and time.monotonic() - _Memory.since < TOGETHER:
         return
     if _Memory.number:
         signal.signal(number, signal.SIG_DFL)

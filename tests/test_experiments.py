@@ -411,6 +411,11 @@ WRONG = [  # path, value, words of the message
     ("table_seeds", [1, 1], ["table_seeds", "[1, 1]"]),
     ("table_seeds", [], ["table_seeds"]),
     ("device", "gpu", ["device", "gpu", "cuda"]),
+    ("processes", 2, ["processes", "default", "2"]),
+    ("processes", {"warmup": 2}, ["processes", "default"]),
+    ("processes/default", 0, ["processes.default", "0"]),
+    ("processes/pair", 2, ["processes", "'pair'", "self_train"]),
+    ("processes/warmup", 3, ["processes", "3", "warmup.batch_size 2", "processes.warmup"]),
     ("experiments", {}, ["experiments"]),
     ("experiments/a b", {}, ["experiments.a b", "letters"]),
     ("experiments/tau-1", 3, ["experiments.tau-1", "3"]),
@@ -432,6 +437,12 @@ def test_a_wrong_value_is_refused_with_the_path_of_its_key(config, schemas, path
     found = faults(changed(config, path, value), schemas)
     assert any(all(word in line for word in says) for line in found), found
     assert all(line.startswith("configuration: ") for line in found)
+
+
+def test_a_stage_has_its_own_number_of_processes_or_the_default_and_the_others_have_one(config):
+    config["processes"] = {"default": 2, "simclr": 4}
+    numbers = {stage: experiments.processes(config, stage) for stage in ("warmup", "simclr", "evaluate", "report")}
+    assert numbers == {"warmup": 2, "simclr": 4, "evaluate": 2, "report": 1}
 
 
 @pytest.mark.parametrize("name", sorted(experiments.SECTIONS))

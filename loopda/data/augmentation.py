@@ -4,6 +4,8 @@ import torch
 from torch import Tensor
 from torchvision.transforms import v2
 
+from loopda.distributed import own_rows
+
 
 def simclr_views(size: tuple[int, int]) -> v2.Transform:
     """SimCLR's augmentation (Chen et al., 2020, appendix A) of one image (3, H, W) to (width, height) `size`:
@@ -42,8 +44,18 @@ def mixed_image_augmentation(colour: float, blur: float) -> v2.Transform:
 
 
 def each(transform: v2.Transform, images: Tensor) -> Tensor:
-    """Apply `transform` to every image of a batch (N, 3, H, W) in [-1, 1] with its own random numbers."""
-    return torch.stack([transform((image + 1) / 2) * 2 - 1 for image in images])
+    """Apply `transform` to every image of a batch (N, 3, H, W) in [-1, 1] with its own random numbers.
+
+    They depend on the image's place in the batch of all processes alone.
+    """
+    seeds = own_rows(lambda count: torch.randint(2**62, (count,)), len(images))
+    state = torch.get_rng_state()
+    changed = []
+    for seed, image in zip(seeds.tolist(), images, strict=True):
+        torch.default_generator.manual_seed(seed)
+        changed.append(transform((image + 1) / 2) * 2 - 1)
+    torch.set_rng_state(state)
+    return torch.stack(changed)
 
 
 def _photometric(strength: float, hue: float) -> v2.Transform:

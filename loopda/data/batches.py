@@ -1,6 +1,9 @@
-"""The batches of the three streams that the stages read: labelled day, night with its day reference."""
+"""The batches of the three streams that the stages read: labelled day, night with its day reference.
 
-from collections.abc import Callable
+Of several processes each makes its share of them.
+"""
+
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
@@ -12,6 +15,7 @@ from torch import Tensor
 from loopda.data.dataset import Frames
 from loopda.data.sampling import batch_indices
 from loopda.data.transforms import View, pack, random_view, unpack
+from loopda.distributed import share
 from loopda.labels.classes import IGNORE
 from loopda.randomness import generator
 
@@ -130,6 +134,7 @@ def night_batch(
     )
 
 
-def _samples(frames: Frames, step: int, batch_size: int, seed: int, stream: str) -> list[tuple[int, int]]:
+def _samples(frames: Frames, step: int, batch_size: int, seed: int, stream: str) -> Sequence[tuple[int, int]]:
+    """(slot in the batch of all processes, index of the image) of this process's share."""
     indices = batch_indices(count=len(frames), batch_size=batch_size, step=step, seed=seed, stream=stream)
-    return list(enumerate(indices))
+    return share(list(enumerate(indices)))

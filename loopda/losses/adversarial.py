@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from loopda.distributed import mean
+
 SOURCE, TARGET = 0, 1  # what a domain discriminator should answer
 Kind = Literal["bce", "lsgan"]
 
@@ -21,14 +23,14 @@ def discriminator_loss(*, real: Sequence[Sequence[Tensor]], fake: Sequence[Tenso
     CycleGAN's least-squares form of CyCADA's equation 2 too.
     `real` holds one list of score maps for each kind of real image: equation 7 counts both x_d and x_ud as real.
     """
-    terms = [((scores.float() - 1) ** 2).mean() for kind in real for scores in kind]
-    terms += [(scores.float() ** 2).mean() for scores in fake]
+    terms = [_mean_square(scores.float() - 1) for kind in real for scores in kind]
+    terms += [_mean_square(scores.float()) for scores in fake]
     return torch.stack(terms).sum()
 
 
 def generator_loss(*, fake: Sequence[Tensor]) -> Tensor:
     """What the translator minimises: sum over scales of mean (D(fake) - 1)^2, in [0, inf)."""
-    return torch.stack([((scores.float() - 1) ** 2).mean() for scores in fake]).sum()
+    return torch.stack([_mean_square(scores.float() - 1) for scores in fake]).sum()
 
 
 def domain_loss(*, scores: Tensor, domain: int | Tensor, kind: Kind) -> Tensor:
@@ -40,9 +42,10 @@ def domain_loss(*, scores: Tensor, domain: int | Tensor, kind: Kind) -> Tensor:
     The adversary minimises it for the true domains; who fools the adversary minimises it for SOURCE on target.
     Without any score the result is 0 and still carries a graph.
     """
-    wanted = torch.zeros_like(scores, dtype=torch.float32) + domain
+    scores = scores.float()
+    wanted = torch.zeros_like(scores) + domain
     distance = functional.binary_cross_entropy_with_logits if kind == "bce" else functional.mse_loss
-    return distance(scores.float(), wanted, reduction="sum") / max(scores.numel(), 1)
+    return mean(distance(scores, wanted, reduction="sum"), scores.numel())
 
 
 def domain_accuracy(*, scores: Tensor, domain: int) -> Tensor:
@@ -50,4 +53,8 @@ def domain_accuracy(*, scores: Tensor, domain: int) -> Tensor:
 
     In [0, 1], without gradient; CyCADA's gate looks at it (appendix A.1).
     """
-    return ((scores > 0) == (domain == TARGET)).float().mean()
+    return mean(((scores > 0) == (domain == TARGET)).float().sum(), scores.numel())
+
+
+def _mean_square(x: Tensor) -> Tensor:
+    return mean((x**2).sum(), x.numel())

@@ -4,6 +4,8 @@ import math
 
 from torch import Tensor
 
+from loopda.distributed import mean
+
 TINY = 1e-30  # inside the logarithm, as in the authors' code
 
 
@@ -23,7 +25,7 @@ def entropy(*, probabilities: Tensor) -> Tensor:
     Without any pixel the result is 0 and still carries a graph.
     """
     pixels = self_information(probabilities=probabilities).sum(dim=1)
-    return pixels.sum() / max(pixels.numel(), 1)
+    return mean(pixels.sum(), pixels.numel())
 
 
 def class_ratio(*, probabilities: Tensor, prior: Tensor, relax: float) -> Tensor:
@@ -31,5 +33,6 @@ def class_ratio(*, probabilities: Tensor, prior: Tensor, relax: float) -> Tensor
 
     probabilities (N, K, H, W) of the target; prior (K,) sums to 1; relax mu in [0, 1]; mean over the batch's pixels.
     """
-    share = probabilities.float().mean(dim=(0, 2, 3))
+    p = probabilities.float()
+    share = mean(p.sum(dim=(0, 2, 3)), p[:, 0].numel())
     return (relax * prior - share).clamp(min=0).sum()

@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor
 
+from loopda.distributed import mean
+
 
 def feature_distance(*, features: Tensor, target: Tensor, where: Tensor | None = None) -> Tensor:
     """Mean over positions of the Euclidean distance of two feature vectors, in [0, inf)  (ROAD, equation 1).
@@ -12,5 +14,5 @@ def feature_distance(*, features: Tensor, target: Tensor, where: Tensor | None =
     """
     distances = torch.linalg.vector_norm(features.float() - target.detach().float(), dim=1)
     if where is None:
-        return distances.sum() / max(distances.numel(), 1)
-    return (distances * where).sum() / where.sum().clamp(min=1)
+        return mean(distances.sum(), distances.numel())
+    return mean((distances * where).sum(), where.sum())

@@ -3,6 +3,8 @@
 from torch import Tensor
 from torch.nn import functional
 
+from loopda.distributed import mean
+
 
 def reconstruction(*, output: Tensor, image: Tensor) -> Tensor:
     """Mean absolute difference of a generated image and the image it should be, in [0, 2].
@@ -10,7 +12,7 @@ def reconstruction(*, output: Tensor, image: Tensor) -> Tensor:
     LoopDA, equations 2 and 6: ||Dec(z, p) - x||_1, here per value instead of summed. Both in [-1, 1], (N, 3, H, W).
     CyCADA, equation 3, one of the two terms: ||G'(G(x)) - x||_1; CycleGAN's identity: ||G(x') - x'||_1 on G's target.
     """
-    return functional.l1_loss(output, image)
+    return _mean_difference(output, image)
 
 
 def feature_consistency(*, translated: Tensor, original: Tensor) -> Tensor:
@@ -19,4 +21,8 @@ def feature_consistency(*, translated: Tensor, original: Tensor) -> Tensor:
     LoopDA, equation 4, first term: ||z_d2n - z_d||_1. The original's features are the target and get no gradient, as in
     the lineage's training code; the paper does not say.
     """
-    return functional.l1_loss(translated, original.detach())
+    return _mean_difference(translated, original.detach())
+
+
+def _mean_difference(one: Tensor, other: Tensor) -> Tensor:
+    return mean(functional.l1_loss(one, other, reduction="sum"), one.numel())

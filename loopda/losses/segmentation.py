@@ -1,8 +1,9 @@
-"""Supervised and pseudo-supervised losses on class logits."""
+"""Supervised and pseudo-supervised losses on class logits. Means are over the batch of all processes."""
 
 from torch import Tensor
 from torch.nn import functional
 
+from loopda.distributed import mean
 from loopda.labels.classes import IGNORE
 
 
@@ -13,7 +14,7 @@ def cross_entropy(*, logits: Tensor, labels: Tensor) -> Tensor:
     Without any labelled pixel the result is 0 and still carries a graph, so that a step needs no special case.
     The official code divides by all pixels, void ones included; this divides by the labelled ones.
     """
-    return _total(logits, labels) / (labels != IGNORE).sum().clamp(min=1)
+    return mean(_total(logits, labels), (labels != IGNORE).sum())
 
 
 def pseudo_cross_entropy(*, logits: Tensor, labels: Tensor) -> Tensor:
@@ -22,7 +23,7 @@ def pseudo_cross_entropy(*, logits: Tensor, labels: Tensor) -> Tensor:
     The equations sum over pixels: so a pseudo-label that covers a tenth of the image weighs a tenth, and of the two
     labels of equation 10 the sparse one does not drown the dense one.
     """
-    return _total(logits, labels) / max(labels.numel(), 1)
+    return mean(_total(logits, labels), labels.numel())
 
 
 def weighted_cross_entropy(*, logits: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
@@ -32,7 +33,7 @@ def weighted_cross_entropy(*, logits: Tensor, labels: Tensor, weights: Tensor) -
     of the mixed image in DACS (Tranheden et al., WACV 2021) and DAFormer.
     """
     each = functional.cross_entropy(logits.float(), labels.long(), ignore_index=IGNORE, reduction="none")
-    return (weights * each).sum() / max(labels.numel(), 1)
+    return mean((weights * each).sum(), labels.numel())
 
 
 def _total(logits: Tensor, labels: Tensor) -> Tensor:
@@ -58,4 +59,4 @@ def distillation(*, student: Tensor, teacher: Tensor, labels: Tensor) -> Tensor:
     log_teacher = functional.log_softmax(teacher.detach().float(), dim=1)
     log_student = functional.log_softmax(student.float(), dim=1)
     divergence = (log_teacher.exp() * (log_teacher - log_student)).sum(dim=1)
-    return (divergence * valid).sum() / valid.sum().clamp(min=1)
+    return mean((divergence * valid).sum(), valid.sum())

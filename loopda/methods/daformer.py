@@ -12,6 +12,7 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional
 
+from loopda import distributed
 from loopda.config import Section
 from loopda.data.augmentation import each, mixed_image_augmentation
 from loopda.data.batches import DayBatch, NightBatch
@@ -104,7 +105,10 @@ class DAFormer(Method):
             total = total + self.settings.feature_distance * terms["features"]
 
         # half of the day's classes on the night
-        mask = class_mask(day.labels, scores=torch.rand(len(day.labels), VALUES, device=day.labels.device))
+        scores = distributed.own_rows(
+            lambda count: torch.rand(count, VALUES, device=day.labels.device), len(day.labels)
+        )
+        mask = class_mask(day.labels, scores=scores)
         image = each(self.augment, paste(mask, day.images, night.images))
         answer = segmenter(image, aux=False)
         terms["seg_mix"] = weighted_cross_entropy(
@@ -112,7 +116,8 @@ class DAFormer(Method):
             labels=paste(mask, day.labels, labels),
             weights=paste(mask, torch.ones_like(weights), weights),
         )
-        return Losses(total + terms["seg_mix"], None, {**terms, "confident": weights.mean()})
+        confident = distributed.mean(weights.sum(), weights.numel())
+        return Losses(total + terms["seg_mix"], None, {**terms, "confident": confident})
 
     @torch.no_grad()
     def pseudo_labels(self, images: Tensor) -> tuple[Tensor, Tensor]:
@@ -124,7 +129,8 @@ class DAFormer(Method):
         outputs = self.teacher(images, aux=False)
         probabilities = upsample(outputs.logits.float(), images.shape[2:], outputs.aligned).softmax(dim=1)
         confidence, labels = probabilities.max(dim=1)
-        share = (confidence >= self.settings.threshold).float().mean()
+        sure = (confidence >= self.settings.threshold).float()
+        share = distributed.mean(sure.sum(), sure.numel())
         weights = share.expand(labels.shape).clone()
         height = labels.shape[1]
         weights[:, : round(self.settings.ignore_top * height)] = 0

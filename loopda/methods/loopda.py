@@ -14,6 +14,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from loopda import distributed
 from loopda.config import Section
 from loopda.data.batches import DayBatch
 from loopda.downloads import locate
@@ -244,7 +245,7 @@ class Loops(nn.Module):
 
     def discriminate(self, *, day: Tensor, night: Tensor, references: Tensor, d2n: Tensor, n2d: Tensor) -> Tensor:
         """Equations 3 and 7 as the discriminators' loss: D_n sees x_n and x_d2n, D_d sees x_d, x_ud and x_n2d."""
-        real_days = [day, references] if len(references) else [day]
+        real_days = [day, references] if distributed.total(len(references)) else [day]
         return self._told_apart("day", real=real_days, fake=n2d) + self._told_apart("night", real=[night], fake=d2n)
 
     def alignment(self, *, d2n: Tensor, n2d: Tensor) -> Terms:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from loopda.models.mit import MixTransformer
-from loopda.models.normalisation import BatchNorm2d
+from loopda.models.normalisation import BatchNorm2d, Dropout2d
 from loopda.models.pspnet import Outputs, chosen
 
 DILATIONS = (1, 6, 12, 18)  # of the parallel branches of the fusion
@@ -80,7 +80,7 @@ class ContextDecoder(nn.Module):
         super().__init__()
         self.embed_layers = nn.ModuleList(Embedding(dim, channels) for dim in dims)
         self.fuse_layer = ContextFusion(len(dims) * channels, channels)
-        self.dropout = nn.Dropout2d(dropout)
+        self.dropout = Dropout2d(dropout)
         self.conv_seg = nn.Conv2d(channels, classes, 1)
         nn.init.normal_(self.conv_seg.weight, std=0.01)
         nn.init.zeros_(self.conv_seg.bias)

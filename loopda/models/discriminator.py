@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from loopda.models.normalisation import Dropout2d
+
 
 class MultiScaleDiscriminator(nn.Module):
     """D: images (N, 3, H, W) -> one map of scores per scale. Real is 1, generated is 0.
@@ -65,10 +67,10 @@ class ScoreDiscriminator(nn.Sequential):
         super().__init__(
             nn.Conv2d(classes, width, 1),
             nn.ReLU(inplace=True),
-            nn.Dropout2d(dropout),
+            Dropout2d(dropout),
             nn.Conv2d(width, width // 2, 1),
             nn.ReLU(inplace=True),
-            nn.Dropout2d(dropout),
+            Dropout2d(dropout),
             nn.Conv2d(width // 2, 1, 1),
         )
 

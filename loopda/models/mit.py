@@ -8,9 +8,10 @@ themselves.
 from itertools import pairwise
 from typing import NamedTuple
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional
+
+from loopda.models.normalisation import DropPath
 
 
 class Size(NamedTuple):
@@ -36,20 +37,6 @@ STRIDES = (4, 2, 2, 2)  # of the patch embeddings: the maps have strides 4, 8, 1
 PATCHES = (7, 3, 3, 3)  # sides of the overlapping patches
 EXPANSION = 4  # of the channels inside the feed-forward network
 EPSILON = 1e-6  # of the layer normalisations of blocks and stages; torch's 1e-5 within embeddings and attention
-
-
-class DropPath(nn.Module):
-    """Leaves out a residual branch of some samples in training (Huang et al., ECCV 2016); the rest is scaled up."""
-
-    def __init__(self, rate: float):
-        super().__init__()
-        self.rate = rate
-
-    def forward(self, x: Tensor) -> Tensor:
-        if not (self.training and self.rate):
-            return x
-        kept = torch.rand(len(x), *[1] * (x.ndim - 1), device=x.device) >= self.rate
-        return x * kept / (1 - self.rate)
 
 
 class PatchEmbedding(nn.Module):

@@ -7,6 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from loopda import distributed
 from loopda.errors import DataError
 from loopda.models.segmenter import load_checkpoint
 from loopda.models.weights import faults
@@ -54,4 +55,4 @@ class PerceptualDistance(nn.Module):
         return super().train(False)
 
     def forward(self, images: Tensor, references: Tensor) -> Tensor:
-        return self.distance(images, references).mean()
+        return distributed.mean(self.distance(images, references).sum(), len(images))

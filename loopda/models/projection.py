@@ -2,6 +2,8 @@
 
 from torch import Tensor, nn
 
+from loopda.models.normalisation import BatchNorm1d
+
 
 class ProjectionHead(nn.Sequential):
     """Three linear layers with batch normalisation (Chen et al., NeurIPS 2020, section 2): (N, C) -> (N, size)."""
@@ -9,13 +11,13 @@ class ProjectionHead(nn.Sequential):
     def __init__(self, channels: int, size: int):
         super().__init__(
             nn.Linear(channels, channels, bias=False),
-            nn.BatchNorm1d(channels),
+            BatchNorm1d(channels),
             nn.ReLU(inplace=True),
             nn.Linear(channels, channels, bias=False),
-            nn.BatchNorm1d(channels),
+            BatchNorm1d(channels),
             nn.ReLU(inplace=True),
             nn.Linear(channels, size, bias=False),
-            nn.BatchNorm1d(size),
+            BatchNorm1d(size),
         )
 
     def forward(self, features: Tensor) -> Tensor:

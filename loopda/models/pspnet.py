@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from loopda.models.normalisation import BatchNorm2d
+from loopda.models.normalisation import BatchNorm2d, Dropout2d
 from loopda.models.resnet import INITIALISATIONS, add_layers, freeze_normalisation_affine, initialise, stem
 
 BINS = (1, 2, 3, 6)  # the pyramid's grid sizes
@@ -51,7 +51,7 @@ class PyramidPooling(nn.Module):
         self.bottleneck = nn.Sequential(
             nn.Conv2d(channels + len(BINS) * out_channels, out_channels, 3, padding=1, bias=False),
             BatchNorm2d(out_channels),
-            nn.Dropout2d(dropout),
+            Dropout2d(dropout),
         )
 
     def forward(self, features: Tensor) -> Tensor:
@@ -124,7 +124,7 @@ class PSPNet(nn.Module):
         self.final1 = nn.Sequential(
             nn.Conv2d(layer3, head_channels, 3, padding=1),
             BatchNorm2d(head_channels),
-            nn.Dropout2d(dropout),
+            Dropout2d(dropout),
             nn.Conv2d(head_channels, classes, 1),
         )
         self.final2 = nn.Sequential(

@@ -7,6 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from loopda.models.normalisation import InstanceNorm2d
+
 Rendering = Literal["residual", "none"]
 
 
@@ -16,7 +18,7 @@ class ConvolutionBlock(nn.Sequential):
     def __init__(self, channels: int, out_channels: int, *, kernel: int = 3, stride: int = 1, activated: bool = True):
         parts = [
             nn.Conv2d(channels, out_channels, kernel, stride, padding=kernel // 2, padding_mode="reflect"),
-            nn.InstanceNorm2d(out_channels),
+            InstanceNorm2d(out_channels),
         ]
         super().__init__(*parts, nn.ReLU(inplace=True)) if activated else super().__init__(*parts)
 
@@ -68,7 +70,7 @@ class UpsamplingLevel(nn.Module):
     def __init__(self, channels: int, out_channels: int, rendering: SemanticRendering | None):
         super().__init__()
         self.convolution = nn.Conv2d(channels, out_channels, 3, padding=1)
-        self.normalisation = nn.InstanceNorm2d(out_channels)
+        self.normalisation = InstanceNorm2d(out_channels)
         self.rendering = rendering
 
     def forward(self, x: Tensor, probabilities: Tensor) -> Tensor:

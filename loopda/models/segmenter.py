@@ -15,6 +15,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
+from loopda import distributed, processes
 from loopda.config import Section
 from loopda.errors import DataError
 from loopda.files import sha256, unwritable, written
@@ -199,7 +200,8 @@ def estimate_statistics(segmenter: Segmenter, batches: Iterable[Tensor]) -> dict
 
     The averages over all batches have equal weights (Wu and Johnson, "Rethinking Batch in BatchNorm", 2021,
     section 3.1), so the result does not depend on the order in which the domains were seen in training.
-    Nothing is dropped meanwhile, and layer normalisations have no statistics. The segmenter is left in training mode.
+    Nothing is dropped meanwhile, and layer normalisations have no statistics. Each process has batches of its own, and
+    gets the averages over all. The segmenter is left in training mode.
     """
     segmenter.eval()
     normalisations = [part for part in segmenter.modules() if isinstance(part, nn.BatchNorm2d)]
@@ -207,10 +209,14 @@ def estimate_statistics(segmenter: Segmenter, batches: Iterable[Tensor]) -> dict
     for part in normalisations:
         part.train().reset_running_stats()
         part.momentum = None  # torch's word for a cumulative average
-    for images in batches:
-        segmenter(images)  # with its auxiliary head, whose statistics count too
+    with distributed.apart():
+        for images in batches:
+            segmenter(images)  # with its auxiliary head, whose statistics count too
     for part, momentum in zip(normalisations, momenta, strict=True):
         part.momentum = momentum
+        if distributed.count() > 1:
+            for average in (part.running_mean, part.running_var):
+                average.copy_(distributed.mean(average * part.num_batches_tracked, part.num_batches_tracked))
     segmenter.train()
     return running_statistics(segmenter)
 
@@ -249,8 +255,10 @@ def save_segmenter(segmenter: Segmenter, path: Path, **provenance: object) -> No
 def save_checkpoint(checkpoint: dict[str, Any], path: Path) -> None:
     """Write tensors and plain values for `load_checkpoint`, as a whole file or not at all, with their SHA-256.
 
-    Equal checkpoints make equal files. DeviceError where there is no room.
+    Equal checkpoints make equal files. The first of several processes writes. DeviceError where there is no room.
     """
+    if not processes.is_first():
+        return
     # into an open file, for torch would write a file's temporary name into its archive
     with written(path) as temporary, open(temporary, "wb") as file:
         try:

@@ -5,6 +5,8 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
+from loopda.distributed import joined, share
+from loopda.models.normalisation import InstanceNorm2d
 from loopda.models.renderer import ConvolutionBlock, ResidualBlock
 
 DEVIATION = 0.02  # of the normal distribution that every convolution starts from
@@ -26,7 +28,7 @@ class Translator(nn.Module):
         for before, after in pairwise(reversed(channels)):
             layers += [
                 nn.ConvTranspose2d(before, after, 3, stride=2, padding=1, output_padding=1),
-                nn.InstanceNorm2d(after),
+                InstanceNorm2d(after),
                 nn.ReLU(inplace=True),
             ]
         self.layers = nn.Sequential(*layers, nn.Conv2d(width, 3, 7, padding=3, padding_mode="reflect"), nn.Tanh())
@@ -51,7 +53,7 @@ class PatchDiscriminator(nn.Sequential):
         for level, (before, after) in enumerate(pairwise(channels), start=1):
             parts += [
                 nn.Conv2d(before, after, 4, stride=2 if level < layers else 1, padding=1),
-                nn.InstanceNorm2d(after),
+                InstanceNorm2d(after),
                 nn.LeakyReLU(0.2, inplace=True),
             ]
         super().__init__(*parts, nn.Conv2d(channels[-1], 1, 4, padding=1))
@@ -72,8 +74,12 @@ class ImageBuffer(nn.Module):
         self.register_buffer("count", torch.zeros((), dtype=torch.int64))
 
     def forward(self, images: Tensor) -> Tensor:
-        """What is shown in the place of the translations `images` (N, 3, H, W); without gradient."""
-        return torch.stack([self._exchange(image) for image in images.detach()])
+        """What is shown in the place of the translations `images` (N, 3, H, W); without gradient.
+
+        Every process keeps the translations of all, and is shown its share.
+        """
+        shown = [self._exchange(image) for image in joined(images.detach())]
+        return torch.stack(list(share(shown)))
 
     def _exchange(self, image: Tensor) -> Tensor:
         capacity, count = len(self.kept), int(self.count)

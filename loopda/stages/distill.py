@@ -7,6 +7,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from loopda import distributed
 from loopda.command import command
 from loopda.config import Section
 from loopda.data.augmentation import each, strong
@@ -91,7 +92,8 @@ def run(
         descend(seg_d + seg_n + config.kl * kl_n, optimizer)
 
         # log
-        training.record(seg_d=seg_d, seg_n=seg_n, kl_n=kl_n, confident=(hard != IGNORE).float().mean())
+        confident = distributed.mean((hard != IGNORE).float().sum(), hard.numel())
+        training.record(seg_d=seg_d, seg_n=seg_n, kl_n=kl_n, confident=confident)
 
     job.finish(training, segmenter, metrics)
 

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -12,6 +11,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from loopda import distributed, processes
 from loopda.command import command, writes
 from loopda.config import Section
 from loopda.data.dataset import Frames, Input, open_frames
@@ -62,13 +62,14 @@ def run(
     threads: int = 2,
 ) -> None:
     """Score `model` by LoopDA's protocol: one forward of the whole resized image, labels resized by nearest neighbour,
-    one confusion matrix over the whole set. The file `scores` is named after the stage that made the model.
+    one confusion matrix over the whole set. The file `scores` is named after the stage that made the model. Several
+    processes take turns.
 
     model: one checkpoint; of several, which must have the same classes, the mean of their probabilities is scored.
     summary: of `prepare`, where it names further sets of night images (data.night_tests) to measure on.
     """
     lines = Log(log, f"evaluate {scores.stem}")
-    place = choose_device(device)
+    place = choose_device(device, several=True)
     use_threads(threads)
     manifests = {"night": night_val, "day": day_val, **night_tests(summary)}
     if unknown := set(config.full_size) - manifests.keys():
@@ -87,7 +88,7 @@ def run(
             readings[full] = Reading(frames, scores.with_suffix("") / full, full_size=True)
 
         # predict, and compare with the labels in each way
-        for first in interruptible(range(0, len(frames), config.batch_size)):
+        for first in interruptible(distributed.turns(range(0, len(frames), config.batch_size))):
             numbers = range(first, min(first + config.batch_size, len(frames)))
             images = to_images([frames.image(number) for number in numbers]).to(place)
             outputs = [UPSAMPLED[config.upsampled](segmenter, images) for segmenter in segmenters]
@@ -97,9 +98,12 @@ def run(
 
         # score
         for way, reading in readings.items():
+            reading.join()
             upsampled = config.upsampled if len(model) == 1 else f"{config.upsampled} of {len(model)} models"
             scored[way] = reading.to_json(upsampled=upsampled, normalisation=f"{used} statistics")
             lines.say(f"{way}: mIoU {reading.scores.mean_iou:.1f} on {len(frames)} images, {used} statistics")
+    if not processes.is_first():
+        return
     write_json(
         scores,
         {
@@ -125,8 +129,7 @@ class Reading:
     def __init__(self, frames: Frames, folder: Path, *, full_size: bool = False):
         self.frames, self.folder, self.full_size = frames, folder, full_size
         self.confusion = np.zeros((len(frames.classes), len(frames.classes)), dtype=np.int64)
-        self.predictions: list[dict[str, str]] = []
-        self.sizes: Counter[str] = Counter()
+        self.sizes = np.zeros((len(frames), 2), dtype=np.int64)  # of the labels, width and height
 
     def add(self, number: int, outputs: Sequence[Tensor], *, logits: bool, aligned: Sequence[bool]) -> None:
         """Count the prediction of frame `number`, and keep it.
@@ -140,13 +143,14 @@ class Reading:
             label = mean_probabilities(outputs, truth.shape, logits=logits, aligned=aligned).argmax(dim=1)
         label = label[0].to(torch.uint8).cpu().numpy()
         self.confusion += confusion_matrix(label, truth, len(self.frames.classes))
-        self.sizes[f"{truth.shape[1]}x{truth.shape[0]}"] += 1
-        image = self.frames.rows[number].image
-        name = f"{number:05d}_{image.stem}"
-        paths = {"label": self.folder / f"{name}_truth.png", "prediction": self.folder / f"{name}.png"}
+        self.sizes[number] = truth.shape[::-1]
+        paths = self._paths(number)
         write_label(paths["label"], truth, self.frames.classes)
         write_label(paths["prediction"], label, self.frames.classes)
-        self.predictions.append({"image": str(image), **{key: str(path) for key, path in paths.items()}})
+
+    def join(self) -> None:
+        """Add what other processes have counted of their frames."""
+        self.confusion, self.sizes = distributed.added(self.confusion), distributed.added(self.sizes)
 
     @property
     def scores(self) -> Scores:
@@ -156,20 +160,29 @@ class Reading:
     def to_json(self, *, upsampled: str, normalisation: str) -> dict[str, Any]:
         """JSON values: the protocol, the scores, the label maps."""
         width, height = self.frames.size
+        sizes = sorted({f"{across}x{down}" for across, down in self.sizes.tolist()})
         labels = "at the size of their files" if self.full_size else "resized by nearest neighbour"
         return {
             "protocol": {
                 "images": len(self.frames),
                 "width": width,
                 "height": height,
-                "scored_at": sorted(self.sizes) if self.full_size else [],
+                "scored_at": sizes if self.full_size else [],
                 "upsampling": f"{upsampled}, bilinear by the network's rule; labels {labels}",
                 "normalisation": normalisation,
                 "absent": self.scores.absent,
             },
             **self.scores.to_json(),
-            "predictions": self.predictions,
+            "predictions": [
+                {"image": str(row.image), **{key: str(path) for key, path in self._paths(number).items()}}
+                for number, row in enumerate(self.frames.rows)
+            ],
         }
+
+    def _paths(self, number: int) -> dict[str, Path]:
+        """Where the label and the prediction of frame `number` are kept."""
+        name = f"{number:05d}_{self.frames.rows[number].image.stem}"
+        return {"label": self.folder / f"{name}_truth.png", "prediction": self.folder / f"{name}.png"}
 
 
 def load_alike(models: Sequence[Path]) -> list[Segmenter]:

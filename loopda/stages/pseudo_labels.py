@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from pydantic import Field
 
+from loopda import distributed, processes
 from loopda.command import command, writes
 from loopda.config import Section
 from loopda.data.dataset import Frames, Input, open_frames
@@ -25,6 +26,8 @@ from loopda.progress import tell
 from loopda.signals import interruptible
 from loopda.training.device import choose_device, use_threads
 from loopda.training.log import Log
+
+CONTENT = 8  # bytes of a label map's SHA-256 in the manifest
 
 Share = Annotated[float, Field(ge=0, lt=0.5)]
 
@@ -58,9 +61,11 @@ def run(
 ) -> None:
     """Write a label map for every night image and every day reference, their manifest `labels` (CSV with the columns
     domain, image, label) and the `statistics` (JSON: threshold, predicted and kept pixels for each class, without those
-    of ignored rows)."""
+    of ignored rows).
+
+    Several processes take turns; the thresholds are those of all images."""
     lines = Log(log, "pseudo_labels")
-    place = choose_device(device)
+    place = choose_device(device, several=True)
     use_threads(threads)
     frames = open_frames(night, classes, config.input.size, threads=threads)
     segmenter = load_segmenter(warmed_up).to(place)
@@ -77,19 +82,26 @@ def run(
         histogram = ConfidenceHistogram(len(frames.classes))
         for _, prediction, confidence in predictions(segmenter, images, config.batch_size, place):
             histogram.add(prediction[rows], confidence[rows])
+        histogram.counts = distributed.added(histogram.counts)
         thresholds = histogram.thresholds(portion=config.portion, cap=config.cap)
 
         # second pass: the label maps
         kept = np.zeros(len(frames.classes), dtype=np.int64)
+        paths = [labels.parent / domain / f"{at:05d}_{row.image.stem}.png" for at, row in enumerate(images.rows)]
+        contents = np.zeros((len(paths), CONTENT), dtype=np.uint8)
         for number, prediction, confidence in predictions(segmenter, images, config.batch_size, place):
             label = np.full_like(prediction, IGNORE)
             label[rows] = keep_confident(prediction[rows], confidence[rows], thresholds)
             kept += np.bincount(label.ravel(), minlength=256)[: len(kept)]
-            path = labels.parent / domain / f"{number:05d}_{images.rows[number].image.stem}.png"
-            write_label(path, label, frames.classes)
-            index.append((domain, images.rows[number].image, path, sha256(path)[:16]))
+            write_label(paths[number], label, frames.classes)
+            contents[number] = list(bytes.fromhex(sha256(paths[number]))[:CONTENT])
             tell(log, step=number + 1, steps=len(images))
             lines.progress(f"{domain} {number + 1}/{len(images)} label maps")
+        kept, contents = distributed.added(kept), distributed.added(contents)
+        index += [
+            (domain, row.image, path, bytes(content.tolist()).hex())
+            for row, path, content in zip(images.rows, paths, contents, strict=True)
+        ]
         summary[domain] = {
             name: {"threshold": float(threshold), "predicted": int(predicted), "kept": int(count)}
             for name, threshold, predicted, count in zip(
@@ -99,15 +111,16 @@ def run(
         share = kept.sum() / histogram.predicted().sum()
         where = f" of the rows {rows.start} to {rows.stop - 1}" if any(config.ignore_rows) else ""
         lines.say(f"{domain}: {len(images)} label maps, {share:.1%} of the pixels{where} kept")
-    write_json(statistics, summary)
-    write_text(labels, _as_csv(index))
+    if processes.is_first():
+        write_json(statistics, summary)
+        write_text(labels, _as_csv(index))
 
 
 def predictions(
     segmenter: Segmenter, frames: Frames, batch_size: int, device: torch.device
 ) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
-    """(index, label map uint8, confidence float32) of every frame."""
-    for first in interruptible(range(0, len(frames), batch_size)):
+    """(index, label map uint8, confidence float32) of every frame that is this process's."""
+    for first in interruptible(distributed.turns(range(0, len(frames), batch_size))):
         numbers = range(first, min(first + batch_size, len(frames)))
         images = to_images([frames.image(number) for number in numbers]).to(device)
         labels, confidences = predict(segmenter, images, images.shape[2:])

@@ -11,6 +11,7 @@ from pydantic import Field
 from torch import Tensor
 from torch.optim import Optimizer
 
+from loopda import distributed
 from loopda.command import command
 from loopda.config import Section
 from loopda.data.batches import DayBatch, NightBatch, PseudoLabels
@@ -101,7 +102,8 @@ def iteration(
     """One step of every network on a labelled batch and a batch of pairs; returns what the log shows."""
     # labelled day: source supervision, inner and outer loop; night: inner and outer loop; day reference: inner loop
     loops = [nets.day(day), nets.night(pairs.images)]
-    if len(pairs.references):
+    referenced = distributed.total(len(pairs.references))
+    if referenced:
         loops.append(nets.reference(pairs.references))
     day_loops, night_loops, *reference_loops = nets.run(segmenter, *loops)
     terms = day_loops.terms | night_loops.terms
@@ -119,7 +121,7 @@ def iteration(
     terms["seg_n"], lor = co_teaching(night_logits, reference_logits, pairs, segmenter.classes, tau=tau)
 
     # adversarial alignment: the discriminators step first, then judge the translations
-    noted = {"lor": lor.mean()} if len(lor) else {}
+    noted = {"lor": distributed.mean(lor.sum(), len(lor))} if referenced else {}
     if nets.settings.outer_loop:
         x_d2n, x_n2d = day_loops.translation, night_loops.translation
         noted["discriminators"] = nets.discriminate(
@@ -146,9 +148,9 @@ def co_teaching(
         paired[:, None, None], keep_classes(pairs.labels, classes.dynamic | classes.ssc), pairs.labels
     )
     loss = pseudo_cross_entropy(logits=night_logits, labels=offline)
-    count = len(reference_logits)
-    if not count:
+    if not distributed.total(len(reference_logits)):
         return loss, night_logits.new_zeros(0)
+    count = len(reference_logits)
     places = paired.argsort(descending=True, stable=True)[:count]  # of the pairs; a mask would have the GPU waited for
     chosen = online_label(
         night=night_logits[places].argmax(dim=1),

@@ -7,6 +7,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from loopda import distributed
 from loopda.command import command
 from loopda.config import Section
 from loopda.data.augmentation import each, simclr_views
@@ -85,7 +86,7 @@ def run(
 
     def batch(step: int) -> Tensor:
         settings = {"count": len(frames), "batch_size": config.batch_size, "seed": seed, "stream": "simclr"}
-        return pack([frames.image(index) for index in batch_indices(step=step, **settings)])
+        return pack([frames.image(index) for index in distributed.share(batch_indices(step=step, **settings))])
 
     def project(images: Tensor) -> Tensor:
         return head(student(images, aux=False, logits=False).features.mean(dim=(2, 3)))

@@ -13,6 +13,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from loopda import distributed, processes
 from loopda.command import command
 from loopda.config import Section
 from loopda.data.dataset import Frames, Input
@@ -140,7 +141,8 @@ def run(
 
     save_generators(nets, generators)
     write_translations(to_night, job.day, translated, job.device)
-    contact_sheet(sheet, job.day, read_manifest(translated), job.night, config.pictures)
+    if processes.is_first():
+        contact_sheet(sheet, job.day, read_manifest(translated), job.night, config.pictures)
     training.publish(metrics)
 
 
@@ -234,19 +236,21 @@ def save_generators(nets: Networks, path: Path) -> None:
 
 @torch.no_grad()
 def write_translations(to_night: Translator, frames: Frames, manifest: Path, device: torch.device) -> None:
-    """Translate every image of `frames` whole, and write their manifest beside the folder of the images."""
-    rows = []
-    for first in interruptible(
-        range(0, len(frames), BATCH), "the training is saved; the same command goes on after it"
-    ):
+    """Translate every image of `frames` whole, and write their manifest beside the folder of the images.
+
+    The processes take turns, and the first writes the manifest.
+    """
+    folder = manifest.parent / "images"
+    paths = [folder / f"{number:05d}_{row.image.stem}.png" for number, row in enumerate(frames.rows)]
+    batches = distributed.turns(range(0, len(frames), BATCH))
+    for first in interruptible(batches, "the training is saved; the same command goes on after it"):
         numbers = range(first, min(first + BATCH, len(frames)))
         images = to_bytes(to_night(to_images([frames.image(number) for number in numbers]).to(device)))
         for number, image in zip(numbers, images, strict=True):
-            row = frames.rows[number]
-            path = manifest.parent / "images" / f"{number:05d}_{row.image.stem}.png"
-            write_image(path, image)
-            rows.append(with_image(row, path))
-    write_manifest(manifest, rows)
+            write_image(paths[number], image)
+    distributed.wait()
+    if processes.is_first():
+        write_manifest(manifest, [with_image(row, path) for row, path in zip(frames.rows, paths, strict=True)])
 
 
 def contact_sheet(path: Path, day: Frames, translated: list[Row], night: Frames, pictures: int) -> None:

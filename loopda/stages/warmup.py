@@ -7,6 +7,7 @@ from typing import Annotated
 from pydantic import Field
 from torch.optim import Optimizer
 
+from loopda import distributed
 from loopda.command import command
 from loopda.config import Section
 from loopda.data.batches import DayBatch, NightBatch
@@ -82,7 +83,7 @@ def iteration(
     """One step of every network on a labelled batch and a batch of pairs; returns what the log shows."""
     # labelled day: source supervision, inner and outer loop; night: inner and outer loop; day reference: inner loop
     loops = [nets.day(day), nets.night(pairs.images)]
-    if nets.settings.inner_loop and len(pairs.references):
+    if nets.settings.inner_loop and distributed.total(len(pairs.references)):
         loops.append(nets.reference(pairs.references))
     day_loops, night_loops, *reference_loops = nets.run(segmenter, *loops)
     terms = day_loops.terms | night_loops.terms

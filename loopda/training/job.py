@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from loopda import distributed
 from loopda.data.batches import DayBatch, Draw, NightBatch, PseudoLabels, day_batch, night_batch
 from loopda.data.dataset import open_frames
 from loopda.models.segmenter import Segmenter, save_segmenter
@@ -25,8 +26,9 @@ class Job:
         self.stage, self.config, self.model = stage, config, model
         self.seed, self.threads = seed, threads
         self.log = Log(log, stage)
-        self.device = choose_device(device)
+        self.device = choose_device(device, several=True)
         use_threads(threads)
+        distributed.check_share(f"{stage}.batch_size", config.batch_size)
 
     def open(self, *, source: Path, night: Path, classes: Path, translated: Path | None = None) -> None:
         """Read the manifests and the class list that `prepare` wrote, and the images.

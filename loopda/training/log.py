@@ -6,11 +6,16 @@ from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 
+from loopda import processes
+
 QUIET_SECONDS = 15.0  # between two lines where there is no terminal
 
 
 class Log:
-    """Lines to a log file, to standard error too; progress is rewritten in place when that is a terminal."""
+    """Lines to a log file, to standard error too; progress is rewritten in place when that is a terminal.
+
+    Of several processes the first speaks for all.
+    """
 
     def __init__(self, path: Path | None, stage: str):
         self.path = path
@@ -21,6 +26,8 @@ class Log:
 
     def say(self, text: str) -> None:
         """One line, always shown and always logged."""
+        if not processes.is_first():
+            return
         self._to_file(text)
         if self.open_line:
             print(file=sys.stderr)
@@ -29,6 +36,8 @@ class Log:
 
     def progress(self, text: str, *, final: bool = False) -> None:
         """A state that the next call replaces: every call on a terminal, at most one line per 15 s elsewhere."""
+        if not processes.is_first():
+            return
         now = time.monotonic()
         due = final or now - self.last_progress >= QUIET_SECONDS
         if due:

@@ -21,10 +21,11 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
+from loopda import distributed, processes
 from loopda.config import Section
 from loopda.data.batches import on_device, pinned
 from loopda.data.sampling import prefetched
-from loopda.errors import DeviceError, Interrupted, NumericError
+from loopda.errors import DataError, DeviceError, Interrupted, NumericError
 from loopda.files import append_text, release, sha256, take_lock, write_text
 from loopda.progress import tell
 from loopda.randomness import seed_torch
@@ -46,6 +47,9 @@ class Training:
     state: the folder of the progress, beside the declared outputs (Snakemake deletes those when a job fails).
     images: images consumed per step, for the speed. Before each step PyTorch's random generator is seeded from
     (seed, stage, step), so no generator's state has to be kept.
+
+    Of several processes all step alike. Each loads the progress, which the first saves for all, as it writes records; a
+    signal to one of them stops all after the same step. DataError where they do not find the same progress.
     """
 
     def __init__(
@@ -67,10 +71,12 @@ class Training:
         self.unwritten = ""  # lines of metrics.jsonl
         self.failures = 0  # of saving, in a row
         self.pending: dict[str, tuple[Tensor | float, int]] = {}  # sum and number of values
-        self._lock = take_lock(state)
-        remove_orphans(state)
+        self._lock = take_lock(state) if processes.is_first() else None
+        if processes.is_first():
+            remove_orphans(state)
         self.step = load_state(state, parts, fingerprint, log.say)
-        self.history = _cut_back(self.metrics_path, self.step)
+        self._start_alike()
+        self.history = _cut_back(self.metrics_path, self.step) if processes.is_first() else []
 
     @property
     def metrics_path(self) -> Path:
@@ -97,7 +103,7 @@ class Training:
                     self.step += 1
                     self._after_step()
         finally:
-            if self.step < self.steps:
+            if self._lock and self.step < self.steps:
                 release(self._lock)
         self.log.progress(f"step {self.step}/{self.steps} done", final=True)
 
@@ -110,21 +116,37 @@ class Training:
 
     def publish(self, metrics: Path) -> None:
         """Copy the metrics to their declared place and drop the progress: the stage is done."""
+        if not self._lock:
+            return
         write_text(metrics, self.metrics_path.read_text() if self.metrics_path.exists() else "")
         shutil.rmtree(self.state, ignore_errors=True)
         release(self._lock)
 
+    def _start_alike(self) -> None:
+        """Give every process the weights of the first."""
+        found = [step for (step,) in distributed.everyones([self.step])]
+        if len(set(found)) > 1:
+            raise DataError(
+                f"{self.state}: the processes find progress up to the steps {found}; results must lie in a folder that "
+                "all nodes share"
+            )
+        for part in self.parts.values():
+            if isinstance(part, nn.Module):
+                distributed.broadcast([*part.parameters(), *part.buffers()])
+
     def _after_step(self) -> None:
         now = time.monotonic()
-        last, signal = self.step == self.steps, self.signal
+        last, signal = self.step == self.steps, distributed.largest(self.signal)
         due = last or now - self.saved >= SAVE_SECONDS or signal != 0
         if self.pending and (self.step % RECORD_STEPS == 0 or due):
             self._record(now)
         if due:
             self._refuse_broken_weights()
-            self._save(final=last or signal != 0)
+            if self._lock:
+                self._save(final=last or signal != 0)
             self.saved = now
         if signal and not last:
+            distributed.wait()  # until the first has saved: torchrun ends the others when one ends
             raise Interrupted(
                 f"stopped by signal {signal} after step {self.step}, which is saved; "
                 "the same command goes on from there"
@@ -152,6 +174,8 @@ class Training:
                     f"{self.stage}: {name} became {value} before step {self.step}; lower the learning rate. "
                     f"The last good progress is in {self.state}"
                 )
+        if not self._lock:
+            return
         seconds = now - self.started
         speed = (self.step - self.first) * self.images / max(seconds, 1e-9)
         line = {

@@ -7,6 +7,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.optim import SGD, Adam, AdamW, Optimizer
 
+from loopda import distributed
 from loopda.config import Section
 from loopda.models.segmenter import Segmenter
 
@@ -57,9 +58,11 @@ def adam(modules: Iterable[nn.Module], lr: float, betas: tuple[float, float] = (
 
 
 def descend(loss: Tensor, *optimizers: Optimizer) -> None:
-    """One step of each optimiser along the gradient of `loss`."""
+    """One step of each optimiser along the gradient of `loss`, to which every process adds that of its samples."""
     for optimizer in optimizers:
         optimizer.zero_grad(set_to_none=True)
     loss.backward()
+    groups = [group for optimizer in optimizers for group in optimizer.param_groups]
+    distributed.add_gradients([parameter for group in groups for parameter in group["params"]])
     for optimizer in optimizers:
         optimizer.step()

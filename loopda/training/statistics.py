@@ -8,6 +8,7 @@ from torch import Tensor
 
 from loopda.data.dataset import Frames
 from loopda.data.transforms import to_images
+from loopda.distributed import turns
 from loopda.models.segmenter import Segmenter, estimate_statistics, running_statistics
 from loopda.signals import interruptible
 
@@ -34,5 +35,5 @@ def set_statistics(segmenter: Segmenter, *, day: Frames, night: Frames, device: 
 
 def _batches(frames: Frames, device: torch.device) -> Iterator[Tensor]:
     indices = np.linspace(0, len(frames) - 1, min(IMAGES, len(frames))).round().astype(int)
-    for first in interruptible(range(0, len(indices), BATCH), SAVED):
+    for first in interruptible(turns(range(0, len(indices), BATCH)), SAVED):
         yield to_images([frames.image(index) for index in indices[first : first + BATCH]]).to(device)

@@ -8,7 +8,7 @@ from checkpoints import small_network
 from torch import nn
 
 from loopda.labels.classes import CITYSCAPES
-from loopda.models.normalisation import BatchNorm2d, domains_of
+from loopda.models.normalisation import BatchNorm2d, InstanceNorm2d, domains_of
 from loopda.models.segmenter import Segmenter
 
 
@@ -64,3 +64,13 @@ def test_batches_together_have_the_outputs_of_a_call_each_and_the_heads_only_whe
         assert torch.allclose(found[2].aux, expected[2].aux, rtol=1e-4, atol=1e-5)
     for one, other in zip(together.buffers(), apart.buffers(), strict=True):
         assert torch.allclose(one, other, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last], ids=str)
+@pytest.mark.parametrize("count", [1, 2])
+def test_the_gradient_of_instance_normalisation_is_that_of_finite_differences(count, layout):
+    """PyTorch's own was wrong for one image in the layout channels_last."""
+    torch.manual_seed(0)
+    images, weights = (torch.randn(count, 3, 4, 5).double().contiguous(memory_format=layout) for _ in range(2))
+    assert torch.autograd.gradcheck(lambda x: InstanceNorm2d(3)(x) * weights, images.requires_grad_())
+    assert torch.allclose(InstanceNorm2d(3)(images), nn.InstanceNorm2d(3)(images))

@@ -1,12 +1,13 @@
 import torch
 from torch import nn
 
+from loopda.models.normalisation import BatchNorm1d
 from loopda.models.projection import ProjectionHead
 
 
 def test_the_projection_head_has_three_linear_layers_with_batch_normalisation():
     head = ProjectionHead(8, 4)
-    kinds = [nn.Linear, nn.BatchNorm1d, nn.ReLU] * 2 + [nn.Linear, nn.BatchNorm1d]
+    kinds = [nn.Linear, BatchNorm1d, nn.ReLU] * 2 + [nn.Linear, BatchNorm1d]
     assert [type(part) for part in head] == kinds
     linear = [tuple(part.weight.shape) for part in head if isinstance(part, nn.Linear)]
     assert linear == [(8, 8), (8, 8), (4, 8)]

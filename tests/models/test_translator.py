@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+from loopda.models.normalisation import InstanceNorm2d
 from loopda.models.translator import ImageBuffer, PatchDiscriminator, Translator
 
 
@@ -52,7 +53,7 @@ def test_every_convolution_of_the_generator_that_keeps_the_size_pads_by_reflecti
     with torch.device("meta"):
         network = Translator(width=4, levels=2, residual_blocks=2)
     assert {part.padding_mode for part in network.modules() if isinstance(part, nn.Conv2d)} == {"reflect"}
-    assert sum(isinstance(part, nn.InstanceNorm2d) for part in network.modules()) == 1 + 2 + 2 * 2 + 2
+    assert sum(isinstance(part, InstanceNorm2d) for part in network.modules()) == 1 + 2 + 2 * 2 + 2
 
 
 @pytest.mark.parametrize(
@@ -69,7 +70,7 @@ def test_every_convolution_starts_from_a_narrow_normal_distribution(network):
 def test_a_score_of_the_discriminator_sees_a_patch(layers, patch):
     network = PatchDiscriminator(width=4, layers=layers)
     for name, part in network.named_children():  # whose statistics see the whole image
-        if isinstance(part, nn.InstanceNorm2d):
+        if isinstance(part, InstanceNorm2d):
             setattr(network, name, nn.Identity())
     images = torch.randn(1, 3, 160, 160, requires_grad=True)
     scores = network(images)
@@ -84,7 +85,7 @@ def test_the_first_and_the_last_layer_of_the_discriminator_have_no_normalisation
         network = PatchDiscriminator(width=4, layers=3)
     kinds = [type(part) for part in network]
     assert kinds[:2] == [nn.Conv2d, nn.LeakyReLU]
-    assert kinds.count(nn.InstanceNorm2d) == 3
+    assert kinds.count(InstanceNorm2d) == 3
     assert kinds[-1] is nn.Conv2d
     assert [part.stride[0] for part in network if isinstance(part, nn.Conv2d)] == [2, 2, 2, 1, 1]
 

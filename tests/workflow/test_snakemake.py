@@ -264,6 +264,22 @@ def test_a_number_of_an_experiment_that_is_not_run_reruns_nothing(complete):
     assert "Nothing to be done" in finished.output
 
 
+@pytest.mark.fault(19, "nothing runs again for another number of processes")
+def test_another_number_of_processes_reruns_nothing(complete):
+    finished = complete.snakemake("--dry-run", change={"processes": {"default": 2}})
+    assert finished.code == 0, finished.output
+    assert "Nothing to be done" in finished.output
+
+
+def test_a_stage_that_processes_share_is_started_by_torchrun_and_no_other_is(empty):
+    change = {"processes": {"default": 1, "warmup": 2}}
+    finished = empty.snakemake("--dry-run", "--printshellcmds", change=change)
+    commands = re.findall(r"^ +(.*)python -m loopda\.stages\.(\w+)", finished.output, flags=re.MULTILINE)
+    torchrun = "torchrun --standalone --nproc-per-node 2 --shutdown-timeout 120 --no-python -- "
+    assert ("", "pretrain") in commands
+    assert [(how, stage) for how, stage in commands if how] == [(torchrun, "warmup")]
+
+
 def test_a_deleted_page_is_made_again_with_its_deleted_score_and_nothing_else(copy):
     before = copy.times()
     copy.results(f"evaluate/{SEED}/warmup.json").unlink()

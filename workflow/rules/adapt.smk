@@ -17,12 +17,12 @@ rule translate:
         "benchmarks/translate/{experiment}/seed{seed}.tsv"
     threads: 8
     resources:
-        gpu=1,
+        gpu=experiments.processes(config, "translate"),
     params:
         device=config["device"],
     shell:
         r"""
-        python -m loopda.stages.translate \
+        {launch[translate]}python -m loopda.stages.translate \
             --config {input.config:q} \
             --pretrained {input.pretrained:q} \
             --source {input.source:q} \
@@ -57,12 +57,12 @@ rule adapt:
         "benchmarks/adapt/{experiment}/seed{seed}.tsv"
     threads: 8
     resources:
-        gpu=1,
+        gpu=experiments.processes(config, "adapt"),
     params:
         device=config["device"],
     shell:
         r"""
-        python -m loopda.stages.adapt \
+        {launch[adapt]}python -m loopda.stages.adapt \
             --config {input.config:q} \
             --pretrained {input.pretrained:q} \
             --source {input.source:q} \

@@ -68,6 +68,15 @@ def section_text(wildcards):
     return experiments.as_yaml(experiments.section(config, experiment, stage))
 
 
+# what stands before the command of a stage that several processes share; no parameter of its rule, for results are the
+# same, so that nothing runs again for it
+launch = {
+    stage: f"torchrun --standalone --nproc-per-node {count} --shutdown-timeout 120 --no-python -- " if count > 1 else ""
+    for stage in experiments.SHARED_STAGES
+    for count in [experiments.processes(config, stage)]
+}
+
+
 rule configure:
     """Write a stage's resolved section beside its result: the stage runs again when this file's content changes."""
     output:

@@ -57,12 +57,12 @@ rule evaluate:
         "benchmarks/evaluate/{experiment}/seed{seed}/{stage}.tsv"
     threads: 8
     resources:
-        gpu=1,
+        gpu=experiments.processes(config, "evaluate"),
     params:
         device=config["device"],
     shell:
         r"""
-        python -m loopda.stages.evaluate \
+        {launch[evaluate]}python -m loopda.stages.evaluate \
             --config {input.config:q} \
             --model {input.model:q} \
             --night-val {input.night_val:q} \

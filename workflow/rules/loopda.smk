@@ -16,12 +16,12 @@ rule warmup:
         "benchmarks/warmup/{experiment}/seed{seed}.tsv"
     threads: 8
     resources:
-        gpu=1,
+        gpu=experiments.processes(config, "warmup"),
     params:
         device=config["device"],
     shell:
         r"""
-        python -m loopda.stages.warmup \
+        {launch[warmup]}python -m loopda.stages.warmup \
             --config {input.config:q} \
             --pretrained {input.pretrained:q} \
             --source {input.source:q} \
@@ -93,12 +93,12 @@ rule pseudo_labels:
         "benchmarks/pseudo_labels/{experiment}/seed{seed}.tsv"
     threads: 8
     resources:
-        gpu=1,
+        gpu=experiments.processes(config, "pseudo_labels"),
     params:
         device=config["device"],
     shell:
         r"""
-        python -m loopda.stages.pseudo_labels \
+        {launch[pseudo_labels]}python -m loopda.stages.pseudo_labels \
             --config {input.config:q} \
             --warmed-up {input.warmed_up:q} \
             --night {input.night:q} \
@@ -130,12 +130,12 @@ rule self_train:
         "benchmarks/self_train/{experiment}/seed{seed}.tsv"
     threads: 8
     resources:
-        gpu=1,
+        gpu=experiments.processes(config, "self_train"),
     params:
         device=config["device"],
     shell:
         r"""
-        python -m loopda.stages.self_train \
+        {launch[self_train]}python -m loopda.stages.self_train \
             --config {input.config:q} \
             --warmed-up {input.warmed_up:q} \
             --loops {input.loops:q} \
@@ -170,12 +170,12 @@ rule distill:
         "benchmarks/distill/{experiment}/seed{seed}.tsv"
     threads: 8
     resources:
-        gpu=1,
+        gpu=experiments.processes(config, "distill"),
     params:
         device=config["device"],
     shell:
         r"""
-        python -m loopda.stages.distill \
+        {launch[distill]}python -m loopda.stages.distill \
             --config {input.config:q} \
             --teacher {input.teacher:q} \
             --student {input.student:q} \

@@ -14,12 +14,12 @@ rule pretrain:
         "benchmarks/pretrain/{experiment}/seed{seed}.tsv"
     threads: 8
     resources:
-        gpu=1,
+        gpu=experiments.processes(config, "pretrain"),
     params:
         device=config["device"],
     shell:
         r"""
-        python -m loopda.stages.pretrain \
+        {launch[pretrain]}python -m loopda.stages.pretrain \
             --config {input.config:q} \
             --source {input.source:q} \
             --night {input.night:q} \
@@ -56,12 +56,12 @@ rule simclr:
         "benchmarks/simclr/{experiment}/seed{seed}.tsv"
     threads: 8
     resources:
-        gpu=1,
+        gpu=experiments.processes(config, "simclr"),
     params:
         device=config["device"],
     shell:
         r"""
-        python -m loopda.stages.simclr \
+        {launch[simclr]}python -m loopda.stages.simclr \
             --config {input.config:q} \
             --pretrained {input.pretrained:q} \
             --source {input.source:q} \
