@@ -22,15 +22,15 @@ from loopda.errors import ConfigError
 STAGES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "town": ((), ()),
     "prepare": (("town",), ("data",)),
-    "pretrain": (("prepare",), ("input", "network")),
-    "warmup": (("pretrain",), ("input", "loops")),
+    "pretrain": (("prepare",), ("input", "compute", "network")),
+    "warmup": (("pretrain",), ("input", "compute", "loops")),
     "pair": (("warmup",), ("input",)),
     "pseudo_labels": (("warmup",), ("input",)),
-    "self_train": (("pseudo_labels",), ("input", "loops", "agreement")),
-    "simclr": (("pretrain",), ("input", "network")),
-    "distill": (("self_train", "simclr"), ("input",)),
-    "translate": (("pretrain",), ("input",)),
-    "adapt": (("pretrain",), ("input",)),
+    "self_train": (("pseudo_labels",), ("input", "compute", "loops", "agreement")),
+    "simclr": (("pretrain",), ("input", "compute", "network")),
+    "distill": (("self_train", "simclr"), ("input", "compute")),
+    "translate": (("pretrain",), ("input", "compute")),
+    "adapt": (("pretrain",), ("input", "compute")),
     "evaluate": ((), ("input",)),
     "convert": (("prepare",), ()),
     "submission": ((), ()),
@@ -62,15 +62,17 @@ Config = Mapping[str, Any]
 def section(config: Config, experiment: str, stage: str) -> dict[str, Any]:
     """The resolved section of `stage` in `experiment`: what its config.yaml holds, and all that the stage is told.
 
-    The sections it shares with other stages (`input`, `network`, `loops`) appear in it under their own names; `prepare`
-    has no keys but those of `data`; `adapt` is told the one of `methods` that it names, and no other.
+    The sections it shares with other stages (`input`, `network`, `loops`) appear in it under their own names, with what
+    its own section holds under that name over them; `prepare` has no keys but those of `data`; `adapt` is told the one
+    of `methods` that it names, and no other.
     """
     own = overlay(config, experiment)
     _, shared = STAGES[stage]
     if stage == "prepare":
         return merged(config["data"], own.get("data"))
     resolved = {name: merged(config[name], own.get(name)) for name in shared}
-    resolved |= merged(config.get(stage), own.get(stage))
+    for name, value in merged(config.get(stage), own.get(stage)).items():
+        resolved[name] = merged(resolved[name], value) if name in shared else value
     if stage == "adapt":
         name = resolved["method"]
         resolved["method"] = {"name": name, **merged(config["methods"][name], own.get("methods", {}).get(name))}

@@ -6,7 +6,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from loopda.models.precision import ScoreConvolution, mixed
 
+
+@mixed
 class MultiScaleDiscriminator(nn.Module):
     """D: images (N, 3, H, W) -> one map of scores per scale. Real is 1, generated is 0.
 
@@ -28,7 +31,7 @@ class MultiScaleDiscriminator(nn.Module):
                 nn.Conv2d(before, after, 4, stride=2, padding=1, bias=False),
                 nn.LeakyReLU(0.2, inplace=True),
             ]
-        return nn.Sequential(*layers, nn.Conv2d(channels[-1], 1, 1))
+        return nn.Sequential(*layers, ScoreConvolution(channels[-1], 1, 1))
 
     def forward(self, images: Tensor) -> list[Tensor]:
         scores = []
@@ -39,6 +42,7 @@ class MultiScaleDiscriminator(nn.Module):
         return scores
 
 
+@mixed
 class MapDiscriminator(nn.Sequential):
     """D of AdaptSegNet and ADVENT: maps (N, K, H, W) over the classes -> scores (N, 1, H / 2^layers, W / 2^layers).
 
@@ -51,9 +55,10 @@ class MapDiscriminator(nn.Sequential):
         parts: list[nn.Module] = []
         for before, after in pairwise(channels):
             parts += [nn.Conv2d(before, after, 4, stride=2, padding=1), nn.LeakyReLU(0.2, inplace=True)]
-        super().__init__(*parts, nn.Conv2d(channels[-1], 1, 4, stride=2, padding=1))
+        super().__init__(*parts, ScoreConvolution(channels[-1], 1, 4, stride=2, padding=1))
 
 
+@mixed
 class ScoreDiscriminator(nn.Sequential):
     """D_feat of CyCADA: 1x1 convolutions on score maps (N, K, h, w) -> scores (N, 1, h, w).
 
@@ -69,10 +74,11 @@ class ScoreDiscriminator(nn.Sequential):
             nn.Conv2d(width, width // 2, 1),
             nn.ReLU(inplace=True),
             nn.Dropout2d(dropout),
-            nn.Conv2d(width // 2, 1, 1),
+            ScoreConvolution(width // 2, 1, 1),
         )
 
 
+@mixed
 class DomainClassifier(nn.Sequential):
     """1x1 convolutions that tell the domain of each position of a feature map: (N, C, h, w) -> scores (N, 1, h, w)."""
 
@@ -82,7 +88,7 @@ class DomainClassifier(nn.Sequential):
             nn.LeakyReLU(0.2, inplace=True),
             nn.Conv2d(width, width, 1),
             nn.LeakyReLU(0.2, inplace=True),
-            nn.Conv2d(width, 1, 1),
+            ScoreConvolution(width, 1, 1),
         )
 
 

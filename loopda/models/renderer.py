@@ -7,6 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from loopda.models.precision import mixed
+
 Rendering = Literal["residual", "none"]
 
 
@@ -79,6 +81,7 @@ class UpsamplingLevel(nn.Module):
         return functional.relu(x)
 
 
+@mixed
 class ImageDecoder(nn.Module):
     """Dec: features z (N, C, h, w) and class probabilities p (N, K, h', w') -> images (N, 3, H, W) in [-1, 1].
 

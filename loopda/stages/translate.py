@@ -30,8 +30,9 @@ from loopda.models.translator import ImageBuffer, PatchDiscriminator, Translator
 from loopda.randomness import seed_torch
 from loopda.sheet import Tile, write_sheet
 from loopda.signals import interruptible
+from loopda.training.compute import Compute
 from loopda.training.job import Job
-from loopda.training.optimizer import adam, descend
+from loopda.training.optimizer import adam
 from loopda.training.schedule import linear, set_learning_rate
 
 TILE_WIDTH = 320
@@ -69,12 +70,13 @@ class Weights(Section):
 
 
 class Config(Section):
-    """The section `translate`, with `input`.
+    """The section `translate`, with `input` and `compute`.
 
     constant: share of the steps before the learning rates begin to fall. pictures: rows of the contact sheet.
     """
 
     input: Input
+    compute: Compute
     steps: Annotated[int, Field(ge=1)]
     batch_size: Annotated[int, Field(ge=1)]
     constant: Annotated[float, Field(ge=0, le=1)]
@@ -131,9 +133,9 @@ def run(
 
         # update: the generators, then the discriminators on new and older translations
         total = sum(getattr(config.weights, name) * term for name, term in terms.items())
-        descend(total, optimizers["to_fool"])
+        training.descend(total, optimizers["to_fool"])
         told = nets.told_apart(night=(x_n, x_d2n), day=(x_d, x_n2d))
-        descend(told, optimizers["to_tell"])
+        training.descend(told, optimizers["to_tell"])
 
         # log
         training.record(**terms, discriminators=told)

@@ -1,6 +1,6 @@
 """The optimisers of the lineage."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -11,6 +11,9 @@ from loopda.config import Section
 from loopda.models.segmenter import Segmenter
 
 Positive = Annotated[float, Field(gt=0)]
+Descend = Callable[
+    ..., None
+]  # of a loss and its optimisers: `descend`, or that of a training, which skips what is not finite
 
 
 class SegmenterOptimizer(Section):
