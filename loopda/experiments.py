@@ -328,25 +328,34 @@ def _faults_of_experiment(config: Config, name: str, errors: "_Errors") -> list[
     faults = []
     for stage in STAGES:
         resolved = section(config, name, stage)
+        own = merged(config.get(stage), overlay(config, name).get(stage))
         for error in errors.of(stage, resolved):
-            path = _path_in_file(stage, resolved, [str(part) for part in error.absolute_path])
+            path = _path_in_file(stage, resolved, [str(part) for part in error.absolute_path], own)
             faults.append(f"{path}: {_message(error)} (experiment {name})")
         for path, value in _leaves(resolved):
             if path.endswith("weights") and isinstance(value, str) and value:
                 wrong = downloads.fault(value)
                 if wrong:
-                    faults.append(f"{_path_in_file(stage, resolved, path.split('.'))}: {wrong}")
+                    faults.append(f"{_path_in_file(stage, resolved, path.split('.'), own)}: {wrong}")
     return faults or _faults_of_sets(config, name)
 
 
-def _path_in_file(stage: str, resolved: Config, path: list[str]) -> str:
-    """Where the value at `path` of the resolved section of `stage` stands in config.yaml."""
+def _path_in_file(stage: str, resolved: Config, path: list[str], own: Config) -> str:
+    """Where the value at `path` of the resolved section of `stage`, whose own section is `own`, stands in config.yaml."""
     if stage == "prepare":
         return ".".join(["data", *path])
     if stage == "adapt" and path[:1] == ["method"]:
         return ".".join(["methods", resolved["method"]["name"], *path[1:]])
     _, shared = STAGES[stage]
-    return ".".join(path if path and path[0] in shared else [stage, *path])
+    return ".".join(path if path and path[0] in shared and not _holds(own, path) else [stage, *path])
+
+
+def _holds(values: Any, path: Sequence[str]) -> bool:
+    for key in path:
+        if not isinstance(values, Mapping) or key not in values:
+            return False
+        values = values[key]
+    return True
 
 
 def _faults_of_unused_methods(config: Config, errors: "_Errors") -> list[str]:

@@ -73,7 +73,7 @@ def test_a_section_holds_the_shared_sections_under_their_names_and_its_own_keys_
     assert found["loops"] == config["loops"]
     assert found["agreement"] == {"tau": 0.25}
     assert found["steps"] == config["self_train"]["steps"]
-    assert set(found) == {"input", "loops", "agreement", *config["self_train"]}
+    assert set(found) == {"input", "compute", "loops", "agreement", *config["self_train"]}
 
 
 def test_prepare_is_told_the_section_data_alone(config):

@@ -11,9 +11,7 @@ from loopda.config import Section
 from loopda.models.segmenter import Segmenter
 
 Positive = Annotated[float, Field(gt=0)]
-Descend = Callable[
-    ..., None
-]  # of a loss and its optimisers: `descend`, or that of a training, which skips what is not finite
+Descend = Callable[..., None]  # `descend`, or that of a training, which skips what is not finite
 
 
 class SegmenterOptimizer(Section):
