@@ -341,7 +341,7 @@ def _faults_of_experiment(config: Config, name: str, errors: "_Errors") -> list[
 
 
 def _path_in_file(stage: str, resolved: Config, path: list[str], own: Config) -> str:
-    """Where the value at `path` of the resolved section of `stage`, whose own section is `own`, stands in config.yaml."""
+    """Where the value at `path` of the resolved section of `stage` stands in config.yaml; `own` is the stage's."""
     if stage == "prepare":
         return ".".join(["data", *path])
     if stage == "adapt" and path[:1] == ["method"]:

@@ -52,4 +52,4 @@ def environment(device: torch.device) -> dict[str, str]:
         name = torch.cuda.get_device_name(device)
     else:
         name = f"{platform.machine()} CPU, {torch.backends.cpu.get_cpu_capability()}"
-    return {"torch": torch.__version__, "device": name}
+    return {"torch": str(torch.__version__), "device": name}
