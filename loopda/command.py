@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
 from loopda.config import Section, read_section
-from loopda.errors import DataError, DeviceError, LoopdaError
+from loopda.errors import ConfigError, DataError, DeviceError, LoopdaError
 from loopda.files import NO_SPACE, append_text, sole_writer, unwritable
 from loopda.progress import at_work
 from loopda.signals import remembered
@@ -95,9 +95,15 @@ def explained(error: Exception) -> LoopdaError | None:
         return DataError(f"{error.filename}: {error.strerror}; mend that and run the same command again")
     if isinstance(error, MemoryError) or _is_torchs(error, "OutOfMemoryError") or "can't allocate memory" in first:
         return DeviceError(
-            f"the memory is too small ({first or 'the process got no more'}{_peak()}); choose a smaller batch_size, "
-            "input.crop or input.size for this stage, or another device. The same command goes on from the last "
-            "saved step"
+            f"the memory is too small ({first or 'the process got no more'}{_peak()}); a stage that trains needs less "
+            "with compute.memory balanced or small, and with compute.precision bf16 (a new training); else choose a "
+            "smaller batch_size, input.crop or input.size for this stage, or another device. The same command goes on "
+            "from the last saved step"
+        )
+    if "does not have a deterministic implementation" in first:
+        return ConfigError(
+            f"compute.reproducibility exact: this network cannot be trained so on this device ({first.split('.')[0]}); "
+            "choose seeded, or --device cpu"
         )
     if _is_torchs(error, "AcceleratorError") or first.startswith("CUDA error"):
         return DeviceError(f"the device failed ({first}); run the same command again: it goes on from the last step")

@@ -140,7 +140,7 @@ def run(
         # log
         training.record(**terms, discriminators=told)
 
-    save_generators(nets, generators)
+    save_generators(nets, generators, **job.provenance)
     write_translations(to_night, job.day, translated, job.device)
     contact_sheet(sheet, job.day, read_manifest(translated), job.night, config.pictures)
     training.publish(metrics)
@@ -227,11 +227,14 @@ def fixed(pretrained: Path, domain: str, device: torch.device) -> Look:
     return lambda images: segmenter(images, aux=False).logits
 
 
-def save_generators(nets: Networks, path: Path) -> None:
-    """Write the weights of both generators: "night" makes night of day, "day" the reverse."""
+def save_generators(nets: Networks, path: Path, **provenance: object) -> None:
+    """Write the weights of both generators: "night" makes night of day, "day" the reverse.
+
+    provenance: as in save_segmenter.
+    """
     state = {domain: network.state_dict() for domain, network in nets.generators.items()}
     weights = {domain: {name: value.cpu() for name, value in values.items()} for domain, values in state.items()}
-    save_checkpoint({"format": 1, "config": nets.config.model_dump(mode="json"), "generators": weights}, path)
+    save_checkpoint({"format": 1, "generators": weights, "provenance": provenance}, path)
 
 
 @torch.no_grad()

@@ -74,7 +74,7 @@ def run(
         # one step of all networks
         training.record(**iteration(segmenter, nets, optimizers, day, pairs, descend=training.descend))
 
-    save_loops(nets, loops)
+    save_loops(nets, loops, **job.provenance)
     job.finish(training, segmenter, metrics)
 
 

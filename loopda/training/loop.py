@@ -189,7 +189,9 @@ class Training:
                     self.pending[name] = (total + value, count + 1)
             else:
                 self.skipped += 1
-                self.log.say(f"step {one.step} is skipped: its loss or gradient is not finite; {self._batch(one.step)}")
+                # in fp16 the scale of the losses may have been too large, which says nothing about the batch
+                batch = "the scale of the losses is halved" if self.guard.scaled else self._batch(one.step)
+                self.log.say(f"step {one.step} is skipped: its loss or gradient is not finite; {batch}")
         if self.guard.exhausted:
             self._go_back()
 
