@@ -298,7 +298,7 @@ class Loops(nn.Module):
 
 
 def save_loops(loops: Loops, path: Path, **provenance: object) -> None:
-    """Write the decoders and discriminators, for the stage that goes on with them; `provenance` as in save_segmenter."""
+    """Write the decoders and discriminators for the stage that goes on; `provenance` as in save_segmenter."""
     state = {key: value.cpu() for key, value in loops.state_dict().items()}
     save_checkpoint({"format": 1, "loops": state, "provenance": provenance}, path)
 

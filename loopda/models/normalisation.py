@@ -6,23 +6,31 @@ from itertools import accumulate
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 
 class BatchNorm2d(nn.BatchNorm2d):
     """PyTorch's, which inside `domains_of` normalises the images of each domain by themselves.
 
     The output, the gradients and the running statistics are then those of one call for each domain, in their order.
-    A head that is shown only the first images normalises those.
+    A head that is shown only the first images normalises those. While `counted` is set, the running statistics have
+    seen the images already and stay as they are (loopda/models/recomputation.py).
     """
 
     domains: tuple[int, ...] = ()
+    counted = False
 
     def forward(self, x: Tensor) -> Tensor:
-        normalised = super().forward
         if len(self.domains) < 2:
-            return normalised(x)
+            return self._normalised(x)
         sizes = [size for size, end in zip(self.domains, accumulate(self.domains), strict=True) if end <= len(x)]
-        return torch.cat([normalised(part) for part in x.split(sizes)])
+        return torch.cat([self._normalised(part) for part in x.split(sizes)])
+
+    def _normalised(self, x: Tensor) -> Tensor:
+        if not (self.counted and self.training):
+            return super().forward(x)
+        mean, variance = self.running_mean.clone(), self.running_var.clone()
+        return functional.batch_norm(x, mean, variance, self.weight, self.bias, training=True, eps=self.eps)
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from loopda.models.precision import mixed
+from loopda.models.recomputation import Recomputed
 
 Rendering = Literal["residual", "none"]
 
@@ -23,7 +24,7 @@ class ConvolutionBlock(nn.Sequential):
         super().__init__(*parts, nn.ReLU(inplace=True)) if activated else super().__init__(*parts)
 
 
-class ResidualBlock(nn.Module):
+class ResidualBlock(Recomputed):
     """Two convolution blocks beside the identity."""
 
     def __init__(self, channels: int):

@@ -9,9 +9,9 @@ from pydantic import Field
 
 from loopda.config import Section
 from loopda.models.precision import Precision
+from loopda.models.recomputation import Memory
 
 Reproducibility = Literal["exact", "seeded", "fast"]
-Memory = Literal["fast", "balanced", "small"]
 
 
 class Compute(Section):
@@ -19,7 +19,8 @@ class Compute(Section):
 
     precision: of all networks in a training step (loopda/models/precision.py); fp16 scales the losses, each group of
     optimisers by its own scale. Statistics of normalisation, evaluation, pseudo-labels and prediction are always fp32.
-    reproducibility: see `make_reproducible`. memory: what is given up to need less of it (README, "Memory").
+    reproducibility: see `make_reproducible`. memory: how many blocks compute their activations twice
+    instead of keeping them (loopda/models/recomputation.py), which changes no result.
     skipped_steps: so many in a row may have a loss or a gradient that is not finite (loopda/training/guard.py).
     """
 

@@ -4,8 +4,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from torch import nn
+
 from loopda.data.batches import DayBatch, Draw, NightBatch, PseudoLabels, day_batch, night_batch
 from loopda.data.dataset import open_frames
+from loopda.models.recomputation import recompute
 from loopda.models.segmenter import Segmenter, save_segmenter
 from loopda.training.compute import environment, make_reproducible
 from loopda.training.device import choose_device, use_threads
@@ -57,6 +60,9 @@ class Job:
 
         images: consumed per step. inputs: the files, besides the data, that the result depends on.
         """
+        for part in parts.values():
+            if isinstance(part, nn.Module):
+                recompute(part, self.config.compute.memory)
         return Training(
             stage=self.stage,
             steps=self.config.steps if steps is None else steps,

@@ -257,9 +257,14 @@ class Training:
 
 
 def fingerprint(config: Section, inputs: Mapping[str, Path], seed: int) -> str:
-    """What a stage's progress depends on: configuration, seed, the content of its inputs, and the package's code."""
+    """What a stage's progress depends on: configuration, seed, the content of its inputs, and the package's code.
+
+    Not on compute.memory, so that a stage which ran out of it goes on with less.
+    """
     digest = hashlib.sha256()
-    digest.update(json.dumps([config.model_dump(mode="json"), seed], sort_keys=True).encode())
+    values = config.model_dump(mode="json")
+    values.get("compute", {}).pop("memory", None)
+    digest.update(json.dumps([values, seed], sort_keys=True).encode())
     for name, path in sorted(inputs.items()):
         digest.update(f"{name} {sha256(path)}".encode())
     package = Path(__file__).parents[1]
