@@ -10,8 +10,9 @@ Columns: ms of the median turn, and how many times as fast as the plain referenc
 take their turn); images a second; GFLOP of convolutions and matrix products; saved: MB that the forward passes keep for
 the backward passes; peak: most MB of tensors that the iteration has at once, beside weights and optimisers; share:
 GFLOP a second as a share of what a large matrix product reaches on this machine in that precision.
-Precision bf16 and fp16 are those of compute.precision; of the plain reference, torch.autocast around all of it. memory is
-compute.memory; what is computed again is kept as the input of a block, which counts in peak, not in saved. On a GPU "fp32" convolutions are PyTorch's default, TF32, in all variants.
+Precision bf16 and fp16 are those of compute.precision; of the plain reference, torch.autocast around all of it. memory
+is compute.memory: a block that computes again keeps its input, which counts in peak and not in saved. On a GPU "fp32"
+convolutions are PyTorch's default, TF32, in all variants.
 """
 
 import argparse

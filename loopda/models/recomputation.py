@@ -30,7 +30,7 @@ class Recomputed(nn.Module):
 
 
 def recompute(network: nn.Module, memory: Memory) -> None:
-    """Which blocks of `network` compute their activations again: none (fast), every second (balanced), or all (small)."""
+    """Which blocks of `network` compute again: none (memory fast), every second (balanced), or all (small)."""
     blocks = [part for part in network.modules() if isinstance(part, Recomputed)]
     for number, block in enumerate(blocks):
         block.again = memory == "small" or (memory == "balanced" and number % 2 == 0)
