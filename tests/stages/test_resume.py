@@ -247,6 +247,19 @@ def test_progress_of_another_configuration_is_not_used(miniature, progress, tmp_
     assert "goes on" not in log
 
 
+@pytest.mark.fault(29, "with compute.memory small the stage goes on from the saved step, and ends with the same bits")
+def test_a_stage_that_ran_out_of_memory_goes_on_with_less_of_it(miniature, progress, tmp_path):
+    out = tmp_path / "warmup"
+    shutil.copytree(progress("warmup"), out)
+    section = miniature.section("warmup")
+    smaller = section.model_copy(update={"compute": section.compute.model_copy(update={"memory": "small"})})
+    miniature.run("warmup", out, config=smaller)
+    assert "goes on after step 3" in (tmp_path / "warmup.log").read_text()
+    whole, found = (load_checkpoint(path) for path in (miniature.path("warmup", "model.pt"), out / "model.pt"))
+    assert found["provenance"]["config"]["compute"]["memory"] == "small"
+    assert all(identical(whole[key], found[key]) for key in ("model", "statistics"))
+
+
 @pytest.mark.fault(17, "progress with other pseudo-labels of the same names is not used")
 def test_progress_made_with_other_pseudo_labels_is_not_used(miniature, tmp_path):
     """The label maps are written anew under their old names: the text of their manifest must tell."""
