@@ -13,7 +13,7 @@ from typing import Any, get_args, get_type_hints
 
 from loopda import processes
 from loopda.config import Section, read_section
-from loopda.errors import DataError, DeviceError, Interrupted, LoopdaError
+from loopda.errors import ConfigError, DataError, DeviceError, Interrupted, LoopdaError
 from loopda.files import NO_SPACE, append_text, sole_writer, unwritable
 from loopda.progress import at_work
 from loopda.signals import remembered
@@ -99,9 +99,15 @@ def explained(error: Exception) -> LoopdaError | None:
         return DataError(f"{error.filename}: {error.strerror}; mend that and run the same command again")
     if isinstance(error, MemoryError) or _is_torchs(error, "OutOfMemoryError") or "can't allocate memory" in first:
         return DeviceError(
-            f"the memory is too small ({first or 'the process got no more'}{_peak()}); choose a smaller batch_size, "
-            "input.crop or input.size for this stage, or another device. The same command goes on from the last "
-            "saved step"
+            f"the memory is too small ({first or 'the process got no more'}{_peak()}); a stage that trains needs less "
+            "with compute.memory balanced or small, and with compute.precision bf16 (a new training); else choose a "
+            "smaller batch_size, input.crop or input.size for this stage, or another device. The same command goes on "
+            "from the last saved step"
+        )
+    if "does not have a deterministic implementation" in first:
+        return ConfigError(
+            f"compute.reproducibility exact: this network cannot be trained so on this device ({first.split('.')[0]}); "
+            "choose seeded, or --device cpu"
         )
     if processes.count() > 1 and LOST in str(error):
         return DeviceError("another process of this stage has ended; what it says is the cause")

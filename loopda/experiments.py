@@ -22,15 +22,15 @@ from loopda.errors import ConfigError
 STAGES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "town": ((), ()),
     "prepare": (("town",), ("data",)),
-    "pretrain": (("prepare",), ("input", "network")),
-    "warmup": (("pretrain",), ("input", "loops")),
+    "pretrain": (("prepare",), ("input", "compute", "network")),
+    "warmup": (("pretrain",), ("input", "compute", "loops")),
     "pair": (("warmup",), ("input",)),
     "pseudo_labels": (("warmup",), ("input",)),
-    "self_train": (("pseudo_labels",), ("input", "loops", "agreement")),
-    "simclr": (("pretrain",), ("input", "network")),
-    "distill": (("self_train", "simclr"), ("input",)),
-    "translate": (("pretrain",), ("input",)),
-    "adapt": (("pretrain",), ("input",)),
+    "self_train": (("pseudo_labels",), ("input", "compute", "loops", "agreement")),
+    "simclr": (("pretrain",), ("input", "compute", "network")),
+    "distill": (("self_train", "simclr"), ("input", "compute")),
+    "translate": (("pretrain",), ("input", "compute")),
+    "adapt": (("pretrain",), ("input", "compute")),
     "evaluate": ((), ("input",)),
     "convert": (("prepare",), ()),
     "submission": ((), ()),
@@ -63,15 +63,17 @@ Config = Mapping[str, Any]
 def section(config: Config, experiment: str, stage: str) -> dict[str, Any]:
     """The resolved section of `stage` in `experiment`: what its config.yaml holds, and all that the stage is told.
 
-    The sections it shares with other stages (`input`, `network`, `loops`) appear in it under their own names; `prepare`
-    has no keys but those of `data`; `adapt` is told the one of `methods` that it names, and no other.
+    The sections it shares with other stages (`input`, `network`, `loops`) appear in it under their own names, with what
+    its own section holds under that name over them; `prepare` has no keys but those of `data`; `adapt` is told the one
+    of `methods` that it names, and no other.
     """
     own = overlay(config, experiment)
     _, shared = STAGES[stage]
     if stage == "prepare":
         return merged(config["data"], own.get("data"))
     resolved = {name: merged(config[name], own.get(name)) for name in shared}
-    resolved |= merged(config.get(stage), own.get(stage))
+    for name, value in merged(config.get(stage), own.get(stage)).items():
+        resolved[name] = merged(resolved[name], value) if name in shared else value
     if stage == "adapt":
         name = resolved["method"]
         resolved["method"] = {"name": name, **merged(config["methods"][name], own.get("methods", {}).get(name))}
@@ -366,25 +368,34 @@ def _faults_of_experiment(config: Config, name: str, errors: "_Errors") -> list[
     faults = []
     for stage in STAGES:
         resolved = section(config, name, stage)
+        own = merged(config.get(stage), overlay(config, name).get(stage))
         for error in errors.of(stage, resolved):
-            path = _path_in_file(stage, resolved, [str(part) for part in error.absolute_path])
+            path = _path_in_file(stage, resolved, [str(part) for part in error.absolute_path], own)
             faults.append(f"{path}: {_message(error)} (experiment {name})")
         for path, value in _leaves(resolved):
             if path.endswith("weights") and isinstance(value, str) and value:
                 wrong = downloads.fault(value)
                 if wrong:
-                    faults.append(f"{_path_in_file(stage, resolved, path.split('.'))}: {wrong}")
+                    faults.append(f"{_path_in_file(stage, resolved, path.split('.'), own)}: {wrong}")
     return faults or _faults_of_sets(config, name)
 
 
-def _path_in_file(stage: str, resolved: Config, path: list[str]) -> str:
-    """Where the value at `path` of the resolved section of `stage` stands in config.yaml."""
+def _path_in_file(stage: str, resolved: Config, path: list[str], own: Config) -> str:
+    """Where the value at `path` of the resolved section of `stage` stands in config.yaml; `own` is the stage's."""
     if stage == "prepare":
         return ".".join(["data", *path])
     if stage == "adapt" and path[:1] == ["method"]:
         return ".".join(["methods", resolved["method"]["name"], *path[1:]])
     _, shared = STAGES[stage]
-    return ".".join(path if path and path[0] in shared else [stage, *path])
+    return ".".join(path if path and path[0] in shared and not _holds(own, path) else [stage, *path])
+
+
+def _holds(values: Any, path: Sequence[str]) -> bool:
+    for key in path:
+        if not isinstance(values, Mapping) or key not in values:
+            return False
+        values = values[key]
+    return True
 
 
 def _faults_of_unused_methods(config: Config, errors: "_Errors") -> list[str]:

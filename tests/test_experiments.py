@@ -73,7 +73,7 @@ def test_a_section_holds_the_shared_sections_under_their_names_and_its_own_keys_
     assert found["loops"] == config["loops"]
     assert found["agreement"] == {"tau": 0.25}
     assert found["steps"] == config["self_train"]["steps"]
-    assert set(found) == {"input", "loops", "agreement", *config["self_train"]}
+    assert set(found) == {"input", "compute", "loops", "agreement", *config["self_train"]}
 
 
 def test_prepare_is_told_the_section_data_alone(config):
@@ -203,6 +203,16 @@ def test_every_experiment_owns_its_own_warm_up_in_the_ablation_of_the_loops(conf
 def test_a_change_splits_the_stage_and_its_descendants_and_nothing_else(config, overlay, own, shared):
     config = with_experiment(config, "other", overlay)
     assert {stage for stage in own | shared if owner(config, "other", stage) == "other"} == own
+
+
+def test_a_stage_may_overrule_a_part_of_a_shared_section_for_itself_alone(config):
+    config["warmup"]["compute"] = {"precision": "bf16"}
+    config = with_experiment(config, "half", {"distill": {"compute": {"precision": "fp16"}}})
+    found = {stage: section(config, "half", stage)["compute"]["precision"] for stage in experiments.TRAINING_STAGES}
+    assert found == dict.fromkeys(experiments.TRAINING_STAGES, "fp32") | {"warmup": "bf16", "distill": "fp16"}
+    assert section(config, "half", "warmup")["compute"] == config["compute"] | {"precision": "bf16"}
+    assert owner(config, "half", "self_train") == "loopda"
+    assert owner(config, "half", "distill") == "half"
 
 
 def test_an_equal_experiment_shares_everything(config):
@@ -348,6 +358,11 @@ WRONG = [  # path, value, words of the message
         ["data.night.references", "{stem}"],
     ),
     ("warmup/steps", 0, ["warmup.steps", "minimum"]),
+    ("compute/precision", "bf8", ["configuration: compute.precision", "bf8", "fp16"]),
+    ("warmup/compute", {"precision": "bf8"}, ["configuration: warmup.compute.precision", "bf8"]),
+    ("compute/reproducibility", "always", ["compute.reproducibility", "seeded"]),
+    ("compute/memory", "tiny", ["compute.memory", "small"]),
+    ("compute/skipped_steps", 0, ["compute.skipped_steps", "minimum"]),
     ("warmup/optimizer/lr", 0, ["warmup.optimizer.lr", "minimum"]),
     ("warmup/optimizer/momentum", 1.0, ["warmup.optimizer.momentum", "maximum"]),
     ("agreement/tau", 1.5, ["agreement.tau", "maximum"]),

@@ -10,7 +10,9 @@ Columns: ms of the median turn, and how many times as fast as the plain referenc
 take their turn); images a second; GFLOP of convolutions and matrix products; saved: MB that the forward passes keep for
 the backward passes; peak: most MB of tensors that the iteration has at once, beside weights and optimisers; share:
 GFLOP a second as a share of what a large matrix product reaches on this machine in that precision.
-Precision bf16 is that of torch.autocast. On a GPU "fp32" convolutions are PyTorch's default, TF32, in all variants.
+Precision bf16 and fp16 are those of compute.precision; of the plain reference, torch.autocast around all of it. memory
+is compute.memory: a block that computes again keeps its input, which counts in peak and not in saved. On a GPU "fp32"
+convolutions are PyTorch's default, TF32, in all variants.
 """
 
 import argparse
@@ -29,7 +31,7 @@ from loopda.benchmark.measure import Clock, count, gpu_peak, matmul_peak, millis
 from loopda.files import write_text
 from loopda.training.device import choose_device, use_threads
 
-DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 COLUMNS = ("ms", "times plain", "images/s", "GFLOP", "saved MB", "peak MB", "share")
 
 

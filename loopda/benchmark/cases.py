@@ -22,7 +22,9 @@ from loopda.labels.classes import CITYSCAPES, IGNORE
 from loopda.methods import loopda
 from loopda.methods.loopda import Loops
 from loopda.methods.method import Terms
+from loopda.models.precision import Precision, computing_in
 from loopda.models.pspnet import Outputs, PyramidPooling
+from loopda.models.recomputation import Memory, recompute
 from loopda.models.segmenter import Network, Segmenter
 from loopda.stages import self_train, warmup
 from loopda.training.optimizer import segmenter_optimizer
@@ -40,8 +42,9 @@ class Variant(NamedTuple):
 
     name: str
     plain: bool = False
-    precision: Literal["fp32", "bf16"] = "fp32"
+    precision: Precision = "fp32"
     without: str = ""
+    memory: Memory = "fast"
 
 
 def separately(
@@ -74,8 +77,11 @@ VARIANTS = (
     Variant("plain, bf16", plain=True, precision="bf16"),
     Variant("loopda, bf16", precision="bf16"),
 )
-LEVERS = tuple(
-    Variant(f"without {name}", without=name) for name in (*PATCHES, "fused optimisers", "the layout channels_last")
+LEVERS = (
+    *(Variant(f"without {name}", without=name) for name in (*PATCHES, "fused optimisers", "the layout channels_last")),
+    Variant("loopda, fp16", precision="fp16"),
+    Variant("memory balanced", memory="balanced"),
+    Variant("memory small", memory="small"),
 )
 
 
@@ -96,6 +102,8 @@ class Case:
         if variant.plain or variant.without == "the layout channels_last":
             self.nets.to(memory_format=torch.contiguous_format)
             self.segmenter.to(memory_format=torch.contiguous_format)
+        for network in (self.segmenter, self.nets):
+            recompute(network, variant.memory)
         self.optimizers = self._optimizers()
         self.day, self.pairs = batches(self.config, device)
 
@@ -113,7 +121,9 @@ class Case:
     def step(self) -> Terms:
         """One iteration, with its backward passes and updates."""
         with ExitStack() as stack:
-            if self.variant.precision == "bf16":
+            if not self.variant.plain:
+                stack.enter_context(computing_in(self.variant.precision))
+            elif self.variant.precision == "bf16":
                 stack.enter_context(torch.autocast(self.device.type, dtype=torch.bfloat16))
             if self.variant.without in PATCHES:
                 stack.enter_context(patch.object(*PATCHES[self.variant.without]))

@@ -2,7 +2,9 @@
 
 import re
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Annotated
 
@@ -27,6 +29,8 @@ MEMORY = 4 * 2**30  # bytes of decoded images up to which a set is kept in memor
 
 SHORTEST = 16  # pixels of a side; below that, the deepest features of a network have no extent
 Length = Annotated[int, Field(ge=SHORTEST)]
+
+_noted: ContextVar[list[Path] | None] = ContextVar("noted", default=None)
 
 
 class Input(Section):
@@ -100,6 +104,8 @@ class Frames:
         return self._image(path) if path else None
 
     def _image(self, path: Path) -> NDArray[np.uint8]:
+        if (noted := _noted.get()) is not None:
+            noted.append(path)
         if self._images is not None and path in self._images:
             return self._images[path]
         array = cached(path, f"image {self.size}", lambda: np.asarray(resize_image(read_image(path), self.size)))
@@ -119,6 +125,17 @@ class Frames:
         if self._labels is not None:
             self._labels[row.label] = array
         return array
+
+
+@contextmanager
+def noted_files() -> Iterator[list[Path]]:
+    """The files of the images that this thread asks any frames for in this block, in order."""
+    files: list[Path] = []
+    _noted.set(files)
+    try:
+        yield files
+    finally:
+        _noted.set(None)
 
 
 def resize_image(image: Image.Image, size: Size) -> Image.Image:

@@ -298,9 +298,10 @@ class Loops(nn.Module):
         return discriminator_loss(real=[scores[place] for place in range(len(real))], fake=scores[len(real)])
 
 
-def save_loops(loops: Loops, path: Path) -> None:
-    """Write the decoders and discriminators, for the stage that goes on with them."""
-    save_checkpoint({"format": 1, "loops": {key: value.cpu() for key, value in loops.state_dict().items()}}, path)
+def save_loops(loops: Loops, path: Path, **provenance: object) -> None:
+    """Write the decoders and discriminators for the stage that goes on; `provenance` as in save_segmenter."""
+    state = {key: value.cpu() for key, value in loops.state_dict().items()}
+    save_checkpoint({"format": 1, "loops": state, "provenance": provenance}, path)
 
 
 def load_loops(loops: Loops, path: Path) -> None:

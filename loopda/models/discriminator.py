@@ -7,8 +7,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from loopda.models.normalisation import Dropout2d
+from loopda.models.precision import ScoreConvolution, mixed
 
 
+@mixed
 class MultiScaleDiscriminator(nn.Module):
     """D: images (N, 3, H, W) -> one map of scores per scale. Real is 1, generated is 0.
 
@@ -30,7 +32,7 @@ class MultiScaleDiscriminator(nn.Module):
                 nn.Conv2d(before, after, 4, stride=2, padding=1, bias=False),
                 nn.LeakyReLU(0.2, inplace=True),
             ]
-        return nn.Sequential(*layers, nn.Conv2d(channels[-1], 1, 1))
+        return nn.Sequential(*layers, ScoreConvolution(channels[-1], 1, 1))
 
     def forward(self, images: Tensor) -> list[Tensor]:
         scores = []
@@ -41,6 +43,7 @@ class MultiScaleDiscriminator(nn.Module):
         return scores
 
 
+@mixed
 class MapDiscriminator(nn.Sequential):
     """D of AdaptSegNet and ADVENT: maps (N, K, H, W) over the classes -> scores (N, 1, H / 2^layers, W / 2^layers).
 
@@ -53,9 +56,10 @@ class MapDiscriminator(nn.Sequential):
         parts: list[nn.Module] = []
         for before, after in pairwise(channels):
             parts += [nn.Conv2d(before, after, 4, stride=2, padding=1), nn.LeakyReLU(0.2, inplace=True)]
-        super().__init__(*parts, nn.Conv2d(channels[-1], 1, 4, stride=2, padding=1))
+        super().__init__(*parts, ScoreConvolution(channels[-1], 1, 4, stride=2, padding=1))
 
 
+@mixed
 class ScoreDiscriminator(nn.Sequential):
     """D_feat of CyCADA: 1x1 convolutions on score maps (N, K, h, w) -> scores (N, 1, h, w).
 
@@ -71,10 +75,11 @@ class ScoreDiscriminator(nn.Sequential):
             nn.Conv2d(width, width // 2, 1),
             nn.ReLU(inplace=True),
             Dropout2d(dropout),
-            nn.Conv2d(width // 2, 1, 1),
+            ScoreConvolution(width // 2, 1, 1),
         )
 
 
+@mixed
 class DomainClassifier(nn.Sequential):
     """1x1 convolutions that tell the domain of each position of a feature map: (N, C, h, w) -> scores (N, 1, h, w)."""
 
@@ -84,7 +89,7 @@ class DomainClassifier(nn.Sequential):
             nn.LeakyReLU(0.2, inplace=True),
             nn.Conv2d(width, width, 1),
             nn.LeakyReLU(0.2, inplace=True),
-            nn.Conv2d(width, 1, 1),
+            ScoreConvolution(width, 1, 1),
         )
 
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from loopda.models.normalisation import DropPath
+from loopda.models.recomputation import Recomputed
 
 
 class Size(NamedTuple):
@@ -107,7 +108,7 @@ class FeedForward(nn.Module):
         return self.fc2(functional.gelu(self.dwconv(self.fc1(x))))
 
 
-class Block(nn.Module):
+class Block(Recomputed):
     """Attention and feed-forward network, each behind a normalisation and beside the identity."""
 
     def __init__(self, dim: int, *, heads: int, reduction: int, drop_path: float):

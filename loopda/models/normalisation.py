@@ -31,15 +31,23 @@ class Domains(nn.Module):
 
 
 class _Synchronised(Domains):
-    """What BatchNorm1d and BatchNorm2d below have in common."""
+    """What BatchNorm1d and BatchNorm2d below have in common.
+
+    counted: the running statistics have seen the samples already and stay as they are (loopda/models/recomputation.py).
+    """
+
+    counted = False
 
     def forward(self, x: Tensor) -> Tensor:
         sizes = list(self.domains[: self.shown(len(x))]) or [len(x)]
         by_batch = self.training or self.running_mean is None
         if by_batch and distributed.count() > 1:
             return self._over_all_processes(x, sizes)
-        normalised = super().forward
+        normalised = self._counted_before if self.counted and by_batch else super().forward
         return normalised(x) if len(sizes) < 2 else torch.cat([normalised(part) for part in x.split(sizes)])
+
+    def _counted_before(self, x: Tensor) -> Tensor:
+        return functional.batch_norm(x, None, None, self.weight, self.bias, training=True, eps=self.eps)
 
     def _over_all_processes(self, x: Tensor, sizes: Sequence[int]) -> Tensor:
         """Each domain by its mean and variance over all processes: (count, mean, sum of squares) are pooled.
@@ -52,7 +60,7 @@ class _Synchronised(Domains):
         count = counts.sum(dim=0)
         mean = (counts * means).sum(dim=0) / count
         squares = (squares + counts * (means - mean).square()).sum(dim=0)
-        if self.training and self.running_mean is not None:
+        if self.training and self.running_mean is not None and not self.counted:
             self._remember(mean.detach(), (squares / (count - 1).clamp(min=1)).detach())
         scale = (squares / count + self.eps).rsqrt() * self.weight
         shift = self.bias - mean * scale
@@ -128,10 +136,18 @@ def domains_of(network: nn.Module, sizes: Sequence[int]) -> Iterator[None]:
 
     Of several processes each has samples of every domain, or none of one that others have samples of.
     """
+    with domains_and_shares(network, tuple(sizes), tuple(map(tuple, distributed.everyones(sizes)))):
+        yield
+
+
+@contextmanager
+def domains_and_shares(
+    network: nn.Module, domains: tuple[int, ...], shares: tuple[tuple[int, ...], ...]
+) -> Iterator[None]:
+    """As `domains_of`, where the `shares` of every process are known."""
     parts = [part for part in network.modules() if isinstance(part, Domains)]
-    shares = tuple(map(tuple, distributed.everyones(sizes)))
     for part in parts:
-        part.domains, part.shares = tuple(sizes), shares
+        part.domains, part.shares = domains, shares
     try:
         yield
     finally:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from loopda import distributed
 from loopda.errors import DataError
+from loopda.models.precision import mixed
 from loopda.models.segmenter import load_checkpoint
 from loopda.models.weights import faults
 
@@ -31,6 +32,7 @@ class PerceptualDistance(nn.Module):
             self.distance = lpips.LPIPS(net=net, pnet_rand=True, verbose=False)
         if trunk is not None:
             self._load_trunk(net, trunk)
+        self.distance.net = _Trunk(self.distance.net)
         self.distance.eval().requires_grad_(False)
 
     def _load_trunk(self, net: str, path: Path) -> None:
@@ -56,3 +58,15 @@ class PerceptualDistance(nn.Module):
 
     def forward(self, images: Tensor, references: Tensor) -> Tensor:
         return distributed.mean(self.distance(images, references).sum(), len(images))
+
+
+@mixed
+class _Trunk(nn.Module):
+    """The layers whose features LPIPS normalises and compares, in fp32; in bf16 small distances would be noise."""
+
+    def __init__(self, layers: nn.Module):
+        super().__init__()
+        self.layers = layers
+
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        return self.layers(images)

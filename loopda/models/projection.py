@@ -3,8 +3,10 @@
 from torch import Tensor, nn
 
 from loopda.models.normalisation import BatchNorm1d
+from loopda.models.precision import mixed
 
 
+@mixed
 class ProjectionHead(nn.Sequential):
     """Three linear layers with batch normalisation (Chen et al., NeurIPS 2020, section 2): (N, C) -> (N, size)."""
 

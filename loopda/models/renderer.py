@@ -8,6 +8,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from loopda.models.normalisation import InstanceNorm2d
+from loopda.models.precision import mixed
+from loopda.models.recomputation import Recomputed
 
 Rendering = Literal["residual", "none"]
 
@@ -23,7 +25,7 @@ class ConvolutionBlock(nn.Sequential):
         super().__init__(*parts, nn.ReLU(inplace=True)) if activated else super().__init__(*parts)
 
 
-class ResidualBlock(nn.Module):
+class ResidualBlock(Recomputed):
     """Two convolution blocks beside the identity."""
 
     def __init__(self, channels: int):
@@ -81,6 +83,7 @@ class UpsamplingLevel(nn.Module):
         return functional.relu(x)
 
 
+@mixed
 class ImageDecoder(nn.Module):
     """Dec: features z (N, C, h, w) and class probabilities p (N, K, h', w') -> images (N, 3, H, W) in [-1, 1].
 

@@ -10,11 +10,12 @@ from functools import partial
 from torch import Tensor, nn
 
 from loopda.models.normalisation import BatchNorm2d
+from loopda.models.recomputation import Recomputed
 
 EXPANSION = 4  # a bottleneck's output channels per plane (He et al., CVPR 2016, table 1)
 
 
-class Bottleneck(nn.Module):
+class Bottleneck(Recomputed):
     """1x1, 3x3, 1x1 convolutions with an identity. `stride_in` says which of the first two carries the stride:
     "conv1" is the caffe-style network of the literature on adaptation, "conv2" is torchvision's and SimCLRv2's."""
 

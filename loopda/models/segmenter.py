@@ -23,6 +23,7 @@ from loopda.labels.classes import ClassList
 from loopda.models.daformer import DAFormer
 from loopda.models.deeplab import DeepLabV2
 from loopda.models.normalisation import domains_of
+from loopda.models.precision import mixed
 from loopda.models.pspnet import Outputs, PSPNet
 
 FORMAT = 1  # of the checkpoint file
@@ -84,6 +85,7 @@ _NETWORKS = {
 }
 
 
+@mixed
 class Segmenter(nn.Module):
     """The network of a `Network` section. `images` in [-1, 1] go in, `Outputs` come out.
 

@@ -7,11 +7,13 @@ from torch import Tensor, nn
 
 from loopda.distributed import joined, share
 from loopda.models.normalisation import InstanceNorm2d
+from loopda.models.precision import ScoreConvolution, mixed
 from loopda.models.renderer import ConvolutionBlock, ResidualBlock
 
 DEVIATION = 0.02  # of the normal distribution that every convolution starts from
 
 
+@mixed
 class Translator(nn.Module):
     """G: images (N, 3, H, W) in [-1, 1] -> images of the same size in [-1, 1].
 
@@ -39,6 +41,7 @@ class Translator(nn.Module):
         return self.layers(images)[:, :, :height, :width]  # sides that the strides do not divide come back longer
 
 
+@mixed
 class PatchDiscriminator(nn.Sequential):
     """D: images (N, 3, H, W) -> scores (N, 1, h, w), one for each patch. Real is 1, translated is 0.
 
@@ -56,7 +59,7 @@ class PatchDiscriminator(nn.Sequential):
                 InstanceNorm2d(after),
                 nn.LeakyReLU(0.2, inplace=True),
             ]
-        super().__init__(*parts, nn.Conv2d(channels[-1], 1, 4, padding=1))
+        super().__init__(*parts, ScoreConvolution(channels[-1], 1, 4, padding=1))
         _initialise(self)
 
 

@@ -28,7 +28,7 @@ STAGES = {
 }
 """The stages that end in an evaluated model, in the order of the pipeline, and what a person calls them."""
 
-_NO_CURVES = ("step", "seconds", "images_per_second", "gpu_memory_mb")
+_NO_CURVES = ("step", "seconds", "images_per_second", "gpu_memory_mb", "skipped")
 
 
 class Written(BaseModel):

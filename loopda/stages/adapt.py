@@ -15,8 +15,9 @@ from loopda.methods import adaptsegnet, advent, cycada, daformer, dann, road, so
 from loopda.methods.method import Method
 from loopda.models.segmenter import load_segmenter
 from loopda.randomness import seed_torch
+from loopda.training.compute import Compute
 from loopda.training.job import Job
-from loopda.training.optimizer import SegmenterOptimizer, descend, segmenter_optimizer
+from loopda.training.optimizer import SegmenterOptimizer, segmenter_optimizer
 from loopda.training.schedule import poly, set_learning_rate
 
 # a new method is a line here, a file in loopda/methods/ and a section in config.yaml (CONTRIBUTING.md)
@@ -32,9 +33,10 @@ METHODS: dict[type[Section], type[Method]] = {
 
 
 class Config(Section):
-    """The section `adapt`, with `input` and, as `method`, the one of `methods` that it names."""
+    """The section `adapt`, with `input`, `compute` and, as `method`, the one of `methods` that it names."""
 
     input: Input
+    compute: Compute
     method: Annotated[reduce(or_, METHODS), Field(discriminator="name")]
     steps: Annotated[int, Field(ge=1)]
     batch_size: Annotated[int, Field(ge=1)]
@@ -89,9 +91,9 @@ def run(
 
         # update: the network with the method's companions, then the adversaries
         if losses.segmenter is not None:
-            descend(losses.segmenter, *learners)
+            training.descend(losses.segmenter, *learners)
         if losses.adversaries is not None:
-            descend(losses.adversaries, optimizers["adversaries"])
+            training.descend(losses.adversaries, optimizers["adversaries"])
 
         # log
         training.record(**losses.terms)

@@ -16,17 +16,19 @@ from loopda.labels.classes import IGNORE
 from loopda.losses.segmentation import cross_entropy, distillation
 from loopda.methods.method import supervision
 from loopda.models.segmenter import Segmenter, load_segmenter, upsample
+from loopda.training.compute import Compute
 from loopda.training.job import Job
-from loopda.training.optimizer import SegmenterOptimizer, descend, segmenter_optimizer
+from loopda.training.optimizer import SegmenterOptimizer, segmenter_optimizer
 from loopda.training.schedule import poly, set_learning_rate
 
 Weight = Annotated[float, Field(ge=0)]
 
 
 class Config(Section):
-    """The section `distill`, with `input`."""
+    """The section `distill`, with `input` and `compute`."""
 
     input: Input
+    compute: Compute
     steps: Annotated[int, Field(ge=1)]
     batch_size: Annotated[int, Field(ge=1)]
     threshold: Annotated[float, Field(ge=0, lt=1)]
@@ -89,7 +91,7 @@ def run(
         kl_n = distillation(student=answer, teacher=soft, labels=mask)
 
         # update
-        descend(seg_d + seg_n + config.kl * kl_n, optimizer)
+        training.descend(seg_d + seg_n + config.kl * kl_n, optimizer)
 
         # log
         confident = distributed.mean((hard != IGNORE).float().sum(), hard.numel())

@@ -25,6 +25,7 @@ from loopda.files import sha256, write_json
 from loopda.labels.png import write_label
 from loopda.models.segmenter import Segmenter, load_segmenter
 from loopda.signals import interruptible
+from loopda.training.compute import environment
 from loopda.training.device import choose_device, use_threads
 from loopda.training.log import Log
 
@@ -112,6 +113,7 @@ def run(
             "seed": seed,
             "model": " + ".join(map(str, model)),
             "sha256": digest(model),
+            **environment(place),
             "parameters": sum(one.numel() for segmenter in segmenters for one in segmenter.network.parameters()),
             "classes": list(segmenters[0].classes.names),
             "colours": [list(colour) for colour in segmenters[0].classes.colours],

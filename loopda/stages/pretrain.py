@@ -13,15 +13,17 @@ from loopda.methods.method import supervision
 from loopda.models.segmenter import Network
 from loopda.models.weights import new_segmenter
 from loopda.randomness import seed_torch
+from loopda.training.compute import Compute
 from loopda.training.job import Job
-from loopda.training.optimizer import SegmenterOptimizer, descend, segmenter_optimizer
+from loopda.training.optimizer import SegmenterOptimizer, segmenter_optimizer
 from loopda.training.schedule import poly, set_learning_rate
 
 
 class Config(Section):
-    """The section `pretrain`, with `input` and `network`."""
+    """The section `pretrain`, with `input`, `compute` and `network`."""
 
     input: Input
+    compute: Compute
     network: Network
     weights: str
     steps: Annotated[int, Field(ge=1)]
@@ -65,7 +67,7 @@ def run(
         loss = supervision(segmenter(day.images, aux=config.aux > 0), day.labels, config.aux)
 
         # update
-        descend(loss, optimizer)
+        training.descend(loss, optimizer)
 
         # log
         training.record(seg_d=loss)

@@ -26,15 +26,17 @@ from loopda.methods.loopda import Loops, LoopSettings, load_loops
 from loopda.methods.method import Terms
 from loopda.models.segmenter import Segmenter, load_segmenter, upsample
 from loopda.signals import interruptible
+from loopda.training.compute import Compute
 from loopda.training.job import Job
-from loopda.training.optimizer import SegmenterOptimizer, descend, segmenter_optimizer
+from loopda.training.optimizer import Descend, SegmenterOptimizer, descend, segmenter_optimizer
 from loopda.training.schedule import poly, set_learning_rate
 
 
 class Config(Section):
-    """The section `self_train`, with `input`, `loops` and `agreement`."""
+    """The section `self_train`, with `input`, `compute`, `loops` and `agreement`."""
 
     input: Input
+    compute: Compute
     loops: LoopSettings
     agreement: Agreement
     steps: Annotated[int, Field(ge=1)]
@@ -85,7 +87,8 @@ def run(
             set_learning_rate(optimizer, factor)
 
         # one step of all networks
-        training.record(**iteration(segmenter, nets, optimizers, day, pairs, tau=config.agreement.tau))
+        tau = config.agreement.tau
+        training.record(**iteration(segmenter, nets, optimizers, day, pairs, tau=tau, descend=training.descend))
 
     job.finish(training, segmenter, metrics)
 
@@ -98,6 +101,7 @@ def iteration(
     pairs: NightBatch,
     *,
     tau: float,
+    descend: Descend = descend,
 ) -> Terms:
     """One step of every network on a labelled batch and a batch of pairs; returns what the log shows."""
     # labelled day: source supervision, inner and outer loop; night: inner and outer loop; day reference: inner loop

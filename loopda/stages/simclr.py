@@ -22,15 +22,17 @@ from loopda.models.projection import ProjectionHead
 from loopda.models.segmenter import Network, Normalisation, copy_backbone, load_segmenter
 from loopda.models.weights import new_segmenter
 from loopda.randomness import seed_torch
+from loopda.training.compute import Compute
 from loopda.training.job import Job
-from loopda.training.optimizer import adam, descend
+from loopda.training.optimizer import adam
 from loopda.training.schedule import poly, set_learning_rate
 
 
 class Config(Section):
-    """The section `simclr`, with `input` and `network`."""
+    """The section `simclr`, with `input`, `compute` and `network`."""
 
     input: Input
+    compute: Compute
     network: Network
     normalisation: Normalisation
     start: Literal["pretrain", "random"]
@@ -101,7 +103,7 @@ def run(
         loss = nt_xent(first=first, second=second, temperature=config.temperature)
 
         # update
-        descend(loss, optimizer)
+        training.descend(loss, optimizer)
 
         # log
         training.record(nt_xent=loss)

@@ -31,8 +31,9 @@ from loopda.models.translator import ImageBuffer, PatchDiscriminator, Translator
 from loopda.randomness import seed_torch
 from loopda.sheet import Tile, write_sheet
 from loopda.signals import interruptible
+from loopda.training.compute import Compute
 from loopda.training.job import Job
-from loopda.training.optimizer import adam, descend
+from loopda.training.optimizer import adam
 from loopda.training.schedule import linear, set_learning_rate
 
 TILE_WIDTH = 320
@@ -70,12 +71,13 @@ class Weights(Section):
 
 
 class Config(Section):
-    """The section `translate`, with `input`.
+    """The section `translate`, with `input` and `compute`.
 
     constant: share of the steps before the learning rates begin to fall. pictures: rows of the contact sheet.
     """
 
     input: Input
+    compute: Compute
     steps: Annotated[int, Field(ge=1)]
     batch_size: Annotated[int, Field(ge=1)]
     constant: Annotated[float, Field(ge=0, le=1)]
@@ -132,14 +134,14 @@ def run(
 
         # update: the generators, then the discriminators on new and older translations
         total = sum(getattr(config.weights, name) * term for name, term in terms.items())
-        descend(total, optimizers["to_fool"])
+        training.descend(total, optimizers["to_fool"])
         told = nets.told_apart(night=(x_n, x_d2n), day=(x_d, x_n2d))
-        descend(told, optimizers["to_tell"])
+        training.descend(told, optimizers["to_tell"])
 
         # log
         training.record(**terms, discriminators=told)
 
-    save_generators(nets, generators)
+    save_generators(nets, generators, **job.provenance)
     write_translations(to_night, job.day, translated, job.device)
     if processes.is_first():
         contact_sheet(sheet, job.day, read_manifest(translated), job.night, config.pictures)
@@ -227,11 +229,14 @@ def fixed(pretrained: Path, domain: str, device: torch.device) -> Look:
     return lambda images: segmenter(images, aux=False).logits
 
 
-def save_generators(nets: Networks, path: Path) -> None:
-    """Write the weights of both generators: "night" makes night of day, "day" the reverse."""
+def save_generators(nets: Networks, path: Path, **provenance: object) -> None:
+    """Write the weights of both generators: "night" makes night of day, "day" the reverse.
+
+    provenance: as in save_segmenter.
+    """
     state = {domain: network.state_dict() for domain, network in nets.generators.items()}
     weights = {domain: {name: value.cpu() for name, value in values.items()} for domain, values in state.items()}
-    save_checkpoint({"format": 1, "config": nets.config.model_dump(mode="json"), "generators": weights}, path)
+    save_checkpoint({"format": 1, "generators": weights, "provenance": provenance}, path)
 
 
 @torch.no_grad()

@@ -16,15 +16,17 @@ from loopda.methods.loopda import Loops, LoopSettings, save_loops
 from loopda.methods.method import Terms
 from loopda.models.segmenter import Segmenter, load_segmenter
 from loopda.randomness import seed_torch
+from loopda.training.compute import Compute
 from loopda.training.job import Job
-from loopda.training.optimizer import SegmenterOptimizer, descend, segmenter_optimizer
+from loopda.training.optimizer import Descend, SegmenterOptimizer, descend, segmenter_optimizer
 from loopda.training.schedule import poly, set_learning_rate
 
 
 class Config(Section):
-    """The section `warmup`, with `input` and `loops`."""
+    """The section `warmup`, with `input`, `compute` and `loops`."""
 
     input: Input
+    compute: Compute
     loops: LoopSettings
     steps: Annotated[int, Field(ge=1)]
     batch_size: Annotated[int, Field(ge=1)]
@@ -71,14 +73,20 @@ def run(
         nets.alone = step <= config.decoder_warmup and (config.loops.inner_loop or config.loops.outer_loop)
 
         # one step of all networks
-        training.record(**iteration(segmenter, nets, optimizers, day, pairs))
+        training.record(**iteration(segmenter, nets, optimizers, day, pairs, descend=training.descend))
 
-    save_loops(nets, loops)
+    save_loops(nets, loops, **job.provenance)
     job.finish(training, segmenter, metrics)
 
 
 def iteration(
-    segmenter: Segmenter, nets: Loops, optimizers: Mapping[str, Optimizer], day: DayBatch, pairs: NightBatch
+    segmenter: Segmenter,
+    nets: Loops,
+    optimizers: Mapping[str, Optimizer],
+    day: DayBatch,
+    pairs: NightBatch,
+    *,
+    descend: Descend = descend,
 ) -> Terms:
     """One step of every network on a labelled batch and a batch of pairs; returns what the log shows."""
     # labelled day: source supervision, inner and outer loop; night: inner and outer loop; day reference: inner loop

@@ -4,10 +4,14 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from torch import nn
+
 from loopda import distributed
 from loopda.data.batches import DayBatch, Draw, NightBatch, PseudoLabels, day_batch, night_batch
 from loopda.data.dataset import open_frames
+from loopda.models.recomputation import recompute
 from loopda.models.segmenter import Segmenter, save_segmenter
+from loopda.training.compute import environment, make_reproducible
 from loopda.training.device import choose_device, use_threads
 from loopda.training.log import Log
 from loopda.training.loop import Training, fingerprint
@@ -17,15 +21,16 @@ from loopda.training.statistics import set_statistics
 class Job:
     """One run of the training stage `stage`, whose result is the file `model`.
 
-    config: the stage's section, of which `input`, `steps` and `batch_size` are read here. The tensors live on `device`,
-    lines for people go to `log`; after `open` there are the frames `day` and `night`, and `labelled`: those of the day,
-    or translations of them.
+    config: the stage's section, of which `input`, `compute`, `steps` and `batch_size` are read here. The tensors live
+    on `device`, lines for people go to `log`; after `open` there are the frames `day` and `night`, and `labelled`:
+    those of the day, or translations of them.
     """
 
     def __init__(self, stage: str, config: Any, *, model: Path, log: Path, seed: int, device: str, threads: int):
         self.stage, self.config, self.model = stage, config, model
         self.seed, self.threads = seed, threads
         self.log = Log(log, stage)
+        make_reproducible(config.compute.reproducibility)
         self.device = choose_device(device, several=True)
         use_threads(threads)
         distributed.check_share(f"{stage}.batch_size", config.batch_size)
@@ -57,6 +62,9 @@ class Job:
 
         images: consumed per step. inputs: the files, besides the data, that the result depends on.
         """
+        for part in parts.values():
+            if isinstance(part, nn.Module):
+                recompute(part, self.config.compute.memory)
         return Training(
             stage=self.stage,
             steps=self.config.steps if steps is None else steps,
@@ -67,6 +75,7 @@ class Job:
             images=images,
             device=self.device,
             log=self.log,
+            compute=self.config.compute,
         )
 
     def day_batch(self, step: int, draw: Draw | None = None) -> DayBatch:
@@ -89,9 +98,14 @@ class Job:
         """
         if statistics:
             set_statistics(segmenter, day=self.day, night=self.night, device=self.device)
-        config = self.config.model_dump(mode="json")
-        save_segmenter(segmenter, self.model, stage=self.stage, seed=self.seed, config=config)
+        save_segmenter(segmenter, self.model, **self.provenance)
         training.publish(metrics)
+
+    @property
+    def provenance(self) -> dict[str, Any]:
+        """Where a result comes from: the stage, the seed, its section, PyTorch's version and the device."""
+        config = self.config.model_dump(mode="json")
+        return {"stage": self.stage, "seed": self.seed, "config": config, **environment(self.device)}
 
     @property
     def _sampling(self) -> dict[str, Any]:

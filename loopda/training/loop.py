@@ -3,6 +3,7 @@
 training = Training(...)
 for step, batch in training.over(make_batch):
     ...                              # the algorithm
+    training.descend(loss, optimizer)
     training.record(loss=loss)
 training.publish(metrics)            # after the stage has written its results
 """
@@ -16,28 +17,42 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from loopda import distributed, processes
 from loopda.config import Section
 from loopda.data.batches import on_device, pinned
+from loopda.data.dataset import noted_files
 from loopda.data.sampling import prefetched
 from loopda.errors import DataError, DeviceError, Interrupted, NumericError
 from loopda.files import append_text, release, sha256, take_lock, write_text
+from loopda.models.precision import computing_in
 from loopda.progress import tell
 from loopda.randomness import seed_torch
 from loopda.signals import received, remembered
+from loopda.training.compute import Compute
+from loopda.training.guard import Guard
 from loopda.training.log import Log, duration
 from loopda.training.state import load_state, remove_orphans, save_state
 
 SAVE_SECONDS = 60.0  # between two checkpoints
 MOST_FAILURES = 3  # checkpoints in a row that could not be saved
 RECORD_STEPS = 20  # steps that one line of metrics.jsonl averages
+ANCHORS = 20  # checkpoints of a training that it can go back to: at steps, not times, so that resuming changes nothing
 
 AnyBatch = TypeVar("AnyBatch")
+
+
+class Unjudged(NamedTuple):
+    """A step that is done: its number, whether its updates were finite, and what it recorded."""
+
+    step: int
+    finite: Tensor
+    values: dict[str, Tensor | float]
 
 
 class Training:
@@ -47,6 +62,9 @@ class Training:
     state: the folder of the progress, beside the declared outputs (Snakemake deletes those when a job fails).
     images: images consumed per step, for the speed. Before each step PyTorch's random generator is seeded from
     (seed, stage, step), so no generator's state has to be kept.
+    compute: in which precision networks compute within `over`, and how many steps in a row may be skipped because their
+    loss or gradient is not finite. Then the training goes back to an earlier state, while the order of batches goes on;
+    where it happens again, or there is no such state yet, a NumericError names the files of the batch.
 
     Of several processes all step alike. Each loads the progress, which the first saves for all, as it writes records; a
     signal to one of them stops all after the same step. DataError where they do not find the same progress.
@@ -64,17 +82,24 @@ class Training:
         images: int,
         device: torch.device,
         log: Log,
+        compute: Compute,
     ):
-        self.device = device
-        self.stage, self.steps, self.parts, self.seed, self.images = stage, steps, parts, seed, images
+        self.device, self.compute = device, compute
+        self.stage, self.steps, self.seed, self.images = stage, steps, seed, images
+        self.guard = Guard(parts, compute, device)
+        self.parts = {**parts, "guard": self.guard}
+        self.anchor_steps = max(RECORD_STEPS, steps // ANCHORS)
         self.state, self.fingerprint, self.log = state, fingerprint, log
         self.unwritten = ""  # lines of metrics.jsonl
         self.failures = 0  # of saving, in a row
+        self.noted: dict[str, Tensor | float] = {}  # by the step in progress
+        self.unjudged: list[Unjudged] = []
         self.pending: dict[str, tuple[Tensor | float, int]] = {}  # sum and number of values
+        self.skipped = 0  # steps since the last line of metrics.jsonl
         self._lock = take_lock(state) if processes.is_first() else None
         if processes.is_first():
             remove_orphans(state)
-        self.step = load_state(state, parts, fingerprint, log.say)
+        self.step = load_state(state, self.parts, fingerprint, log.say)
         self._start_alike()
         self.history = _cut_back(self.metrics_path, self.step) if processes.is_first() else []
 
@@ -89,12 +114,13 @@ class Training:
 
     def over(self, make: Callable[[int], AnyBatch], *, workers: int = 1) -> Iterator[tuple[int, AnyBatch]]:
         """Yield (step, make(step)) for each step that remains; `workers` threads make the batches ahead of use."""
+        self.make = make
         self.started = time.monotonic()
         self.first, self.saved = self.step, self.started
         self.elapsed = self.history[-1]["seconds"] if self.history else 0.0
         tell(self.log.path, step=self.step, steps=self.steps)
         try:
-            with remembered():
+            with remembered(), computing_in(self.compute.precision):
                 if self.device.type == "cuda":
                     make = partial(_pinned, make)
                 for batch in prefetched(make, first=self.step + 1, last=self.steps, workers=workers):
@@ -107,12 +133,17 @@ class Training:
                 release(self._lock)
         self.log.progress(f"step {self.step}/{self.steps} done", final=True)
 
+    def descend(self, loss: Tensor, *optimizers: Optimizer) -> None:
+        """One step of each optimiser along the gradient of `loss`; none where one of the two is not finite."""
+        self.guard.descend(loss, *optimizers)
+
     def record(self, **values: Tensor | float) -> None:
-        """Add values of this step to the averages that metrics.jsonl shows; a value may be absent from some steps."""
+        """Add values of this step to the averages that metrics.jsonl shows; a value may be absent from some steps.
+
+        Those of a skipped step do not count.
+        """
         for name, value in values.items():
-            value = value.detach() if isinstance(value, Tensor) else value
-            total, count = self.pending.get(name, (0.0, 0))
-            self.pending[name] = (total + value, count + 1)
+            self.noted[name] = value.detach() if isinstance(value, Tensor) else value
 
     def publish(self, metrics: Path) -> None:
         """Copy the metrics to their declared place and drop the progress: the stage is done."""
@@ -137,8 +168,13 @@ class Training:
     def _after_step(self) -> None:
         now = time.monotonic()
         last, signal = self.step == self.steps, distributed.largest(self.signal)
-        due = last or now - self.saved >= SAVE_SECONDS or signal != 0
-        if self.pending and (self.step % RECORD_STEPS == 0 or due):
+        due = last or now - self.saved >= SAVE_SECONDS or signal != 0 or self.step % self.anchor_steps == 0
+        complete = self.step % RECORD_STEPS == 0 or due
+        self.unjudged.append(Unjudged(self.step, self.guard.verdict(), self.noted))
+        self.noted = {}
+        if complete or self.guard.prompt:
+            self._judge()
+        if complete and (self.pending or self.skipped):
             self._record(now)
         if due:
             self._refuse_broken_weights()
@@ -157,7 +193,7 @@ class Training:
         try:
             append_text(self.metrics_path, self.unwritten)
             self.unwritten = ""
-            save_state(self.state, self.step, self.parts, self.fingerprint)
+            save_state(self.state, self.step, self.parts, self.fingerprint, self.anchor_steps)
             self.failures = 0
         except DeviceError as error:
             self.failures += 1
@@ -165,9 +201,48 @@ class Training:
                 raise
             self.log.say(f"{error} (failure {self.failures}; the training goes on, and ends at {MOST_FAILURES})")
 
+    def _judge(self) -> None:
+        """Count the steps since the last time: what they recorded, or that they were skipped."""
+        steps, self.unjudged = self.unjudged, []
+        for one, finite in zip(steps, self.guard.judge([one.finite for one in steps]), strict=True):
+            if finite:
+                for name, value in one.values.items():
+                    total, count = self.pending.get(name, (0.0, 0))
+                    self.pending[name] = (total + value, count + 1)
+            else:
+                self.skipped += 1
+                # in fp16 the scale of the losses may have been too large, which says nothing about the batch
+                batch = "the scale of the losses is halved" if self.guard.scaled else self._batch(one.step)
+                self.log.say(f"step {one.step} is skipped: its loss or gradient is not finite; {batch}")
+        if self.guard.exhausted:
+            self._go_back()
+
+    def _go_back(self) -> None:
+        """To the last state of a step of the schedule before those that were skipped, once."""
+        now, before = self.guard.state_dict(), self.step - self.guard.in_a_row
+        found = 0
+        if not self.guard.gone_back:
+            found = load_state(self.state, self.parts, self.fingerprint, lambda _: None, self.anchor_steps, before)
+        if not found:
+            again = ", again" if self.guard.gone_back else ""
+            raise NumericError(
+                f"{self.stage}: the loss or the gradient is not finite{again}, in {self.guard.in_a_row} steps in a row "
+                f"up to step {self.step}. Look at its batch ({self._batch(self.step)}), lower the learning rate, or "
+                f"choose compute.precision fp32. The last good progress is in {self.state}"
+            )
+        distributed.wait()  # until all have read it, for the first goes on to write
+        self.guard.load_state_dict({**now, "in_a_row": 0, "gone_back": True})
+        self.log.say(f"goes back to the networks of step {found}, and on with the batch of step {self.step + 1}")
+
+    def _batch(self, step: int) -> str:
+        """The files of the images that `step` saw."""
+        with noted_files() as files:
+            self.make(step)
+        return "its images: " + ", ".join(map(str, dict.fromkeys(files)))
+
     def _record(self, now: float) -> None:
         losses = {name: float(total) / count for name, (total, count) in self.pending.items()}
-        self.pending = {}
+        skipped, self.pending, self.skipped = {"skipped": self.skipped} if self.skipped else {}, {}, 0
         for name, value in losses.items():
             if not math.isfinite(value):
                 raise NumericError(
@@ -183,6 +258,7 @@ class Training:
             "seconds": round(self.elapsed + seconds, 2),
             "images_per_second": round(speed, 2),
             **_gpu_memory(self.device),
+            **skipped,
             **{name: round(value, 6) for name, value in losses.items()},
         }
         self.unwritten += json.dumps(line) + "\n"
@@ -206,9 +282,14 @@ class Training:
 
 
 def fingerprint(config: Section, inputs: Mapping[str, Path], seed: int) -> str:
-    """What a stage's progress depends on: configuration, seed, the content of its inputs, and the package's code."""
+    """What a stage's progress depends on: configuration, seed, the content of its inputs, and the package's code.
+
+    Not on compute.memory, so that a stage which ran out of it goes on with less.
+    """
     digest = hashlib.sha256()
-    digest.update(json.dumps([config.model_dump(mode="json"), seed], sort_keys=True).encode())
+    values = config.model_dump(mode="json")
+    values.get("compute", {}).pop("memory", None)
+    digest.update(json.dumps([values, seed], sort_keys=True).encode())
     for name, path in sorted(inputs.items()):
         digest.update(f"{name} {sha256(path)}".encode())
     package = Path(__file__).parents[1]

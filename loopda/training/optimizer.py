@@ -1,6 +1,6 @@
 """The optimisers of the lineage."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -12,6 +12,7 @@ from loopda.config import Section
 from loopda.models.segmenter import Segmenter
 
 Positive = Annotated[float, Field(gt=0)]
+Descend = Callable[..., None]  # `descend`, or that of a training, which skips what is not finite
 
 
 class SegmenterOptimizer(Section):

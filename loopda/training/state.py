@@ -23,8 +23,10 @@ from loopda.models.segmenter import load_checkpoint
 KEPT = 2  # checkpoints on disk: the newest, and one in case it is damaged
 
 
-def save_state(folder: Path, step: int, parts: Mapping[str, Any], fingerprint: str) -> None:
+def save_state(folder: Path, step: int, parts: Mapping[str, Any], fingerprint: str, every: int = 0) -> None:
     """Save the state_dict of each of `parts` as the checkpoint of `step`, then forget all but the newest two.
+
+    every: of the checkpoints of steps that it divides, the newest two stay besides.
 
     When the disk is full, the older checkpoints stay and a DeviceError says what to do.
     """
@@ -44,8 +46,10 @@ def save_state(folder: Path, step: int, parts: Mapping[str, Any], fingerprint: s
             f"{final}: cannot save the progress ({str(error).splitlines()[0]}); "
             "free some disk space and run the same command again: it goes on from the checkpoint before"
         ) from error
-    for old in _checkpoints(folder)[KEPT:]:
-        shutil.rmtree(old, ignore_errors=True)
+    kept = {*_checkpoints(folder)[:KEPT], *(_checkpoints(folder, every)[:KEPT] if every else ())}
+    for checkpoint in _checkpoints(folder):
+        if checkpoint not in kept:
+            shutil.rmtree(checkpoint, ignore_errors=True)
 
 
 def remove_orphans(folder: Path) -> None:
@@ -56,12 +60,21 @@ def remove_orphans(folder: Path) -> None:
         orphan.unlink(missing_ok=True)
 
 
-def load_state(folder: Path, parts: Mapping[str, Any], fingerprint: str, say: Callable[[str], None]) -> int:
+def load_state(
+    folder: Path,
+    parts: Mapping[str, Any],
+    fingerprint: str,
+    say: Callable[[str], None],
+    every: int = 1,
+    until: int | None = None,
+) -> int:
     """Load the newest valid checkpoint into `parts` and return its step; 0 when there is none.
+
+    every, until: of those alone whose step the one divides and the other reaches.
 
     A checkpoint of another configuration, other inputs or other code (a different fingerprint) is not used.
     """
-    for checkpoint in _checkpoints(folder):
+    for checkpoint in _checkpoints(folder, every, until):
         fault = _fault(checkpoint, fingerprint)
         if fault:
             say(f"{checkpoint}: not used: {fault}")
@@ -91,8 +104,11 @@ def _fault(checkpoint: Path, fingerprint: str) -> str:
     return ""
 
 
-def _checkpoints(folder: Path) -> list[Path]:
-    return sorted(folder.glob("step-*"), reverse=True)
+def _checkpoints(folder: Path, every: int = 1, until: int | None = None) -> list[Path]:
+    """The newest first."""
+    steps = {path: int(path.name.removeprefix("step-")) for path in folder.glob("step-*")}
+    wanted = [path for path, step in steps.items() if step % every == 0 and (until is None or step <= until)]
+    return sorted(wanted, reverse=True)
 
 
 def _write_state(path: Path, state: Mapping[str, Any]) -> None:

@@ -6,7 +6,7 @@ That it can be counted at all shows that no step asks for a value, for which the
 import pytest
 import torch
 
-from loopda.benchmark.cases import FAST, Case
+from loopda.benchmark.cases import FAST, Case, Variant
 from loopda.benchmark.measure import count
 
 LIMITS = {  # GFLOP, and MB kept for the backward passes
@@ -24,6 +24,15 @@ def test_an_iteration_needs_no_more_operations_and_memory_than_it_did(scale, sta
     operations, saved = LIMITS[scale, stage]
     assert counts.operations / 1e9 < 1.02 * operations
     assert counts.saved / 1e6 < 1.02 * saved
+
+
+@pytest.mark.parametrize(("memory", "operations", "peak"), [("balanced", 25.3, 176.1), ("small", 27.4, 139.5)])
+def test_with_less_memory_an_iteration_has_no_more_of_it_at_once_than_it_had(memory, operations, peak):
+    """Of 210 MB, with 24.5 GFLOP, where everything is kept."""
+    case = Case("town", "warmup", Variant(memory, memory=memory), torch.device("meta"))
+    counts = count(case.step, case.constants)
+    assert counts.operations / 1e9 < 1.02 * operations
+    assert counts.peak / 1e6 < 1.02 * peak
 
 
 def test_operations_and_memory_are_those_counted_by_hand():

@@ -3,6 +3,7 @@ import torch
 from torch import nn
 
 from loopda.models.discriminator import DomainClassifier, MapDiscriminator, MultiScaleDiscriminator, reverse_gradient
+from loopda.models.precision import ScoreConvolution
 
 
 @pytest.fixture(autouse=True)
@@ -58,7 +59,7 @@ def test_each_scale_has_its_own_network_and_sees_the_image_halved_once_more():
 def test_the_discriminator_has_no_normalisation_and_leaky_activations():
     network = MultiScaleDiscriminator(width=4, scales=2)
     layers = [part for part in network.modules() if not list(part.children())]
-    assert {type(part) for part in layers} == {nn.Conv2d, nn.LeakyReLU}
+    assert {type(part) for part in layers} == {nn.Conv2d, ScoreConvolution, nn.LeakyReLU}
     assert {part.negative_slope for part in layers if isinstance(part, nn.LeakyReLU)} == {0.2}
     strided = [part for part in layers if isinstance(part, nn.Conv2d) and part.kernel_size == (4, 4)]
     assert [part.stride for part in strided] == [(2, 2)] * 8

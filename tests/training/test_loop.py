@@ -21,10 +21,12 @@ from loopda import signals
 from loopda.errors import DataError, DeviceError, Interrupted, NumericError
 from loopda.models.segmenter import load_checkpoint
 from loopda.training import loop, state
+from loopda.training.compute import Compute
 from loopda.training.log import Log
 from loopda.training.loop import Training
 from loopda.training.state import save_state
 
+COMPUTE = Compute(precision="fp32", reproducibility="seeded", memory="fast", skipped_steps=3)
 SIGNALS = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)}
 
 
@@ -53,6 +55,7 @@ def training(folder: Path, *, steps: int = 50, network: nn.Module | None = None,
         "images": 4,
         "device": torch.device("cpu"),
         "log": Log(folder / "log.txt", "warmup"),
+        "compute": COMPUTE,
     }
     return Training(**arguments | changes)
 
