@@ -43,11 +43,12 @@ class _Synchronised(Domains):
         by_batch = self.training or self.running_mean is None
         if by_batch and distributed.count() > 1:
             return self._over_all_processes(x, sizes)
-        normalised = self._counted_before if self.counted and by_batch else super().forward
+        normalised = self._counted_before if self.counted and self.training else super().forward
         return normalised(x) if len(sizes) < 2 else torch.cat([normalised(part) for part in x.split(sizes)])
 
     def _counted_before(self, x: Tensor) -> Tensor:
-        return functional.batch_norm(x, None, None, self.weight, self.bias, training=True, eps=self.eps)
+        mean, variance = self.running_mean.clone(), self.running_var.clone()  # as many tensors as in the first pass
+        return functional.batch_norm(x, mean, variance, self.weight, self.bias, training=True, eps=self.eps)
 
     def _over_all_processes(self, x: Tensor, sizes: Sequence[int]) -> Tensor:
         """Each domain by its mean and variance over all processes: (count, mean, sum of squares) are pooled.
