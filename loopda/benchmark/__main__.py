@@ -1,6 +1,6 @@
 """An iteration of warm-up and of self-training beside a plain reference of the same mathematics, in one run.
 
-    python -m loopda.benchmark [--scales town paper] [--stages warmup self_train] [--repeats 5] [--levers]
+    python -m loopda.benchmark [--scales town paper] [--stages warmup self_train] [--repeats 5] [--levers] [--parts]
 
 Prints a table and writes benchmark.json and benchmark.svg. The numbers of the networks are those of config.yaml and
 workflow/config/paper.yaml; weights, images and labels are random. Without a GPU the paper's scale is only counted: what
@@ -13,6 +13,7 @@ GFLOP a second as a share of what a large matrix product reaches on this machine
 Precision bf16 and fp16 are those of compute.precision; of the plain reference, torch.autocast around all of it. memory
 is compute.memory: a block that computes again keeps its input, which counts in peak and not in saved. On a GPU "fp32"
 convolutions are PyTorch's default, TF32, in all variants.
+--parts measures besides: the confusion matrix, the offline thresholds, the saving of progress.
 """
 
 import argparse
@@ -28,6 +29,7 @@ import torch
 from loopda.benchmark.cases import LEVERS, PLAIN, SCALES, STAGES, VARIANTS, Case, Variant
 from loopda.benchmark.figure import draw
 from loopda.benchmark.measure import Clock, count, gpu_peak, matmul_peak, milliseconds, ratio
+from loopda.benchmark.parts import measured_parts, part_line
 from loopda.files import write_text
 from loopda.training.device import choose_device, use_threads
 
@@ -44,6 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--stages", nargs="+", choices=list(STAGES), default=list(STAGES))
     parser.add_argument("--repeats", type=int, default=5, help="turns; 0 counts and takes no time")
     parser.add_argument("--levers", action="store_true", help="the package without each of its levers besides")
+    parser.add_argument("--parts", action="store_true", help="what stages do besides their iterations, on one core")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument(
@@ -64,6 +67,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 results.append(result)
                 print(line(result), flush=True)
     document = {"device": str(device), "threads": chosen.threads, "torch": torch.__version__, "results": results}
+    if chosen.parts:
+        document["parts"] = measured_parts(repeats=chosen.repeats, clock=clock)
+        print("\n".join(map(part_line, document["parts"])))
     write_text(chosen.out / "benchmark.json", json.dumps(document, indent=1) + "\n")
     draw(results, chosen.out / "benchmark.svg")
     print(f"{chosen.out}/benchmark.json, benchmark.svg")

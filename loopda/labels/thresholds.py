@@ -19,7 +19,8 @@ class ConfidenceHistogram:
 
     def add(self, prediction: NDArray[np.uint8], confidence: NDArray[np.float32]) -> None:
         """Count one label map and its confidences (the highest class probability, in [0, 1]), both of any one shape."""
-        np.add.at(self.counts, (prediction.ravel(), confidence_bin(confidence).ravel()), 1)
+        places = prediction.ravel().astype(np.int64) * BINS + confidence_bin(confidence).ravel()
+        self.counts += np.bincount(places, minlength=self.counts.size).reshape(self.counts.shape)
 
     def predicted(self) -> NDArray[np.int64]:
         """Pixels predicted as each class, (K,)."""
@@ -39,7 +40,7 @@ class ConfidenceHistogram:
 
 def confidence_bin(confidence: NDArray[np.float32]) -> NDArray[np.int64]:
     """The bin of a confidence in [0, 1]: bin b holds [b, b + 1) / BINS, and 1 falls into the last."""
-    return np.minimum((confidence.astype(np.float64) * BINS).astype(np.int64), BINS - 1)
+    return np.minimum((confidence * BINS).astype(np.int64), BINS - 1)
 
 
 def keep_confident(
