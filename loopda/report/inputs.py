@@ -264,7 +264,7 @@ def read_metrics(path: Path) -> Metrics:
     ordered = [records[step] for step in sorted(records)]
     names = dict.fromkeys(name for record in ordered for name in record)
     curves = {name: _curve(ordered, name) for name in names if name not in _NO_CURVES}
-    seconds, speeds, memory = (_curve(ordered, name)[1] for name in _NO_CURVES[1:])
+    seconds, speeds, memory = (_curve(ordered, name)[1] for name in ("seconds", "images_per_second", "gpu_memory_mb"))
     return Metrics(
         origin=origin(path),
         curves={name: curve for name, curve in curves.items() if curve[0].size},
