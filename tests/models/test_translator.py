@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from loopda.models.normalisation import InstanceNorm2d
+from loopda.models.precision import ScoreConvolution
 from loopda.models.translator import ImageBuffer, PatchDiscriminator, Translator
 
 
@@ -86,7 +87,7 @@ def test_the_first_and_the_last_layer_of_the_discriminator_have_no_normalisation
     kinds = [type(part) for part in network]
     assert kinds[:2] == [nn.Conv2d, nn.LeakyReLU]
     assert kinds.count(InstanceNorm2d) == 3
-    assert kinds[-1] is nn.Conv2d
+    assert kinds[-1] is ScoreConvolution
     assert [part.stride[0] for part in network if isinstance(part, nn.Conv2d)] == [2, 2, 2, 1, 1]
 
 
