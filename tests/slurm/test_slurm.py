@@ -116,11 +116,12 @@ class Workflow:
 @pytest.fixture(scope="module")
 def say(request) -> Callable[[str], None]:
     """A function that shows a line at once, for the run takes minutes."""
-    reporter = request.config.pluginmanager.getplugin("terminalreporter")
+    reporter, capture = map(request.config.pluginmanager.getplugin, ("terminalreporter", "capturemanager"))
 
     def shown(text: str) -> None:
-        reporter.write_line(f"{time.strftime('%H:%M:%S')} {text}")
-        reporter.flush()
+        with capture.global_and_fixture_disabled():
+            reporter.write_line(f"{time.strftime('%H:%M:%S')} {text}")
+            reporter.flush()
 
     return shown
 
@@ -136,10 +137,17 @@ def slurm(tmp_path_factory, say) -> Iterator[Cluster]:
 
 
 @pytest.fixture(scope="module")
-def alone(tmp_path_factory, root, miniature_town, say) -> Workflow:
-    """The complete run on this machine without SLURM."""
+def begun_alone(tmp_path_factory, root, miniature_town) -> tuple[Workflow, subprocess.Popen]:
+    """The run on this machine without SLURM, which has its time while the one on the cluster waits."""
     workflow = Workflow(tmp_path_factory.mktemp("alone") / "run", root, miniature_town, dict(os.environ))
-    assert workflow.start("--cores", "1", "--resources", "gpu=1").wait(SECONDS) == 0, workflow.printed()[-4000:]
+    return workflow, workflow.start("--cores", "1", "--resources", "gpu=1")
+
+
+@pytest.fixture(scope="module")
+def alone(begun_alone, say) -> Workflow:
+    """As begun_alone, complete."""
+    workflow, process = begun_alone
+    assert process.wait(SECONDS) == 0, workflow.printed()[-4000:]
     say("the run without SLURM is complete")
     return workflow
 
@@ -175,7 +183,7 @@ def disturb(slurm: Cluster, name: str, job: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def disturbed(slurm, profile, tmp_path_factory, root, miniature_town, say) -> Workflow:
+def disturbed(slurm, profile, begun_alone, tmp_path_factory, root, miniature_town, say) -> Workflow:
     """The complete run on the cluster: interrupted at the terminal, started again, then disturbed in every training."""
     workflow = Workflow(tmp_path_factory.mktemp("disturbed") / "run", root, miniature_town, slurm.environment)
     workflow.hold()
