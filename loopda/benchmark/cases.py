@@ -22,6 +22,7 @@ from loopda.labels.classes import CITYSCAPES, IGNORE
 from loopda.methods import loopda
 from loopda.methods.loopda import Loops
 from loopda.methods.method import Terms
+from loopda.models.normalisation import InstanceNorm2d
 from loopda.models.precision import Precision, computing_in
 from loopda.models.pspnet import Outputs, PyramidPooling
 from loopda.models.recomputation import Memory, recompute
@@ -62,12 +63,14 @@ def by_themselves(shapes: Sequence[tuple[int, ...]]) -> list[list[int]]:
     return [[place] for place in range(len(shapes))]
 
 
+NORMALISATION = "instances normalised as groups"
 # what the package does faster than the reference: the place in the code, and what stands there without it
 PATCHES: dict[str, tuple[Any, str, Any]] = {
     "one call of the encoder": (Segmenter, "together", separately),
     "one call of decoders and discriminators": (loopda, "alike", by_themselves),
     "the pyramid on its regions": (PyramidPooling, "forward", plain.pyramid),
     "constant discriminators": (loopda, "frozen", lambda module: module),
+    NORMALISATION: (InstanceNorm2d, "forward", plain.instance_normalisation),
 }
 
 PLAIN, FAST = Variant("plain", plain=True), Variant("loopda")
@@ -125,8 +128,9 @@ class Case:
                 stack.enter_context(computing_in(self.variant.precision))
             elif self.variant.precision == "bf16":
                 stack.enter_context(torch.autocast(self.device.type, dtype=torch.bfloat16))
-            if self.variant.without in PATCHES:
-                stack.enter_context(patch.object(*PATCHES[self.variant.without]))
+            without = NORMALISATION if self.variant.plain else self.variant.without
+            if without in PATCHES:
+                stack.enter_context(patch.object(*PATCHES[without]))
             return self._iteration()(self.segmenter, self.nets, self.optimizers, self.day, self.pairs)
 
     def _iteration(self) -> Callable[..., Terms]:

@@ -18,6 +18,7 @@ from loopda.losses.reconstruction import feature_consistency, reconstruction
 from loopda.losses.segmentation import pseudo_cross_entropy
 from loopda.methods.loopda import Loops
 from loopda.methods.method import Terms, probabilities, supervision
+from loopda.models.normalisation import InstanceNorm2d
 from loopda.models.pspnet import Outputs, PyramidPooling
 from loopda.models.segmenter import Segmenter, upsample
 from loopda.stages.self_train import co_teaching
@@ -88,6 +89,11 @@ def encode(segmenter: Segmenter, images: Tensor) -> Outputs:
     features = network.layer4(middle)
     pooling, classifier = network.final2
     return Outputs(shallow, network.final1(middle), classifier(pyramid(pooling, features)), features)
+
+
+def instance_normalisation(normalisation: InstanceNorm2d, x: Tensor) -> Tensor:
+    """InstanceNorm2d.forward by PyTorch's operation of that name."""
+    return functional.instance_norm(x, eps=normalisation.eps)
 
 
 def pyramid(pooling: PyramidPooling, features: Tensor) -> Tensor:

@@ -63,6 +63,11 @@ class Held(NamedTuple):
     gpus: str
 
 
+def _heed_interrupts() -> None:
+    """What runs in the background of a shell, as the tests may, has it ignore SIGINT for all that it starts."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 class Workflow:
     """snakemake in a folder of its own."""
 
@@ -94,6 +99,7 @@ class Workflow:
                 env={**self.environment, "PATH": os.pathsep.join(self.path)},
                 stdout=printed,
                 stderr=printed,
+                preexec_fn=_heed_interrupts,
             )
 
     def held(self) -> dict[str, Held]:
