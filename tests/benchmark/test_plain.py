@@ -1,63 +1,23 @@
 """The package's fast way of an iteration has the losses and gradients of the plain reference."""
 
 import copy
-from types import MappingProxyType
 
 import pytest
 import torch
 from checkpoints import small_network
-from torch import nn
-from torch.nn import functional
+from loops import CheapDistance, loop_settings
 from torch.optim import SGD
 
 import loopda.methods.loopda as module
 from loopda.benchmark import plain
-from loopda.config import parse_section
 from loopda.data.batches import DayBatch, NightBatch
 from loopda.labels.classes import CITYSCAPES
 from loopda.losses.adversarial import discriminator_loss
-from loopda.methods.loopda import Loops, LoopSettings
+from loopda.methods.loopda import Loops
 from loopda.models.segmenter import Segmenter
 from loopda.stages import self_train, warmup
 
 SIZE = (24, 32)
-DECODERS = MappingProxyType(
-    {
-        "features": "layer4",
-        "width": 8,
-        "residual_blocks": 1,
-        "semantic_channels": 5,
-        "rendering": "residual",
-        "coarse_rendering": False,
-        "image_kernel": 7,
-        "discriminator_width": 4,
-        "discriminator_scales": 1,
-        "lr": 1e-3,
-        "discriminator_lr": 1e-4,
-        "lpips": "alex",
-        "lpips_weights": "",
-    }
-)
-WEIGHTS = MappingProxyType(
-    {
-        "seg": 1.25,
-        "inner": 1.0,
-        "outer": 2.0,
-        "adv": 0.1,
-        "percep": 3.0,
-        "z": 0.1,
-        "lpips": 0.25,
-        "fusion": 0.5,
-        "aux": 0.1,
-    }
-)
-
-
-class Distance(nn.Module):
-    """In the place of LPIPS, which needs larger images."""
-
-    def forward(self, images, references):
-        return (functional.avg_pool2d(images, 2) - functional.avg_pool2d(references, 2)).square().mean()
 
 
 class Noted(SGD):
@@ -70,16 +30,15 @@ class Noted(SGD):
 
 @pytest.fixture
 def networks(monkeypatch):
-    monkeypatch.setattr(module, "PerceptualDistance", lambda net, trunk: Distance())
+    monkeypatch.setattr(module, "PerceptualDistance", lambda net, trunk: CheapDistance())
     # all in double precision, the losses' islands too: what differs then is more than rounding
     monkeypatch.setattr(torch.Tensor, "float", torch.Tensor.double)
 
     def build(detach, features):
         torch.manual_seed(0)
-        section = {"inner_loop": True, "outer_loop": True, "detach_translated": detach}
-        section |= {"decoders": {**DECODERS, "features": features}, "weights": dict(WEIGHTS)}
+        settings = loop_settings(decoders={"features": features}, detach_translated=detach)
         segmenter = Segmenter(small_network(dropout=0.0), CITYSCAPES).train().double()
-        return segmenter, Loops(parse_section(section, LoopSettings, "loops"), segmenter).double()
+        return segmenter, Loops(settings, segmenter).double()
 
     return build
 

@@ -3,16 +3,15 @@ import hashlib
 import pytest
 import torch
 from checkpoints import small_network
-from torch import nn
+from loops import CheapDistance, loop_settings
 from torch.nn import functional
 
 import loopda.methods.loopda as module
-from loopda.config import parse_section
 from loopda.data.batches import DayBatch
 from loopda.downloads import CATALOGUE, Published
 from loopda.errors import DataError
 from loopda.labels.classes import ClassList
-from loopda.methods.loopda import Loops, LoopSettings, load_loops, save_loops
+from loopda.methods.loopda import Loops, load_loops, save_loops
 from loopda.models.segmenter import Segmenter
 from loopda.training.optimizer import descend
 
@@ -29,15 +28,6 @@ ENC = {"layer0", "layer1", "layer2", "layer3", "layer4"}
 F, DEC_D, DEC_N, D_D, D_N = "F", "Dec_d", "Dec_n", "D_d", "D_n"
 
 
-class CheapDistance(nn.Module):
-    """In the place of LPIPS, which needs larger images and a second to build: squares of differences."""
-
-    asked_for = ()
-
-    def forward(self, images, references):
-        return (functional.avg_pool2d(images, 2) - functional.avg_pool2d(references, 2)).square().mean()
-
-
 @pytest.fixture(autouse=True)
 def cheap_distance(monkeypatch):
     torch.manual_seed(0)
@@ -49,46 +39,9 @@ def cheap_distance(monkeypatch):
     monkeypatch.setattr(module, "PerceptualDistance", build)
 
 
-def settings(decoders=(), weights=(), **changes):
-    section = {
-        "inner_loop": True,
-        "outer_loop": True,
-        "detach_translated": False,
-        "decoders": {
-            "features": "layer4",
-            "width": 8,
-            "residual_blocks": 1,
-            "semantic_channels": 5,
-            "rendering": "residual",
-            "coarse_rendering": False,
-            "image_kernel": 7,
-            "discriminator_width": 4,
-            "discriminator_scales": 1,
-            "lr": 1e-3,
-            "discriminator_lr": 1e-4,
-            "lpips": "alex",
-            "lpips_weights": "",
-        }
-        | dict(decoders),
-        "weights": {
-            "seg": 1.25,
-            "inner": 1.0,
-            "outer": 2.0,
-            "adv": 0.1,
-            "percep": 3.0,
-            "z": 0.1,
-            "lpips": 0.25,
-            "aux": 0.1,
-            "fusion": 0.5,
-        }
-        | dict(weights),
-    } | changes
-    return parse_section(section, LoopSettings, "loops")
-
-
 def networks(**changes):
     segmenter = Segmenter(small_network(dropout=0.0), CLASSES).train()
-    return segmenter, Loops(settings(**changes), segmenter)
+    return segmenter, Loops(loop_settings(**changes), segmenter)
 
 
 class Data:
@@ -453,7 +406,7 @@ def test_the_trunk_of_the_perceptual_distance_may_be_named(tmp_path, monkeypatch
 def test_saved_loops_are_loaded_bit_for_bit(tmp_path):
     segmenter, loops = networks()
     save_loops(loops, tmp_path / "loops.pt")
-    other = Loops(settings(), segmenter)
+    other = Loops(loop_settings(), segmenter)
     load_loops(other, tmp_path / "loops.pt")
     mine, theirs = loops.state_dict(), other.state_dict()
     assert list(mine) == list(theirs)
@@ -463,7 +416,7 @@ def test_saved_loops_are_loaded_bit_for_bit(tmp_path):
 def test_loops_of_other_settings_are_refused_by_the_files_name(tmp_path):
     segmenter, loops = networks()
     save_loops(loops, tmp_path / "loops.pt")
-    wider = Loops(settings(decoders={"width": 16}), segmenter)
+    wider = Loops(loop_settings(decoders={"width": 16}), segmenter)
     with pytest.raises(DataError, match=r"loops\.pt: .*decoder settings of warmup"):
         load_loops(wider, tmp_path / "loops.pt")
     torch.save([1], tmp_path / "other.pt")
