@@ -63,9 +63,9 @@ Config = Mapping[str, Any]
 def section(config: Config, experiment: str, stage: str) -> dict[str, Any]:
     """The resolved section of `stage` in `experiment`: what its config.yaml holds, and all that the stage is told.
 
-    The sections it shares with other stages (`input`, `compute`, `network`, `loops`) appear in it under their own names,
-    with what its own section holds under that name over them; `prepare` has no keys but those of `data`; `adapt` is
-    told the one of `methods` that it names, and no other.
+    The sections it shares with other stages (`input`, `compute`, `network`, `loops`) appear in it under their own
+    names, with what its own section holds under that name over them; `prepare` has no keys but those of `data`; `adapt`
+    is told the one of `methods` that it names, and no other.
     """
     own = overlay(config, experiment)
     _, shared = STAGES[stage]
