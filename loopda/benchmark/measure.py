@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils.flop_counter import flop_registry
 
 Step = Callable[[], object]
 Clock = Callable[[], float]
@@ -41,10 +41,10 @@ def count(step: Step, constants: Iterable[Tensor]) -> Counts:
             saved.add(tensor.untyped_storage())
         return tensor
 
-    counter, hooks, alive = FlopCounterMode(display=False), saved_tensors_hooks(keep, lambda tensor: tensor), Alive()
-    with counter, hooks, alive:
+    observed = Observed()
+    with saved_tensors_hooks(keep, lambda tensor: tensor), observed:
         step()
-    return Counts(counter.get_total_flops(), saved.total, alive.storages.peak)
+    return Counts(observed.operations, saved.total, observed.storages.peak)
 
 
 class Storages:
@@ -69,15 +69,22 @@ class Storages:
         self.bytes -= size
 
 
-class Alive(TorchDispatchMode):
-    """Counts the memory that operations make for their results."""
+class Observed(TorchDispatchMode):
+    """Counts the operations, by PyTorch's formulas, and the memory that they make for their results.
+
+    In the place of PyTorch's FlopCounterMode, whose hooks on modules do not stand a backward pass within another one.
+    """
 
     def __init__(self) -> None:
         super().__init__()
+        self.operations = 0
         self.storages = Storages()
 
     def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         out = function(*args, **(kwargs or {}))
+        formula = flop_registry.get(function._overloadpacket)
+        if formula is not None:
+            self.operations += formula(*args, **(kwargs or {}), out_val=out)
         for tensor in tree_leaves(out):
             if isinstance(tensor, Tensor):
                 self.storages.add(tensor.untyped_storage())

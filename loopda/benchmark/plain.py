@@ -71,13 +71,13 @@ def iteration(
         terms["seg_n"], _ = co_teaching(night, reference, pairs, segmenter.classes, tau=tau)
 
     # the discriminators' step, then everything else
-    discrimination = discriminator_loss(real=[d_d(x_d), d_d(x_ud)], fake=d_d(x_n2d.detach()))
-    discrimination = discrimination + discriminator_loss(real=[d_n(x_n)], fake=d_n(x_d2n.detach()))
-    _step(discrimination, optimizers["discriminators"])
+    told_d = discriminator_loss(real=[d_d(x_d), d_d(x_ud)], fake=d_d(x_n2d.detach()))
+    told_n = discriminator_loss(real=[d_n(x_n)], fake=d_n(x_d2n.detach()))
+    _step(told_d + told_n, optimizers["discriminators"])
     terms |= {"adv_d2n": generator_loss(fake=d_n(x_d2n)), "adv_n2d": generator_loss(fake=d_d(x_n2d))}
     total = sum(getattr(weights, name.split("_")[0]) * term for name, term in terms.items())
     _step(total, optimizers["segmenter"], optimizers["decoders"])
-    return terms | {"discriminators": discrimination}
+    return terms | {"discriminator_day": told_d, "discriminator_night": told_n}
 
 
 def encode(segmenter: Segmenter, images: Tensor) -> Outputs:

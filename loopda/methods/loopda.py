@@ -4,7 +4,7 @@ Symbols as in the paper: z = Enc(x), p = softmax(F(z)); d labelled day, n night,
 d2n is a day image translated to night, n2d the reverse. Every term's name is its symbol: `inner_n` is L_inner^n.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal, NamedTuple
@@ -32,6 +32,7 @@ from loopda.models.segmenter import Segmenter, alike, load_checkpoint, save_chec
 from loopda.training.optimizer import adam
 
 Weight = Annotated[float, Field(ge=0)]
+Side = Literal["day", "night"]
 
 
 class Decoders(Section):
@@ -69,8 +70,8 @@ class Weights(Section):
 class LoopSettings(Section):
     """The section `loops`: which loops run and with which weights. Warm-up and self-training share it.
 
-    detach_translated: L_seg^d2n sees x_d2n as a constant, encoded once more: the translation learns from its adversary,
-    its similarity and the loop that it is part of, but not to be easy to segment.
+    detach_translated: L_seg^d2n sees x_d2n as a constant: the translation learns from its adversary, its similarity and
+    the loop that it is part of, but not to be easy to segment.
     """
 
     inner_loop: bool
@@ -80,27 +81,36 @@ class LoopSettings(Section):
     weights: Weights
 
 
-class Looped(NamedTuple):
-    """What comes out of a set of images' loops: their terms, what Enc and F say of the images, and their translation to
-    the other time of day, if there is an outer loop for them."""
+class Translation(NamedTuple):
+    """Images that should pass for those of another time of day: `side` says which, `name` (d2n) names them."""
 
+    name: str
+    side: Side
+    images: Tensor
+
+
+class Looped(NamedTuple):
+    """What comes out of the loops of d, n or ud: their terms, what Enc and F say of the images, and their translation,
+    if there is an outer loop for them."""
+
+    of: Literal["d", "n", "ud"]
     terms: Terms
     outputs: Outputs
-    translation: Tensor | None
+    translation: Translation | None = None
 
 
 class Encode(NamedTuple):
-    """A loop asks for Enc and F on `images`, or for Enc alone."""
+    """A loop asks for Enc and F on `images`. apart: these are to get no gradient from the logits."""
 
     images: Tensor
     aux: bool = False
-    logits: bool = True
+    apart: bool = False
 
 
 class Decode(NamedTuple):
     """A loop asks for Dec_side(z, p) at the size of the image `like`."""
 
-    side: str
+    side: Side
     outputs: Outputs
     p: Tensor
     like: Tensor
@@ -114,6 +124,8 @@ class Loops(nn.Module):
 
     While `alone` is set, Enc and F are constant and only decoders and discriminators learn, from the inner loops and
     the translations: the start of a warm-up, in the lineage's training too, for re-encoding noise teaches nothing.
+    While `one_by_one` is, the loops run one after the other, each with a backward pass of its own, for less memory. No
+    loss knows two of them, so that the gradients are the same.
     """
 
     def __init__(self, settings: LoopSettings, segmenter: Segmenter):
@@ -141,6 +153,7 @@ class Loops(nn.Module):
         trunk = locate(section.lpips_weights) if section.lpips_weights and settings.outer_loop else None
         perceptual = PerceptualDistance(section.lpips, trunk) if settings.outer_loop else None
         self.alone = False
+        self.one_by_one = False
         # in a tuple, unseen by Module: a frozen distance belongs neither into the checkpoint nor to the optimisers
         self._perceptual = (perceptual,)
         self.to(memory_format=torch.channels_last)  # the faster layout, on CPUs and GPUs
@@ -163,9 +176,15 @@ class Loops(nn.Module):
             "discriminators": adam(self.discriminators.values(), section.discriminator_lr),
         }
 
-    def run(self, segmenter: Segmenter, *loops: Loop[Request, Looped]) -> list[Looped]:
-        """The results of `day`, `night` and `reference`, which advance side by side: their images share the calls."""
-        return lockstep(partial(self._answers, segmenter), *loops)
+    def run(self, segmenter: Segmenter, *loops: Loop[Request, Looped]) -> Iterator[list[Looped]]:
+        """The results of `reference`, `day` and `night`, in one turn or in several.
+
+        In one they advance side by side, so that their images share the calls; while `one_by_one`, each has a turn of
+        its own, which begins when the results of the one before have been used.
+        """
+        turns = [[loop] for loop in loops] if self.one_by_one else [loops]
+        for turn in turns:
+            yield lockstep(partial(self._answers, segmenter), *turn)
 
     def day(self, batch: DayBatch) -> Loop[Request, Looped]:
         """The labelled day's loops (figure 2(a), equations 1-6)."""
@@ -178,21 +197,17 @@ class Loops(nn.Module):
         if inner is not None:
             terms["inner_d"] = reconstruction(output=inner, image=x)
         if x_d2n is None:
-            return Looped(terms, outputs, None)
+            return Looped("d", terms, outputs)
         if self.alone:
             terms["percep_d"] = self.similarity(x_d2n, x)
-            return Looped(terms, outputs, x_d2n)
-        if self.settings.detach_translated:
-            translated, taught = yield [Encode(x_d2n, logits=False), Encode(x_d2n.detach(), aux=weights.aux > 0)]
-        else:
-            (translated,) = yield [Encode(x_d2n, aux=weights.aux > 0)]
-            taught = translated
-        terms["seg_d2n"] = supervision(taught, y, weights.aux)
+            return Looped("d", terms, outputs, Translation("d2n", "night", x_d2n))
+        (translated,) = yield [Encode(x_d2n, aux=weights.aux > 0, apart=self.settings.detach_translated)]
+        terms["seg_d2n"] = supervision(translated, y, weights.aux)
         terms["percep_d"] = self.perception(x_d2n, x, translated, outputs)
-        p_d2n = fuse(probabilities=probabilities(taught), labels=y, alpha=weights.fusion)
+        p_d2n = fuse(probabilities=probabilities(translated), labels=y, alpha=weights.fusion)
         (outer,) = yield [Decode("day", translated, p_d2n, x)]
         terms["outer_d"] = reconstruction(output=outer, image=x)
-        return Looped(terms, outputs, x_d2n)
+        return Looped("d", terms, outputs, Translation("d2n", "night", x_d2n))
 
     def night(self, x: Tensor) -> Loop[Request, Looped]:
         """The night's loops (figure 2(b)): p_n and p_n2d keep their gradient, so rendering reaches Enc and F."""
@@ -203,26 +218,26 @@ class Loops(nn.Module):
         if inner is not None:
             terms["inner_n"] = reconstruction(output=inner, image=x)
         if x_n2d is None:
-            return Looped(terms, outputs, None)
+            return Looped("n", terms, outputs)
         if self.alone:
             terms["percep_n"] = self.similarity(x_n2d, x)
-            return Looped(terms, outputs, x_n2d)
+            return Looped("n", terms, outputs, Translation("n2d", "day", x_n2d))
         (translated,) = yield [Encode(x_n2d)]
         terms["percep_n"] = self.perception(x_n2d, x, translated, outputs)
         (outer,) = yield [Decode("night", translated, probabilities(translated), x)]
         terms["outer_n"] = reconstruction(output=outer, image=x)
-        return Looped(terms, outputs, x_n2d)
+        return Looped("n", terms, outputs, Translation("n2d", "day", x_n2d))
 
     def reference(self, x: Tensor) -> Loop[Request, Looped]:
         """The day reference's inner loop (figure 2(c)); it has no outer loop and no adversarial term."""
         (outputs,) = yield [Encode(x)]
         if not self.settings.inner_loop:
-            return Looped({}, outputs, None)
+            return Looped("ud", {}, outputs)
         (inner,) = yield [Decode("day", outputs, probabilities(outputs), x)]
-        return Looped({"inner_ud": reconstruction(output=inner, image=x)}, outputs, None)
+        return Looped("ud", {"inner_ud": reconstruction(output=inner, image=x)}, outputs)
 
     def _inner_and_translation(
-        self, side: str, other: str, outputs: Outputs, p: Tensor, x: Tensor
+        self, side: Side, other: Side, outputs: Outputs, p: Tensor, x: Tensor
     ) -> Loop[Request, tuple[Tensor | None, Tensor | None]]:
         """Dec_side(z, p) of the inner loop and Dec_other(z, p) of the outer one, None where there is no such loop."""
         wanted = {side: self.settings.inner_loop, other: self.settings.outer_loop}
@@ -230,7 +245,7 @@ class Loops(nn.Module):
         images = iter(decoded)
         return tuple(next(images) if there else None for there in wanted.values())
 
-    def decode(self, side: str, outputs: Outputs, p: Tensor, like: Tensor) -> Tensor:
+    def decode(self, side: Side, outputs: Outputs, p: Tensor, like: Tensor) -> Tensor:
         """Dec_side(z, p) at the size of the image `like`."""
         return self._decode(side, [Decode(side, outputs, p, like)])[0]
 
@@ -243,17 +258,15 @@ class Loops(nn.Module):
         """The second part of equation 4: lambda_l LPIPS(x', x)."""
         return self.settings.weights.lpips * self.perceptual(translated, original)
 
-    def discriminate(self, *, day: Tensor, night: Tensor, references: Tensor, d2n: Tensor, n2d: Tensor) -> Tensor:
-        """Equations 3 and 7 as the discriminators' loss: D_n sees x_n and x_d2n, D_d sees x_d, x_ud and x_n2d."""
-        real_days = [day, references] if distributed.total(len(references)) else [day]
-        return self._told_apart("day", real=real_days, fake=n2d) + self._told_apart("night", real=[night], fake=d2n)
+    def discriminate(self, translation: Translation, day: Tensor, night: Tensor, references: Tensor) -> Tensor:
+        """Equations 3 and 7 as a discriminator's loss: D_n sees x_n and x_d2n, D_d sees x_d, x_ud and x_n2d."""
+        real = {"night": [night], "day": [day, references] if distributed.total(len(references)) else [day]}
+        return self._told_apart(translation.side, real=real[translation.side], fake=translation.images)
 
-    def alignment(self, *, d2n: Tensor, n2d: Tensor) -> Terms:
-        """Equations 3 and 7 as the translations' loss: both should pass for real. The discriminators are constant."""
-        return {
-            "adv_d2n": generator_loss(fake=frozen(self.discriminators["night"])(d2n)),
-            "adv_n2d": generator_loss(fake=frozen(self.discriminators["day"])(n2d)),
-        }
+    def alignment(self, translation: Translation) -> Terms:
+        """Equations 3 and 7 as the translation's loss: it should pass for real. The discriminator is constant."""
+        judged = frozen(self.discriminators[translation.side])(translation.images)
+        return {f"adv_{translation.name}": generator_loss(fake=judged)}
 
     def total(self, terms: Terms) -> Tensor:
         """The weighted sum of equation 11. A term's family is the first part of its name."""
@@ -268,15 +281,22 @@ class Loops(nn.Module):
         answers: dict[int, Outputs | Tensor] = {}
         for kind, places in kinds.items():
             asked = [requests[place] for place in places]
-            if kind != "encoder":
-                answers |= zip(places, self._decode(kind, asked), strict=True)
-                continue
-            with torch.set_grad_enabled(torch.is_grad_enabled() and not self.alone):
-                images, aux, logits = zip(*asked, strict=True)
-                answers |= zip(places, segmenter.together(images, aux=aux, logits=logits), strict=True)
+            answered = self._encode(segmenter, asked) if kind == "encoder" else self._decode(kind, asked)
+            answers |= zip(places, answered, strict=True)
         return [answers[place] for place in range(len(requests))]
 
-    def _decode(self, side: str, requests: Sequence[Decode]) -> list[Tensor]:
+    def _encode(self, segmenter: Segmenter, requests: Sequence[Encode]) -> list[Outputs]:
+        """What goes back apart has a call of its own, for its images' gradient takes a way of its own."""
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.alone):
+            shared = [asked for asked in requests if not asked.apart]
+            together = segmenter.together([a.images for a in shared], aux=[a.aux for a in shared])
+            answers = iter(together)
+            return [
+                segmenter.with_heads_apart(asked.images, aux=asked.aux) if asked.apart else next(answers)
+                for asked in requests
+            ]
+
+    def _decode(self, side: Side, requests: Sequence[Decode]) -> list[Tensor]:
         """Instance normalisation knows no other image, so that the images of all domains may share a call."""
         shallow = self.settings.decoders.features == "layer2"
         features = [asked.outputs.shallow if shallow else asked.outputs.features for asked in requests]
@@ -287,7 +307,7 @@ class Loops(nn.Module):
             images |= zip(places, decoded.split([len(features[place]) for place in places]), strict=True)
         return [images[place] for place in range(len(requests))]
 
-    def _told_apart(self, side: str, *, real: Sequence[Tensor], fake: Tensor) -> Tensor:
+    def _told_apart(self, side: Side, *, real: Sequence[Tensor], fake: Tensor) -> Tensor:
         """The loss of D_side, whose images share the calls too."""
         batches = [*real, fake.detach()]
         scores: dict[int, list[Tensor]] = {}

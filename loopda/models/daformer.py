@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from loopda.models.mit import MixTransformer
 from loopda.models.normalisation import BatchNorm2d, Dropout2d
-from loopda.models.pspnet import Outputs, chosen
+from loopda.models.pspnet import Outputs
 
 DILATIONS = (1, 6, 12, 18)  # of the parallel branches of the fusion
 
@@ -121,12 +121,12 @@ class DAFormer(nn.Module):
         self.bn_pretrain = BatchNorm2d(self.channels[-1]) if bn_pretrain else None
         self.decode_head = ContextDecoder(self.channels, channels=head_channels, classes=classes, dropout=dropout)
 
-    def forward(self, images: Tensor, *, aux: bool | int = True, logits: bool | int = True) -> Outputs:
+    def forward(self, images: Tensor, *, aux: bool | int = True, logits: bool = True) -> Outputs:
         """Everything about a batch of normalised images (N, 3, H, W), `logits` as in Segmenter; `aux` asks in vain."""
         maps = self.backbone(images)
         if self.bn_pretrain is not None:
             maps[-1] = self.bn_pretrain(maps[-1])
-        seen = self.decode_head([chosen(level, logits) for level in maps]) if logits else None
+        seen = self.decode_head(maps) if logits else None
         return Outputs(maps[0], None, seen, maps[-1], self.aligned)
 
     def backbone_parameters(self) -> Iterator[nn.Parameter]:

@@ -74,7 +74,7 @@ class DeepLabV2(nn.Module):
         if freeze_affine:
             freeze_normalisation_affine(self._trunk())
 
-    def forward(self, images: Tensor, *, aux: bool | int = True, logits: bool | int = True) -> Outputs:
+    def forward(self, images: Tensor, *, aux: bool | int = True, logits: bool = True) -> Outputs:
         """Everything about a batch of normalised images (N, 3, H, W); `aux` and `logits` as in Segmenter."""
         x = self.maxpool(self.relu(self.bn1(self.conv1(images))))
         shallow = self.layer2(self.layer1(x))
@@ -83,7 +83,7 @@ class DeepLabV2(nn.Module):
         if self.bn_pretrain is not None:
             features = self.bn_pretrain(features)
         aux_logits = self.layer5(chosen(middle, aux)) if aux else None
-        main_logits = self.layer6(chosen(features, logits)) if logits else None
+        main_logits = self.layer6(features) if logits else None
         return Outputs(shallow, aux_logits, main_logits, features)
 
     def backbone_parameters(self) -> Iterator[nn.Parameter]:

@@ -31,7 +31,7 @@ class Outputs(NamedTuple):
 
 
 def chosen(features: Tensor, count: bool | int) -> Tensor:
-    """The features of the images whose logits of a head are asked for: True says all, a number the first so many."""
+    """The features of the images whose auxiliary logits are asked for: True says all, a number the first so many."""
     return features if count is True else features[:count]
 
 
@@ -134,7 +134,7 @@ class PSPNet(nn.Module):
         if freeze_affine:
             freeze_normalisation_affine(self._trunk())
 
-    def forward(self, images: Tensor, *, aux: bool | int = True, logits: bool | int = True) -> Outputs:
+    def forward(self, images: Tensor, *, aux: bool | int = True, logits: bool = True) -> Outputs:
         """Everything about a batch of normalised images (N, 3, H, W); `aux` and `logits` as in Segmenter."""
         shallow = self.layer2(self.layer1(self.layer0(images)))
         middle = self.layer3(shallow)
@@ -142,7 +142,7 @@ class PSPNet(nn.Module):
         if self.bn_pretrain is not None:
             features = self.bn_pretrain(features)
         aux_logits = self.final1(chosen(middle, aux)) if aux else None
-        main_logits = self.final2(chosen(features, logits)) if logits else None
+        main_logits = self.final2(features) if logits else None
         return Outputs(shallow, aux_logits, main_logits, features)
 
     def backbone_parameters(self) -> Iterator[nn.Parameter]:

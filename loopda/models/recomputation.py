@@ -1,7 +1,6 @@
 """Blocks whose activations are computed again in the backward pass instead of being kept until then."""
 
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from functools import partial
 from typing import Literal
 
@@ -11,7 +10,7 @@ from torch.utils.checkpoint import checkpoint
 
 from loopda.models.normalisation import Domains, domains_and_shares
 
-Memory = Literal["fast", "balanced", "small"]
+Memory = Literal["fast", "balanced", "small", "least"]
 
 
 class Recomputed(nn.Module):
@@ -30,27 +29,33 @@ class Recomputed(nn.Module):
 
 
 def recompute(network: nn.Module, memory: Memory) -> None:
-    """Which blocks of `network` compute again: none (memory fast), every second (balanced), or all (small)."""
+    """Which blocks of `network` compute again: none (memory fast), every second (balanced), or all (small, least)."""
     blocks = [part for part in network.modules() if isinstance(part, Recomputed)]
     for number, block in enumerate(blocks):
-        block.again = memory == "small" or (memory == "balanced" and number % 2 == 0)
+        block.again = memory in ("small", "least") or (memory == "balanced" and number % 2 == 0)
 
 
 def _contexts(block: nn.Module) -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
     """Of the first pass and of the second, for which the domains of the first are remembered."""
     parts = [part for part in block.modules() if isinstance(part, Domains)]
     domains, shares = (parts[0].domains, parts[0].shares) if parts else ((), ())
-    return nullcontext(), _second_pass(block, domains, shares)
+    return nullcontext(), _SecondPass(block, domains, shares)
 
 
-@contextmanager
-def _second_pass(block: nn.Module, domains: tuple[int, ...], shares: tuple[tuple[int, ...], ...]) -> Iterator[None]:
-    counting = [part for part in block.modules() if hasattr(part, "counted")]
-    for part in counting:
-        part.counted = True
-    try:
-        with domains_and_shares(block, domains, shares):
-            yield
-    finally:
-        for part in counting:
-            part.counted = False
+class _SecondPass(ExitStack):
+    """May be entered again, for a third pass (loopda/models/heads_apart.py goes back twice)."""
+
+    def __init__(self, block: nn.Module, domains: tuple[int, ...], shares: tuple[tuple[int, ...], ...]):
+        super().__init__()
+        self.domains = partial(domains_and_shares, block, domains, shares)
+        self.counting = [part for part in block.modules() if hasattr(part, "counted")]
+
+    def __enter__(self) -> "_SecondPass":
+        self.enter_context(self.domains())
+        self.callback(self._count, False)
+        self._count(True)
+        return self
+
+    def _count(self, counted: bool) -> None:
+        for part in self.counting:
+            part.counted = counted

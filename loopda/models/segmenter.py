@@ -6,6 +6,7 @@ to see, and a wrong order or scale is silent; so each network converts for itsel
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from itertools import chain, repeat
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -22,6 +23,7 @@ from loopda.files import sha256, unwritable, written
 from loopda.labels.classes import ClassList
 from loopda.models.daformer import DAFormer
 from loopda.models.deeplab import DeepLabV2
+from loopda.models.heads_apart import heads_apart
 from loopda.models.normalisation import domains_of
 from loopda.models.precision import mixed
 from loopda.models.pspnet import Outputs, PSPNet
@@ -112,34 +114,34 @@ class Segmenter(nn.Module):
         shift = (127.5 - torch.tensor(mean).reshape(1, 3, 1, 1)) / deviation
         self.register_buffer("shift", shift, persistent=False)
 
-    def forward(self, images: Tensor, *, aux: bool | int = True, logits: bool | int = True) -> Outputs:
-        """Outputs for `images` (N, 3, H, W) in [-1, 1], RGB; without `aux` that head is not computed.
+    def forward(self, images: Tensor, *, aux: bool | int = True, logits: bool = True) -> Outputs:
+        """Outputs for `images` (N, 3, H, W) in [-1, 1], RGB; without `aux` or `logits` that head is not computed.
 
-        aux: of all images, of none, or of the first so many; logits: of all or of the first so many.
+        aux: of all images, of none, or of the first so many.
         """
         if self.reversed:
             images = images.flip(1)
         return self.network(images * self.scale + self.shift, aux=aux, logits=logits)
 
-    def together(self, batches: Sequence[Tensor], *, aux: Sequence[bool], logits: Sequence[bool]) -> list[Outputs]:
+    def together(self, batches: Sequence[Tensor], *, aux: Sequence[bool]) -> list[Outputs]:
         """The outputs for several batches of images, each normalised by its own statistics, in as few calls as can be.
 
-        aux, logits: which batches want these; where there is `aux`, there are `logits`, and the others have None. All
-        is as in one call for each batch, but for the order in which the running statistics see them (those with `aux`
-        first, those without `logits` last) and for what dropout draws.
+        aux: which batches want that head; the others have None. All is as in one call for each batch, but for the
+        order in which the running statistics see them (those with `aux` first) and for what dropout draws.
         """
         outputs: dict[int, Outputs] = {}
         for places in alike([batch.shape[2:] for batch in batches]):
-            places.sort(key=lambda place: (not aux[place], not logits[place]))
+            places.sort(key=lambda place: not aux[place])
             sizes = [len(batches[place]) for place in places]
-            wanted = [
-                [size for place, size in zip(places, sizes, strict=True) if head[place]] for head in (aux, logits)
-            ]
+            with_aux = [len(batches[place]) for place in places if aux[place]]
             with domains_of(self.network, sizes):
-                images = torch.cat([batches[place] for place in places])
-                all_of_them = self(images, aux=sum(wanted[0]), logits=sum(wanted[1]))
-            outputs |= zip(places, _split(all_of_them, sizes, *wanted), strict=True)
+                all_of_them = self(torch.cat([batches[place] for place in places]), aux=sum(with_aux))
+            outputs |= zip(places, _split(all_of_them, sizes, with_aux), strict=True)
         return [outputs[place] for place in range(len(batches))]
+
+    def with_heads_apart(self, images: Tensor, *, aux: bool) -> Outputs:
+        """As a call, but `images` get no gradient from the logits, of which the parameters get all (heads_apart.py)."""
+        return heads_apart(partial(self, aux=aux), images, list(self.parameters()))
 
     def use_statistics(self, domain: str) -> str:
         """Go into evaluation mode with the statistics of `domain`; returns the name of the set that is used."""
@@ -164,15 +166,11 @@ def alike(shapes: Sequence[tuple[int, ...]]) -> list[list[int]]:
     return list(places.values())
 
 
-def _split(
-    outputs: Outputs, sizes: Sequence[int], aux_sizes: Sequence[int], logits_sizes: Sequence[int]
-) -> Iterator[Outputs]:
-    aux, logits = (
-        chain(() if head is None else head.split(wanted), repeat(None))
-        for head, wanted in ((outputs.aux, aux_sizes), (outputs.logits, logits_sizes))
-    )
-    for shallow, features in zip(outputs.shallow.split(sizes), outputs.features.split(sizes), strict=True):
-        yield Outputs(shallow, next(aux), next(logits), features, outputs.aligned)
+def _split(outputs: Outputs, sizes: Sequence[int], with_aux: Sequence[int]) -> Iterator[Outputs]:
+    aux = chain(() if outputs.aux is None else outputs.aux.split(with_aux), repeat(None))
+    of_all = (every.split(sizes) for every in (outputs.shallow, outputs.logits, outputs.features))
+    for shallow, logits, features in zip(*of_all, strict=True):
+        yield Outputs(shallow, next(aux), logits, features, outputs.aligned)
 
 
 @torch.no_grad()

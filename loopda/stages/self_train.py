@@ -28,7 +28,7 @@ from loopda.models.segmenter import Segmenter, load_segmenter, upsample
 from loopda.signals import interruptible
 from loopda.training.compute import Compute
 from loopda.training.job import Job
-from loopda.training.optimizer import Descend, SegmenterOptimizer, descend, segmenter_optimizer
+from loopda.training.optimizer import Descent, SegmenterOptimizer, descent, segmenter_optimizer
 from loopda.training.schedule import poly, set_learning_rate
 
 
@@ -72,6 +72,7 @@ def run(
 
     segmenter = load_segmenter(warmed_up).to(job.device).train()
     nets = Loops(config.loops, segmenter).to(job.device)
+    nets.one_by_one = config.compute.memory == "least"
     load_loops(nets, loops)
     optimizers = {"segmenter": segmenter_optimizer(segmenter, config.optimizer), **nets.optimizers()}
     training = job.training(
@@ -88,7 +89,7 @@ def run(
 
         # one step of all networks
         tau = config.agreement.tau
-        training.record(**iteration(segmenter, nets, optimizers, day, pairs, tau=tau, descend=training.descend))
+        training.record(**iteration(segmenter, nets, optimizers, day, pairs, tau=tau, descent=training.descent))
 
     job.finish(training, segmenter, metrics)
 
@@ -101,42 +102,47 @@ def iteration(
     pairs: NightBatch,
     *,
     tau: float,
-    descend: Descend = descend,
+    descent: Descent = descent,
 ) -> Terms:
     """One step of every network on a labelled batch and a batch of pairs; returns what the log shows."""
-    # labelled day: source supervision, inner and outer loop; night: inner and outer loop; day reference: inner loop
-    loops = [nets.day(day), nets.night(pairs.images)]
+    # day reference: inner loop; labelled day: source supervision, inner and outer loop; night: inner and outer loop
     referenced = distributed.total(len(pairs.references))
-    if referenced:
-        loops.append(nets.reference(pairs.references))
-    day_loops, night_loops, *reference_loops = nets.run(segmenter, *loops)
-    terms = day_loops.terms | night_loops.terms
+    loops = [nets.reference(pairs.references)] if referenced else []
+    loops += [nets.day(day), nets.night(pairs.images)]
 
-    # day reference: offline label (equation 8)
-    size = pairs.labels.shape[1:]
-    night_logits = upsample(night_loops.outputs.logits, size, night_loops.outputs.aligned)
-    reference_logits = night_logits[:0]
-    for looped in reference_loops:
-        reference_logits = upsample(looped.outputs.logits, size, looped.outputs.aligned)
-        terms |= looped.terms
-        terms["seg_ud"] = pseudo_cross_entropy(logits=reference_logits, labels=pairs.reference_labels)
+    noted, size = {}, pairs.labels.shape[1:]
+    with descent(optimizers["segmenter"], optimizers["decoders"]) as learn:
+        for turn in nets.run(segmenter, *loops):
+            terms: Terms = {}
+            for looped in turn:
+                terms |= looped.terms
 
-    # co-teaching: offline label and Day-Night Agreement (equations 9 and 10)
-    terms["seg_n"], lor = co_teaching(night_logits, reference_logits, pairs, segmenter.classes, tau=tau)
+                # day reference: offline label (equation 8)
+                if looped.of == "ud":
+                    reference_logits = upsample(looped.outputs.logits, size, looped.outputs.aligned)
+                    terms["seg_ud"] = pseudo_cross_entropy(logits=reference_logits, labels=pairs.reference_labels)
+                    reference_logits = reference_logits.detach()
 
-    # adversarial alignment: the discriminators step first, then judge the translations
-    noted = {"lor": distributed.mean(lor.sum(), len(lor))} if referenced else {}
-    if nets.settings.outer_loop:
-        x_d2n, x_n2d = day_loops.translation, night_loops.translation
-        noted["discriminators"] = nets.discriminate(
-            day=day.images, night=pairs.images, references=pairs.references, d2n=x_d2n, n2d=x_n2d
-        )
-        descend(noted["discriminators"], optimizers["discriminators"])
-        terms |= nets.alignment(d2n=x_d2n, n2d=x_n2d)
+                # night: co-teaching by offline label and Day-Night Agreement (equations 9 and 10)
+                if looped.of == "n":
+                    logits = upsample(looped.outputs.logits, size, looped.outputs.aligned)
+                    shown = reference_logits if referenced else logits[:0]
+                    terms["seg_n"], lor = co_teaching(logits, shown, pairs, segmenter.classes, tau=tau)
+                    if referenced:
+                        noted["lor"] = distributed.mean(lor.sum(), len(lor))
 
-    # update
-    descend(nets.total(terms), optimizers["segmenter"], optimizers["decoders"])
-    return terms | noted
+                # adversarial alignment: the discriminator steps first, then judges the translation
+                if looped.translation is not None:
+                    told_apart = nets.discriminate(looped.translation, day.images, pairs.images, pairs.references)
+                    with descent(optimizers["discriminators"]) as learn_to_tell:
+                        learn_to_tell(told_apart)
+                    noted[f"discriminator_{looped.translation.side}"] = told_apart.detach()
+                    terms |= nets.alignment(looped.translation)
+
+            # update, at the end of the turns
+            learn(nets.total(terms))
+            noted |= {name: term.detach() for name, term in terms.items()}
+    return noted
 
 
 def co_teaching(

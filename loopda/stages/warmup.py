@@ -18,7 +18,7 @@ from loopda.models.segmenter import Segmenter, load_segmenter
 from loopda.randomness import seed_torch
 from loopda.training.compute import Compute
 from loopda.training.job import Job
-from loopda.training.optimizer import Descend, SegmenterOptimizer, descend, segmenter_optimizer
+from loopda.training.optimizer import Descent, SegmenterOptimizer, descent, segmenter_optimizer
 from loopda.training.schedule import poly, set_learning_rate
 
 
@@ -58,6 +58,7 @@ def run(
     segmenter = load_segmenter(pretrained).to(job.device).train()
     seed_torch(seed, "decoders", 0)
     nets = Loops(config.loops, segmenter).to(job.device)
+    nets.one_by_one = config.compute.memory == "least"
     optimizers = {"segmenter": segmenter_optimizer(segmenter, config.optimizer), **nets.optimizers()}
     training = job.training(
         parts={"network": segmenter.network, "loops": nets, **optimizers},
@@ -73,7 +74,7 @@ def run(
         nets.alone = step <= config.decoder_warmup and (config.loops.inner_loop or config.loops.outer_loop)
 
         # one step of all networks
-        training.record(**iteration(segmenter, nets, optimizers, day, pairs, descend=training.descend))
+        training.record(**iteration(segmenter, nets, optimizers, day, pairs, descent=training.descent))
 
     save_loops(nets, loops, **job.provenance)
     job.finish(training, segmenter, metrics)
@@ -86,31 +87,33 @@ def iteration(
     day: DayBatch,
     pairs: NightBatch,
     *,
-    descend: Descend = descend,
+    descent: Descent = descent,
 ) -> Terms:
     """One step of every network on a labelled batch and a batch of pairs; returns what the log shows."""
-    # labelled day: source supervision, inner and outer loop; night: inner and outer loop; day reference: inner loop
-    loops = [nets.day(day), nets.night(pairs.images)]
-    if nets.settings.inner_loop and distributed.total(len(pairs.references)):
-        loops.append(nets.reference(pairs.references))
-    day_loops, night_loops, *reference_loops = nets.run(segmenter, *loops)
-    terms = day_loops.terms | night_loops.terms
-    for looped in reference_loops:
-        terms |= looped.terms
+    # day reference: inner loop; labelled day: source supervision, inner and outer loop; night: inner and outer loop
+    referenced = nets.settings.inner_loop and distributed.total(len(pairs.references))
+    loops = [nets.reference(pairs.references)] if referenced else []
+    loops += [nets.day(day), nets.night(pairs.images)]
 
-    # adversarial alignment: the discriminators step first, then judge the translations
-    noted = {}
-    if nets.settings.outer_loop:
-        x_d2n, x_n2d = day_loops.translation, night_loops.translation
-        noted["discriminators"] = nets.discriminate(
-            day=day.images, night=pairs.images, references=pairs.references, d2n=x_d2n, n2d=x_n2d
-        )
-        descend(noted["discriminators"], optimizers["discriminators"])
-        terms |= nets.alignment(d2n=x_d2n, n2d=x_n2d)
+    noted: Terms = {}
+    with descent(optimizers["segmenter"], optimizers["decoders"]) as learn:
+        for turn in nets.run(segmenter, *loops):
+            terms: Terms = {}
+            for looped in turn:
+                terms |= looped.terms
 
-    # update
-    descend(nets.total(terms), optimizers["segmenter"], optimizers["decoders"])
-    return terms | noted
+                # adversarial alignment: the discriminator steps first, then judges the translation
+                if looped.translation is not None:
+                    told_apart = nets.discriminate(looped.translation, day.images, pairs.images, pairs.references)
+                    with descent(optimizers["discriminators"]) as learn_to_tell:
+                        learn_to_tell(told_apart)
+                    noted[f"discriminator_{looped.translation.side}"] = told_apart.detach()
+                    terms |= nets.alignment(looped.translation)
+
+            # update, at the end of the turns
+            learn(nets.total(terms))
+            noted |= {name: term.detach() for name, term in terms.items()}
+    return noted
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
 """What keeps a training finite: losses scaled in fp16, steps that are skipped, and the end of patience."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -11,6 +12,7 @@ from torch.optim import Optimizer
 
 from loopda import distributed
 from loopda.training.compute import Compute
+from loopda.training.optimizer import Learn
 
 HALVINGS = 16  # from fp16's first scale, 65536, to 1: so many skipped steps are its own search
 
@@ -43,19 +45,31 @@ class Guard:
         """Whether as many steps in a row were skipped as may be."""
         return self.in_a_row >= self.patience
 
-    def descend(self, loss: Tensor, *optimizers: Optimizer) -> None:
-        """One step of each optimiser along the gradient of `loss`; none where one of the two is not finite."""
-        scaler = self._scaler(optimizers)
+    @contextmanager
+    def descent(self, *optimizers: Optimizer) -> Iterator[Learn]:
+        """As `loopda.training.optimizer.descent`; no step where a loss or the gradient is not finite."""
+        scaler, losses = self._scaler(optimizers), []
         for optimizer in optimizers:
             optimizer.zero_grad(set_to_none=True)
-        scaler.scale(loss).backward()
-        distributed.add_gradients(_parameters(optimizers))  # so that all processes see the same loss and gradient
+
+        def learn(loss: Tensor) -> None:
+            losses.append(loss.detach())
+            scaler.scale(loss).backward()
+
+        yield learn
+        distributed.add_gradients(_parameters(optimizers))  # so that all processes see the same losses and gradient
         for optimizer in optimizers:
             scaler.unscale_(optimizer)
-        finite = loss.detach().isfinite() & get_total_norm(_gradients(optimizers), norm_type=math.inf).isfinite()
+        steepest = get_total_norm(_gradients(optimizers), norm_type=math.inf)
+        finite = torch.stack([*losses, steepest.to(losses[0])]).isfinite().all()
         self._step(optimizers, finite)
         scaler.update()
         self._verdicts.append(finite)
+
+    def descend(self, loss: Tensor, *optimizers: Optimizer) -> None:
+        """One step of each optimiser along the gradient of `loss`; none where one of the two is not finite."""
+        with self.descent(*optimizers) as learn:
+            learn(loss)
 
     def verdict(self) -> Tensor:
         """Whether all updates since the last call were finite: a truth value on the device."""

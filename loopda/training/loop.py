@@ -14,7 +14,7 @@ import math
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -37,6 +37,7 @@ from loopda.signals import received, remembered
 from loopda.training.compute import Compute
 from loopda.training.guard import Guard
 from loopda.training.log import Log, duration
+from loopda.training.optimizer import Learn
 from loopda.training.state import load_state, remove_orphans, save_state
 
 SAVE_SECONDS = 60.0  # between two checkpoints
@@ -132,6 +133,11 @@ class Training:
             if self._lock and self.step < self.steps:
                 release(self._lock)
         self.log.progress(f"step {self.step}/{self.steps} done", final=True)
+
+    def descent(self, *optimizers: Optimizer) -> AbstractContextManager[Learn]:
+        """One step of each optimiser along the gradient of the losses that the block learns; none where these or the
+        gradient are not finite (loopda/training/guard.py)."""
+        return self.guard.descent(*optimizers)
 
     def descend(self, loss: Tensor, *optimizers: Optimizer) -> None:
         """One step of each optimiser along the gradient of `loss`; none where one of the two is not finite."""

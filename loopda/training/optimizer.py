@@ -1,6 +1,7 @@
 """The optimisers of the lineage."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -12,7 +13,8 @@ from loopda.config import Section
 from loopda.models.segmenter import Segmenter
 
 Positive = Annotated[float, Field(gt=0)]
-Descend = Callable[..., None]  # `descend`, or that of a training, which skips what is not finite
+Learn = Callable[[Tensor], None]
+Descent = Callable[..., AbstractContextManager[Learn]]  # `descent`, or a training's, which skips what is not finite
 
 
 class SegmenterOptimizer(Section):
@@ -58,12 +60,25 @@ def adam(modules: Iterable[nn.Module], lr: float, betas: tuple[float, float] = (
     return optimizer
 
 
-def descend(loss: Tensor, *optimizers: Optimizer) -> None:
-    """One step of each optimiser along the gradient of `loss`, to which every process adds that of its samples."""
+@contextmanager
+def descent(*optimizers: Optimizer) -> Iterator[Learn]:
+    """One step of each optimiser, at the end of the block, along the gradient of the sum of all losses that it learns.
+
+        with descent(optimizer) as learn:
+            learn(loss)
+
+    Every process adds the gradient of its samples. What a loss kept for its backward pass is free when it is learnt.
+    """
     for optimizer in optimizers:
         optimizer.zero_grad(set_to_none=True)
-    loss.backward()
+    yield lambda loss: loss.backward()
     groups = [group for optimizer in optimizers for group in optimizer.param_groups]
     distributed.add_gradients([parameter for group in groups for parameter in group["params"]])
     for optimizer in optimizers:
         optimizer.step()
+
+
+def descend(loss: Tensor, *optimizers: Optimizer) -> None:
+    """One step of each optimiser along the gradient of `loss`."""
+    with descent(*optimizers) as learn:
+        learn(loss)

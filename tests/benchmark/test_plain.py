@@ -14,6 +14,7 @@ from loopda.data.batches import DayBatch, NightBatch
 from loopda.labels.classes import CITYSCAPES
 from loopda.losses.adversarial import discriminator_loss
 from loopda.methods.loopda import Loops
+from loopda.models.recomputation import recompute
 from loopda.models.segmenter import Segmenter
 from loopda.stages import self_train, warmup
 
@@ -21,10 +22,14 @@ SIZE = (24, 32)
 
 
 class Noted(SGD):
-    """Remembers the gradients of its step."""
+    """Adds up the gradients of its steps: the discriminators may step together, or one after the other."""
+
+    gradient = 0.0
 
     def step(self, closure=None):
-        self.gradient = torch.cat([value.grad.flatten() for group in self.param_groups for value in group["params"]])
+        values = [value for group in self.param_groups for value in group["params"]]
+        gradients = [torch.zeros_like(value) if value.grad is None else value.grad for value in values]
+        self.gradient = self.gradient + torch.cat([gradient.flatten() for gradient in gradients])
         super().step(closure)
 
 
@@ -67,10 +72,16 @@ def distance(one, other):
     return float((one - other).norm() / other.norm())
 
 
+@pytest.mark.parametrize("memory", ["fast", "small", "least"])
 @pytest.mark.parametrize("stage", ["warmup", "self_train"])
 @pytest.mark.parametrize(("detach", "features"), [(True, "layer2"), (False, "layer4"), (True, "layer4")])
-def test_an_iteration_has_the_losses_and_the_gradients_of_the_plain_reference(networks, stage, detach, features):
+def test_an_iteration_has_the_losses_and_the_gradients_of_the_plain_reference(
+    networks, stage, detach, features, memory
+):
     segmenter, nets = networks(detach, features)
+    nets.one_by_one = memory == "least"
+    for part in (segmenter, nets):
+        recompute(part, memory)
     arguments = {"tau": 0.05} if stage == "self_train" else {}
     fast = {"warmup": warmup, "self_train": self_train}[stage].iteration
     terms, gradients = stepped(fast, segmenter, nets, **arguments)
@@ -86,10 +97,10 @@ def test_an_iteration_has_the_losses_and_the_gradients_of_the_plain_reference(ne
 def test_a_loop_by_itself_has_the_same_losses_as_side_by_side_with_the_others(networks):
     segmenter, nets = networks(True, "layer2")
     day, pairs = batches()
-    together = nets.run(segmenter, nets.day(day), nets.night(pairs.images), nets.reference(pairs.references))
+    (together,) = nets.run(segmenter, nets.day(day), nets.night(pairs.images), nets.reference(pairs.references))
     for one, make in zip(together, (nets.day, nets.night, nets.reference), strict=True):
         given = {nets.day: day, nets.night: pairs.images, nets.reference: pairs.references}[make]
-        (alone,) = nets.run(segmenter, make(given))
+        ((alone,),) = nets.run(segmenter, make(given))
         assert {name: value.item() for name, value in alone.terms.items()} == pytest.approx(
             {name: value.item() for name, value in one.terms.items()}, rel=1e-9
         )
@@ -99,20 +110,18 @@ def test_images_of_another_size_than_the_others_take_calls_of_their_own(networks
     segmenter, nets = networks(True, "layer2")
     day, pairs = batches()
     smaller = DayBatch(day.images[..., :24], day.labels[..., :24], day.boxes)
-    mixed, night = nets.run(segmenter, nets.day(smaller), nets.night(pairs.images))
-    (alone,) = nets.run(segmenter, nets.day(smaller))
-    assert mixed.translation.shape == smaller.images.shape
+    ((mixed, night),) = nets.run(segmenter, nets.day(smaller), nets.night(pairs.images))
+    ((alone,),) = nets.run(segmenter, nets.day(smaller))
+    x_d2n, x_n2d = mixed.translation.images, night.translation.images
+    assert x_d2n.shape == smaller.images.shape
     assert {name: value.item() for name, value in mixed.terms.items()} == pytest.approx(
         {name: value.item() for name, value in alone.terms.items()}, rel=1e-9
     )
-    loss = nets.discriminate(
-        day=smaller.images,
-        night=pairs.images,
-        references=pairs.references,
-        d2n=mixed.translation,
-        n2d=night.translation,
-    )
     d_d, d_n = nets.discriminators["day"], nets.discriminators["night"]
-    expected = discriminator_loss(real=[d_d(smaller.images), d_d(pairs.references)], fake=d_d(night.translation))
-    expected = expected + discriminator_loss(real=[d_n(pairs.images)], fake=d_n(mixed.translation))
+    seen = smaller.images, pairs.images, pairs.references
+    loss = nets.discriminate(night.translation, *seen)
+    expected = discriminator_loss(real=[d_d(smaller.images), d_d(pairs.references)], fake=d_d(x_n2d))
+    assert loss.item() == pytest.approx(expected.item(), rel=1e-9)
+    loss = nets.discriminate(mixed.translation, *seen)
+    expected = discriminator_loss(real=[d_n(pairs.images)], fake=d_n(x_d2n))
     assert loss.item() == pytest.approx(expected.item(), rel=1e-9)

@@ -11,7 +11,7 @@ from loopda.data.batches import DayBatch
 from loopda.downloads import CATALOGUE, Published
 from loopda.errors import DataError
 from loopda.labels.classes import ClassList
-from loopda.methods.loopda import Loops, load_loops, save_loops
+from loopda.methods.loopda import Loops, Translation, load_loops, save_loops
 from loopda.models.segmenter import Segmenter
 from loopda.training.optimizer import descend
 
@@ -52,16 +52,18 @@ class Data:
 
 def day_and_night(segmenter, loops, data):
     day, night = loops.day(DayBatch(data.day, data.labels, WHOLE)), loops.night(data.night)
-    return loops.run(segmenter, day, night)
+    (both,) = loops.run(segmenter, day, night)
+    return both
 
 
 def all_terms(segmenter, loops):
     data = Data()
     day, night = day_and_night(segmenter, loops, data)
-    (reference,) = loops.run(segmenter, loops.reference(data.reference))
+    ((reference,),) = loops.run(segmenter, loops.reference(data.reference))
     terms = day.terms | night.terms | reference.terms
-    if day.translation is not None:
-        terms |= loops.alignment(d2n=day.translation, n2d=night.translation)
+    for looped in (day, night):
+        if looped.translation is not None:
+            terms |= loops.alignment(looped.translation)
     return terms
 
 
@@ -196,9 +198,10 @@ def test_while_the_decoders_learn_alone_the_perceptual_loss_is_the_similarity_of
     segmenter, loops = networks()
     data = Data()
     loops.alone = True
-    (terms, _, x_d2n), (night, _, x_n2d) = day_and_night(segmenter, loops, data)
-    assert terms["percep_d"].item() == pytest.approx(0.25 * CheapDistance()(x_d2n, data.day).item())
-    assert night["percep_n"].item() == pytest.approx(0.25 * CheapDistance()(x_n2d, data.night).item())
+    day, night = day_and_night(segmenter, loops, data)
+    x_d2n, x_n2d = day.translation.images, night.translation.images
+    assert day.terms["percep_d"].item() == pytest.approx(0.25 * CheapDistance()(x_d2n, data.day).item())
+    assert night.terms["percep_n"].item() == pytest.approx(0.25 * CheapDistance()(x_n2d, data.night).item())
 
 
 @pytest.mark.parametrize("alone", [False, True])
@@ -207,8 +210,8 @@ def test_the_loops_keep_the_gradient_setting_of_their_caller(alone):
     loops.alone = alone
     with torch.no_grad():
         assert not any(term.requires_grad for term in all_terms(segmenter, loops).values())
-        ((_, outputs, _),) = loops.run(segmenter, loops.night(Data().night))
-        assert not outputs.logits.requires_grad
+        ((night,),) = loops.run(segmenter, loops.night(Data().night))
+        assert not night.outputs.logits.requires_grad
     all_terms(segmenter, loops)
     assert torch.is_grad_enabled()
 
@@ -224,13 +227,12 @@ def test_a_backward_pass_of_the_total_leaves_no_gradient_in_the_discriminators()
 def test_the_discriminators_loss_reaches_them_and_nothing_else(references):
     segmenter, loops = networks()
     data = Data()
-    (_, _, x_d2n), (_, _, x_n2d) = day_and_night(segmenter, loops, data)
-    loss = loops.discriminate(
-        day=data.day, night=data.night, references=data.reference[:references], d2n=x_d2n, n2d=x_n2d
-    )
-    assert reached(loss, segmenter, loops) == {D_D, D_N}
-    # the translations are still there for the generators' terms
-    assert reached(loops.alignment(d2n=x_d2n, n2d=x_n2d)["adv_n2d"], segmenter, loops) == ENC | {F, DEC_D}
+    for looped, own in zip(day_and_night(segmenter, loops, data), (D_N, D_D), strict=True):
+        loss = loops.discriminate(looped.translation, data.day, data.night, data.reference[:references])
+        assert reached(loss, segmenter, loops) == {own}
+        # the translation is still there for the generators' term
+        (term,) = loops.alignment(looped.translation).items()
+        assert reached(term[1], segmenter, loops) == REACHES[term[0]]
 
 
 # values: the equations of section 3.1, transcribed
@@ -281,7 +283,8 @@ def test_the_terms_of_the_labelled_day_are_equations_1_to_6():
     dec_d, dec_n = loops.decoders["day"], loops.decoders["night"]
     distance = CheapDistance()
     data = Data()
-    ((terms, _, x_d2n),) = loops.run(segmenter, loops.day(DayBatch(data.day, data.labels, WHOLE)))
+    ((day,),) = loops.run(segmenter, loops.day(DayBatch(data.day, data.labels, WHOLE)))
+    terms, x_d2n = day.terms, day.translation.images
     with torch.no_grad():
         outputs = segmenter(data.day)
         z, p = outputs.features, fused(softmax(outputs.logits), data.labels, 0.3)
@@ -304,7 +307,8 @@ def test_the_terms_of_the_night_are_their_mirror_image_without_labels():
     dec_d, dec_n = loops.decoders["day"], loops.decoders["night"]
     distance = CheapDistance()
     data = Data()
-    ((terms, outputs_n, x_n2d),) = loops.run(segmenter, loops.night(data.night))
+    ((night,),) = loops.run(segmenter, loops.night(data.night))
+    terms, x_n2d = night.terms, night.translation.images
     with torch.no_grad():
         outputs = segmenter(data.night)
         z, p = outputs.features, softmax(outputs.logits)
@@ -317,18 +321,19 @@ def test_the_terms_of_the_night_are_their_mirror_image_without_labels():
             "outer_n": mean_absolute(dec_n(z_n2d, p_n2d, SIZE), data.night),
         }
     assert torch.allclose(x_n2d, translated, atol=1e-5)
-    assert torch.allclose(outputs_n.logits, outputs.logits, atol=1e-5)
+    assert torch.allclose(night.outputs.logits, outputs.logits, atol=1e-5)
     assert {name: float(value.detach()) for name, value in terms.items()} == pytest.approx(expected, rel=1e-4)
 
 
 def test_the_reference_has_an_inner_loop_through_the_day_decoder_and_no_other():
     segmenter, loops = networks()
     data = Data()
-    ((terms, outputs, _),) = loops.run(segmenter, loops.reference(data.reference))
+    ((reference,),) = loops.run(segmenter, loops.reference(data.reference))
+    outputs = reference.outputs
     with torch.no_grad():
         image = loops.decoders["day"](outputs.features, softmax(outputs.logits), SIZE)
-    assert list(terms) == ["inner_ud"]
-    assert float(terms["inner_ud"].detach()) == pytest.approx(mean_absolute(image, data.reference), rel=1e-4)
+    assert list(reference.terms) == ["inner_ud"]
+    assert float(reference.terms["inner_ud"].detach()) == pytest.approx(mean_absolute(image, data.reference), rel=1e-4)
 
 
 @pytest.mark.parametrize("references", [0, 1, 2])
@@ -337,13 +342,16 @@ def test_the_discriminators_take_labelled_days_and_references_for_real_and_trans
     d_d, d_n = loops.discriminators["day"], loops.discriminators["night"]
     day, night, reference = torch.rand(3, 2, 3, *SIZE) * 2 - 1
     d2n, n2d = torch.rand(2, 2, 3, *SIZE)
-    loss = loops.discriminate(day=day, night=night, references=reference[:references], d2n=d2n, n2d=n2d)
+    to_night, to_day = Translation("d2n", "night", d2n), Translation("n2d", "day", n2d)
+    loss = loops.discriminate(to_night, day, night, reference[:references])
     expected = (d_n(night)[0] - 1).square().mean() + d_n(d2n)[0].square().mean()
-    expected += (d_d(day)[0] - 1).square().mean() + d_d(n2d)[0].square().mean()
+    assert loss.item() == pytest.approx(expected.item(), rel=1e-5)
+    loss = loops.discriminate(to_day, day, night, reference[:references])
+    expected = (d_d(day)[0] - 1).square().mean() + d_d(n2d)[0].square().mean()
     if references:
         expected += (d_d(reference[:references])[0] - 1).square().mean()
     assert loss.item() == pytest.approx(expected.item(), rel=1e-5)
-    aligned = loops.alignment(d2n=d2n, n2d=n2d)
+    aligned = loops.alignment(to_night) | loops.alignment(to_day)
     assert aligned["adv_d2n"].item() == pytest.approx((d_n(d2n)[0] - 1).square().mean().item(), rel=1e-5)
     assert aligned["adv_n2d"].item() == pytest.approx((d_d(n2d)[0] - 1).square().mean().item(), rel=1e-5)
 
