@@ -20,7 +20,7 @@ from PIL import Image
 from several_processes import Task, alone, in_double_precision, in_processes, noted, run
 
 STEPS = 60
-TERMS = {"seg_d": "day's cross-entropy", "outer_n": "night's outer loop", "discriminators": "discriminators"}
+TERMS = {"seg_d": "day's cross-entropy", "outer_n": "night's outer loop", "discriminator_day": "day's discriminator"}
 
 
 def train(folder: Path, mini: miniature.Miniature, tasks: list[Task]) -> None:

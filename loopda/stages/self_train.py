@@ -110,7 +110,9 @@ def iteration(
     loops = [nets.reference(pairs.references)] if referenced else []
     loops += [nets.day(day), nets.night(pairs.images)]
 
-    noted, size = {}, pairs.labels.shape[1:]
+    learnt: Terms = {}
+    noted: Terms = {}
+    size = pairs.labels.shape[1:]
     with descent(optimizers["segmenter"], optimizers["decoders"]) as learn:
         for turn in nets.run(segmenter, *loops):
             terms: Terms = {}
@@ -141,8 +143,8 @@ def iteration(
 
             # update, at the end of the turns
             learn(nets.total(terms))
-            noted |= {name: term.detach() for name, term in terms.items()}
-    return noted
+            learnt |= {name: term.detach() for name, term in terms.items()}
+    return learnt | noted
 
 
 def co_teaching(

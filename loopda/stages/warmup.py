@@ -95,6 +95,7 @@ def iteration(
     loops = [nets.reference(pairs.references)] if referenced else []
     loops += [nets.day(day), nets.night(pairs.images)]
 
+    learnt: Terms = {}
     noted: Terms = {}
     with descent(optimizers["segmenter"], optimizers["decoders"]) as learn:
         for turn in nets.run(segmenter, *loops):
@@ -112,8 +113,8 @@ def iteration(
 
             # update, at the end of the turns
             learn(nets.total(terms))
-            noted |= {name: term.detach() for name, term in terms.items()}
-    return noted
+            learnt |= {name: term.detach() for name, term in terms.items()}
+    return learnt | noted
 
 
 if __name__ == "__main__":

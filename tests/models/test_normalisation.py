@@ -47,17 +47,16 @@ def test_afterwards_there_are_no_domains_even_if_the_block_failed(images):
 
 
 @pytest.mark.parametrize("name", ["pspnet", "deeplab", "daformer"])
-def test_batches_together_have_the_outputs_of_a_call_each_and_the_heads_only_where_asked_for(images, name):
+def test_batches_together_have_the_outputs_of_a_call_each_and_the_auxiliary_head_only_where_asked_for(images, name):
     section = small_network(name=name, dropout=0.0, drop_path=0.0)
     together = Segmenter(section, CITYSCAPES).train()
     apart = copy.deepcopy(together)
     has_aux = together.network.has_aux
-    found = together.together(images, aux=[False, False, True], logits=[False, True, True])
-    # the running statistics see those that want more first
-    expected = {place: apart(images[place], aux=place == 2, logits=place > 0) for place in (2, 1, 0)}
+    found = together.together(images, aux=[False, False, True])
+    # the running statistics see those that want it first
+    expected = {place: apart(images[place], aux=place == 2) for place in (2, 0, 1)}
     for place, outputs in enumerate(found):
-        assert (outputs.logits is None) == (place == 0)
-        for part in ("shallow", "features", *(["logits"] if place else [])):
+        for part in ("shallow", "features", "logits"):
             assert torch.allclose(getattr(outputs, part), getattr(expected[place], part), rtol=1e-4, atol=1e-5)
         assert (outputs.aux is not None) == (place == 2 and has_aux)
     if has_aux:

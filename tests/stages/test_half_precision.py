@@ -47,7 +47,7 @@ def records(path: Path) -> dict[str, float]:
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_the_losses_of_a_stage_are_close_to_those_in_32_bits(miniature, whole, precision):
     half, full = records(whole(precision) / "metrics.jsonl"), records(miniature.path("warmup", "metrics.jsonl"))
-    for name in ("inner_d", "outer_n", "percep_d", "adv_d2n", "discriminators"):
+    for name in ("inner_d", "outer_n", "percep_d", "adv_d2n", "discriminator_day"):
         assert half[name] == pytest.approx(full[name], rel=0.1), name
         assert half[name] != full[name]
 
