@@ -123,8 +123,8 @@ def lines(name: str, measured: dict) -> list[str]:
     left_out = measured["left_out"]
     return [
         *shown,
-        f"  the agreement leaves out {left_out['pixels']:.1f} % of the pixels; there the reference's prediction is right"
-        f" in {left_out['reference_right'] or 0:.1f} %, the night's in {left_out['night_right'] or 0:.1f} %",
+        f"  the agreement leaves out {left_out['pixels']:.1f} % of the pixels; there the reference's prediction is"
+        f" right in {left_out['reference_right'] or 0:.1f} %, the night's in {left_out['night_right'] or 0:.1f} %",
     ]
 
 
