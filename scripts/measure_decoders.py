@@ -1,0 +1,95 @@
+"""What the image decoders of a warm-up have learnt, and what the rendering of predictions is worth to them.
+
+    python scripts/measure_decoders.py --config results/warmup/loopda/seed0/config.yaml \
+        --model results/warmup/loopda/seed0/model.pt --loops results/warmup/loopda/seed0/loops.pt \
+        --night results/prepare/loopda/night.csv --classes results/prepare/loopda/classes.json --out decoders.json
+
+Of the first night images, and of their day references, the mean absolute difference in [0, 2] of an image x and
+
+- inner: Dec(z, p) of its own domain, which the inner loop teaches, if there is one;
+- outer: what comes back when x is translated to the other domain, encoded again and decoded (night images alone);
+- blind: Dec(z, q), where q is everywhere the mean of p over the batch: the decoder is not told what is where;
+- wrong: Dec(z, p'), where p' is that of the next image.
+
+translated: how much blind p changes the translation. Networks are as in evaluation: each domain has its own statistics.
+"""
+
+import argparse
+from collections import defaultdict
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from loopda.config import read_section
+from loopda.data.dataset import open_frames
+from loopda.data.transforms import to_images
+from loopda.files import write_json
+from loopda.losses.reconstruction import reconstruction
+from loopda.methods.loopda import Loops, Side, load_loops
+from loopda.methods.method import probabilities
+from loopda.models.segmenter import Segmenter, load_segmenter
+from loopda.stages.warmup import Config
+
+BATCH, IMAGES = 8, 80
+OTHER: dict[Side, Side] = {"day": "night", "night": "day"}
+
+
+def main() -> None:
+    """Decode, measure, print, and write JSON."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    for name in ("config", "model", "loops", "night", "classes", "out"):
+        parser.add_argument(f"--{name}", type=Path, required=True)
+    arguments = parser.parse_args()
+    config = read_section(arguments.config, Config)
+    segmenter = load_segmenter(arguments.model)
+    nets = Loops(config.loops, segmenter).eval()
+    load_loops(nets, arguments.loops)
+    frames = open_frames(arguments.night, arguments.classes, config.input.size)
+    shown = [number for number in range(len(frames)) if frames.rows[number].reference][:IMAGES]
+
+    measured: dict[str, dict[str, float]] = {}
+    for side, image in (("night", frames.image), ("day", frames.reference)):
+        batches = [
+            to_images([image(number) for number in shown[at : at + BATCH]]) for at in range(0, len(shown), BATCH)
+        ]
+        found = [measure(segmenter, nets, side, images, outer=config.loops.outer_loop) for images in batches]
+        measured[side] = mean(found)
+        print(f"{side}: " + ", ".join(f"{name} {value:.4f}" for name, value in measured[side].items()))
+    write_json(arguments.out, measured)
+
+
+@torch.no_grad()
+def measure(segmenter: Segmenter, nets: Loops, side: Side, x: Tensor, *, outer: bool) -> dict[str, float]:
+    """The differences for a batch of images of `side`."""
+    segmenter.use_statistics(side)
+    outputs = segmenter(x, aux=False)
+    p = probabilities(outputs)
+    seen = {"inner": p, "blind": p.mean(dim=(0, 2, 3), keepdim=True).expand_as(p), "wrong": p.roll(1, dims=0)}
+    found = {name: difference(nets.decode(side, outputs, its, x), x) for name, its in seen.items()}
+    if outer:
+        translated = nets.decode(OTHER[side], outputs, p, x)
+        found["translated"] = difference(nets.decode(OTHER[side], outputs, seen["blind"], x), translated)
+    if outer and side == "night":
+        segmenter.use_statistics(OTHER[side])
+        again = segmenter(translated, aux=False)
+        found["outer"] = difference(nets.decode(side, again, probabilities(again), x), x)
+    return found
+
+
+def difference(output: Tensor, image: Tensor) -> float:
+    """As the loops' losses say it."""
+    return reconstruction(output=output, image=image).item()
+
+
+def mean(found: list[dict[str, float]]) -> dict[str, float]:
+    """Of each value over the batches."""
+    values = defaultdict(list)
+    for one in found:
+        for name, value in one.items():
+            values[name].append(value)
+    return {name: sum(its) / len(its) for name, its in values.items()}
+
+
+if __name__ == "__main__":
+    main()
