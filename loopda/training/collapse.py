@@ -7,8 +7,8 @@ STEPS = 200  # that a sign must last: a discriminator may be ahead for a while
 # of a loss: a fifth of 0.25, which is the least that a constant answer costs, and a quarter of the least that is sound
 # according to AdaptSegNet's author (0.2 to 0.5; issue 22 of the authors' code)
 WON = 0.05
-# relative difference of records: 9e-5 where nothing is learnt, 3e-3 and more where something is (docs/lab-notes.md)
-CONSTANT = 3e-4
+# relative difference of records: at most 6e-4 where nothing is learnt, else 3e-3 and more (docs/lab-notes.md)
+CONSTANT = 1e-3
 
 RATE = "discriminator_lr (of translate: discriminators.lr)"
 SIGNS = {
