@@ -42,7 +42,7 @@ def at_work(log: Path | None) -> Iterator[None]:
 
 
 def tell(log: Path | None, **facts: Any) -> None:
-    """Add `facts` to what this process has told of itself beside `log`: step, steps, seconds_left."""
+    """Add `facts` to what this process has told of itself beside `log`, as `read` names them."""
     if log is None or not processes.is_first():
         return
     told = read(log)
@@ -54,8 +54,8 @@ def tell(log: Path | None, **facts: Any) -> None:
 def read(log: Path) -> dict[str, Any]:
     """What the last process that worked on the stage of `log` told; {} when none did, or its file is damaged.
 
-    host, pid, slurm_job (or None), started and time (of the last word), in seconds since the epoch; step, steps and
-    seconds_left of a training; exit_code and error when it has ended.
+    host, pid, slurm_job (or None), started and time (of the last word), in seconds since the epoch; step, steps,
+    seconds_left and warnings of a training; exit_code and error when it has ended.
     """
     try:
         told = json.loads(_beside(log).read_text(encoding="utf-8"))

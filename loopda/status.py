@@ -40,7 +40,8 @@ class Status:
     """What the files say about a job. Times are in seconds since the epoch, durations in seconds.
 
     step: the last one told, or of a job that stopped the last one saved. waits_for: places of jobs; of an outdated job
-    those that have changed. exit_code and error: of a job that failed or was stopped by a signal.
+    those that have changed. exit_code and error: of a job that failed or was stopped by a signal. warnings: what a
+    training noticed that it goes on with.
     """
 
     stage: str
@@ -61,6 +62,7 @@ class Status:
     exit_code: int | None = None
     error: str | None = None
     waits_for: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
 
 
 class Queue:
@@ -127,12 +129,15 @@ def statuses(config: Config, targets: Sequence[str] = (), *, root: Path = Path()
 
 
 def table(found: Sequence[Status], *, width: int, now: float) -> str:
-    """The statuses in lines of at most `width` characters, then each failure in full, then the number of each state."""
+    """The statuses in lines of at most `width` characters, then each failure and warning in full, then the number of
+    each state.
+    """
     labels = {_place(status): _label(status) for status in found}
     rows = [("STAGE", "EXPERIMENT", "SEED", "STATE", "")]
     for status in found:
         seed = "" if status.seed is None else str(status.seed)
-        rows.append((_label(status), status.experiment, seed, status.state, _detail(status, labels, now)))
+        detail = _detail(status, labels, now) + (", a warning below" if status.warnings else "")
+        rows.append((_label(status), status.experiment, seed, status.state, detail))
     widths = [max(len(row[column]) for row in rows) for column in range(4)]
     lines = []
     for *cells, detail in rows:
@@ -142,6 +147,9 @@ def table(found: Sequence[Status], *, width: int, now: float) -> str:
         if status.state == FAILED:
             lines += ["", f"{status.log}: exit code {status.exit_code} ({CLASSES.get(status.exit_code, 'unknown')})"]
             lines += textwrap.wrap(status.error or "", width, initial_indent="  ", subsequent_indent="  ")
+        for warning in status.warnings:
+            lines += ["", f"{status.log}: warning"]
+            lines += textwrap.wrap(warning, width, initial_indent="  ", subsequent_indent="  ")
     counts = Counter(status.state for status in found)
     lines += ["", ", ".join(f"{counts[state]} {state}" for state in STATES if counts[state])]
     return "\n".join(lines)
@@ -175,6 +183,8 @@ def _status(jobs: Jobs, job: Job, needs: Mapping[Job, Status], root: Path, queue
         begun = status.step is not None or (told and code != 0)
         status.state, status.exit_code = STOPPED if begun else WAITING, code
         status.waits_for = [one.place for one, its in needs.items() if its.state != DONE]
+    if status.state not in (WAITING, QUEUED):
+        status.warnings = told.get("warnings", [])
     return status
 
 

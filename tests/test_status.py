@@ -156,6 +156,31 @@ def test_a_stage_that_failed_and_was_done_later_is_done(run):
     assert run.status(WARMUP).state == "done"
 
 
+@pytest.mark.fault(28, "status shows it while the stage runs, after it has stopped and when it is done")
+def test_a_warning_is_shown_while_a_training_runs_and_however_it_ends(run):
+    run.finish_before(WARMUP)
+    warning = "from step 1 to 200 discriminator_night stayed below 0.05: " + "try a lower learning rate " * 9
+    told = {"warnings": [warning.strip()], "step": 340, "steps": 1200}
+    run.tell(WARMUP, **told, host=ELSEWHERE)
+    assert run.line(WARMUP) == "warmup loopda 0 running step 340/1200, pid 4711 on node7, a warning below"
+    run.save(WARMUP, 300)
+    run.tell(WARMUP, **told)
+    assert run.status(WARMUP).state == "stopped"
+    run.finish(WARMUP)
+    run.tell(WARMUP, **told, exit_code=0)
+    assert run.status(WARMUP).state == "done"
+    assert run.status(WARMUP).warnings == [warning.strip()]
+    shown = table(list(run.statuses().values()), width=80, now=NOW)
+    assert f"logs/warmup/loopda/seed0.log: warning {warning.strip()}" in re.sub(r"\n\s+", " ", shown)
+    assert max(len(line) for line in shown.splitlines()) <= 80
+
+
+def test_the_warning_of_a_result_that_was_deleted_is_no_longer_shown(run):
+    run.finish_before(WARMUP)
+    run.tell(WARMUP, exit_code=0, warnings=["from step 1 to 200 discriminators stayed the same"])
+    assert (run.status(WARMUP).state, run.status(WARMUP).warnings) == ("waiting", [])
+
+
 def test_a_training_whose_process_is_gone_is_stopped_at_its_last_checkpoint(run):
     run.finish_before(WARMUP)
     run.tell(WARMUP, step=340, steps=1200, seconds_left=60.0)

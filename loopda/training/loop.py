@@ -34,6 +34,7 @@ from loopda.models.precision import computing_in
 from loopda.progress import tell
 from loopda.randomness import seed_torch
 from loopda.signals import received, remembered
+from loopda.training.collapse import collapsed
 from loopda.training.compute import Compute
 from loopda.training.guard import Guard
 from loopda.training.log import Log, duration
@@ -102,7 +103,10 @@ class Training:
             remove_orphans(state)
         self.step = load_state(state, self.parts, fingerprint, log.say)
         self._start_alike()
-        self.history = _cut_back(self.metrics_path, self.step) if processes.is_first() else []
+        self.history: list[dict[str, Any]] = []  # the lines of metrics.jsonl, of the first process
+        self.warnings: dict[str, str] = {}  # of discriminators, by the names of their losses
+        for record in _cut_back(self.metrics_path, self.step) if processes.is_first() else []:
+            self._look_at(record)
 
     @property
     def metrics_path(self) -> Path:
@@ -119,7 +123,7 @@ class Training:
         self.started = time.monotonic()
         self.first, self.saved = self.step, self.started
         self.elapsed = self.history[-1]["seconds"] if self.history else 0.0
-        tell(self.log.path, step=self.step, steps=self.steps)
+        tell(self.log.path, step=self.step, steps=self.steps, warnings=list(self.warnings.values()))
         try:
             with remembered(), computing_in(self.compute.precision):
                 if self.device.type == "cuda":
@@ -271,10 +275,20 @@ class Training:
         with suppress(DeviceError):  # the next checkpoint says it, and tries again
             append_text(self.metrics_path, self.unwritten)
             self.unwritten = ""
+        for warning in self._look_at(line):
+            self.log.say(f"warning: {warning}")
         left = (self.steps - self.step) * seconds / max(self.step - self.first, 1)
-        tell(self.log.path, step=self.step, steps=self.steps, seconds_left=round(left, 1))
+        warnings = list(self.warnings.values())
+        tell(self.log.path, step=self.step, steps=self.steps, seconds_left=round(left, 1), warnings=warnings)
         shown = "  ".join(f"{name} {value:.3f}" for name, value in losses.items())
         self.log.progress(f"step {self.step}/{self.steps}  {speed:.1f} images/s  {duration(left)} left  {shown}")
+
+    def _look_at(self, record: dict[str, Any]) -> list[str]:
+        """Add a record to the history; returns what it warns of for the first time."""
+        self.history.append(record)
+        new = {name: text for name, text in collapsed(self.history).items() if name not in self.warnings}
+        self.warnings |= new
+        return list(new.values())
 
     def _refuse_broken_weights(self) -> None:
         for name, part in self.parts.items():

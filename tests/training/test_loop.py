@@ -17,7 +17,7 @@ import pytest
 import torch
 from torch import nn
 
-from loopda import signals
+from loopda import progress, signals
 from loopda.errors import DataError, DeviceError, Interrupted, NumericError
 from loopda.models.segmenter import load_checkpoint
 from loopda.training import loop, state
@@ -437,3 +437,51 @@ def test_progress_without_its_records_still_goes_on(tmp_path, monkeypatch):
     for _, batch in run.over(number):
         run.record(loss=batch)
     assert [line["step"] for line in records(run.metrics_path)] == [3, 4]
+
+
+def trained_until(folder: Path, last: int, *, won: range) -> list[str]:
+    """Train up to step `last` of 400 with a discriminator that errs nowhere in the steps `won`.
+
+    Returns the warnings that this process has added to the log; what it told stands beside that.
+    """
+    before = warned(folder)
+    run = training(folder, steps=400)
+    for step, _ in run.over(number):
+        run.record(discriminator_night=0.001 if step in won else 1.5 + 0.1 * math.sin(step))
+        if step == last:
+            break
+    del run
+    restore()
+    return warned(folder)[len(before) :]
+
+
+def warned(folder: Path) -> list[str]:
+    log = folder / "log.txt"
+    return re.findall(r"warning: (.*)", log.read_text()) if log.exists() else []
+
+
+@pytest.mark.fault(28, "the log says it once, even if it ends, and status is told as long as the stage is there")
+def test_a_discriminator_that_has_collapsed_is_logged_once_and_told_from_then_on(tmp_path):
+    (warning,) = trained_until(tmp_path, 400, won=range(1, 301))
+    assert warning.startswith("from step 1 to 200 discriminator_night stayed below ")
+    assert progress.read(tmp_path / "log.txt")["warnings"] == [warning]
+
+
+def test_a_healthy_discriminator_is_told_without_a_warning(tmp_path):
+    assert trained_until(tmp_path, 400, won=range(1, 181)) == []
+    assert progress.read(tmp_path / "log.txt")["warnings"] == []
+
+
+@pytest.mark.fault(28, "a training that is resumed warns as if it had not been interrupted, and repeats nothing")
+def test_a_resumed_training_knows_the_warnings_of_the_records_that_it_keeps(tmp_path):
+    assert trained_until(tmp_path, 190, won=range(1, 301)) == []
+    (warning,) = trained_until(tmp_path, 350, won=range(1, 301))
+    assert warning.startswith("from step 1 to 200 ")
+    assert trained_until(tmp_path, 360, won=range(1, 301)) == []
+    assert progress.read(tmp_path / "log.txt")["warnings"] == [warning]
+
+    # back to before the warning, which is not true any more
+    for name in checkpoints(tmp_path):
+        shutil.rmtree(tmp_path / "state" / name)
+    assert trained_until(tmp_path, 150, won=range(0)) == []
+    assert progress.read(tmp_path / "log.txt")["warnings"] == []
