@@ -142,7 +142,8 @@ def iteration(
                     terms |= nets.alignment(looped.translation)
 
             # update, at the end of the turns
-            learn(nets.total(terms))
+            if terms:
+                learn(nets.total(terms))
             learnt |= {name: term.detach() for name, term in terms.items()}
     return learnt | noted
 
