@@ -99,6 +99,17 @@ def noted(path: Path) -> list[dict[str, float]]:
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
+def largest_difference(one: object, other: object) -> float:
+    """Between the numbers of two checkpoints of the same form."""
+    if isinstance(one, torch.Tensor):
+        return float((one.double() - other.double()).abs().max()) if one.numel() else 0.0
+    if isinstance(one, dict):
+        assert one.keys() == other.keys()
+        return max((largest_difference(one[key], other[key]) for key in one), default=0.0)
+    assert one == other
+    return 0.0
+
+
 def run(mini: miniature.Miniature, task: Task, out: Path) -> None:
     """Run the task with its outputs in `out`; each process notes its losses in a file beside that."""
     out.parent.mkdir(parents=True, exist_ok=True)

@@ -13,7 +13,8 @@ GFLOP a second as a share of what a large matrix product reaches on this machine
 Precision bf16 and fp16 are those of compute.precision; of the plain reference, torch.autocast around all of it. memory
 is compute.memory: a block that computes again keeps its input, which counts in peak and not in saved. On a GPU "fp32"
 convolutions are PyTorch's default, TF32, in all variants.
---parts measures besides: the confusion matrix, the offline thresholds, the saving of progress.
+--parts measures besides: the confusion matrix, the offline thresholds, the saving of progress, and what exact resume
+adds to a step beside a bare loop, saves left out; a step is noisy, so that this last wants --repeats 100.
 """
 
 import argparse

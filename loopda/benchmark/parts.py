@@ -1,19 +1,24 @@
 """What stages do besides their iterations, each beside the usual way of doing it, in one run and on one core."""
 
+import io
 import tempfile
 from collections.abc import Callable
+from contextlib import closing, redirect_stderr
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import torch
 
 from loopda.benchmark.cases import FAST, Case
-from loopda.benchmark.measure import Clock, milliseconds
+from loopda.benchmark.measure import Clock, milliseconds, ratio
 from loopda.evaluation.confusion import confusion_matrix
 from loopda.labels.classes import CITYSCAPES, IGNORE
 from loopda.labels.thresholds import ConfidenceHistogram
-from loopda.training.loop import ANCHORS, SAVE_SECONDS
+from loopda.stages import warmup
+from loopda.training import loop
+from loopda.training.log import Log
 from loopda.training.state import save_state
 
 EVALUATED, LABELLED = (1080, 1920), (540, 960)  # height and width of a label of Dark Zurich, and of R's network
@@ -23,8 +28,8 @@ CPU = torch.device("cpu")
 
 
 def measured_parts(*, repeats: int, clock: Clock) -> list[dict[str, Any]]:
-    """The figures of each part: milliseconds an image (of a save: each), of the usual way too, and bytes kept."""
-    return [*_of_labels(repeats, clock), _of_saving(repeats, clock)]
+    """The figures of each part: milliseconds an image (of a save or a step: each), of the usual way too, bytes kept."""
+    return [*_of_labels(repeats, clock), _of_saving(repeats, clock), _of_resuming(repeats, clock)]
 
 
 def masked_matrix(prediction: np.ndarray, label: np.ndarray, classes: int) -> np.ndarray:
@@ -39,10 +44,13 @@ def part_line(result: dict[str, Any]) -> str:
     usual = f"{result['usual_milliseconds']:.1f} ms the usual way" if "usual_milliseconds" in result else ""
     kept = [f"{result[key] / 1e6:.0f} MB {words}" for key, words in _KEPT.items() if key in result]
     share = [f"{result['share_of_training']:.2%} of training"] if "share_of_training" in result else []
-    return ", ".join(filter(None, [f"{result['part']}: {result['milliseconds']:.1f} ms", usual, *kept, *share]))
+    ratios = [f"{words} {result[key]:.3f}" for key, words in _RATIOS.items() if key in result]
+    own = f"{result['part']}: {result['milliseconds']:.1f} ms"
+    return ", ".join(filter(None, [own, usual, *ratios, *kept, *share]))
 
 
 _KEPT = {"bytes": "kept", "usual_bytes": "the usual way"}
+_RATIOS = {"times_usual": "ratio", "times_usual_itself": "of the usual way to itself"}
 
 
 def _of_labels(repeats: int, clock: Clock) -> list[dict[str, Any]]:
@@ -87,9 +95,53 @@ def _of_saving(repeats: int, clock: Clock) -> dict[str, Any]:
         ways = {"step": case.step, "save": lambda: save_state(Path(folder), 1, parts, "benchmark")}
         step, save = (float(np.median(taken)) for taken in _times(ways, repeats, clock).values())
         size = sum(path.stat().st_size for path in Path(folder).rglob("*") if path.is_file())
-    saves = case.config.steps * step / 1000 / SAVE_SECONDS + ANCHORS
+    saves = case.config.steps * step / 1000 / loop.SAVE_SECONDS + loop.ANCHORS
     share = saves * save / (case.config.steps * step)
     return {"part": "saving the town's warm-up", "milliseconds": save, "bytes": size, "share_of_training": share}
+
+
+def _of_resuming(repeats: int, clock: Clock) -> dict[str, Any]:
+    """A step of the town's warm-up inside Training.over, which can be resumed exactly, and in a bare loop.
+
+    Each has networks of its own, of the same weights, and the same batches. Inside, a step is seeded, guarded and
+    recorded, with a line on the disk after every step instead of every 20th, so that each turn has all of it; saves
+    come at their usual times, in so few turns that the median leaves them out (`_of_saving` has their share). A second
+    bare loop says how far equal loops are apart on this machine.
+    """
+    bare, second, case = (Case("town", "warmup", FAST, CPU) for _ in range(3))
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        redirect_stderr(io.StringIO()),
+        patch.object(loop, "RECORD_STEPS", 1),
+    ):
+        training = loop.Training(
+            stage="warmup",
+            steps=case.config.steps,
+            parts={"network": case.segmenter.network, "loops": case.nets, **case.optimizers},
+            state=Path(folder) / "state",
+            fingerprint="benchmark",
+            seed=0,
+            images=case.images,
+            device=CPU,
+            log=Log(Path(folder) / "warmup.log", "warmup"),
+            compute=case.config.compute,
+        )
+        nets = (case.segmenter, case.nets, case.optimizers)
+        with closing(training.over(lambda step: (bare.day, bare.pairs))) as steps:
+
+            def inside() -> None:
+                _, batches = next(steps)  # the step before ends here
+                training.record(**warmup.iteration(*nets, *batches, descent=training.descent))
+
+            times = _times({"inside": inside, "bare": bare.step, "second": second.step}, repeats, clock)
+    return {
+        "part": "a step of the town's warm-up with all that exact resume needs, beside a bare loop",
+        "milliseconds": float(np.median(times["inside"])),
+        "usual_milliseconds": float(np.median(times["bare"])),
+        "times_usual": ratio(times["inside"], times["bare"]),
+        "times_usual_itself": ratio(times["second"], times["bare"]),
+        "turns": times,
+    }
 
 
 def _times(ways: dict[str, Callable[[], object]], repeats: int, clock: Clock) -> dict[str, list[float]]:

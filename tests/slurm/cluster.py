@@ -1,7 +1,8 @@
 """A real SLURM for tests: one node on the loopback interface, every file in one folder, nothing left behind.
 
-The node claims more processors and memory than the machine has, so that the resources of the profile fit on it. It
-has one GPU by count: a device file that nobody opens. Jobs of the partition `urgent` preempt those of `main`.
+The node claims more processors and memory than the machine has, so that the resources of the profile fit on it. Its
+GPUs are device files that nobody opens: SLURM takes no count of GPUs without them. Jobs of the partition `urgent`
+preempt those of `main`.
 """
 
 import os
@@ -16,6 +17,7 @@ from typing import NamedTuple
 
 PROGRAMS = ("setpriv", "munged", "slurmctld", "slurmd", "sbatch", "srun", "squeue", "scontrol", "scancel", "sinfo")
 SECONDS = 180  # for anything that the cluster itself does
+DEVICES = ("/dev/null", "/dev/zero")  # in the place of GPUs
 GRACE = 60  # seconds that a job has to end in, once it was told to
 CONFIGURATION = """\
 ClusterName=test
@@ -47,7 +49,7 @@ ReturnToService=2
 MinJobAge=3600
 KillWait={grace}
 GresTypes=gpu
-NodeName={host} NodeAddr=127.0.0.1 CPUs=64 RealMemory=512000 Gres=gpu:1
+NodeName={host} NodeAddr=127.0.0.1 CPUs=64 RealMemory=512000 Gres=gpu:{gpus}
 PartitionName=main Nodes={host} Default=YES MaxTime=INFINITE PriorityTier=1 GraceTime={grace}
 PartitionName=urgent Nodes={host} PriorityTier=10 PreemptMode=OFF
 """
@@ -67,10 +69,13 @@ class Job(NamedTuple):
 
 
 class Cluster:
-    """In its `with` block the cluster is up; `folder`, which is made, holds its configuration, logs and state."""
+    """In its `with` block the cluster is up; `folder`, which is made, holds its configuration, logs and state.
 
-    def __init__(self, folder: Path):
-        self.folder = folder
+    gpus: of its node, 1 or 2.
+    """
+
+    def __init__(self, folder: Path, gpus: int = 1):
+        self.folder, self.gpus = folder, gpus
         self.daemons: list[subprocess.Popen] = []
 
     def __enter__(self) -> "Cluster":
@@ -148,9 +153,10 @@ class Cluster:
         for name in ("", "bin", "state", "spool"):
             (self.folder / name).mkdir(mode=0o755)
         fill = {"folder": self.folder, "host": socket.gethostname().split(".")[0], "user": os.getuid()}
-        text = CONFIGURATION.format(**fill, ports=free_ports(2), grace=GRACE)
+        text = CONFIGURATION.format(**fill, ports=free_ports(2), grace=GRACE, gpus=self.gpus)
         (self.folder / "slurm.conf").write_text(text)
-        (self.folder / "gres.conf").write_text("Name=gpu File=/dev/null\n")
+        gpus = "".join(f"Name=gpu File={device}\n" for device in DEVICES[: self.gpus])
+        (self.folder / "gres.conf").write_text(gpus)
         (self.folder / "bin/srun").write_text(SRUN.format(folder=self.folder, srun=shutil.which("srun")))
         (self.folder / "bin/srun").chmod(0o755)
         (self.folder / "munge.key").write_bytes(os.urandom(128))

@@ -1,135 +1,39 @@
 """The miniature pipeline on a real SLURM that cancels, requeues, preempts and times out: it ends as on one machine."""
 
-import json
 import os
-import shutil
 import signal
 import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import pytest
-import yaml
 from cluster import Cluster, wait_for
 from interruption import identical
+from pipeline import SECONDS, SEED, Workflow
 
 from loopda.models.segmenter import load_checkpoint
 
 pytestmark = pytest.mark.slurm
 
-BIN = Path(sys.executable).parent
-SECONDS = 3600  # at most, for one call of snakemake
-SEED = "smoke/seed0"
 HELD = {"pretrain": [1, 3], "warmup": [2], "simclr": [2], "self_train": [2], "distill": [2]}  # steps done when held
 
-# stands in for `python` in the commands of the rules: a training waits, after the steps of HELD, for a signal
-PYTHON = """#!{python}
-import json, os, pathlib, runpy, sys, time
-
-flag, module, *arguments = sys.argv[1:]
-assert flag == "-m"
-stage = module.rpartition(".")[2]
-steps = {held!r}.get(stage, [])
+# a training waits, after the steps of HELD, for a signal
+HOLD = f"""
+steps = {HELD!r}.get(stage, [])
 if steps:
     from loopda.training import loop
 
     record = loop.Training.record
 
-    def held(self, **values):
-        marker = pathlib.Path({markers!r}, f"{{stage}}-{{self.step}}")
-        if self.step in steps and not marker.exists():
-            names = ("SLURM_JOB_ID", "CUDA_VISIBLE_DEVICES")
-            marker.with_suffix(".part").write_text(json.dumps([os.environ.get(name) for name in names]))
-            marker.with_suffix(".part").rename(marker)
-            deadline = time.monotonic() + 300
-            while not self.signal:
-                assert time.monotonic() < deadline, "no signal came"
-                time.sleep(0.02)
+    def holding(self, **values):
+        name = f"{{stage}}-{{self.step}}"
+        if self.step in steps and not (markers / name).exists():
+            held(name, lambda: self.signal)
         record(self, **values)
 
-    loop.Training.record = held
-sys.argv = [module, *arguments]
-runpy.run_module(module, run_name="__main__", alter_sys=True)
+    loop.Training.record = holding
 """
-
-
-class Held(NamedTuple):
-    """A training that waits for a signal: its job, and the GPUs that it sees."""
-
-    job: str
-    gpus: str
-
-
-def _heed_interrupts() -> None:
-    """What runs in the background of a shell, as the tests may, has it ignore SIGINT for all that it starts."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-
-
-class Workflow:
-    """snakemake in a folder of its own."""
-
-    def __init__(self, folder: Path, root: Path, town: dict[str, Any], environment: dict[str, str]):
-        self.folder, self.root = folder, root
-        (folder / "markers").mkdir(parents=True)
-        for name in ("config.yaml", "workflow/config/smoke.yaml"):
-            shutil.copy(root / name, folder)
-        (folder / "miniature.yaml").write_text(yaml.safe_dump({"device": "cpu", "town": town}))
-        self.path = [str(BIN), environment["PATH"]]
-        own = {"OMP_NUM_THREADS": "1", "XDG_CACHE_HOME": str(folder / "cache")}
-        self.environment = {**environment, **own}
-
-    def hold(self) -> None:
-        """Have trainings wait for a signal after the steps of HELD."""
-        python = self.folder / "bin/python"
-        python.parent.mkdir()
-        python.write_text(PYTHON.format(python=sys.executable, held=HELD, markers=str(self.folder / "markers")))
-        python.chmod(0o755)
-        self.path.insert(0, str(python.parent))
-
-    def start(self, *arguments: str) -> subprocess.Popen:
-        """snakemake as a process, which prints into a file."""
-        files = ["--snakefile", str(self.root / "Snakefile"), "--configfile", "smoke.yaml", "miniature.yaml"]
-        with open(self.folder / "printed", "a") as printed:
-            return subprocess.Popen(
-                [BIN / "snakemake", "--max-threads", "1", *arguments, *files],
-                cwd=self.folder,
-                env={**self.environment, "PATH": os.pathsep.join(self.path)},
-                stdout=printed,
-                stderr=printed,
-                preexec_fn=_heed_interrupts,
-            )
-
-    def held(self) -> dict[str, Held]:
-        """Every training that has been held, as stage-step."""
-        markers = (path for path in (self.folder / "markers").iterdir() if not path.suffix)
-        return {path.name: Held(*json.loads(path.read_text())) for path in markers}
-
-    def evaluated(self) -> dict[str, bytes]:
-        """Every file that `evaluate` wrote."""
-        folder = self.folder / "results/evaluate"
-        return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-
-    def log(self, stage: str) -> str:
-        return (self.folder / "logs" / stage / f"{SEED}.log").read_text()
-
-    def printed(self) -> str:
-        return (self.folder / "printed").read_text()
-
-
-@pytest.fixture(scope="module")
-def say(request) -> Callable[[str], None]:
-    """A function that shows a line at once, for the run takes minutes."""
-    reporter, capture = map(request.config.pluginmanager.getplugin, ("terminalreporter", "capturemanager"))
-
-    def shown(text: str) -> None:
-        with capture.global_and_fixture_disabled():
-            reporter.write_line(f"{time.strftime('%H:%M:%S')} {text}")
-            reporter.flush()
-
-    return shown
 
 
 @pytest.fixture(scope="module")
@@ -158,17 +62,6 @@ def alone(begun_alone, say) -> Workflow:
     return workflow
 
 
-@pytest.fixture(scope="module")
-def profile(tmp_path_factory, root) -> Path:
-    """The profile as it is, but for faster checks, and without the signal ahead of the limit for one stage."""
-    values = yaml.safe_load((root / "workflow/profiles/slurm/config.yaml").read_text())
-    values |= {"slurm-init-seconds-before-status-checks": 1, "latency-wait": 5}
-    values["set-resources"]["simclr"]["slurm_extra"] = "''"
-    folder = tmp_path_factory.mktemp("profile")
-    (folder / "config.yaml").write_text(yaml.safe_dump(values))
-    return folder
-
-
 def disturb(slurm: Cluster, name: str, job: str) -> str:
     """Do something to the job of the training that is held as `name`; returns what."""
     if name == "pretrain-3":
@@ -192,7 +85,7 @@ def disturb(slurm: Cluster, name: str, job: str) -> str:
 def disturbed(slurm, profile, begun_alone, tmp_path_factory, root, miniature_town, say) -> Workflow:
     """The complete run on the cluster: interrupted at the terminal, started again, then disturbed in every training."""
     workflow = Workflow(tmp_path_factory.mktemp("disturbed") / "run", root, miniature_town, slurm.environment)
-    workflow.hold()
+    workflow.replace_python(HOLD)
     arguments = ("--workflow-profile", str(profile))
     process = workflow.start(*arguments)
     deadline = time.monotonic() + SECONDS

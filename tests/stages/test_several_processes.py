@@ -10,8 +10,7 @@ from typing import Any
 
 import miniature as miniatures
 import pytest
-import torch
-from several_processes import Task, alone, exit_code, in_processes, noted, noting, run_each
+from several_processes import Task, alone, exit_code, in_processes, largest_difference, noted, noting, run_each
 
 from loopda import distributed
 from loopda.data.batches import night_batch
@@ -122,17 +121,6 @@ def both(miniature, tmp_path_factory) -> Path:
     flags = {name: miniature.flags(stage, folder / name / stage) for name, stage in stages.items()}
     assert in_processes(2, work, folder, miniature, tasks(miniature, folder), flags) == [4, 3]
     return folder
-
-
-def largest_difference(one: object, other: object) -> float:
-    """Between the numbers of two checkpoints of the same form."""
-    if isinstance(one, torch.Tensor):
-        return float((one.double() - other.double()).abs().max()) if one.numel() else 0.0
-    if isinstance(one, dict):
-        assert one.keys() == other.keys()
-        return max((largest_difference(one[key], other[key]) for key in one), default=0.0)
-    assert one == other
-    return 0.0
 
 
 @pytest.mark.parametrize("task", TRAININGS)
