@@ -5,20 +5,20 @@
         --truth results/town/oracle/night.csv --poses results/town/poses.csv --out agreement.json
 
 Of the model's predictions of night images and of their day references: the online label (section 3.2 of the paper) for
-each tau, in percent of the pixels that have one, and of these in percent that are right; for all pairs, and for those
-from near and far poses. tau 0 is Table 3's "no DNA", the static label of every pair; a tau above 1 the agreement of
-every pair. What the agreement leaves out is where both predictions are static classes and disagree: there, how often
-each of them is right.
+each tau, in percent of the pixels that have one, and of these in percent that are right; for all pairs, by the distance
+of their poses, and for nights with the reference of another place. tau 0 is Table 3's "no DNA", the static label of every
+pair; a tau above 1 the agreement of every pair. What the agreement leaves out is where both predictions are static
+classes and disagree: there, how often each of them is right.
 """
 
 import argparse
 import csv
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import torch
-from measure_retrieval import NEAR
 from torch import Tensor
 
 from loopda.data.dataset import Frames
@@ -32,6 +32,7 @@ from loopda.labels.classes import IGNORE, ClassList, load_classes
 from loopda.models.segmenter import Segmenter, load_segmenter
 
 TAUS = (0.0, 0.02, 0.05, 0.1, 0.25, 0.5, 0.75, 1.01)
+METRES = (0.0, 1.0, 3.0, 6.0, 9.0, 1000.0)  # between these; the town's near pairs are 0.3 apart at most
 BATCH = 8
 
 
@@ -48,14 +49,19 @@ def main() -> None:
     labels = {row.image.name: row for row in rows(arguments.truth, classes, labelled=True)}
     truths = Frames([labels[row.image.name] for row in pairs], classes, segmenter.input_size)
     frames = Frames(pairs, classes, segmenter.input_size)
-    near = torch.tensor([metres[row.image.name] < NEAR for row in pairs])
+    apart = torch.tensor([metres[row.image.name] for row in pairs])
     night, reference = predictions(segmenter, frames)
     truth = torch.from_numpy(np.stack([truths.label(number) for number in range(len(truths))]))
 
-    measured = {}
-    for name, chosen in (("all", near | ~near), ("near", near), ("far", ~near)):
-        measured[name] = measure(night[chosen], reference[chosen], truth[chosen], classes)
-        print("\n".join(lines(name, measured[name])))
+    measured = {"all": measure(night, reference, truth, classes)}
+    for least, most in pairwise(METRES):
+        chosen = (apart >= least) & (apart < most)
+        if chosen.any():
+            name = f"{least:g} to {most:g} m"
+            measured[name] = measure(night[chosen], reference[chosen], truth[chosen], classes)
+    measured["another place"] = measure(night, reference.roll(len(pairs) // 2, dims=0), truth, classes)
+    for name, its in measured.items():
+        print("\n".join(lines(name, its)))
     write_json(arguments.out, measured)
 
 

@@ -12,13 +12,9 @@ ROAD, POLE, SKY, CAR = (CITYSCAPES.names.index(name) for name in ("road", "pole"
 
 @pytest.fixture(scope="module")
 def script(root):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(root / "scripts")
-        specification = importlib.util.spec_from_file_location(
-            "measure_agreement", root / "scripts/measure_agreement.py"
-        )
-        module = importlib.util.module_from_spec(specification)
-        specification.loader.exec_module(module)
+    specification = importlib.util.spec_from_file_location("measure_agreement", root / "scripts/measure_agreement.py")
+    module = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(module)
     return module
 
 
