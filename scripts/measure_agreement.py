@@ -7,8 +7,8 @@
 Of the model's predictions of night images and of their day references: the online label (section 3.2 of the paper) for
 each tau, in percent of the pixels that have one, and of these in percent that are right; for all pairs, by the distance
 of their poses, and for nights with the reference of another place. tau 0 is Table 3's "no DNA", the static label of
-every pair; a tau above 1 the agreement of every pair. What the agreement leaves out is where both predictions are static
-classes and disagree: there, how often each of them is right.
+every pair; a tau above 1 the agreement of every pair. What the agreement leaves out is where both predictions are
+static classes and disagree: there, how often each of them is right.
 """
 
 import argparse

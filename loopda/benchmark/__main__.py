@@ -45,6 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--scales", nargs="+", choices=list(SCALES), default=list(SCALES))
     parser.add_argument("--stages", nargs="+", choices=list(STAGES), default=list(STAGES))
+    parser.add_argument("--fp32", action="store_true", help="no variant in another precision: for CPUs without bf16")
     parser.add_argument("--repeats", type=int, default=5, help="turns; 0 counts and takes no time")
     parser.add_argument("--levers", action="store_true", help="the package without each of its levers besides")
     parser.add_argument("--parts", action="store_true", help="what stages do besides their iterations, on one core")
@@ -58,6 +59,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     device = choose_device(chosen.device)
     use_threads(chosen.threads)
     variants = VARIANTS + (LEVERS if chosen.levers else ())
+    if chosen.fp32:
+        variants = tuple(variant for variant in variants if variant.precision == "fp32")
     clock = time.process_time if chosen.cpu_time else time.perf_counter
     results = []
     print(f"{'':46}" + "".join(f"{name:>12}" for name in COLUMNS))

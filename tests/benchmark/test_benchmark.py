@@ -57,6 +57,13 @@ def test_the_levers_are_measured_besides_when_they_are_asked_for(measured, tmp_p
     assert names == [variant.name for variant in (*VARIANTS, *LEVERS)]
 
 
+def test_other_precisions_are_left_out_when_that_is_asked_for(measured, tmp_path, capsys):
+    benchmark.main(["--device", "cpu", "--repeats", "0", "--fp32", "--levers", "--out", str(tmp_path)])
+    names = {result["variant"] for result in json.loads((tmp_path / "benchmark.json").read_text())["results"]}
+    assert {"plain", "loopda", "memory least", "without x_d2n encoded once"} <= names
+    assert not [name for name in names if "16" in name]
+
+
 def test_each_lever_is_in_the_code_where_the_benchmark_takes_it_away():
     for place, name, _ in PATCHES.values():
         assert callable(getattr(place, name))
