@@ -1,7 +1,5 @@
 """The script that measures the online labels, on maps whose figures are counted by hand."""
 
-import importlib.util
-
 import pytest
 import torch
 
@@ -11,11 +9,8 @@ ROAD, POLE, SKY, CAR = (CITYSCAPES.names.index(name) for name in ("road", "pole"
 
 
 @pytest.fixture(scope="module")
-def script(root):
-    specification = importlib.util.spec_from_file_location("measure_agreement", root / "scripts/measure_agreement.py")
-    module = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(module)
-    return module
+def script(load_script):
+    return load_script("measure_agreement")
 
 
 def test_shares_are_those_counted_by_hand(script):

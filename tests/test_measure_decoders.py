@@ -1,6 +1,5 @@
 """The script that measures what decoders have learnt."""
 
-import importlib.util
 import json
 import sys
 
@@ -15,11 +14,8 @@ from loopda.models.segmenter import load_segmenter
 
 
 @pytest.fixture(scope="module")
-def script(root):
-    specification = importlib.util.spec_from_file_location("measure_decoders", root / "scripts/measure_decoders.py")
-    loaded = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(loaded)
-    return loaded
+def script(load_script):
+    return load_script("measure_decoders")
 
 
 @pytest.fixture

@@ -1,16 +1,11 @@
 """The script that measures retrieval, on a ranking whose figures are counted by hand."""
 
-import importlib.util
-
 import pytest
 
 
 @pytest.fixture(scope="module")
-def script(root):
-    specification = importlib.util.spec_from_file_location("measure_retrieval", root / "scripts/measure_retrieval.py")
-    module = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(module)
-    return module
+def script(load_script):
+    return load_script("measure_retrieval")
 
 
 def test_recall_and_distance_are_those_counted_by_hand(script):
