@@ -91,7 +91,8 @@ def measured(
     cases = {variant: Case(scale, stage, variant, device) for variant in variants}
     steps = {variant: case.step for variant, case in cases.items()}
     times = milliseconds(steps, repeats=repeats, device=device, clock=clock) if repeats else {}
-    limits = {name: matmul_peak(device, dtype, clock) for name, dtype in DTYPES.items()} if repeats else {}
+    precisions = {variant.precision for variant in variants} if repeats else ()
+    limits = {name: matmul_peak(device, DTYPES[name], clock) for name in precisions}
     results = []
     for variant, case in cases.items():
         counts = count(case.step, case.constants)
