@@ -24,6 +24,7 @@ def draw(results: Sequence[dict[str, Any]], path: Path) -> None:
         timed = [result for result in group if "milliseconds" in result]
         if timed:
             _bars(right, timed, "milliseconds", f"milliseconds an iteration on {timed[0]['device']}")
+            right.tick_params(labelleft=len(timed) < len(group))  # else they are the left panel's
         else:
             right.set_axis_off()
     with written(path) as temporary:
