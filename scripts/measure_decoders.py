@@ -12,6 +12,8 @@ Of the first night images, and of their day references, the mean absolute differ
 - wrong: Dec(z, p'), where p' is that of the next image.
 
 translated: how much blind p changes the translation. Networks are as in evaluation: each domain has its own statistics.
+fresh, fresh_blind: what a new decoder makes of images that it has not seen, after --steps on others with constant z and
+p, and what one makes that is blind from the start: how much of the picture is in z, and how much of it p adds.
 """
 
 import argparse
@@ -30,6 +32,7 @@ from loopda.methods.loopda import Loops, Side, load_loops
 from loopda.methods.method import probabilities
 from loopda.models.segmenter import Segmenter, load_segmenter
 from loopda.stages.warmup import Config
+from loopda.training.optimizer import descend
 
 BATCH, IMAGES = 8, 80
 OTHER: dict[Side, Side] = {"day": "night", "night": "day"}
@@ -40,6 +43,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     for name in ("config", "model", "loops", "night", "classes", "out"):
         parser.add_argument(f"--{name}", type=Path, required=True)
+    parser.add_argument("--steps", type=int, default=200)
     arguments = parser.parse_args()
     config = read_section(arguments.config, Config)
     segmenter = load_segmenter(arguments.model)
@@ -55,6 +59,8 @@ def main() -> None:
         ]
         found = [measure(segmenter, nets, side, images, outer=config.loops.outer_loop) for images in batches]
         measured[side] = mean(found)
+        for name, blind in (("fresh", False), ("fresh_blind", True)):
+            measured[side][name] = fresh(segmenter, config, side, batches, steps=arguments.steps, blind=blind)
         print(f"{side}: " + ", ".join(f"{name} {value:.4f}" for name, value in measured[side].items()))
     write_json(arguments.out, measured)
 
@@ -65,7 +71,7 @@ def measure(segmenter: Segmenter, nets: Loops, side: Side, x: Tensor, *, outer: 
     segmenter.use_statistics(side)
     outputs = segmenter(x, aux=False)
     p = probabilities(outputs)
-    seen = {"inner": p, "blind": p.mean(dim=(0, 2, 3), keepdim=True).expand_as(p), "wrong": p.roll(1, dims=0)}
+    seen = {"inner": p, "blind": blinded(p), "wrong": p.roll(1, dims=0)}
     found = {name: difference(nets.decode(side, outputs, its, x), x) for name, its in seen.items()}
     if outer:
         translated = nets.decode(OTHER[side], outputs, p, x)
@@ -75,6 +81,33 @@ def measure(segmenter: Segmenter, nets: Loops, side: Side, x: Tensor, *, outer: 
         again = segmenter(translated, aux=False)
         found["outer"] = difference(nets.decode(side, again, probabilities(again), x), x)
     return found
+
+
+def fresh(segmenter: Segmenter, config: Config, side: Side, batches: list[Tensor], *, steps: int, blind: bool) -> float:
+    """The difference on the last fifth of the batches of a decoder that has learnt from the others."""
+    torch.manual_seed(0)
+    nets = Loops(config.loops, segmenter)
+    optimizer = nets.optimizers()["decoders"]
+    segmenter.use_statistics(side)
+    shown = []
+    for images in batches:
+        with torch.no_grad():
+            outputs = segmenter(images, aux=False)
+        p = probabilities(outputs)
+        shown.append((outputs, blinded(p) if blind else p, images))
+    held_out = shown[-max(1, len(shown) // 5) :]
+    learnt = shown[: -len(held_out)]
+    for step in range(steps):
+        outputs, p, images = learnt[step % len(learnt)]
+        descend(reconstruction(output=nets.decode(side, outputs, p, images), image=images), optimizer)
+    with torch.no_grad():
+        values = [difference(nets.decode(side, outputs, p, images), images) for outputs, p, images in held_out]
+    return sum(values) / len(values)
+
+
+def blinded(p: Tensor) -> Tensor:
+    """Probabilities (N, K, h, w) that say nothing of the place: their mean."""
+    return p.mean(dim=(0, 2, 3), keepdim=True).expand_as(p)
 
 
 def difference(output: Tensor, image: Tensor) -> float:

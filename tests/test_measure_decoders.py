@@ -54,10 +54,12 @@ def test_the_command_measures_a_warm_up(script, miniature, tmp_path, monkeypatch
     config.write_text(yaml.safe_dump(miniature.section("warmup").model_dump(mode="json", exclude_none=True)))
     files = {name: miniature.path(*place.split("/")) for name, place in WHERE.items()}
     flags = [f"--{name}={path}" for name, path in {**files, "config": config, "out": tmp_path / "out.json"}.items()]
-    monkeypatch.setattr(sys, "argv", ["measure_decoders.py", *flags])
+    monkeypatch.setattr(script, "BATCH", 2)
+    monkeypatch.setattr(sys, "argv", ["measure_decoders.py", "--steps=3", *flags])
     script.main()
     found = json.loads((tmp_path / "out.json").read_text())
     assert found.keys() == {"night", "day"}
+    assert found["night"].keys() == {"inner", "blind", "wrong", "translated", "outer", "fresh", "fresh_blind"}
     assert all(0 < value < 2 for its in found.values() for value in its.values())
 
 
