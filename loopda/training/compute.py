@@ -20,7 +20,8 @@ class Compute(Section):
     precision: of all networks in a training step (loopda/models/precision.py); fp16 scales the losses, each group of
     optimisers by its own scale. Statistics of normalisation, evaluation, pseudo-labels and prediction are always fp32.
     reproducibility: see `make_reproducible`. memory: how many blocks compute their activations twice
-    instead of keeping them (loopda/models/recomputation.py), which changes no result.
+    instead of keeping them (loopda/models/recomputation.py), which changes no result; `least` besides lets LoopDA's
+    loops run one after the other, which changes how sums are rounded.
     skipped_steps: so many in a row may have a loss or a gradient that is not finite (loopda/training/guard.py).
     """
 
