@@ -193,7 +193,7 @@ def check(config: Config, schemas: Mapping[str, Any]) -> None:
                 *(fault for name in config["experiments"] for fault in _faults_of_experiment(config, name, errors)),
                 *_faults_of_members(config),
             ]
-            or _faults_of_shares(config)
+            or _faults_of_shares(config) + _faults_of_compilation(config)
         )
     if faults:
         raise ConfigError("\n".join(f"configuration: {fault}" for fault in dict.fromkeys(faults)))
@@ -335,6 +335,30 @@ def _faults_of_shares(config: Config) -> list[str]:
                     f"processes.{stage} to a number that divides it"
                 )
     return faults
+
+
+def _faults_of_compilation(config: Config) -> list[str]:
+    """A line for each stage that `run` trains whose networks are to be compiled and cannot be."""
+    faults = []
+    for name in config["run"]:
+        for stage in training_stages(config, name):
+            why_not = uncompilable(section(config, name, stage)["compute"], processes(config, stage))
+            if why_not:
+                faults.append(f"{why_not} (stage {stage}, experiment {name})")
+    return faults
+
+
+def uncompilable(compute: Mapping[str, Any], count: int) -> str:
+    """Why a stage of `count` processes with this section `compute` cannot have compiled networks; "" where it can."""
+    if not compute["compiled"]:
+        return ""
+    clashes = {
+        "cannot compile blocks that compute again: set compute.memory to fast": compute["memory"] != "fast",
+        "chooses kernels, which is not exact: set reproducibility to seeded": compute["reproducibility"] == "exact",
+        "cannot compile what several processes exchange: let one do the stage": count > 1,
+    }
+    found = [why for why, clashing in clashes.items() if clashing]
+    return f"compute.compiled: torch.compile {'; '.join(found)}, or compiled to false" if found else ""
 
 
 def _evaluated_alike(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:

@@ -3,18 +3,22 @@
 import importlib.util
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import hypothesis
 import pytest
+import torch
 
 sys.path.insert(0, str(Path(__file__).parent))  # tests import miniature.py, checkpoints.py and others by their names
 
 import miniature as miniatures
 import small_disk
+
+from loopda.models.compilation import compiled_once
 
 ROOT = Path(__file__).parent.parent
 
@@ -39,6 +43,19 @@ def load_script() -> Callable[[str], ModuleType]:
         return module
 
     return load
+
+
+@pytest.fixture
+def traced(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], int]]:
+    """Networks are compiled to whole graphs and not to kernels, which would take minutes; returns how many."""
+    with_graphs_alone = partial(torch.compile, backend="aot_eager", fullgraph=True)
+    monkeypatch.setattr(torch, "compile", with_graphs_alone)
+    compiled_once.cache_clear()
+    counters = importlib.import_module("torch._dynamo.utils").counters
+    counters.clear()
+    yield lambda: counters["stats"]["unique_graphs"]
+    compiled_once.cache_clear()
+    torch.compiler.reset()
 
 
 @pytest.fixture(scope="session")

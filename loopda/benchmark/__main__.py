@@ -11,7 +11,8 @@ take their turn); images a second; GFLOP of convolutions and matrix products; sa
 the backward passes; peak: most MB of tensors that the iteration has at once, beside weights and optimisers; share:
 GFLOP a second as a share of what a large matrix product reaches on this machine in that precision.
 Precision bf16 and fp16 are those of compute.precision; of the plain reference, torch.autocast around all of it. memory
-is compute.memory: a block that computes again keeps its input, which counts in peak and not in saved. On a GPU "fp32"
+is compute.memory: a block that computes again keeps its input, which counts in peak and not in saved. compiled is
+compute.compiled, whose first turn takes minutes; operations and bytes are those of what is compiled. On a GPU "fp32"
 convolutions are PyTorch's default, TF32, in all variants.
 --parts measures besides: the confusion matrix, the offline thresholds, the saving of progress, and what exact resume
 adds to a step beside a bare loop, saves left out; a step is noisy, so that this last wants --repeats 100.
@@ -21,13 +22,14 @@ import argparse
 import json
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 import torch
 
-from loopda.benchmark.cases import LEVERS, PLAIN, SCALES, STAGES, VARIANTS, Case, Variant
+from loopda.benchmark.cases import COMPILED, LEVERS, PLAIN, SCALES, STAGES, VARIANTS, Case, Variant
 from loopda.benchmark.figure import draw
 from loopda.benchmark.measure import Clock, count, gpu_peak, matmul_peak, milliseconds, ratio
 from loopda.benchmark.parts import measured_parts, part_line
@@ -48,6 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--fp32", action="store_true", help="no variant in another precision: for CPUs without bf16")
     parser.add_argument("--repeats", type=int, default=5, help="turns; 0 counts and takes no time")
     parser.add_argument("--levers", action="store_true", help="the package without each of its levers besides")
+    parser.add_argument("--compiled", action="store_true", help="the package with compute.compiled besides")
     parser.add_argument("--parts", action="store_true", help="what stages do besides their iterations, on one core")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
@@ -58,7 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     chosen = parser.parse_args(arguments)
     device = choose_device(chosen.device)
     use_threads(chosen.threads)
-    variants = VARIANTS + (LEVERS if chosen.levers else ())
+    variants = VARIANTS + (LEVERS if chosen.levers else ()) + (COMPILED if chosen.compiled else ())
     if chosen.fp32:
         variants = tuple(variant for variant in variants if variant.precision == "fp32")
     clock = time.process_time if chosen.cpu_time else time.perf_counter
@@ -84,10 +87,11 @@ def measured(
 ) -> list[dict[str, Any]]:
     """The figures of each variant of an iteration; without `repeats` it is counted alone, on tensors without content.
 
-    Those know no precision but fp32, so that the other variants are left out then.
+    Those know no precision but fp32, and nothing to compile, so that the other variants are left out then.
     """
     if not repeats:
-        device, variants = torch.device("meta"), [variant for variant in variants if variant.precision == "fp32"]
+        device = torch.device("meta")
+        variants = [variant for variant in variants if variant.precision == "fp32" and not variant.compiled]
     cases = {variant: Case(scale, stage, variant, device) for variant in variants}
     steps = {variant: case.step for variant, case in cases.items()}
     times = milliseconds(steps, repeats=repeats, device=device, clock=clock) if repeats else {}
@@ -95,7 +99,7 @@ def measured(
     limits = {name: matmul_peak(device, DTYPES[name], clock) for name in precisions}
     results = []
     for variant, case in cases.items():
-        counts = count(case.step, case.constants)
+        counts = count(partial(case.step, eager=True), case.constants)
         result = {"scale": scale, "stage": stage, "variant": variant.name, "plain": variant.plain}
         result |= {"gflop": counts.operations / 1e9, "saved_mb": counts.saved / 1e6, "peak_mb": counts.peak / 1e6}
         if repeats:

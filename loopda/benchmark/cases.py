@@ -46,6 +46,7 @@ class Variant(NamedTuple):
     precision: Precision = "fp32"
     without: str = ""
     memory: Memory = "fast"
+    compiled: bool = False
 
 
 def separately(segmenter: Segmenter, batches: Sequence[Tensor], *, aux: Sequence[bool]) -> list[Outputs]:
@@ -90,6 +91,10 @@ LEVERS = (
     Variant("memory least", memory="least"),
 )
 
+COMPILED = tuple(
+    variant._replace(name=f"{variant.name}, compiled", compiled=True) for variant in VARIANTS if not variant.plain
+)
+
 
 class Case:
     """The networks, optimisers and batches of one iteration, with random weights, images and labels.
@@ -125,11 +130,12 @@ class Case:
         for part in (self.segmenter, self.nets, self.nets.perceptual):
             yield from chain(part.parameters(), part.buffers())
 
-    def step(self) -> Terms:
-        """One iteration, with its backward passes and updates."""
+    def step(self, *, eager: bool = False) -> Terms:
+        """One iteration, with its backward passes and updates. eager: one operation after the other in any case."""
         with ExitStack() as stack:
             if not self.variant.plain:
-                stack.enter_context(computing_in(self.variant.precision))
+                compiled = self.variant.compiled and not eager
+                stack.enter_context(computing_in(self.variant.precision, compiled=compiled))
             elif self.variant.precision == "bf16":
                 stack.enter_context(torch.autocast(self.device.type, dtype=torch.bfloat16))
             without = NORMALISATION if self.variant.plain else self.variant.without

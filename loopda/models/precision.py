@@ -1,34 +1,46 @@
-"""In which precision networks compute.
+"""In which precision networks compute, and whether compiled.
 
 Inside of `computing_in("bf16")` every `mixed` network runs under torch.autocast: its convolutions and matrix products
 take 16 bits; its weights, and the statistics of its normalisations, stay fp32. What comes out of it is fp32 again, so
 that whatever is done with it (losses, softmax, entropy, similarities, labels) is fp32 on every device: the lists of
-operations that autocast keeps in fp32 differ between CPUs, whose has no softmax, and GPUs.
+operations that autocast keeps in fp32 differ between CPUs, whose has no softmax, and GPUs. Where they are
+to be compiled, their passes are what torch.compile makes of them (loopda/models/compilation.py).
 """
 
 import functools
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map_only
 
+from loopda.models.compilation import compiled_once
+
 Precision = Literal["fp32", "bf16", "fp16"]
 
+
+class Manner(NamedTuple):
+    """How networks compute: in 16 bits of this type, or in fp32; compiled, or one operation after the other."""
+
+    dtype: torch.dtype | None = None
+    compiled: bool = False
+
+
 _DTYPES = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
-_present: ContextVar[torch.dtype | None] = ContextVar("precision", default=None)
+_OUTSIDE = Manner()
+_present: ContextVar[Manner] = ContextVar("manner", default=_OUTSIDE)
 
 Network = TypeVar("Network", bound=type[nn.Module])
 
 
 @contextmanager
-def computing_in(precision: Precision) -> Iterator[None]:
-    """In this block, and this thread, networks that are `mixed` compute in `precision`. Outside of any: fp32."""
+def computing_in(precision: Precision, *, compiled: bool = False) -> Iterator[None]:
+    """In this block, and this thread, networks that are `mixed` compute in `precision`. Outside of any: fp32, eager."""
     before = _present.get()
-    _present.set(_DTYPES[precision])
+    _present.set(Manner(_DTYPES[precision], compiled))
     try:
         yield
     finally:
@@ -41,11 +53,13 @@ def mixed(network: Network) -> Network:
 
     @functools.wraps(forward)
     def in_present_precision(self: nn.Module, *inputs: Any, **options: Any) -> Any:
-        dtype = _present.get()
+        dtype, compiled = _present.get()
+        # a network within a compiled one is compiled with it
+        run = compiled_once(forward) if compiled and not torch.compiler.is_compiling() else forward
         if dtype is None:
-            return forward(self, *inputs, **options)
+            return run(self, *inputs, **options)
         with torch.autocast(inputs[0].device.type, dtype=dtype):
-            return tree_map_only(Tensor, Tensor.float, forward(self, *inputs, **options))
+            return tree_map_only(Tensor, Tensor.float, run(self, *inputs, **options))
 
     network.forward = in_present_precision
     return network

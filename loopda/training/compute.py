@@ -22,12 +22,14 @@ class Compute(Section):
     reproducibility: see `make_reproducible`. memory: how many blocks compute their activations twice
     instead of keeping them (loopda/models/recomputation.py), which changes no result; `least` besides lets LoopDA's
     loops run one after the other, which changes how sums are rounded.
+    compiled: the networks of a training step, by torch.compile (loopda/models/compilation.py).
     skipped_steps: so many in a row may have a loss or a gradient that is not finite (loopda/training/guard.py).
     """
 
     precision: Precision
     reproducibility: Reproducibility
     memory: Memory
+    compiled: bool
     skipped_steps: Annotated[int, Field(ge=1, le=20)]
 
 

@@ -6,9 +6,12 @@ from typing import Any
 
 from torch import nn
 
-from loopda import distributed
+from loopda import distributed, processes
 from loopda.data.batches import DayBatch, Draw, NightBatch, PseudoLabels, day_batch, night_batch
 from loopda.data.dataset import open_frames
+from loopda.errors import ConfigError
+from loopda.experiments import uncompilable
+from loopda.models.compilation import check_compiler
 from loopda.models.recomputation import recompute
 from loopda.models.segmenter import Segmenter, save_segmenter
 from loopda.training.compute import environment, make_reproducible
@@ -34,6 +37,8 @@ class Job:
         self.device = choose_device(device, several=True)
         use_threads(threads)
         distributed.check_share(f"{stage}.batch_size", config.batch_size)
+        if config.compute.compiled:
+            self._check_compilation()
 
     def open(self, *, source: Path, night: Path, classes: Path, translated: Path | None = None) -> None:
         """Read the manifests and the class list that `prepare` wrote, and the images.
@@ -100,6 +105,14 @@ class Job:
             set_statistics(segmenter, day=self.day, night=self.night, device=self.device)
         save_segmenter(segmenter, self.model, **self.provenance)
         training.publish(metrics)
+
+    def _check_compilation(self) -> None:
+        """ConfigError where the section asks for what cannot be compiled, DeviceError where this machine cannot."""
+        why_not = uncompilable(self.config.compute.model_dump(), processes.count())
+        if why_not:
+            raise ConfigError(f"{self.stage}: {why_not}")
+        check_compiler(self.device)
+        self.log.say("the networks are compiled as they are first called, which takes minutes")
 
     @property
     def provenance(self) -> dict[str, Any]:

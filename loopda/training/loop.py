@@ -125,7 +125,7 @@ class Training:
         self.elapsed = self.history[-1]["seconds"] if self.history else 0.0
         tell(self.log.path, step=self.step, steps=self.steps, warnings=list(self.warnings.values()))
         try:
-            with remembered(), computing_in(self.compute.precision):
+            with remembered(), computing_in(self.compute.precision, compiled=self.compute.compiled):
                 if self.device.type == "cuda":
                     make = partial(_pinned, make)
                 for batch in prefetched(make, first=self.step + 1, last=self.steps, workers=workers):

@@ -36,8 +36,8 @@ KINDS = {
 
 
 def compute(**changes: Any) -> Compute:
-    section = {"precision": "fp32", "reproducibility": "seeded", "memory": "fast", "skipped_steps": 3}
-    return Compute(**section | changes)
+    section = {"precision": "fp32", "reproducibility": "seeded", "memory": "fast", "compiled": False}
+    return Compute(**{**section, "skipped_steps": 3, **changes})
 
 
 class Net(nn.Module):

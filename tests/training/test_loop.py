@@ -26,7 +26,7 @@ from loopda.training.log import Log
 from loopda.training.loop import Training
 from loopda.training.state import save_state
 
-COMPUTE = Compute(precision="fp32", reproducibility="seeded", memory="fast", skipped_steps=3)
+COMPUTE = Compute(precision="fp32", reproducibility="seeded", memory="fast", compiled=False, skipped_steps=3)
 SIGNALS = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)}
 
 
