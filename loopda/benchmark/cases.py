@@ -1,7 +1,7 @@
 """What is measured: an iteration of warm-up or self-training, at the town's or the paper's scale, in several ways."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -11,6 +11,8 @@ from unittest.mock import patch
 import torch
 import yaml
 from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.nn import functional
 from torch.optim import SGD, Optimizer
 
 from loopda import experiments
@@ -86,9 +88,8 @@ VARIANTS = (
 LEVERS = (
     *(Variant(f"without {name}", without=name) for name in (*PATCHES, "fused optimisers", "the layout channels_last")),
     Variant("loopda, fp16", precision="fp16"),
-    Variant("memory balanced", memory="balanced"),
-    Variant("memory small", memory="small"),
-    Variant("memory least", memory="least"),
+    *(Variant(f"memory {memory}", memory=memory) for memory in ("balanced", "small", "least")),
+    *(Variant(f"memory {memory}, bf16", precision="bf16", memory=memory) for memory in ("balanced", "small", "least")),
 )
 
 COMPILED = tuple(
@@ -100,7 +101,7 @@ class Case:
     """The networks, optimisers and batches of one iteration, with random weights, images and labels.
 
     config: the section of the stage in the files of this checkout. On the device "meta" nothing is computed, but every
-    operation is there to be counted.
+    operation is there to be counted; in 16 bits, see `imagined`.
     """
 
     def __init__(self, scale: Scale, stage: Stage, variant: Variant, device: torch.device):
@@ -130,6 +131,24 @@ class Case:
         for part in (self.segmenter, self.nets, self.nets.perceptual):
             yield from chain(part.parameters(), part.buffers())
 
+    @contextmanager
+    def imagined(self) -> Iterator[None]:
+        """In this block nothing is computed, but every operation is there to be counted, in any precision.
+
+        It is that of a CPU, whose autocast leaves to 16 bits what a GPU's keeps in fp32: that is made up for.
+        """
+        mode = FakeTensorMode()
+        for part in (self.segmenter, self.nets, self.nets.perceptual):
+            for module in part.modules():
+                imagine(module, mode)
+        with ExitStack() as stack:
+            stack.enter_context(mode)
+            for name in WIDE_ON_A_GPU:
+                stack.enter_context(patch.object(functional, name, widened(getattr(functional, name))))
+            self.optimizers = self._idle_optimizers()
+            self.day, self.pairs = batches(self.config, self.device)
+            yield
+
     def step(self, *, eager: bool = False) -> Terms:
         """One iteration, with its backward passes and updates. eager: one operation after the other in any case."""
         with ExitStack() as stack:
@@ -148,14 +167,18 @@ class Case:
         return partial(iteration, tau=self.config.agreement.tau) if self.stage == "self_train" else iteration
 
     def _optimizers(self) -> Mapping[str, Optimizer]:
-        """The stage's own; plain: by one parameter after the other. There is nothing to update on meta tensors."""
+        """The stage's own; plain: by one parameter after the other."""
         if self.device.type == "meta":
-            parts = {"segmenter": self.segmenter, **dict(self.nets.named_children())}
-            return {name: SGD(trained(part), lr=0.0, foreach=False) for name, part in parts.items()}
+            return self._idle_optimizers()
         own = {"segmenter": segmenter_optimizer(self.segmenter, self.config.optimizer), **self.nets.optimizers()}
         if self.variant.plain or self.variant.without == "fused optimisers":
             return {name: one_by_one(optimizer) for name, optimizer in own.items()}
         return own
+
+    def _idle_optimizers(self) -> Mapping[str, Optimizer]:
+        """There is nothing to update where tensors have no content."""
+        parts = {"segmenter": self.segmenter, **dict(self.nets.named_children())}
+        return {name: SGD(trained(part), lr=0.0, foreach=False) for name, part in parts.items()}
 
 
 def sections(scale: Scale, stage: Stage) -> tuple[Section, Network]:
@@ -192,6 +215,23 @@ def batches(config: Section, device: torch.device) -> tuple[DayBatch, NightBatch
         DayBatch(images(), labels(), boxes),
         NightBatch(images(), images(), paired, labels(), labels(), boxes),
     )
+
+
+def imagine(module: nn.Module, mode: FakeTensorMode) -> None:
+    """Take the content out of the parameters and buffers that are the module's own."""
+    for name, parameter in module.named_parameters(recurse=False):
+        hollow = mode.from_tensor(parameter).detach()
+        module.register_parameter(name, nn.Parameter(hollow, requires_grad=parameter.requires_grad))
+    for name, value in module.named_buffers(recurse=False):
+        setattr(module, name, mode.from_tensor(value))
+
+
+WIDE_ON_A_GPU = ("group_norm", "interpolate")  # of what the networks use (ATen/autocast_mode.h, AT_FORALL_FP32)
+
+
+def widened(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """The function, which from now on computes in fp32 at least."""
+    return lambda x, *arguments, **options: function(x.float(), *arguments, **options)
 
 
 def trained(module: nn.Module) -> list[nn.Parameter]:

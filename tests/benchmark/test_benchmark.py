@@ -64,6 +64,13 @@ def test_other_precisions_are_left_out_when_that_is_asked_for(measured, tmp_path
     assert not [name for name in names if "16" in name]
 
 
+def test_compiled_networks_are_measured_when_that_is_asked_for(measured, tmp_path, capsys):
+    arguments = ["--device", "cpu", "--fp32", "--compiled", "--scales", "town", "--stages", "warmup"]
+    benchmark.main([*arguments, "--out", str(tmp_path)])
+    results = json.loads((tmp_path / "benchmark.json").read_text())["results"]
+    assert [result["variant"] for result in results] == ["plain", "loopda", "loopda, compiled"]
+
+
 def test_each_lever_is_in_the_code_where_the_benchmark_takes_it_away():
     for place, name, _ in PATCHES.values():
         assert callable(getattr(place, name))
