@@ -12,7 +12,6 @@ import torch
 import yaml
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
-from torch.nn import functional
 from torch.optim import SGD, Optimizer
 
 from loopda import experiments
@@ -20,6 +19,7 @@ from loopda.benchmark import plain
 from loopda.config import Section, parse_section
 from loopda.data.batches import DayBatch, NightBatch
 from loopda.errors import ConfigError
+from loopda.labels import agreement
 from loopda.labels.classes import CITYSCAPES, IGNORE
 from loopda.methods import loopda
 from loopda.methods.loopda import Loops
@@ -135,7 +135,7 @@ class Case:
     def imagined(self) -> Iterator[None]:
         """In this block nothing is computed, but every operation is there to be counted, in any precision.
 
-        It is that of a CPU, whose autocast leaves to 16 bits what a GPU's keeps in fp32: that is made up for.
+        By the autocast of a CPU. A GPU's makes fp32 of what is resized besides, which no backward pass keeps.
         """
         mode = FakeTensorMode()
         for part in (self.segmenter, self.nets, self.nets.perceptual):
@@ -143,8 +143,8 @@ class Case:
                 imagine(module, mode)
         with ExitStack() as stack:
             stack.enter_context(mode)
-            for name in WIDE_ON_A_GPU:
-                stack.enter_context(patch.object(functional, name, widened(getattr(functional, name))))
+            # it keeps its tensors for later calls, in which these would be without content
+            stack.enter_context(patch.object(agreement, "_table", agreement._table.__wrapped__))
             self.optimizers = self._idle_optimizers()
             self.day, self.pairs = batches(self.config, self.device)
             yield
@@ -224,14 +224,6 @@ def imagine(module: nn.Module, mode: FakeTensorMode) -> None:
         module.register_parameter(name, nn.Parameter(hollow, requires_grad=parameter.requires_grad))
     for name, value in module.named_buffers(recurse=False):
         setattr(module, name, mode.from_tensor(value))
-
-
-WIDE_ON_A_GPU = ("group_norm", "interpolate")  # of what the networks use (ATen/autocast_mode.h, AT_FORALL_FP32)
-
-
-def widened(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
-    """The function, which from now on computes in fp32 at least."""
-    return lambda x, *arguments, **options: function(x.float(), *arguments, **options)
 
 
 def trained(module: nn.Module) -> list[nn.Parameter]:

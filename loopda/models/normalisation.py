@@ -92,13 +92,20 @@ class BatchNorm1d(_Synchronised, nn.BatchNorm1d):
 
 
 class InstanceNorm2d(nn.GroupNorm):
-    """Each channel of each image by itself, without parameters.
+    """Each channel of each image by itself, without parameters. Like batch normalisation it answers in the precision
+    of its input, of which autocast on a GPU alone would make fp32; its statistics are fp32 in any case.
 
     In the place of PyTorch's (2.15), whose gradient on CPUs is wrong for a single image in the layout channels_last.
     """
 
     def __init__(self, channels: int):
         super().__init__(channels, channels, affine=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.dtype not in (torch.bfloat16, torch.float16):
+            return super().forward(x)
+        with torch.autocast(x.device.type, enabled=False):
+            return super().forward(x)
 
 
 class Dropout2d(Domains, nn.Dropout2d):

@@ -45,15 +45,15 @@ def test_with_less_memory_an_iteration_has_no_more_of_it_at_once_than_it_had(sta
 
 def test_what_is_counted_in_any_precision_is_the_same_in_fp32_and_less_in_bf16():
     def imagined(precision):
-        case = Case("town", "warmup", Variant(precision, precision=precision), torch.device("cpu"))
+        case = Case("town", "self_train", Variant(precision, precision=precision), torch.device("cpu"))
         with case.imagined():
             return count(case.step, case.constants)
 
-    case = Case("town", "warmup", FAST, torch.device("meta"))
+    case = Case("town", "self_train", FAST, torch.device("meta"))
     full, half = count(case.step, case.constants), imagined("bf16")
-    assert imagined("fp32") == full
+    assert imagined("fp32") == pytest.approx(full, rel=1e-4)
     assert half.operations == full.operations
-    assert half.peak / 1e6 < 1.02 * 156.2
+    assert half.peak / 1e6 < 1.02 * 155.0
     assert half.peak > full.peak / 2
 
 
