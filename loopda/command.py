@@ -100,7 +100,8 @@ def explained(error: Exception) -> LoopdaError | None:
     if isinstance(error, MemoryError) or _is_torchs(error, "OutOfMemoryError") or "can't allocate memory" in first:
         return DeviceError(
             f"the memory is too small ({first or 'the process got no more'}{_peak()}); a stage that trains needs less "
-            "with compute.memory balanced, small or least, and with compute.precision bf16 (a new training); else "
+            "with compute.memory balanced, small or least (compute.compiled false), and with compute.precision bf16 (a "
+            "new training); else "
             "choose a smaller batch_size, input.crop or input.size for this stage, or another device. The same command "
             "goes on from the last saved step"
         )

@@ -338,9 +338,9 @@ def _faults_of_shares(config: Config) -> list[str]:
 
 
 def _faults_of_compilation(config: Config) -> list[str]:
-    """A line for each stage that `run` trains whose networks are to be compiled and cannot be."""
+    """A line for each stage whose networks are to be compiled and cannot be."""
     faults = []
-    for name in config["run"]:
+    for name in config["experiments"]:
         for stage in training_stages(config, name):
             why_not = uncompilable(section(config, name, stage)["compute"], processes(config, stage))
             if why_not:
@@ -350,15 +350,15 @@ def _faults_of_compilation(config: Config) -> list[str]:
 
 def uncompilable(compute: Mapping[str, Any], count: int) -> str:
     """Why a stage of `count` processes with this section `compute` cannot have compiled networks; "" where it can."""
-    if not compute["compiled"]:
+    clashes = (
+        (compute["memory"] != "fast", "cannot compile blocks that compute again: set compute.memory to fast"),
+        (compute["reproducibility"] == "exact", "chooses kernels by trying: set compute.reproducibility to seeded"),
+        (count > 1, "cannot compile what processes exchange: set processes to 1"),
+    )
+    found = [why for clashing, why in clashes if clashing]
+    if not (compute["compiled"] and found):
         return ""
-    clashes = {
-        "cannot compile blocks that compute again: set compute.memory to fast": compute["memory"] != "fast",
-        "chooses kernels, which is not exact: set reproducibility to seeded": compute["reproducibility"] == "exact",
-        "cannot compile what several processes exchange: let one do the stage": count > 1,
-    }
-    found = [why for why, clashing in clashes.items() if clashing]
-    return f"compute.compiled: torch.compile {'; '.join(found)}, or compiled to false" if found else ""
+    return f"compute.compiled: torch.compile {'; '.join(found)}, or compute.compiled to false"
 
 
 def _evaluated_alike(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:

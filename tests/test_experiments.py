@@ -365,6 +365,7 @@ WRONG = [  # path, value, words of the message
     ("compute/compiled", "yes", ["compute.compiled", "boolean"]),
     ("warmup/compute", {"compiled": True, "memory": "small"}, ["compute.compiled", "memory to fast", "stage warmup"]),
     ("warmup/compute", {"compiled": True, "reproducibility": "exact"}, ["compute.compiled", "seeded", "stage warmup"]),
+    ("experiments/dann/compute", {"compiled": True, "memory": "least"}, ["compute.compiled", "experiment dann"]),
     ("compute/skipped_steps", 0, ["compute.skipped_steps", "minimum"]),
     ("warmup/optimizer/lr", 0, ["warmup.optimizer.lr", "minimum"]),
     ("warmup/optimizer/momentum", 1.0, ["warmup.optimizer.momentum", "maximum"]),

@@ -12,8 +12,8 @@ the backward passes; peak: most MB of tensors that the iteration has at once, be
 GFLOP a second as a share of what a large matrix product reaches on this machine in that precision.
 Precision bf16 and fp16 are those of compute.precision; of the plain reference, torch.autocast around all of it. memory
 is compute.memory: a block that computes again keeps its input, which counts in peak and not in saved. compiled is
-compute.compiled, whose first turn takes minutes; operations and bytes are those of what is compiled. On a GPU "fp32"
-convolutions are PyTorch's default, TF32, in all variants.
+compute.compiled, whose first turn takes minutes, and which is not counted alone; its operations and bytes are those
+before compiling. On a GPU "fp32" convolutions are PyTorch's default, TF32, in all variants.
 --parts measures besides: the confusion matrix, the offline thresholds, the saving of progress, and what exact resume
 adds to a step beside a bare loop, saves left out; a step is noisy, so that this last wants --repeats 100.
 """
@@ -48,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--scales", nargs="+", choices=list(SCALES), default=list(SCALES))
     parser.add_argument("--stages", nargs="+", choices=list(STAGES), default=list(STAGES))
     parser.add_argument("--fp32", action="store_true", help="no variant in another precision: for CPUs without bf16")
-    parser.add_argument("--repeats", type=int, default=5, help="turns; 0 counts and takes no time")
+    parser.add_argument("--repeats", type=int, default=5, help="timed turns; 0 counts operations and memory alone")
     parser.add_argument("--levers", action="store_true", help="the package without each of its levers besides")
     parser.add_argument("--compiled", action="store_true", help="the package with compute.compiled besides")
     parser.add_argument("--parts", action="store_true", help="what stages do besides their iterations, on one core")
@@ -59,6 +59,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--out", type=Path, default=Path("results/benchmark"))
     chosen = parser.parse_args(arguments)
+    if chosen.parts and not chosen.repeats:
+        parser.error("--parts takes times: --repeats 1 at least")
     device = choose_device(chosen.device)
     use_threads(chosen.threads)
     variants = VARIANTS + (LEVERS if chosen.levers else ()) + (COMPILED if chosen.compiled else ())
@@ -90,7 +92,7 @@ def measured(
     Those have nothing to compile, so that compiled variants are left out then.
     """
     if not repeats:
-        return [counted(scale, stage, variant) for variant in variants if not variant.compiled]
+        return [row_of_counts(scale, stage, variant) for variant in variants if not variant.compiled]
     cases = {variant: Case(scale, stage, variant, device) for variant in variants}
     steps = {variant: case.step for variant, case in cases.items()}
     times = milliseconds(steps, repeats=repeats, device=device, clock=clock)
@@ -100,7 +102,7 @@ def measured(
     for variant, case in cases.items():
         counts = count(partial(case.step, eager=True), case.constants)
         took = median(times[variant])
-        result = shown(scale, stage, variant, counts) | {
+        result = row(scale, stage, variant, counts) | {
             "device": device.type,
             "milliseconds": took,
             "times_plain": ratio(times[PLAIN], times[variant]),
@@ -114,24 +116,21 @@ def measured(
     return results
 
 
-def counted(scale: str, stage: str, variant: Variant) -> dict[str, Any]:
+def row_of_counts(scale: str, stage: str, variant: Variant) -> dict[str, Any]:
     """What an iteration needs, on tensors without content."""
     if variant.precision == "fp32":  # as `imagined`, in a quarter of the time
         case = Case(scale, stage, variant, torch.device("meta"))
-        return shown(scale, stage, variant, count(case.step, case.constants))
+        return row(scale, stage, variant, count(case.step, case.constants))
     case = Case(scale, stage, variant, torch.device("cpu"))
     with case.imagined():
-        return shown(scale, stage, variant, count(case.step, case.constants))
+        return row(scale, stage, variant, count(case.step, case.constants))
 
 
-def shown(scale: str, stage: str, variant: Variant, counts: Counts) -> dict[str, Any]:
-    """The columns of what was counted."""
+def row(scale: str, stage: str, variant: Variant, counts: Counts) -> dict[str, Any]:
+    """A result, with what was counted."""
     names = {"scale": scale, "stage": stage, "variant": variant.name, "plain": variant.plain}
-    return names | {
-        "gflop": counts.operations / 1e9,
-        "saved_mb": counts.saved / 1e6,
-        "peak_mb": counts.peak / 1e6,
-    }
+    bytes_of = {"saved_mb": counts.saved / 1e6, "peak_mb": counts.peak / 1e6}
+    return {**names, "gflop": counts.operations / 1e9, **bytes_of}
 
 
 def line(result: dict[str, Any]) -> str:

@@ -41,7 +41,7 @@ STAGES = {"warmup": warmup, "self_train": self_train}
 
 
 class Variant(NamedTuple):
-    """A way of computing an iteration. plain: by the reference. without: one of LEVERS, by name, or ""."""
+    """A way of computing an iteration. plain: by the reference. without: the name of a lever, as in LEVERS, or ""."""
 
     name: str
     plain: bool = False
@@ -135,7 +135,8 @@ class Case:
     def imagined(self) -> Iterator[None]:
         """In this block nothing is computed, but every operation is there to be counted, in any precision.
 
-        By the autocast of a CPU. A GPU's makes fp32 of what is resized besides, which no backward pass keeps.
+        By the autocast of a CPU. A GPU's makes fp32 of what is resized besides, which no backward pass keeps. The
+        weights lose their values for good.
         """
         mode = FakeTensorMode()
         for part in (self.segmenter, self.nets, self.nets.perceptual):

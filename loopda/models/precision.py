@@ -3,8 +3,8 @@
 Inside of `computing_in("bf16")` every `mixed` network runs under torch.autocast: its convolutions and matrix products
 take 16 bits; its weights, and the statistics of its normalisations, stay fp32. What comes out of it is fp32 again, so
 that whatever is done with it (losses, softmax, entropy, similarities, labels) is fp32 on every device: the lists of
-operations that autocast keeps in fp32 differ between CPUs, whose has no softmax, and GPUs. Where they are
-to be compiled, their passes are what torch.compile makes of them (loopda/models/compilation.py).
+operations that autocast keeps in fp32 differ between CPUs, whose has no softmax, and GPUs. With `compiled`, their
+passes are what torch.compile makes of them (loopda/models/compilation.py).
 """
 
 import functools
@@ -30,8 +30,8 @@ class Manner(NamedTuple):
 
 
 _DTYPES = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
-_OUTSIDE = Manner()
-_present: ContextVar[Manner] = ContextVar("manner", default=_OUTSIDE)
+_EAGER_FP32 = Manner()
+_present: ContextVar[Manner] = ContextVar("manner", default=_EAGER_FP32)
 
 Network = TypeVar("Network", bound=type[nn.Module])
 

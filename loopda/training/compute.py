@@ -1,4 +1,4 @@
-"""How a stage that trains computes: precision, reproducibility, memory, patience with what is not finite."""
+"""How a stage that trains computes: precision, reproducibility, memory, compiling, patience with what is not finite."""
 
 import os
 import platform

@@ -304,11 +304,13 @@ class Training:
 def fingerprint(config: Section, inputs: Mapping[str, Path], seed: int) -> str:
     """What a stage's progress depends on: configuration, seed, the content of its inputs, and the package's code.
 
-    Not on compute.memory, so that a stage which ran out of it goes on with less.
+    Not on compute.memory and compute.compiled, which change rounding at most, and what dropout draws: so a stage that
+    ran out of memory goes on with less, for which nothing may be compiled.
     """
     digest = hashlib.sha256()
     values = config.model_dump(mode="json")
-    values.get("compute", {}).pop("memory", None)
+    for manner in ("memory", "compiled"):
+        values.get("compute", {}).pop(manner, None)
     digest.update(json.dumps([values, seed], sort_keys=True).encode())
     for name, path in sorted(inputs.items()):
         digest.update(f"{name} {sha256(path)}".encode())

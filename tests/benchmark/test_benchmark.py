@@ -71,6 +71,13 @@ def test_compiled_networks_are_measured_when_that_is_asked_for(measured, tmp_pat
     assert [result["variant"] for result in results] == ["plain", "loopda", "loopda, compiled"]
 
 
+def test_parts_without_turns_are_refused_before_anything_is_counted(measured, tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        benchmark.main(["--repeats", "0", "--parts", "--out", str(tmp_path)])
+    assert "--parts takes times" in capsys.readouterr().err
+    assert not measured
+
+
 def test_each_lever_is_in_the_code_where_the_benchmark_takes_it_away():
     for place, name, _ in PATCHES.values():
         assert callable(getattr(place, name))
