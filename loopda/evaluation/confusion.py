@@ -28,21 +28,19 @@ def confusion_matrix(prediction: np.ndarray, label: np.ndarray, classes: int) ->
         raise DataError(f"label ids {label.min()} .. {label.max()}; class ids are 0 .. {classes - 1} or {IGNORE}")
     if not _fits_in_bytes(prediction):
         raise ValueError(f"predicted ids {prediction.min()} .. {prediction.max()} of {classes} classes")
-    # One count over all pairs of bytes, without a mask: void and foreign ids fall into rows and columns of
-    # their own, where they are seen, and copying the valid pixels out (the dear part of the usual way) is
-    # saved.
-    pairs = label.astype(np.uint16).ravel() * _BYTES + prediction.astype(np.uint16).ravel()
-    counts = np.bincount(pairs, minlength=_BYTES * _BYTES).reshape(_BYTES, _BYTES)
-    foreign = np.flatnonzero(counts[:, classes:].any(axis=0)) + classes
-    if foreign.size:
-        raise ValueError(f"predicted ids {foreign.tolist()} of {classes} classes")
+    if prediction.size and prediction.max() >= classes:
+        raise ValueError(f"predicted ids {np.unique(prediction[prediction >= classes]).tolist()} of {classes} classes")
+    # One count over all pairs, without a mask: void and foreign label ids fall into rows of their own, where they are
+    # seen, and copying the valid pixels out (the dear part of the usual way) is saved.
+    pairs = label.astype(np.uint16).ravel() * np.uint16(classes) + prediction.astype(np.uint8, copy=False).ravel()
+    counts = np.bincount(pairs, minlength=_BYTES * classes).reshape(_BYTES, classes)
     foreign = np.flatnonzero(counts[classes:IGNORE].any(axis=1)) + classes
     if foreign.size:
         raise DataError(
             f"label ids {foreign.tolist()}; class ids are 0 .. {classes - 1} or {IGNORE}: the label map was"
             " not decoded, or belongs to another class list"
         )
-    return counts[:classes, :classes].astype(np.int64)
+    return counts[:classes].astype(np.int64)
 
 
 def _fits_in_bytes(ids: np.ndarray) -> bool:
