@@ -124,8 +124,14 @@ def statuses(config: Config, targets: Sequence[str] = (), *, root: Path = Path()
         last = [job for name in others for job in jobs.of_experiment(name)]
         graph |= jobs.with_ancestors([*last, *(Job("comparison", name) for name in pages)])
     queue, found = Queue(root), {}
+    before: dict[Job, set[Job]] = {}
     for job, needs in graph.items():
+        before[job] = {earlier for one in needs for earlier in (one, *before[one])}
         found[job] = _status(jobs, job, {one: found[one] for one in needs}, root, queue)
+        if found[job].state in (WAITING, STOPPED):  # for the last of a chain alone
+            waits = [one for one in needs if found[one].state != DONE]
+            last = [one for one in waits if not any(one in before[other] for other in waits)]
+            found[job].waits_for = [one.place for one in last]
     _mark_absent(graph, found)
     return [status for job, status in found.items() if every or job in listed or status.state not in (WAITING, ABSENT)]
 
@@ -184,7 +190,6 @@ def _status(jobs: Jobs, job: Job, needs: Mapping[Job, Status], root: Path, queue
         status.step = _saved_step(root / job.folder) if job.stage in TRAINING_STAGES else None
         begun = status.step is not None or (told and code != 0)
         status.state, status.exit_code = STOPPED if begun else WAITING, code
-        status.waits_for = [one.place for one, its in needs.items() if its.state != DONE]
     if status.state not in (WAITING, QUEUED):
         status.warnings = told.get("warnings", [])
     return status
