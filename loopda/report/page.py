@@ -115,8 +115,12 @@ def statement(evaluations: Sequence[Evaluation]) -> str:
     return (
         "A segmentation network learns from labelled day images and is then adapted to night with unlabelled"
         f" night images alone. This page scores it at every stage: {listed(stages)}, in experiment{several}"
-        f" {experiments} ({seed_list(one.seed for one in evaluations)}), on {listed(sets)} with true labels"
-        " that no stage trained on."
+        f" {experiments} ({seed_list(one.seed for one in evaluations)})"
+        + (
+            f", on {listed(sets)} with true labels that no stage trained on."
+            if sets
+            else ", but has no labels to score it by."
+        )
     )
 
 
@@ -133,8 +137,8 @@ def tiles(evaluations: Sequence[Evaluation]) -> list[dict[str, str]]:
             before = table[BASELINE][domain].mIoU
             note += f"; {score.gain.text(signed=True)} against source-only at {decimal(before.mean)}"
         result.append(tile(f"{domain.capitalize()} mIoU, %", score.mIoU.text(), note))
-    first = domains(evaluations)[0]
-    changes = [] if last == BASELINE else list(_class_changes(evaluations, first, last).values())
+    first = next(iter(domains(evaluations)), "")
+    changes = [] if last == BASELINE or not first else list(_class_changes(evaluations, first, last).values())
     if changes:
         better = sum(value > 0 for value in changes)
         result.append(
@@ -196,11 +200,13 @@ def class_means(models: Sequence[Evaluation], domain: str) -> dict[str, float | 
 
 
 def charts(evaluations: Sequence[Evaluation]) -> dict[str, str]:
-    """The two figures of the results."""
+    """The two figures of the results; empty where no set was measured."""
     table, stages = headline(evaluations), by_stage(evaluations)
+    parts = {"class_chart": "", "class_chart_caption": "", "stage_chart": ""}
+    if not domains(evaluations):
+        return parts
     first = domains(evaluations)[0]
     reached = [stage for stage in stages if first in table[stage]]
-    parts = {"class_chart": "", "class_chart_caption": ""}
     compared = BASELINE in reached and reached[-1] != BASELINE
     if compared:
         before, after = (class_means(stages[stage], first) for stage in (BASELINE, reached[-1]))
@@ -427,12 +433,13 @@ def missing(
     """What a full report has and this one has not, in words."""
     stages = by_stage(evaluations)
     seeds = sorted({one.seed for one in evaluations})
+    measured = domains(evaluations)
     expected = () if stages.keys() & {"adapt", "ensemble"} else ("pretrain", "warmup", "self_train", "distill")
     lines = [f"scores of {STAGES[stage]}" for stage in expected if stage not in stages]
     for stage, models in stages.items():
         absent = [seed for seed in seeds if seed not in {one.seed for one in models}]
         lines += [f"scores of {stage_title(stage)}, {seed_list(absent)}"] if absent else []
-        for domain in dict.fromkeys(["night", "day", *domains(evaluations)]):
+        for domain in measured:
             without = [one.seed for one in models if domain not in one.domains]
             lines += [f"{domain} scores of {stage_title(stage)}, {seed_list(without)}"] if without else []
     for name, given in (
@@ -456,6 +463,12 @@ def missing(
     if not any(one.thresholds for one in drawn):
         lines.append("thresholds and counts of the offline pseudo-labels")
     return lines
+
+
+def unmeasured(evaluations: Sequence[Evaluation]) -> list[str]:
+    """A line for night and for day, as far as no model was scored there: their labelled sets may be left out."""
+    known = domains(evaluations)
+    return [f"{name}: not measured: there is no set {name}_val" for name in ("night", "day") if name not in known]
 
 
 def evenly(count: int, wanted: int) -> list[int]:

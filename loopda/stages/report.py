@@ -92,7 +92,7 @@ def run(
         "sections": parts.section_lines(sections),
         "versions": versions(),
         "notes": _notes(evaluations, drawn),
-        "missing": absent,
+        "missing": [*parts.unmeasured(evaluations), *absent],
     }
     if ranking and sheet:
         several = len(content["seeds"]) > 1
@@ -116,9 +116,6 @@ def _evaluations(scores: Sequence[Path]) -> list[Evaluation]:
                 f"{one.read_from} and {other.read_from} are of different experiments, but both are"
                 f" {one.model_stage} with seed {one.seed}; a report is about one experiment"
             )
-    for one in evaluations:
-        if not one.domains:
-            raise DataError(f"{one.read_from}: no scores in it; run the stage `evaluate` again")
     check_comparable(evaluations)
     return evaluations
 
@@ -136,7 +133,7 @@ def _results(evaluations: Sequence[Evaluation]) -> dict[str, Any]:
             {
                 "title": stage_title(stage),
                 "rows": [by_domain.get(domain) for domain in names],
-                "seeds": max(len(row.seeds) for row in by_domain.values()),
+                "seeds": max((len(row.seeds) for row in by_domain.values()), default=0),
             }
             for stage, by_domain in parts.headline(evaluations).items()
         ],
@@ -209,6 +206,7 @@ def _text_table(title: str, evaluations: Sequence[Evaluation], absent: Sequence[
     names = domains(evaluations)
     deviation = ", mean ± sample standard deviation" if len(seeds) > 1 else ""
     heads = [f"{name} validation: {' | '.join(protocols(evaluations, name))}" for name in names]
+    heads += parts.unmeasured(evaluations)
     text = [f"{title} ({parts.seed_list(seeds)}{deviation}; percent)", *heads, ""]
     # the full scores of the first set of images (night), mean IoU of the others, two at a time: it must fit a terminal
     for first in range(0, len(names), 2):

@@ -157,7 +157,8 @@ def test_a_night_only_evaluation_makes_a_page_without_day(tmp_path):
     scores = [evaluation(tmp_path, "loopda", 0, stage, domains=("night",)) for stage in STAGES[:2]]
     html, table, _ = report(tmp_path, scores=scores)
     assert "day validation" not in html
-    assert "missing: day scores of warm-up, seed 0" in table
+    assert "day: not measured: there is no set day_val" in table
+    assert "day: not measured: there is no set day_val" in html
 
 
 def test_further_sets_have_their_own_lines_and_a_score_at_full_size_repeats_no_picture(tmp_path):
