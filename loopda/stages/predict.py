@@ -75,8 +75,8 @@ def run(
     lines = Log(log, "predict")
     use_threads(threads)
     found = find_images(images, outside=out)
-    if found.left_out:
-        lines.say(f"{found.left_out} files that are not named as PNG or JPEG images are left out")
+    for line in found.left_out:
+        lines.say(line)
     predictor = load(model, domain=domain, size=size, tile=tile, overlap=overlap, device=device)
     table = predictor.classes.raw_ids(encoding)
     by = {"model": sha256(model), "loopda": __version__, "encoding": encoding, **predictor.settings}

@@ -14,9 +14,10 @@ from pathlib import Path
 from pydantic import Field, field_validator
 
 from loopda.command import command, writes
-from loopda.config import Section
+from loopda.config import Section, expanded
 from loopda.data.contact_sheet import contact_sheet
 from loopda.data.layouts import DataSet
+from loopda.data.listing import noting
 from loopda.data.manifest import Checked, Row, check_rows, write_manifest
 from loopda.errors import ConfigError, DataError
 from loopda.experiments import wrong_set_names
@@ -78,7 +79,7 @@ def run(
     first. workers: threads that open files, by default one for each processor that the process may use; their
     number changes no result.
     """
-    class_list = CITYSCAPES if config.classes == "cityscapes" else read_classes(Path(config.classes))
+    class_list = CITYSCAPES if config.classes == "cityscapes" else read_classes(expanded(config.classes))
     manifests = {"source": source, "night": night, "day_val": day_val, "night_val": night_val}
     tests = {name: summary.parent / "night_tests" / f"{name}.csv" for name in config.night_tests}
     data_sets = {name: getattr(config, name) for name in (*manifests, "day")} | config.night_tests
@@ -124,15 +125,18 @@ def run(
 
 @dataclass(frozen=True)
 class Found:
-    """A data set as it was found. hidden: label maps that exist, but were left out of its rows unread."""
+    """A data set as it was found. hidden: label maps that exist, but were left out of its rows unread. left_out: what
+    else lies there and is not in it, a line for each cause."""
 
     checked: Checked
     hidden: int
+    left_out: tuple[str, ...] = ()
 
 
 def find(data_set: DataSet, classes: ClassList, *, labelled: bool, workers: int | None = None) -> Found:
     """The rows of a data set, each file opened and checked; where not `labelled`, without their labels."""
-    rows = data_set.rows(classes, labelled=labelled)
+    with noting() as left_out:
+        rows = data_set.rows(classes, labelled=labelled)
     hidden = 0
     if not labelled:
         hidden = sum(row.label is not None for row in rows)
@@ -140,7 +144,7 @@ def find(data_set: DataSet, classes: ClassList, *, labelled: bool, workers: int 
     checked = check_rows(rows, classes, labelled=labelled, workers=workers)
     if checked.faults and data_set.remedy:
         checked.faults.append(data_set.remedy)
-    return Found(checked, hidden)
+    return Found(checked, hidden, tuple(left_out.lines()))
 
 
 def candidates(found: dict[str, Found]) -> list[Row]:
@@ -210,7 +214,7 @@ def absent(of_set: Found, classes: ClassList) -> list[str]:
 
 def remarks(found: dict[str, Found], classes: ClassList) -> list[str]:
     """What is no fault, but what the reader of the results should know."""
-    notes = []
+    notes = [f"{name}: {line}" for name, of_set in found.items() for line in of_set.left_out]
     night = found["night"].checked.rows
     without = sum(row.reference is None for row in night)
     if without == len(night):
