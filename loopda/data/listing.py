@@ -342,18 +342,18 @@ class _Search:
             suffix = Path(entry.name).suffix.lower()
             matching = self._matches(entry.name)
             if _is_folder(entry):
-                if matching and suffix in PICTURES:
+                if matching and suffix in PICTURES and not entry.name.startswith("."):
                     leave_out(FOLDER, entry.path)
                 if self.parts[-1:] != ["**"] and self._visible(folder, entry, ""):
                     self._note_unreached(_Folder(Path(entry.path), self._real(folder, entry)))
             elif not self._visible(folder, entry, self.last):
                 continue
-            elif matching and (not self.any_picture or suffix in READ):
+            elif self._is_image(entry.name):
                 yield entry
-            elif matching:
-                leave_out(f"not named as a PNG or JPEG image ({', '.join(READ)})", entry.path)
             elif self._note_broken(entry):
                 continue
+            elif matching:
+                leave_out(f"not named as a PNG or JPEG image ({', '.join(READ)})", entry.path)
             elif suffix in PICTURES and self._matches(f"{Path(entry.name).stem}{Path(self.last).suffix}"):
                 leave_out(f"of another format than {self.last}", entry.path)
             elif suffix in PICTURES and not self.any_picture:
@@ -363,6 +363,9 @@ class _Search:
         for entry in self._entries(folder):
             if not entry.name.startswith(".") and self._matches(entry.name) and not _is_folder(entry):
                 leave_out(f"in a folder that {self.pattern} does not lead to (`**/` leads to all)", entry.path)
+
+    def _is_image(self, name: str) -> bool:
+        return self._matches(name) and (not self.any_picture or Path(name).suffix.lower() in READ)
 
     def _matches(self, name: str) -> bool:
         """Whether the last part of the pattern means a file of this name, its suffix in any letters."""
@@ -408,7 +411,7 @@ class _Search:
     def _note_broken(self, entry: os.DirEntry) -> bool:
         """Whether an entry that is no image is a link to nowhere, which is noted: it may have led to a folder."""
         broken = entry.is_symlink() and not os.path.exists(entry.path) and not entry.name.startswith(".")
-        if broken and not self._matches(entry.name):
+        if broken and not self._is_image(entry.name):
             leave_out(BROKEN, entry.path)
         return broken
 
