@@ -13,7 +13,8 @@ MOST_LINES = 40  # of a message, whatever its causes
 # what differs between two faults of one cause: a path (which may have blanks in it), a name of a file, what is quoted,
 # numbers
 _PATH = r"[^\s:;,('\"`]*/.*?(?=: |; |, | \(|\)$|$)"
-_VARIES = re.compile(rf"{_PATH}|'[^']*'|[\w.-]+\.[A-Za-z]\w{{1,4}}\b|\d+(?:, \d+)*")
+_FILE = r"[\w.-]+\.(?i:png|jpe?g|webp|tiff?|bmp|gif|csv|txt|jsonl?|pth?|ya?ml|np[yz])\b"
+_VARIES = re.compile(rf"{_PATH}|'[^']*'|{_FILE}|\d+(?:, \d+)*")
 
 
 def examples(what: Sequence[object]) -> str:

@@ -103,7 +103,9 @@ def test_linked_folders_and_suffixes_in_any_letters_are_images_and_what_is_left_
     said = "\n".join(found.left_out)
     for cause, example in ((LOOP, "a/loop"), (BROKEN, "gone"), (AGAIN, "again")):
         assert f"1 left out, {cause}: {drive / example}" in said
-    assert f"2 left out, not named as a PNG or JPEG image (.png, .jpg, .jpeg): {drive}/notes.md, {drive}/c/5.webp" in said
+    assert (
+        f"2 left out, not named as a PNG or JPEG image (.png, .jpg, .jpeg): {drive}/notes.md, {drive}/c/5.webp" in said
+    )
 
 
 def test_a_hidden_folder_is_taken_where_it_is_named(drive):
