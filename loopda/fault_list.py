@@ -56,7 +56,7 @@ def _of_one_cause(alike: Sequence[str], file: Path) -> str:
     parts = _VARIES.findall(first)
     also = []
     for other in dict.fromkeys(others):
-        differing = [theirs for its, theirs in zip(parts, _VARIES.findall(other), strict=True) if its != theirs]
+        differing = [theirs for its, theirs in zip(parts, _VARIES.findall(other), strict=False) if its != theirs]
         also += differing[:1]
     also = list(dict.fromkeys(also))[: SHOWN - 1]
     such = f", such as {' and '.join(also)}" if also else ""

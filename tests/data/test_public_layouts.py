@@ -91,6 +91,54 @@ def test_hidden_files_that_archivers_leave_are_no_images(name, tmp_path):
     assert (len(found.rows), found.faults) == (5, [])
 
 
+@pytest.mark.fault(121, "in each layout of a public data set suffixes may have other letters, and folders may be links")
+@pytest.mark.parametrize("name", READERS)
+def test_suffixes_in_other_letters_and_linked_folders_make_no_set_smaller(name, tmp_path):
+    build, read = READERS[name]
+    build(tmp_path / "there")
+    for path in [*(tmp_path / "there").rglob("*.png"), *(tmp_path / "there").rglob("*.jpg")]:
+        path.rename(path.with_suffix(path.suffix.upper()))
+    (tmp_path / "here").mkdir()
+    for path in (tmp_path / "there").iterdir():
+        if path.is_dir():
+            (tmp_path / "here" / path.name).mkdir()
+            for inner in path.iterdir():
+                (tmp_path / "here" / path.name / inner.name).symlink_to(inner)
+        else:
+            (tmp_path / "here" / path.name).symlink_to(path)
+    found = checked(read(tmp_path / "here", CITYSCAPES, labelled=True))
+    assert (len(found.rows), found.faults) == (5, [])
+
+
+@pytest.mark.fault(125, "labels that are not unpacked are one line, in each layout")
+@pytest.mark.parametrize("name", READERS)
+def test_where_no_label_is_there_one_line_says_so(name, tmp_path):
+    build, read = READERS[name]
+    build(tmp_path)
+    for row in read(tmp_path, CITYSCAPES, labelled=True):
+        for other in row.label.parent.glob(f"{row.label.stem.removesuffix('_labelIds')}*"):
+            other.unlink()
+    with pytest.raises(DataError) as caught:
+        read(tmp_path, CITYSCAPES, labelled=True)
+    [line] = str(caught.value).splitlines()
+    assert "none of the 5 label maps is there, such as " in line
+
+
+@pytest.mark.fault(125, "a list of names of another tree: one line says so")
+@pytest.mark.parametrize("name", ["nighttime_driving", "bdd100k_night"])
+def test_a_list_of_names_of_another_tree_is_one_line(name, tmp_path):
+    build, _ = READERS[name]
+    build(tmp_path)
+    names = tmp_path / "names.txt"
+    line = "{}_leftImg8bit.png\n" if name == "nighttime_driving" else "seg\\images\\train\\{}.jpg\n"
+    names.write_text("".join(line.format(number) for number in range(50)))
+    reader = nighttime_driving if name == "nighttime_driving" else bdd100k_night
+    with pytest.raises(DataError) as caught:
+        reader.rows(tmp_path, classes=CITYSCAPES, labelled=True, names=names)
+    [line] = str(caught.value).splitlines()
+    assert line.startswith(f"{names}: of the 50 files that it names 50 are not there, such as {tmp_path}")
+
+
 # Nighttime Driving
 
 
