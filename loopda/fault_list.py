@@ -13,6 +13,7 @@ MOST_LINES = 40  # of a message, whatever its causes
 # what differs between two faults of one cause: a path (which may have blanks in it), a name of a file, what is quoted,
 # numbers
 _PATH = r"[^\s:;,('\"`]*/.*?(?=: |; |, | \(|\)$|$)"
+_IDS = re.compile(r"\bid (\d+(?:, \d+)*)")
 _FILE = r"[\w.-]+\.(?i:png|jpe?g|webp|tiff?|bmp|gif|csv|txt|jsonl?|pth?|ya?ml|np[yz])\b"
 _VARIES = re.compile(rf"{_PATH}|'[^']*'|{_FILE}|\d+(?:, \d+)*")
 
@@ -60,4 +61,7 @@ def _of_one_cause(alike: Sequence[str], file: Path) -> str:
         also += differing[:1]
     also = list(dict.fromkeys(also))[: SHOWN - 1]
     such = f", such as {' and '.join(also)}" if also else ""
-    return f"{first} [{len(alike)} of this kind{such}; all in {file}]"
+    ids = [{int(one) for found in _IDS.findall(line) for one in found.split(", ")} for line in alike]
+    every = sorted(set().union(*ids))
+    together = f", with the ids {', '.join(map(str, every))}" if set(every) != ids[0] else ""
+    return f"{first} [{len(alike)} of this kind{such}{together}; all in {file}]"

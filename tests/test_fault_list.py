@@ -40,6 +40,15 @@ def test_many_faults_of_a_cause_become_one_line_and_all_are_in_the_file(tmp_path
     assert (tmp_path / "all.txt").read_text() == message + "\n"
 
 
+def test_foreign_ids_of_many_files_are_told_together(tmp_path):
+    lines = [f"label {number}.png: id {number % 3}, 77 is neither a class nor void" for number in range(60)]
+    [summary] = shortened("\n".join(lines), tmp_path / "all.txt").splitlines()
+    assert summary.startswith(
+        "label 0.png: id 0, 77 is neither a class nor void [60 of this kind, such as 1.png and 2.png"
+    )
+    assert "with the ids 0, 1, 2, 77; all in" in summary
+
+
 def test_faults_of_other_causes_or_sets_stay_apart(tmp_path):
     lines = [f"data.{of_set}: {line}" for of_set in ("night", "day") for line in faults(5)]
     lines += [line.replace("no such file", "an empty file") for line in faults(5)]

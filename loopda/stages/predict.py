@@ -56,7 +56,8 @@ def run(
 ) -> None:
     """Write a label map of every image to the folder `out`, and the `pictures` (colour, overlay) that are asked for.
 
-    images: folders, patterns in quotes, .txt lists (one path a line) or image files; PNG and JPEG.
+    images: folders, patterns in quotes, .txt lists (one path a line) or image files; PNG and JPEG. Folders are read
+    through links; what is left out (other formats, hidden folders, results of this package) is said.
     domain: night or day, whose normalisation statistics are used.
     size: WIDTHxHEIGHT that each image is resized to for the network, or `image` for its own. By default the size that
     the model was trained on, as in its evaluation; with `tile`, the image's own. Results have the image's own size.
