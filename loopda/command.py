@@ -9,7 +9,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
-from typing import Any, get_args, get_type_hints
+from typing import Any, get_args, get_origin, get_type_hints
 
 from loopda import processes
 from loopda.config import Section, expanded, read_section
@@ -150,11 +150,11 @@ def _peak() -> str:
 
 
 def _kind(hint: type) -> tuple[type, bool]:
-    """The element type of a parameter, and whether it takes several values: `Path | None` -> (Path, False)."""
+    """The element type of a parameter, and whether it takes several values: `list[Path] | None` -> (Path, True)."""
+    if get_origin(hint) is list:
+        return get_args(hint)[0], True
     options = [option for option in get_args(hint) if option is not type(None)]
-    if not options:
-        return hint, False
-    return options[0], getattr(hint, "__origin__", None) is list
+    return _kind(options[0]) if options else (hint, False)
 
 
 def _complain(message: str, log: Path | None) -> None:

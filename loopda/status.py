@@ -22,9 +22,10 @@ from pathlib import Path
 from typing import Any
 
 from loopda import experiments, progress
+from loopda.claims import claims
 from loopda.config import read_yaml
 from loopda.errors import ConfigError, LoopdaError
-from loopda.experiments import COMPARISONS, TRAINING_STAGES, Config
+from loopda.experiments import CLAIMS, COMPARISONS, TRAINING_STAGES, Config
 from loopda.jobs import Job, Jobs
 
 STATES = ("done", "running", "queued", "stopped", "failed", "outdated", "waiting", "absent")
@@ -48,6 +49,7 @@ class Status:
     experiment: str
     seed: int | None
     model: str
+    data_set: str
     state: str
     log: str
     step: int | None = None
@@ -102,9 +104,9 @@ def read_config(overlays: Sequence[Path], root: Path = Path()) -> Config:
     for path in overlays:
         over = _overlaid(over, _mapping(path))
     config = _overlaid(_overlaid(over, base), over)
-    config = {**config, "experiments": experiments.in_order(config, list(base["experiments"]))}
+    config = experiments.in_order(config, base)
     experiments.check(config, json.loads(SCHEMAS.read_text(encoding="utf-8")))
-    return config
+    return {**config, CLAIMS: claims(config, root)}
 
 
 def statuses(config: Config, targets: Sequence[str] = (), *, root: Path = Path(), every: bool = False) -> list[Status]:
@@ -122,8 +124,14 @@ def statuses(config: Config, targets: Sequence[str] = (), *, root: Path = Path()
         last = [job for name in others for job in jobs.of_experiment(name)]
         graph |= jobs.with_ancestors([*last, *(Job("comparison", name) for name in pages)])
     queue, found = Queue(root), {}
+    before: dict[Job, set[Job]] = {}
     for job, needs in graph.items():
+        before[job] = {earlier for one in needs for earlier in (one, *before[one])}
         found[job] = _status(jobs, job, {one: found[one] for one in needs}, root, queue)
+        if found[job].state in (WAITING, STOPPED):  # for the last of a chain alone
+            waits = [one for one in needs if found[one].state != DONE]
+            last = [one for one in waits if not any(one in before[other] for other in waits)]
+            found[job].waits_for = [one.place for one in last]
     _mark_absent(graph, found)
     return [status for job, status in found.items() if every or job in listed or status.state not in (WAITING, ABSENT)]
 
@@ -182,7 +190,6 @@ def _status(jobs: Jobs, job: Job, needs: Mapping[Job, Status], root: Path, queue
         status.step = _saved_step(root / job.folder) if job.stage in TRAINING_STAGES else None
         begun = status.step is not None or (told and code != 0)
         status.state, status.exit_code = STOPPED if begun else WAITING, code
-        status.waits_for = [one.place for one, its in needs.items() if its.state != DONE]
     if status.state not in (WAITING, QUEUED):
         status.warnings = told.get("warnings", [])
     return status
@@ -211,7 +218,7 @@ def _has_changed(need: Status, since: float) -> bool:
 
 def _has_settings(jobs: Jobs, job: Job, root: Path) -> bool:
     """Whether the result of `job` was made with the settings of the configuration."""
-    path = root / job.folder / "config.yaml"
+    path = root / job.config
     return not path.exists() or path.read_text(encoding="utf-8") == jobs.section_text(job)
 
 
@@ -253,11 +260,11 @@ def _known(config: Config, target: str) -> str:
 
 
 def _label(status: Status) -> str:
-    return f"{status.stage} {status.model}".rstrip()
+    return f"{status.stage} {status.model or status.data_set}".rstrip()
 
 
 def _place(status: Status) -> str:
-    return Job(status.stage, status.experiment, status.seed, status.model).place
+    return Job(status.stage, status.experiment, status.seed, status.model, status.data_set).place
 
 
 def _detail(status: Status, labels: Mapping[str, str], now: float) -> str:

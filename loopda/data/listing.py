@@ -404,9 +404,8 @@ class _Search:
                 yield Path(entry.path)
             return
         inside = (Path(folder, name) for folder, _, names in os.walk(entry.path) for name in names)
-        for path in itertools.islice(inside, _MOST_HIDDEN):
-            if path.suffix.lower() in PICTURES:
-                yield path
+        pictures = (path for path in itertools.islice(inside, _MOST_HIDDEN) if path.suffix.lower() in PICTURES)
+        yield from sorted(pictures)
 
     def _note_broken(self, entry: os.DirEntry) -> bool:
         """Whether an entry that is no image is a link to nowhere, which is noted: it may have led to a folder."""
