@@ -7,7 +7,7 @@
 from pathlib import Path
 
 from loopda.data.label_files import check_labels, label_file
-from loopda.data.listing import files
+from loopda.data.listing import files, leave_out_beside
 from loopda.data.manifest import Row
 from loopda.errors import DataError
 from loopda.labels.classes import ClassList
@@ -26,6 +26,7 @@ def rows(root: Path, split: str, classes: ClassList, *, labelled: bool) -> list[
             f"{Path(root, 'leftImg8bit', split)}: no <city>/*_leftImg8bit.png in it;"
             " `root` must be the folder that holds leftImg8bit/ and gtFine/"
         )
+    leave_out_beside(Path(root, "leftImg8bit"), ("train", "val", "test", "train_extra", "demoVideo"))
     found = []
     for image in images:
         stem = image.stem.removesuffix("_leftImg8bit")

@@ -20,6 +20,7 @@ from loopda.data.listing import (
     existing,
     files,
     leave_out,
+    leave_out_beside,
     leave_out_unused,
     read_fields,
     refuse_list_of_another_tree,
@@ -43,6 +44,7 @@ def rows(root: Path, split: str, classes: ClassList, *, labelled: bool, pairs: P
     also says when a folder or the list is missing, or the list belongs to another tree.
     """
     base = _base(Path(root), split)
+    leave_out_beside(base / "rgb_anon", ("train", "val", "test", "train_ref", "val_ref", "test_ref"))
     if split == "train":
         pairs = _pair_list(Path(root), pairs)
         found = _training_pairs(base, pairs)

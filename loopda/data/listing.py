@@ -115,6 +115,17 @@ def leave_out_unused(cause: str, folder: Path, pattern: str, used: Iterable[Path
         leave_out(cause, *(path for path in found if os.path.realpath(path) not in known))
 
 
+def leave_out_beside(folder: Path, splits: Sequence[str]) -> None:
+    """Note the pictures of `folder` that lie in none of its folders `splits`, which no reader looks at."""
+    with noting():  # what lies beside them is no image either
+        beside = sorted(path for path in folder.glob("[!.]*") if path.name not in splits)
+        found = [one for path in beside for one in (files(path, "**/*.png") if path.is_dir() else [path])]
+    leave_out(
+        f"in none of the folders {', '.join(splits)} of {folder}",
+        *(path for path in found if path.suffix.lower() in PICTURES),
+    )
+
+
 def files(folder: Path, pattern: str, *, any_picture: bool = False, outside: Path | None = None) -> list[Path]:
     """The files below `folder` that match the glob `pattern`, sorted; [] where there is no such folder.
 

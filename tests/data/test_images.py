@@ -63,9 +63,12 @@ def test_several_arguments_share_the_deepest_folder_that_holds_them(drive):
     assert names(find_images([str(drive / "b/1.jpeg")])) == ["1"]
 
 
-def test_images_whose_results_would_have_one_name_are_refused_by_their_names(drive):
-    (drive / "a/1.jpg").touch()
-    with pytest.raises(DataError, match=r"a/1\.jpg and \S*a/1\.png: their results would have the same name"):
+@pytest.mark.parametrize("other", ["1.jpg", "1.PNG"])
+def test_images_whose_results_would_have_one_name_are_refused_by_their_names(drive, other):
+    (drive / "a" / other).touch()
+    with pytest.raises(
+        DataError, match=rf"{other} .*1\.png: their results would|1\.png .*{other}: their results would"
+    ):
         find_images([str(drive)])
 
 
