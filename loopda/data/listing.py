@@ -270,7 +270,7 @@ class _Search:
 
     def __init__(self, pattern: str, any_picture: bool, outside: str | None, *, brackets: bool = False):
         self.pattern = pattern
-        *parts, self.last = pattern.split("/")
+        *parts, self.last = (f"{pattern}/*" if pattern.endswith("**") else pattern).split("/")
         self.parts = [part for part in parts if part not in ("", ".")]
         self.rule = self.last.replace("[", "[[]") if brackets else self.last
         self.any_picture, self.outside = any_picture, outside
@@ -311,7 +311,7 @@ class _Search:
                 continue
             for entry in self._entries(folder):
                 if not _is_folder(entry):
-                    if self._matches(entry.name) and not entry.name.startswith("."):
+                    if self._is_image(entry.name) and not entry.name.startswith("."):
                         leave_out(f"in no folder that {self.pattern} leads to", entry.path)
                     self._note_broken(entry)
                 elif fnmatchcase(entry.name, part) and self._visible(folder, entry, part):
@@ -372,7 +372,7 @@ class _Search:
 
     def _note_unreached(self, folder: _Folder) -> None:
         for entry in self._entries(folder):
-            if not entry.name.startswith(".") and self._matches(entry.name) and not _is_folder(entry):
+            if not entry.name.startswith(".") and self._is_image(entry.name) and not _is_folder(entry):
                 leave_out(f"in a folder that {self.pattern} does not lead to (`**/` leads to all)", entry.path)
 
     def _is_image(self, name: str) -> bool:

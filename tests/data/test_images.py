@@ -44,7 +44,13 @@ def test_a_relative_folder_is_the_same_folder(drive, monkeypatch):
 
 @pytest.mark.parametrize(
     ("pattern", "expected"),
-    [("a/*", ["1", "2"]), ("*/1.*", ["a/1", "b/1"]), ("**/*.jp*g", ["a/2", "b/1"]), ("[ab]/?.png", ["a/1"])],
+    [
+        ("a/*", ["1", "2"]),
+        ("*/1.*", ["a/1", "b/1"]),
+        ("**/*.jp*g", ["a/2", "b/1"]),
+        ("[ab]/?.png", ["a/1"]),
+        ("a/**", ["1", "2"]),
+    ],
 )
 def test_a_pattern_is_named_from_its_last_folder_without_a_wildcard(drive, pattern, expected):
     assert names(find_images([str(drive / pattern)])) == expected
@@ -145,6 +151,23 @@ def test_the_folders_of_the_workflow_below_the_images_are_no_images(drive):
 def test_the_folder_of_the_results_cannot_be_that_of_the_images(drive):
     with pytest.raises(DataError, match="the folder .*drive of the results is the same, or holds it"):
         find_images([str(drive / "a")], outside=drive)
+
+
+def test_a_pattern_of_folders_alone_says_where_the_images_are(drive):
+    with pytest.raises(DataError) as caught:
+        find_images([str(drive / "*")], outside=drive / "out")
+    said = str(caught.value)
+    assert "no image in it" in said
+    assert f"3 left out, in a folder that * does not lead to (`**/` leads to all): {drive}/a/1.png" in said
+
+
+def test_links_into_a_hidden_store_are_images_like_others(drive):
+    store = drive / ".git/annex/objects"
+    store.mkdir(parents=True)
+    (store / "SHA256-1").touch()
+    (drive / "b/2.png").symlink_to(store / "SHA256-1")
+    (drive / "b/itself.png").symlink_to(drive / "b/itself.png")
+    assert names(find_images([str(drive / "b")])) == ["1", "2", "itself"]  # the last is a fault, when it is opened
 
 
 @pytest.mark.fault(124, "a folder with [ in its name is taken by its name")
