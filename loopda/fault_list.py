@@ -19,9 +19,16 @@ _VARIES = re.compile(rf"{_PATH}|'[^']*'|{_FILE}|\d+(?:, \d+)*")
 
 
 def examples(what: Sequence[object]) -> str:
-    """The first SHOWN of `what`, and how many more there are."""
+    """The first SHOWN of `what`, on one line of any encoding of Unicode, and how many more there are."""
     more = f" and {len(what) - SHOWN} more" if len(what) > SHOWN else ""
-    return ", ".join(str(one) for one in what[:SHOWN]) + more
+    return ", ".join(map(_printable, what[:SHOWN])) + more
+
+
+def _printable(one: object) -> str:
+    """Text with line breaks, other control characters, and the bytes of names that are not UTF-8, escaped."""
+    return "".join(
+        character if character.isprintable() else character.encode("unicode_escape").decode() for character in str(one)
+    )
 
 
 def shortened(message: str, file: Path) -> str:

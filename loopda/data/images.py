@@ -17,6 +17,7 @@ from loopda.data.listing import (
     named_path,
     noting,
     refuse_list_of_another_tree,
+    text_of,
 )
 from loopda.errors import ConfigError, DataError
 
@@ -103,7 +104,7 @@ def _lying(root: Path, pattern: str, outside: Path | None) -> list[Path]:
 
 def _listed(path: Path) -> list[Path]:
     try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
+        lines = text_of(path).splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: not a list of paths in UTF-8: {error}") from None
     names = [(number, line.strip()) for number, line in enumerate(lines, start=1) if line.strip()]

@@ -217,13 +217,23 @@ def refuse_list_of_another_tree(names: Path, paths: Sequence[Path], remedy: str)
     raise DataError("\n".join(lines))
 
 
+def text_of(path: Path) -> str:
+    """The text of a list or table, lines ending in a line feed: UTF-8, or UTF-16 where its first bytes say so.
+
+    OSError and UnicodeDecodeError where it is no such text.
+    """
+    data = Path(path).read_bytes()
+    text = data.decode("utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
 def read_names(path: Path) -> list[tuple[int, str]]:
     """(line number, name) of a text file with one name a line; blank lines are left out, and repeated names.
 
     DataError where the file is missing, not UTF-8, or empty.
     """
     try:
-        lines = Path(path).read_text(encoding="utf-8-sig").splitlines()
+        lines = text_of(path).splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: no such list of names in UTF-8 ({type(error).__name__}); correct the path") from None
     first: dict[str, int] = {}
@@ -242,9 +252,7 @@ def read_fields(path: Path) -> list[tuple[int, list[str]]]:
     The separator is a comma, or the semicolon or tab that the first line has instead of one. OSError,
     UnicodeDecodeError and csv.Error where it is no such table in UTF-8, or the UTF-16 of spreadsheet programs.
     """
-    data = Path(path).read_bytes()
-    text = data.decode("utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
-    text = text.replace("\r\n", "\n").replace("\r", "\n")
+    text = text_of(path)
     skipped = 0
     separator = ","
     head, _, rest = text.partition("\n")

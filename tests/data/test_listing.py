@@ -52,7 +52,10 @@ def test_names_come_with_their_line_numbers_past_blank_lines_and_a_byte_order_ma
     assert read_names(path) == [(1, "a.png"), (3, "b c.png")]
 
 
-@pytest.mark.parametrize(("content", "fault"), [(b"\n\n", "no names in it"), (b"\xff\xfe", "UnicodeDecodeError")])
+@pytest.mark.parametrize(
+    ("content", "fault"),
+    [(b"\n\n", "no names in it"), (b"\xff\xfe\0", "UnicodeDecodeError"), (b"stra\xdfe", "UnicodeDecodeError")],
+)
 def test_a_list_without_names_is_a_data_error_that_names_it(tmp_path, content, fault):
     path = tmp_path / "names.txt"
     path.write_bytes(content)
@@ -118,6 +121,13 @@ def test_whatever_is_left_out_is_said_by_cause_count_and_example(tree):
     paths, lines = found(folder, "*/*.png")
     assert paths == ["deeper/2.png"]
     assert "1 left out, in no folder that */*.png leads to: 1.png" in lines
+
+
+def test_names_that_no_log_can_hold_are_left_out_in_other_words(tree):
+    folder = tree("1.png", os.fsdecode(b"stra\xdfe.webp"), "two\nlines.webp")
+    [line] = found(folder, "*.png")[1]
+    assert line == "2 left out, of another format than *.png: stra\\udcdfe.webp, two\\nlines.webp"
+    line.encode()
 
 
 @pytest.mark.fault(121, "a folder without permission is named")
