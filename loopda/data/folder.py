@@ -85,10 +85,12 @@ def _below(root: Path, pattern: str | None) -> str | None:
 
 
 def _no_match(root: Path, images: str) -> str:
+    hint = " (`[` begins a set of characters; where the name has it, write `[[]`)" if "[" in images else ""
+    if "\\" in f"{root}{images}":
+        hint = " (folders are parted by / here, not by \\)"
     if not root.is_dir():
-        return f"{Path(root, images)}: no file matches, for there is no folder {root}; correct `root`"
-    brackets = " (`[` begins a set of characters; where the name has it, write `[[]`)" if "[" in images else ""
-    return f"{Path(root, images)}: no file matches; correct `root` or `images`{brackets}"
+        return f"{Path(root, images)}: no file matches, for there is no folder {root}; correct `root`{hint}"
+    return f"{Path(root, images)}: no file matches; correct `root` or `images`{hint}"
 
 
 def _partner(root: Path, images: str, pattern: str | None, image: Path) -> Path | None:

@@ -89,7 +89,8 @@ def _meant_by(text: str, outside: Path | None) -> tuple[Path, list[Path]]:
     parts = path.parts[1:]
     named = named_parts(Path("/"), parts[:-1])
     if named == len(parts) - 1 and not is_pattern(path.name):
-        raise DataError(f"{text}: no such file or folder")
+        hint = "; folders are parted by / here, not by \\" if "\\" in text else ""
+        raise DataError(f"{text}: no such file or folder{hint}")
     return (root := Path("/", *parts[:named])), _lying(root, "/".join(parts[named:]), outside)
 
 

@@ -214,5 +214,7 @@ def test_where_nothing_matches_what_was_left_out_is_told(root):
     assert first.endswith("drive/**/*.png: no file matches; correct `root` or `images`")
     assert hidden == f"1 left out, {HIDDEN}: {root}/drive/.cache/0001.png"
     assert others.startswith("5 left out, of another format than *.png")
+    with pytest.raises(DataError, match="folders are parted by / here, not by"):
+        rows(root, "drive\\*.png", CITYSCAPES, labelled=False)
     with pytest.raises(DataError, match="there is no folder .*nowhere; correct `root`"):
         rows(root / "nowhere", "*.png", CITYSCAPES, labelled=False)

@@ -83,6 +83,7 @@ def test_images_whose_results_would_have_one_name_are_refused_by_their_names(dri
     [
         ([], "no images are named"),
         (["nowhere"], "nowhere: no such file or folder"),
+        (["no\\where"], r"no.where: no such file or folder; folders are parted by / here"),
         (["empty"], "empty: no image in it"),
         (["empty/*.png"], r"empty/\*\.png: no image in it"),
         (["empty.txt"], r"empty\.txt: an empty list"),
