@@ -7,7 +7,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
 
@@ -17,6 +17,7 @@ from loopda.errors import ConfigError, DataError, DeviceError, Interrupted, Loop
 from loopda.fault_list import shortened
 from loopda.files import NO_SPACE, append_text, sole_writer, unwritable
 from loopda.progress import at_work
+from loopda.provenance import write_record
 from loopda.signals import remembered
 
 Run = Callable[..., None]
@@ -77,7 +78,8 @@ def command(run: Run, arguments: list[str] | None = None) -> None:
 
 
 def writes(output: str) -> Callable[[Run], Run]:
-    """Of the `run` of a stage: while it works, no other process may write the file or folder of its parameter `output`.
+    """Of the `run` of a stage: while it works, no other process may write the file or folder of its parameter `output`,
+    and when it has ended, what the file was made of is recorded beside it (`loopda.provenance`).
 
     DataError and DeviceError as in `loopda.files.sole_writer`.
     """
@@ -85,13 +87,25 @@ def writes(output: str) -> Callable[[Run], Run]:
     def decorate(run: Run) -> Run:
         @functools.wraps(run)
         def alone(**values: Any) -> None:
-            with sole_writer(Path(values[output])) if processes.is_first() else nullcontext():
+            if not processes.is_first():
                 run(**values)
+                return
+            result = Path(values[output])
+            with sole_writer(result):
+                run(**values)
+                if result.is_file():
+                    write_record(result, _files(values))
 
         alone.output = output
         return alone
 
     return decorate
+
+
+def _files(values: dict[str, Any]) -> list[Path]:
+    """The paths among the arguments of a run, without its log."""
+    given = [value if isinstance(value, list) else [value] for name, value in values.items() if name != "log"]
+    return [path for paths in given for path in paths if isinstance(path, Path)]
 
 
 def explained(error: Exception) -> LoopdaError | None:

@@ -130,7 +130,9 @@ class Miniature:
     def inputs(self, stage: str) -> dict[str, Path]:
         """The input files of `stage`, made by its ancestors."""
         return {
-            name: [self.path(*one.split("/")) for one in source] if isinstance(source, list) else self.path(*source.split("/"))
+            name: [self.path(*one.split("/")) for one in source]
+            if isinstance(source, list)
+            else self.path(*source.split("/"))
             for name, source in WIRING[stage][0].items()
         }
 
