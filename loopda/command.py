@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
 
 from loopda import processes
-from loopda.config import Section, read_section
+from loopda.config import Section, expanded, read_section
 from loopda.errors import ConfigError, DataError, DeviceError, Interrupted, LoopdaError
+from loopda.fault_list import shortened
 from loopda.files import NO_SPACE, append_text, sole_writer, unwritable
 from loopda.progress import at_work
 from loopda.provenance import write_record
@@ -31,7 +32,8 @@ def command(run: Run, arguments: list[str] | None = None) -> None:
     int or str; a list[Path] takes several values, a parameter with a default may be left out.
     A LoopdaError, and what `explained` makes one of, prints its message alone and exits with its code; anything else is
     a bug, shows its traceback and exits with 1. With a `log` parameter, the message is appended there too, and
-    `loopda.status` sees the process at work.
+    `loopda.status` sees the process at work. Paths may begin with ~ and hold variables. Of a long list of faults a
+    short one is printed, which names the file that has them all (`loopda.fault_list`).
     """
     hints = get_type_hints(run)
     parser = argparse.ArgumentParser(
@@ -52,7 +54,13 @@ def command(run: Run, arguments: list[str] | None = None) -> None:
         )
     values = vars(parser.parse_args(arguments))
     log = values.get("log")
+    faults = _fault_file(run, values)
     try:
+        values = {name: _expanded(value) for name, value in values.items()}
+        log, faults = values.get("log"), _fault_file(run, values)
+        if processes.is_first():
+            with suppress(OSError):
+                faults.unlink(missing_ok=True)  # of an earlier run
         if log and processes.is_first():  # a stage that is resumed keeps the story of its first part
             append_text(Path(log), f"---- {time.strftime('%Y-%m-%d %H:%M:%S')} {parser.prog}\n")
         with at_work(log), _explaining():
@@ -62,7 +70,7 @@ def command(run: Run, arguments: list[str] | None = None) -> None:
                 run(**values)
     except LoopdaError as error:
         if processes.is_first() or not isinstance(error, Interrupted):  # which all are together
-            _complain(f"{type(error).__name__}: {error}", log)
+            _complain(f"{type(error).__name__}: {shortened(str(error), faults)}", log)
         sys.exit(error.exit_code)
     except Exception:
         _complain(traceback.format_exc(), log)
@@ -88,6 +96,7 @@ def writes(output: str) -> Callable[[Run], Run]:
                 if result.is_file():
                     write_record(result, _files(values))
 
+        alone.output = output
         return alone
 
     return decorate
@@ -169,6 +178,19 @@ def _complain(message: str, log: Path | None) -> None:
     if log:
         with suppress(DeviceError):  # the message may be about a full disk
             append_text(Path(log), f"{message}\n")
+
+
+def _expanded(value: Any) -> Any:
+    """A path, or those of a list, with ~ and variables filled in."""
+    if isinstance(value, list):
+        return [_expanded(one) for one in value]
+    return expanded(value) if isinstance(value, Path) else value
+
+
+def _fault_file(run: Run, values: dict[str, Any]) -> Path:
+    """Where a long list of faults goes: beside the log, else beside the output, else into the working directory."""
+    beside = values.get("log") or values.get(getattr(run, "output", "")) or Path(_module_name(run).rpartition(".")[-1])
+    return Path(beside).with_suffix(".faults.txt")
 
 
 def _module_name(run: Callable[..., None]) -> str:

@@ -1,19 +1,63 @@
 """Strict sections of the configuration: unknown keys, wrong types and values out of bounds are refused by name."""
 
 import json
+import os
+import re
 from pathlib import Path
 from typing import TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
 from loopda.errors import ConfigError
 
 
+def expanded(path: Path | str, folder: Path | str = "") -> Path:
+    """`path`, which may be relative to `folder`, with a leading ~ and $VARIABLES or ${VARIABLES} filled in.
+
+    A part that is the name of a file or folder as it stands is left alone. ConfigError where there is no such home, or
+    the environment has no such variable, or an empty one.
+    """
+    text = str(path)
+    if "$" not in text and not text.startswith("~"):
+        return Path(path)
+    done: list[str] = []
+    for number, part in enumerate(text.split("/")):
+        marked = "$" in part or (number == 0 and part.startswith("~"))
+        if marked and not os.path.lexists(os.path.join(folder, "/".join([*done, part]))):
+            part = _filled_in(part, text)
+        done.append(part)
+    return Path("/".join(done))
+
+
+def _filled_in(part: str, text: str) -> str:
+    names = [plain or braced for plain, braced in re.findall(r"\$(?:(\w+)|\{([^}]*)\})", part)]
+    if unknown := [name for name in names if not os.environ.get(name)]:
+        raise ConfigError(
+            f"{text}: the environment has no variable {', '.join(unknown)}; set it, or write the path without it"
+        )
+    if part.startswith("~"):
+        part = os.path.expanduser(part)
+        if part.startswith("~"):
+            raise ConfigError(f"{text}: there is no home folder {part}; write the path without it")
+    return os.path.expandvars(part)
+
+
 class Section(BaseModel):
-    """Base of every stage's section. Strict: `"3"` is not a number, and a misspelt key is an error, not a default."""
+    """Base of every stage's section. Strict: `"3"` is not a number, and a misspelt key is an error, not a default.
+
+    In paths a leading ~ and variables of the environment are filled in.
+    """
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, protected_namespaces=())
+
+    @field_validator("*", mode="after")
+    @classmethod
+    def _expand_paths(cls, value: object) -> object:
+        try:
+            return expanded(value) if isinstance(value, Path) else value
+        except ConfigError as error:
+            raise ValueError(str(error)) from None
 
 
 AnySection = TypeVar("AnySection", bound=Section)

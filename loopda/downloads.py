@@ -21,7 +21,8 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from loopda.errors import DataError, LoopdaError
+from loopda.config import expanded
+from loopda.errors import ConfigError, DataError, LoopdaError
 from loopda.files import move_into_place, sha256
 from loopda.signals import interruptible
 
@@ -133,8 +134,11 @@ def fault(reference: str) -> str:
         return f"{reference}: a SHA-256 has 64 hexadecimal digits"
     if _is_address(address):
         return "" if digest else f"{reference}: an address needs its SHA-256: {address}#sha256=<64 digits>"
-    if reference in CATALOGUE or Path(address).is_file():
-        return ""
+    try:
+        if reference in CATALOGUE or expanded(address).is_file():
+            return ""
+    except ConfigError as error:
+        return str(error)
     return (
         f"no such file: {address}; put the weights there, name some of {', '.join(CATALOGUE)}, "
         "give an address with #sha256=, or set it to an empty string"
@@ -158,9 +162,10 @@ def locate(reference: str, say: Callable[[str], None] = print) -> Path:
         name = Path(urllib.parse.unquote(urllib.parse.urlsplit(address).path)).name
         target = folder() / (name or str(digest))
         return _fetched(address, target, str(digest), address, say)
+    path = expanded(address)
     if digest:
-        _verify(Path(address), digest, "fetch it again, or correct the digest")
-    return Path(address)
+        _verify(path, digest, "fetch it again, or correct the digest")
+    return path
 
 
 def folder() -> Path:

@@ -28,6 +28,25 @@ def ended(error: Exception | None, log: Path) -> int:
     return 0
 
 
+@pytest.mark.fault(124, "a home and variables in the paths of a command are filled in, or refused with exit code 2")
+def test_paths_of_a_command_may_have_a_home_and_variables(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("PART", "a")
+    monkeypatch.delenv("NOTHING", raising=False)
+    seen = []
+
+    def run(*, images: list[Path], log: Path | None = None) -> None:
+        seen.extend(images)
+
+    command(run, ["--images", "~/$PART/1.png", "plain.png", "--log", "~/stage.log"])
+    assert seen == [tmp_path / "a/1.png", Path("plain.png")]
+    assert (tmp_path / "stage.log").exists()
+    with pytest.raises(SystemExit) as ended:
+        command(run, ["--images", "${NOTHING}/1.png"])
+    assert ended.value.code == ConfigError.exit_code
+    assert "${NOTHING}/1.png: the environment has no variable NOTHING; set it" in capsys.readouterr().err
+
+
 def lost_device() -> Exception:
     return RuntimeError("CUDA error: device-side assert triggered\nmore lines")
 

@@ -236,3 +236,13 @@ def test_the_command_prints_where_the_file_is_or_what_is_wrong(server, monkeypat
         downloads.main()
     assert exited.value.code == DataError.exit_code
     assert "no such file" in capsys.readouterr().err
+
+
+@pytest.mark.fault(124, "weights in a home are found")
+def test_a_path_of_weights_may_have_a_home_and_variables(tmp_path, monkeypatch):
+    (tmp_path / "net.pth").touch()
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("NOTHING", raising=False)
+    assert fault("~/net.pth") == ""
+    assert locate("~/net.pth") == tmp_path / "net.pth"
+    assert "the environment has no variable NOTHING" in fault("$NOTHING/net.pth")

@@ -13,8 +13,8 @@ can.
 
 from pathlib import Path
 
-from loopda.data.label_files import label_file
-from loopda.data.listing import files
+from loopda.data.label_files import check_labels, label_file
+from loopda.data.listing import existing, files, leave_out_beside, leave_out_unused
 from loopda.data.manifest import Row
 from loopda.errors import DataError
 from loopda.labels.classes import ClassList
@@ -35,12 +35,20 @@ def rows(root: Path, split: str, classes: ClassList, *, labelled: bool, conditio
         raise DataError(
             f"{folder}: no <recording>/*{_IMAGE} in it; `root` must be the folder that holds rgb_anon/ and gt/"
         )
+    leave_out_beside(folder.parent, ("train", "val", "test", "train_ref", "val_ref", "test_ref"))
     references = folder.with_name(f"{split}_ref")
     found = []
     for image in images:
-        recording, stem = image.parent.name, image.name.removesuffix(_IMAGE)
-        reference = references / recording / f"{stem}{_REFERENCE}" if references.is_dir() else None
+        recording, stem = image.parent.name, image.stem.removesuffix(Path(_IMAGE).stem)
+        reference = existing(references / recording / f"{stem}{_REFERENCE}") if references.is_dir() else None
         label_stem = Path(root, "gt", condition, split, recording, f"{stem}_gt")
         label, encoding = label_file(label_stem, classes, labelled=labelled)
         found.append(Row(image, label, reference, encoding))
+    if labelled:
+        remedy = "unpack gt_trainval.zip into `root`"
+        if split == "test":
+            remedy = "the labels of the test images are not public: measure on `split: val`"
+        check_labels([row.label for row in found], Path(root, "gt", condition, split), "*/*_gt", remedy)
+    used = [row.reference for row in found if row.reference]
+    leave_out_unused("references without an image", references, f"*/*{_REFERENCE}", used)
     return found

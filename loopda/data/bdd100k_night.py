@@ -11,9 +11,10 @@ through. The attribute `night` of BDD100K itself selects many wrong labels (bdd1
 from pathlib import Path, PurePosixPath
 
 from loopda.data.label_files import first_label
-from loopda.data.listing import read_names
+from loopda.data.listing import existing, leave_out, none_is_there, read_names, refuse_list_of_another_tree
 from loopda.data.manifest import Row
 from loopda.errors import DataError
+from loopda.fault_list import examples
 from loopda.labels.classes import ClassList
 
 
@@ -30,7 +31,7 @@ def rows(root: Path, names: Path, classes: ClassList, *, labelled: bool) -> list
     for number, name in read_names(names):
         parts = PurePosixPath(name)
         split, stem = parts.parent.name, parts.stem
-        if split not in ("train", "val") or parts.suffix != ".jpg":
+        if split not in ("train", "val") or parts.suffix.lower() != ".jpg":
             faults.append(
                 f"{names}, line {number}: {name!r} is not .../train/<name>.jpg or .../val/<name>.jpg; correct or delete"
                 " the line"
@@ -41,7 +42,16 @@ def rows(root: Path, names: Path, classes: ClassList, *, labelled: bool) -> list
         else:
             image, label = old / split / parts.name, Path(root, "seg", "labels", split, f"{stem}_train_id.png")
         label, encoding = first_label([(label, "labelTrainIds")], classes, labelled=labelled)
-        found.append(Row(image, label, encoding=encoding))
+        found.append(Row(existing(image), label, encoding=encoding))
     if faults:
         raise DataError("\n".join(faults))
+    refuse_list_of_another_tree(names, [row.image for row in found], "correct `names` or `root`")
+    of_images = [row.label for row in found if row.label]
+    if labelled and none_is_there(of_images):
+        raise DataError(
+            f"{root}: none of the {len(of_images)} label maps is there, such as {examples(of_images)}; unpack those of"
+            " the 10k segmentation set into `root`"
+        )
+    if new.is_dir() and old.is_dir():
+        leave_out(f"beside {new}, which is read", old)
     return found

@@ -15,7 +15,7 @@ import sys
 from pathlib import Path
 
 from loopda.command import command
-from loopda.data.listing import read_names
+from loopda.data.listing import existing, noting, read_names
 from loopda.errors import DataError
 from loopda.files import written
 
@@ -36,7 +36,9 @@ def run(*, root: Path, out: Path) -> None:
     then nothing is written.
     """
     faults: list[str] = []
-    tables = {name: _lines(root.absolute(), *of_table, faults) for name, of_table in TABLES.items()}
+    with noting() as left_out:
+        tables = {name: _lines(root.absolute(), *of_table, faults) for name, of_table in TABLES.items()}
+    print(*left_out.lines(), sep="\n", end="\n" if left_out.lines() else "", file=sys.stderr)
     if faults:
         expected = "expected {day,night}/images/, {day,night}/labels/ and " + ", ".join(
             split for _, split, _ in TABLES.values()
@@ -62,9 +64,9 @@ def _lines(
         return []
     lines = []
     for _, name in names:
-        candidates = [root / domain / "images" / f"{name}{suffix}" for suffix in (".png", ".jpg")]
+        candidates = [existing(root / domain / "images" / f"{name}{suffix}") for suffix in (".png", ".jpg")]
         image = next((candidate for candidate in candidates if candidate.is_file()), None)
-        label = root / domain / "labels" / f"{name}.png"
+        label = existing(root / domain / "labels" / f"{name}.png")
         if image is None:
             faults.append(f"{candidates[0]}: no such file, nor one that ends in .jpg; {split} names it")
         elif labelled and not label.is_file():

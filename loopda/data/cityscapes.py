@@ -6,8 +6,8 @@
 
 from pathlib import Path
 
-from loopda.data.label_files import label_file
-from loopda.data.listing import files
+from loopda.data.label_files import check_labels, label_file
+from loopda.data.listing import files, leave_out_beside
 from loopda.data.manifest import Row
 from loopda.errors import DataError
 from loopda.labels.classes import ClassList
@@ -17,7 +17,8 @@ def rows(root: Path, split: str, classes: ClassList, *, labelled: bool) -> list[
     """The images of one split (train, val, test), sorted by city and name.
 
     Where `labelled`, each row names its label map, the expected one when there is none (`check_rows` reports
-    it); else only label maps that exist. DataError where `root` is no such tree, or the split has no image.
+    it); else only label maps that exist. DataError where `root` is no such tree, or the split has no image, or no label
+    map where they are needed.
     """
     images = files(Path(root, "leftImg8bit", split), "*/*_leftImg8bit.png")
     if not images:
@@ -25,10 +26,16 @@ def rows(root: Path, split: str, classes: ClassList, *, labelled: bool) -> list[
             f"{Path(root, 'leftImg8bit', split)}: no <city>/*_leftImg8bit.png in it;"
             " `root` must be the folder that holds leftImg8bit/ and gtFine/"
         )
+    leave_out_beside(Path(root, "leftImg8bit"), ("train", "val", "test", "train_extra", "demoVideo"))
     found = []
     for image in images:
-        stem = image.name.removesuffix("_leftImg8bit.png")
+        stem = image.stem.removesuffix("_leftImg8bit")
         label_stem = Path(root, "gtFine", split, image.parent.name, f"{stem}_gtFine")
         label, encoding = label_file(label_stem, classes, labelled=labelled)
         found.append(Row(image, label, encoding=encoding))
+    if labelled:
+        remedy = "unpack gtFine_trainvaltest.zip into `root`"
+        if split == "test":
+            remedy = "the labels of the test images are not public: measure on `split: val`"
+        check_labels([row.label for row in found], Path(root, "gtFine", split), "*/*_gtFine", remedy)
     return found

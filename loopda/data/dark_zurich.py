@@ -15,8 +15,16 @@ import csv
 from collections import defaultdict
 from pathlib import Path
 
-from loopda.data.label_files import label_file
-from loopda.data.listing import files
+from loopda.data.label_files import check_labels, label_file
+from loopda.data.listing import (
+    existing,
+    files,
+    leave_out,
+    leave_out_beside,
+    leave_out_unused,
+    read_fields,
+    refuse_list_of_another_tree,
+)
 from loopda.data.manifest import Row
 from loopda.errors import DataError
 from loopda.labels.classes import ClassList
@@ -32,12 +40,16 @@ def rows(root: Path, split: str, classes: ClassList, *, labelled: bool, pairs: P
     `pairs`, else zurich_dn_pair_train.csv in `root` or in the folder above it. val, test: the images in the
     folders, sorted by name, with a reference where exactly one file of the reference folder begins with the
     same recording and frame. Where `labelled`, each row names its label map as in `cityscapes.rows`. No
-    training labels were published. DataError lists every line of the pair list that is not a pair; it also
-    says when a folder or the list is missing.
+    training labels were published, and none of test. DataError lists every line of the pair list that is not a pair; it
+    also says when a folder or the list is missing, or the list belongs to another tree.
     """
     base = _base(Path(root), split)
+    leave_out_beside(base / "rgb_anon", ("train", "val", "test", "train_ref", "val_ref", "test_ref"))
     if split == "train":
-        found = _training_pairs(base, _pair_list(Path(root), pairs))
+        pairs = _pair_list(Path(root), pairs)
+        found = _training_pairs(base, pairs)
+        nights = [row.image for row in found]
+        leave_out_unused(f"not named by {pairs.name}", base / "rgb_anon" / split / "night", f"*/*{_IMAGE}", nights)
     else:
         nights = files(base / "rgb_anon" / split / "night", f"*/*{_IMAGE}")
         if not nights:
@@ -47,15 +59,26 @@ def rows(root: Path, split: str, classes: ClassList, *, labelled: bool, pairs: P
             )
         references = _references_by_frame(base / "rgb_anon" / f"{split}_ref" / "day")
         found = [Row(night, reference=references.get(_frame(night))) for night in nights]
-    return [_with_label(row, base / "gt" / split / "night", classes, labelled) for row in found]
+        unused = references.keys() - set(map(_frame, nights))
+        leave_out("references without an image", *(references[frame] for frame in sorted(unused)))
+    found = [_with_label(row, base / "gt" / split / "night", classes, labelled) for row in found]
+    if labelled:
+        remedy = {
+            "train": "none of the training images were published: measure on `split: val`",
+            "val": "unpack Dark_Zurich_val_anon.zip into `root`",
+            "test": "the labels of the test images are not public: measure on `split: val`, or let the stage submission"
+            " make the zip for the test server",
+        }
+        check_labels([row.label for row in found], base / "gt" / split / "night", "*/*_gt", remedy[split])
+    return found
 
 
 def _base(root: Path, split: str) -> Path:
     """The folder whose rgb_anon holds the night images of `split`."""
     candidates = [root, *sorted(root.glob("Dark_Zurich_*_anon*"))]
-    for candidate in candidates:
-        if (candidate / "rgb_anon" / split / "night").is_dir():
-            return candidate
+    if found := [candidate for candidate in candidates if (candidate / "rgb_anon" / split / "night").is_dir()]:
+        leave_out(f"beside {found[0]}, which is read", *found[1:])
+        return found[0]
     raise DataError(
         f"{root / 'rgb_anon' / split / 'night'}: no such folder, nor in {root}/Dark_Zurich_*_anon*/rgb_anon;"
         " `root` must be the folder that holds rgb_anon/ or Dark_Zurich_<split>_anon/"
@@ -63,7 +86,8 @@ def _base(root: Path, split: str) -> Path:
 
 
 def _pair_list(root: Path, pairs: Path | None) -> Path:
-    candidates = [Path(pairs)] if pairs else [root / PAIRS, root.absolute().parent / PAIRS]
+    above = (root.absolute().parent, root.resolve().parent)  # where `root` is a link, of both
+    candidates = [Path(pairs)] if pairs else [root / PAIRS, *(folder / PAIRS for folder in above)]
     for candidate in candidates:
         if candidate.is_file():
             return candidate
@@ -76,14 +100,12 @@ def _pair_list(root: Path, pairs: Path | None) -> Path:
 def _training_pairs(base: Path, pairs: Path) -> list[Row]:
     found, faults = [], []
     try:
-        with open(pairs, newline="", encoding="utf-8-sig") as file:
-            reader = csv.reader(file, strict=True)
-            lines = [(reader.line_num, [field.strip() for field in fields]) for fields in reader]
+        lines = read_fields(pairs)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{pairs}: not a CSV table in UTF-8: {error}") from None
     for number, fields in lines:
         if len(fields) == 2 and all(fields):
-            night, day = (base / "rgb_anon" / f"{field}{_IMAGE}" for field in fields)
+            night, day = (existing(base / "rgb_anon" / f"{field}{_IMAGE}") for field in fields)
             found.append(Row(night, reference=day))
         else:
             faults.append(
@@ -93,6 +115,9 @@ def _training_pairs(base: Path, pairs: Path) -> list[Row]:
         faults.append(f"{pairs}: no pairs in it; it must hold a line `night,day` for each pair")
     if faults:
         raise DataError("\n".join(faults))
+    remedy = f"correct `root`, or name that of this tree with `pairs:` ({PAIRS} is the list of the published one)"
+    for paths in ([row.image for row in found], [row.reference for row in found]):
+        refuse_list_of_another_tree(pairs, paths, remedy)
     return found
 
 
@@ -117,6 +142,6 @@ def _references_by_frame(folder: Path) -> dict[str, Path]:
 
 
 def _with_label(row: Row, labels: Path, classes: ClassList, labelled: bool) -> Row:
-    stem = labels / row.image.parent.name / f"{row.image.name.removesuffix(_IMAGE)}_gt"
+    stem = labels / row.image.parent.name / f"{row.image.stem.removesuffix(Path(_IMAGE).stem)}_gt"
     label, encoding = label_file(stem, classes, labelled=labelled)
     return Row(row.image, label, row.reference, encoding)

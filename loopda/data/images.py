@@ -1,15 +1,25 @@
 """A user's own images: which files a folder, a pattern, a list or a path means, and what their results are called."""
 
-import glob
 import os
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from loopda.errors import DataError
-
-SUFFIXES = (".png", ".jpg", ".jpeg")  # of the formats that `loopda.labels.png` opens
+from loopda.config import expanded
+from loopda.data.listing import (
+    READ,
+    absolute,
+    files,
+    is_pattern,
+    leave_out,
+    named_parts,
+    named_path,
+    noting,
+    refuse_list_of_another_tree,
+    text_of,
+)
+from loopda.errors import ConfigError, DataError
 
 
 class Source(NamedTuple):
@@ -21,90 +31,103 @@ class Source(NamedTuple):
 
 
 class Found(NamedTuple):
-    """sources: sorted by name. left_out: how many files of the folders and patterns have other suffixes."""
+    """sources: sorted by name. left_out: what else lies there, a line for each cause (`listing.LeftOut`)."""
 
     sources: list[Source]
-    left_out: int
+    left_out: list[str]
 
 
 def find_images(where: Sequence[str], *, outside: Path | None = None) -> Found:
     """The images that each of `where` stands for.
 
-    a folder    every file with one of SUFFIXES in it and in its subfolders; the folder is the root of the names.
-                Links to other folders are not followed.
+    a folder    every file with one of the suffixes READ, in any letters, in it and in its subfolders, through links
+                too; the folder is the root of the names.
     a pattern   the same of what it matches (`*`, `?`, `[...]`, and `**` for any number of folders); the root is its
-                last folder without such a character.
-    a .txt file a list, one path a line, absolute or relative to the folder of the list; the root is the deepest folder
-                that holds them all.
+                last folder without such a character. What lies there under a name with such characters is that.
+    a .txt file a list, one path a line, absolute or relative to the folder of the list (`listing.named_path`); the root
+                is the deepest folder that holds them all.
     a file      itself; the root is its folder.
 
-    Several of them have the deepest folder that holds their roots for a root. Hidden files, hidden folders and what is
-    below `outside` (the folder of the results) are left out of folders and patterns. An image that is named twice is
+    Several of them have the deepest folder that holds their roots for a root. What `listing.files` leaves out, and what
+    is below `outside` (the folder of the results), is left out of folders and patterns. An image that is named twice is
     one image. What is named by itself or in a list is taken whatever its suffix, and whether or not it is there: the
-    fault is found when it is opened. DataError where nothing is found, and where two images would have the same name
-    (a.png and a.jpg).
+    fault is found when it is opened. DataError where nothing is found, where most of a list is not there, and where two
+    images would have the same name (a.png and a.jpg).
     """
     if not where:
         raise DataError(
             "no images are named; name a folder, a pattern in quotes, a list in a .txt file, or image files"
         )
-    outside = Path(os.path.abspath(outside)) if outside else None
     paths: set[Path] = set()
-    roots, left_out = [], 0
-    for text in where:
-        root, found, chosen = _meant_by(text)
-        if not chosen:
-            visible = [path for path in found if not _hidden(path, root) and not (outside and _below(path, outside))]
-            found = [path for path in visible if path.suffix.lower() in SUFFIXES]
-            left_out += len(visible) - len(found)
-        if not found:
-            raise DataError(f"{text}: no image in it; images end in {', '.join(SUFFIXES)}")
-        roots.append(root)
-        paths.update(found)
+    roots = []
+    with noting() as left_out:
+        for text in where:
+            root, found = _meant_by(str(expanded(text)), outside)
+            if not found:
+                raise DataError(
+                    "\n".join([f"{text}: no image in it; images end in {', '.join(READ)}", *left_out.lines()])
+                )
+            roots.append(root)
+            paths.update(found)
+    left_out.forget(paths)  # one of `where` may name what another one leaves out
     root = Path(os.path.commonpath(roots))
     sources = sorted((Source(path, path.relative_to(root).with_suffix("").as_posix()) for path in paths), key=_by_name)
     _refuse_same_names(sources)
-    return Found(sources, left_out)
+    return Found(sources, left_out.lines())
 
 
-def _meant_by(text: str) -> tuple[Path, list[Path], bool]:
-    """(root, absolute files, whether they were chosen one by one)."""
-    path = Path(os.path.abspath(text))
+def _meant_by(text: str, outside: Path | None) -> tuple[Path, list[Path]]:
+    """(root, absolute files)."""
+    path = absolute(text)
     if path.is_dir():
-        return path, [Path(folder, name) for folder, _, names in os.walk(path) for name in names], False
+        return path, _lying(path, "**/*", outside)
     if path.suffix.lower() == ".txt" and path.is_file():
-        files = _listed(path)
-        return Path(os.path.commonpath([file.parent for file in files])), files, True
+        listed = _listed(path)
+        return Path(os.path.commonpath([file.parent for file in listed])), listed
     if path.is_file():
-        return path.parent, [path], True
-    if not _is_pattern(text):
-        raise DataError(f"{text}: no such file or folder")
-    files = [Path(os.path.abspath(match)) for match in glob.glob(text, recursive=True)]
-    plain = [parent for parent in path.parents if not _is_pattern(str(parent))]
-    return plain[0], [file for file in files if file.is_file()], False
+        return path.parent, [path]
+    parts = path.parts[1:]
+    named = named_parts(Path("/"), parts[:-1])
+    if named == len(parts) - 1 and not is_pattern(path.name):
+        hint = "; folders are parted by / here, not by \\" if "\\" in text else ""
+        raise DataError(f"{text}: no such file or folder{hint}")
+    return (root := Path("/", *parts[:named])), _lying(root, "/".join(parts[named:]), outside)
+
+
+def _lying(root: Path, pattern: str, outside: Path | None) -> list[Path]:
+    """The images of `root` that match `pattern`; none where they are among the results themselves."""
+    if outside and Path(os.path.realpath(outside)) in (real := Path(os.path.realpath(root)), *real.parents):
+        raise DataError(
+            f"{root}: the folder {outside} of the results is the same, or holds it; choose another for them"
+        )
+    return files(root, pattern, any_picture=True, outside=outside)
 
 
 def _listed(path: Path) -> list[Path]:
     try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
+        lines = text_of(path).splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: not a list of paths in UTF-8: {error}") from None
-    files = [Path(os.path.abspath(path.parent / line.strip())) for line in lines if line.strip()]
-    if not files:
+    names = [(number, line.strip()) for number, line in enumerate(lines, start=1) if line.strip()]
+    if not names:
         raise DataError(f"{path}: an empty list; write one path of an image a line")
-    return files
-
-
-def _is_pattern(text: str) -> bool:
-    return any(character in text for character in "*?[")
-
-
-def _hidden(path: Path, root: Path) -> bool:
-    return any(part.startswith(".") for part in path.relative_to(root).parts)
-
-
-def _below(path: Path, folder: Path) -> bool:
-    return folder in path.parents
+    upwards = any(".." in Path(name).parts for _, name in names)  # from the real folder, where that lies behind a link
+    folder = Path(os.path.realpath(path.parent)) if upwards else path.parent
+    found: dict[Path, None] = {}
+    faults = []
+    for number, name in names:
+        try:
+            file = absolute(named_path(name, folder))
+        except ConfigError as error:
+            faults.append(f"{path}, line {number}: {error}")
+            continue
+        if file in found:
+            leave_out(f"repeated in {path.name}, which is taken once", f"line {number}, {name}")
+        found[file] = None
+    if faults:
+        raise DataError("\n".join(faults))
+    refuse_list_of_another_tree(path, list(found), "correct the list, or put it where its paths start from")
+    return list(found)
 
 
 def _by_name(source: Source) -> tuple[str, Path]:

@@ -6,7 +6,9 @@ Train id 7 is a sign and label id 7 is road, and the pixels do not tell which wa
 from collections.abc import Sequence
 from pathlib import Path
 
-from loopda.errors import ConfigError
+from loopda.data.listing import existing, files, leave_out, none_is_there, noting
+from loopda.errors import ConfigError, DataError
+from loopda.fault_list import examples
 from loopda.labels.classes import ClassList
 
 LABEL_KINDS = ("labelIds", "labelTrainIds")
@@ -32,8 +34,8 @@ def first_label(
     """
     understood = [(path, kind) for path, kind in candidates if kind in classes.encodings]
     for path, kind in understood:
-        if path.exists():
-            return path, kind
+        if (file := existing(path)).exists():
+            return file, kind
     if not labelled:
         return None, ""
     if not understood:
@@ -43,6 +45,25 @@ def first_label(
             f" layout holds {' or '.join(kinds)}; give the list `encoding: {kinds[0]}` and ids"
         )
     return understood[0]
+
+
+def check_labels(labels: Sequence[Path | None], folder: Path, pattern: str, remedy: str) -> None:
+    """Of the labels that the images of a set need: DataError, which ends in the `remedy`, where none of many is there.
+
+    And label maps in `folder`, with names of the glob `pattern` and one of LABEL_KINDS, that belong to no image are
+    noted as left out.
+    """
+    named = [label for label in labels if label]
+    if none_is_there(named):
+        raise DataError(f"{folder}: none of the {len(named)} label maps is there, such as {examples(named)}; {remedy}")
+    used = {_without_kind(label) for label in named}
+    with noting():  # what lies beside label maps is no image
+        lying = [path for kind in LABEL_KINDS for path in files(folder, f"{pattern}_{kind}.png")]
+    leave_out("label maps without an image", *(path for path in lying if _without_kind(path) not in used))
+
+
+def _without_kind(label: Path) -> Path:
+    return label.with_name(label.stem.rpartition("_")[0])
 
 
 def encoding_by_name(label: Path, classes: ClassList) -> str:

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from loopda.data.label_files import LABEL_KINDS
+from loopda.data.listing import read_fields
 from loopda.data.sampling import ahead
 from loopda.errors import DataError
 from loopda.files import written
@@ -85,20 +86,18 @@ def read_table(
     """Read a CSV with a header line: ([(line number, {column: field})], faults), blank lines left out.
 
     All `required` columns must be there, `optional` ones may be (their fields are "" otherwise), and no
-    others. Fields are stripped of blanks around them. A row with too few or too many fields is a fault and
+    others; the header's letters may be large. Fields are stripped of blanks around them (`listing.read_fields`).
+    A row with too few or too many fields is a fault and
     not among the rows. DataError, which ends in the `remedy`, where no row can be read at all: no file, not a CSV,
     wrong columns, nothing below the header (unless it may be `empty`).
     """
     try:
-        # utf-8-sig: spreadsheet programs put a byte order mark before the first column name
-        with open(path, newline="", encoding="utf-8-sig") as file:
-            reader = csv.reader(file, strict=True)
-            numbered = [(reader.line_num, [field.strip() for field in fields]) for fields in reader if fields]
+        numbered = [(number, fields) for number, fields in read_fields(path) if fields]
     except FileNotFoundError:
         raise DataError(f"{path}: no such table; {remedy}") from None
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{path}: not a CSV table in UTF-8: {error}; {remedy}") from None
-    header = numbered[0][1] if numbered else []
+    header = [name.lower() for name in numbered[0][1]] if numbered else []
     if not set(required) <= set(header) <= {*required, *optional} or len(set(header)) != len(header):
         wanted = ",".join(required) + "".join(f"[,{name}]" for name in optional)
         raise DataError(f"{path}: the first line must name the columns {wanted}, not {','.join(header)!r}; {remedy}")
@@ -110,7 +109,10 @@ def read_table(
             empty = dict.fromkeys([*required, *optional], "")
             lines.append((number, empty | dict(zip(header, fields, strict=True))))
         else:
-            faults.append(f"{path}, line {number}: {len(fields)} fields, but the header names {len(header)}")
+            faults.append(
+                f"{path}, line {number}: {len(fields)} fields, but the header names {len(header)}; put a path with"
+                " commas in it in quotes, and leave a field that is not there empty"
+            )
     return lines, faults
 
 

@@ -11,8 +11,8 @@ read first: there are corrected labels (of CIConv) whose labelTrainIds are still
 
 from pathlib import Path
 
-from loopda.data.label_files import label_file
-from loopda.data.listing import files, read_names
+from loopda.data.label_files import check_labels, label_file
+from loopda.data.listing import existing, files, leave_out_unused, read_names, refuse_list_of_another_tree
 from loopda.data.manifest import Row
 from loopda.errors import DataError
 from loopda.labels.classes import ClassList
@@ -23,8 +23,8 @@ _IMAGE = "_leftImg8bit.png"
 def rows(root: Path, classes: ClassList, *, labelled: bool, names: Path | None = None) -> list[Row]:
     """The images of the one split, sorted by name; labels as in `cityscapes.rows`.
 
-    names: a list of image names, one a line, taken in its order instead. (LoopDA's nd_val.txt names each image
-    twice; `check_rows` refuses that.) DataError where the folder has no image, or a line names none.
+    names: a list of image names, one a line, taken in its order instead, each once. (LoopDA's nd_val.txt names each
+    image twice.) DataError where the folder has no image, or a line names none, or most of the list is not there.
     """
     folder = Path(root, "leftImg8bit", "test", "night")
     images = _named(folder, names) if names else files(folder, f"*{_IMAGE}")
@@ -36,9 +36,11 @@ def rows(root: Path, classes: ClassList, *, labelled: bool, names: Path | None =
     labels = Path(root, "gtCoarse_daytime_trainvaltest", "test", "night")
     found = []
     for image in images:
-        stem = labels / f"{image.name.removesuffix(_IMAGE)}_gtCoarse"
+        stem = labels / f"{image.stem.removesuffix(Path(_IMAGE).stem)}_gtCoarse"
         label, encoding = label_file(stem, classes, labelled=labelled)
         found.append(Row(image, label, encoding=encoding))
+    if labelled:
+        check_labels([row.label for row in found], labels, "*_gtCoarse", "unpack NighttimeDrivingTest.zip into `root`")
     return found
 
 
@@ -47,8 +49,11 @@ def _named(folder: Path, names: Path) -> list[Path]:
     faults = [
         f"{names}, line {number}: {name!r} does not end in {_IMAGE}; name an image, or delete the line"
         for number, name in lines
-        if not name.endswith(_IMAGE)
+        if not name.lower().endswith(_IMAGE.lower())
     ]
     if faults:
         raise DataError("\n".join(faults))
-    return [folder / Path(name).name for _, name in lines]
+    images = list(dict.fromkeys(existing(folder / Path(name).name) for _, name in lines))
+    refuse_list_of_another_tree(names, images, "correct `names` or `root`")
+    leave_out_unused(f"not named by {names.name}", folder, f"*{_IMAGE}", images)
+    return images

@@ -4,9 +4,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from loopda.data.label_files import first_label
-from loopda.data.listing import files
+from loopda.data.listing import existing, files, leave_out, noting
 from loopda.data.manifest import Row
 from loopda.errors import ConfigError, DataError
+from loopda.fault_list import SHOWN, examples
 from loopda.labels.classes import ClassList
 
 _TRAIN_IDS = "_labelTrainIds"
@@ -22,13 +23,24 @@ def rows(
     numbers to leave out. DataError where there are no images, or none is left; ConfigError where `exclude` names a pair
     that is not there.
     """
-    numbers = {path.stem for path in files(images, "*.png")}
-    if not numbers:
+    there = {path.stem for path in files(images, "*.png")}
+    if not there:
         raise DataError(
             f"{images}: no <number>.png in it; `root` must be the folder that holds {images.name}/ beside its labels"
         )
+    with noting():  # what lies beside label maps is no image
+        of_labels = {path.stem.removesuffix(_TRAIN_IDS): path for path in files(labels, "*.png")}
+    numbers = there
     if labelled:
-        numbers |= {path.stem.removesuffix(_TRAIN_IDS) for path in files(labels, "*.png")}
+        numbers = there | of_labels.keys()
+        expected = [labels / f"{number}.png" for number in sorted(there)]
+        if len(there) > SHOWN and not there & of_labels.keys():
+            raise DataError(
+                f"{labels}: none of the {len(expected)} label maps is there, such as {examples(expected)};"
+                " unpack the labels into `root`"
+            )
+    else:
+        leave_out("label maps without an image", *(path for number, path in of_labels.items() if number not in there))
     unknown = [number for number in exclude if number not in numbers]
     if unknown:
         raise ConfigError(f"{images}: no {', '.join(unknown)} to exclude; correct `exclude`")
@@ -41,5 +53,5 @@ def rows(
             (labels / f"{number}{_TRAIN_IDS}.png", _TRAIN_IDS.removeprefix("_")),
         ]
         label, kind = first_label(candidates, classes, labelled=labelled)
-        found.append(Row(images / f"{number}.png", label, encoding=kind))
+        found.append(Row(existing(images / f"{number}.png"), label, encoding=kind))
     return found

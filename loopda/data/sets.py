@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from loopda.data.layouts import DataSet
+from loopda.data.listing import noting
 from loopda.data.manifest import Checked, Row, check_rows, read_manifest, write_manifest
 from loopda.errors import DataError
 from loopda.files import sha256, write_json
@@ -23,10 +24,12 @@ UNLABELLED = ("night", "day")
 
 @dataclass(frozen=True)
 class Found:
-    """A data set as it was found. hidden: label maps that exist, but were left out of its rows unread."""
+    """A data set as it was found. hidden: label maps that exist, but were left out of its rows unread. left_out: what
+    else lies there and is not in it, a line for each cause (`listing.LeftOut`)."""
 
     checked: Checked
     hidden: int
+    left_out: Sequence[str] = ()
 
     def write(self, *, manifest: Path, references: Path, found: Path) -> None:
         """Write the manifest of the images, one of their different day references, and the counts (JSON), which come
@@ -34,12 +37,14 @@ class Found:
         write_manifest(manifest, self.checked.rows)
         write_manifest(references, self.checked.references)
         counts = {"pixels": self.checked.pixels.tolist(), "ignored": self.checked.ignored, "hidden": self.hidden}
-        write_json(found, {"manifest": named(manifest), "references": named(references), **counts})
+        left_out = {"left_out": list(self.left_out)}
+        write_json(found, {"manifest": named(manifest), "references": named(references), **counts, **left_out})
 
 
 def find(data_set: DataSet, classes: ClassList, *, labelled: bool, workers: int | None = None) -> Found:
     """The rows of a data set, each file opened and checked; where not `labelled`, without their labels."""
-    rows = data_set.rows(classes, labelled=labelled)
+    with noting() as left_out:
+        rows = data_set.rows(classes, labelled=labelled)
     hidden = 0
     if not labelled:
         hidden = sum(row.label is not None for row in rows)
@@ -47,7 +52,7 @@ def find(data_set: DataSet, classes: ClassList, *, labelled: bool, workers: int 
     checked = check_rows(rows, classes, labelled=labelled, workers=workers)
     if checked.faults and data_set.remedy:
         checked.faults.append(data_set.remedy)
-    return Found(checked, hidden)
+    return Found(checked, hidden, left_out.lines())
 
 
 def read_found(path: Path) -> Found:
@@ -67,6 +72,7 @@ def read_found(path: Path) -> Found:
                 ignored=int(values["ignored"]),
             ),
             int(values["hidden"]),
+            list(values["left_out"]),
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(f"{path}: not a set that was checked ({error}); {remedy}") from None

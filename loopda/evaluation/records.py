@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from loopda.data.images import Source
+from loopda.data.listing import RECORD
 from loopda.errors import DataError
 from loopda.files import sha256, write_text
 
-FILE = "predictions.jsonl"
+FILE = RECORD
 
 
 class Records:

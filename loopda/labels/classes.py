@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from pydantic import Field
 
-from loopda.config import Section, parse_section, read_yaml
+from loopda.config import Section, expanded, parse_section, read_yaml
 from loopda.errors import ConfigError, DataError
 
 IGNORE = 255
@@ -206,7 +206,7 @@ def read_classes(path: Path) -> ClassList:
 
 def read_class_list(named: str) -> ClassList:
     """The class list that the key `data.classes` names: `cityscapes`, or the path of one (see `read_classes`)."""
-    return CITYSCAPES if named == "cityscapes" else read_classes(Path(named))
+    return CITYSCAPES if named == "cityscapes" else read_classes(expanded(named))
 
 
 def _listed(section: "_ClassFile") -> ClassList:

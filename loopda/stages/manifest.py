@@ -57,6 +57,8 @@ def run(
         raise DataError("\n".join(f"{key}: {fault}" for fault in of_set.checked.faults))
     write_json(classes, class_list.to_json())
     of_set.write(manifest=manifest, references=references, found=found)
+    for line in of_set.left_out:
+        lines.say(line)
     lines.say(f"{len(of_set.checked.rows)} images checked, {len(of_set.checked.references)} different day references")
 
 

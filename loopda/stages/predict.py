@@ -56,7 +56,8 @@ def run(
 ) -> None:
     """Write a label map of every image to the folder `out`, and the `pictures` (colour, overlay) that are asked for.
 
-    images: folders, patterns in quotes, .txt lists (one path a line) or image files; PNG and JPEG.
+    images: folders, patterns in quotes, .txt lists (one path a line) or image files; PNG and JPEG. Folders are read
+    through links; what is left out (other formats, hidden folders, results of this package) is said.
     domain: night or day, whose normalisation statistics are used.
     size: WIDTHxHEIGHT that each image is resized to for the network, or `image` for its own. By default the size that
     the model was trained on, as in its evaluation; with `tile`, the image's own. Results have the image's own size.
@@ -75,8 +76,8 @@ def run(
     lines = Log(log, "predict")
     use_threads(threads)
     found = find_images(images, outside=out)
-    if found.left_out:
-        lines.say(f"{found.left_out} files that are not named as PNG or JPEG images are left out")
+    for line in found.left_out:
+        lines.say(line)
     predictor = load(model, domain=domain, size=size, tile=tile, overlap=overlap, device=device)
     table = predictor.classes.raw_ids(encoding)
     by = {"model": sha256(model), "loopda": __version__, "encoding": encoding, **predictor.settings}

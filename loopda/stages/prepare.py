@@ -155,6 +155,7 @@ def _images(found: dict[str, Found], name: str) -> set[str]:
 def remarks(found: dict[str, Found], classes: ClassList) -> list[str]:
     """What is no fault, but what the reader of the results should know."""
     notes = [f"{name}: there is no such set: not measured" for name in ("night_val", "day_val") if name not in found]
+    notes += [f"{name}: {line}" for name, of_set in found.items() for line in of_set.left_out]
     night = found["night"].checked.rows if "night" in found else []
     without = sum(row.reference is None for row in night)
     if night and without == len(night):

@@ -21,6 +21,7 @@ from loopda.command import command, writes
 from loopda.config import Section
 from loopda.data import dark_zurich
 from loopda.data.images import Source
+from loopda.data.listing import noting
 from loopda.errors import ConfigError, DataError
 from loopda.evaluation.inference import predict_images
 from loopda.evaluation.predictor import Prediction, Predictor
@@ -90,7 +91,10 @@ def run(
     if not 0 <= invalid_below <= 1:
         raise ConfigError(f"invalid_below {invalid_below}: a confidence is in 0 ... 1")
     lines = Log(log, "submission")
-    images = [row.image for row in dark_zurich.rows(root, "test", CITYSCAPES, labelled=False)]
+    with noting() as left_out:
+        images = [row.image for row in dark_zurich.rows(root, "test", CITYSCAPES, labelled=False)]
+    for line in left_out.lines():
+        lines.say(line)
     expected = [file_name(image, names) for image in images]
     if model is None:
         _refuse(faults(out, expected, count=COUNT, size=SIZE), out)

@@ -1,7 +1,6 @@
 """Stage town: draw the built-in world and write it as Cityscapes (day) and Dark Zurich (night)."""
 
 import hashlib
-import os
 import time
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -15,6 +14,7 @@ from pydantic import Field
 
 from loopda.command import command, writes
 from loopda.config import Section
+from loopda.data.listing import from_folder
 from loopda.errors import DeviceError
 from loopda.files import sha256, write_json, write_text
 from loopda.labels.classes import CITYSCAPES
@@ -134,7 +134,7 @@ def _pair_name(frame: Frame) -> str:
 
 def _from(table: Path, file: Path) -> str:
     """The path of `file` from the folder of `table` on."""
-    return Path(os.path.relpath(file, table.parent)).as_posix()
+    return Path(from_folder(file, table.parent)).as_posix()
 
 
 def _fingerprint(root: Path, frames: list[Frame], others: list[Path]) -> str:

@@ -4,6 +4,7 @@ import pytest
 from PIL import Image
 
 from loopda.data.cityscapes import rows
+from loopda.data.listing import noting
 from loopda.data.manifest import check_rows
 from loopda.errors import ConfigError, DataError
 from loopda.labels.classes import CITYSCAPES
@@ -95,3 +96,35 @@ def test_a_class_list_that_knows_neither_kind_of_label_is_a_config_error_with_th
     other = replace(CITYSCAPES, encodings={"ids": CITYSCAPES.encodings["labelIds"]})
     with pytest.raises(ConfigError, match="encoding: labelIds"):
         rows(root, "train", other, labelled=True)
+
+
+@pytest.mark.fault(121, "images outside of the split, its cities or the naming are said")
+def test_images_that_no_split_or_city_holds_and_labels_without_an_image_are_said(root):
+    images, labels = root / "leftImg8bit", root / "gtFine"
+    strays = {
+        "in none of the folders": images / "training/aachen/a_leftImg8bit.png",
+        "in no folder that": images / "train/b_leftImg8bit.png",
+        "not named as": images / "train/aachen/c.png",
+        "of another format": images / "train/aachen/d_leftImg8bit.jpg",
+        "in a folder that": images / "train/aachen/more/e_leftImg8bit.png",
+        "label maps without an image": labels / "train/aachen/f_gtFine_labelTrainIds.png",
+    }
+    for path in strays.values():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    with noting() as left_out:
+        assert len(rows(root, "train", CITYSCAPES, labelled=True)) == len(NAMES)
+    assert len(left_out.lines()) == len(strays)
+    for cause, path in strays.items():
+        assert [line for line in left_out.lines() if line.startswith(f"1 left out, {cause}") and str(path) in line]
+
+
+@pytest.mark.fault(125, "labels of the test images are not public, and one line says so")
+def test_the_labels_of_the_test_images_are_not_public(root):
+    (root / "leftImg8bit/train").rename(root / "leftImg8bit/test")
+    for number in range(3):
+        Image.new("RGB", (8, 4)).save(root / f"leftImg8bit/test/aachen/aachen_00000{number}_0_leftImg8bit.png")
+    with pytest.raises(
+        DataError, match="none of the 6 label maps is there.* test images are not public: measure on `sp"
+    ):
+        rows(root, "test", CITYSCAPES, labelled=True)

@@ -4,6 +4,7 @@ import pytest
 from PIL import Image
 
 from loopda.data.dark_zurich import PAIRS, rows
+from loopda.data.listing import noting
 from loopda.data.manifest import check_rows
 from loopda.errors import DataError
 from loopda.labels.classes import CITYSCAPES
@@ -191,3 +192,57 @@ def test_an_empty_split_is_a_data_error(merged):
 def test_a_wrong_root_says_what_the_root_must_hold(tmp_path):
     with pytest.raises(DataError, match="`root` must be the folder that holds rgb_anon/"):
         rows(tmp_path / "nowhere", "train", CITYSCAPES, labelled=False)
+
+
+@pytest.mark.fault(125, "a list of pairs of another tree is one line, not one for each of thousands of files")
+def test_a_pair_list_of_another_tree_is_one_line(merged):
+    lines = [f"train/night/OTHER/OTHER_frame_{n:06d},train/day/OTHER/OTHER_frame_{n:06d}\n" for n in range(2416)]
+    (merged / PAIRS).write_text("".join(lines))
+    with pytest.raises(DataError) as caught:
+        rows(merged, "train", CITYSCAPES, labelled=False)
+    [line] = str(caught.value).splitlines()
+    assert line.startswith(f"{merged / PAIRS}: of the 2416 files that it names 2416 are not there, such as {merged}")
+    assert "and 2413 more: it belongs to another tree; correct `root`, or name that of this tree with `pairs:`" in line
+
+
+@pytest.mark.fault(125, "labels of Dark Zurich's test images: one line says that they are not public")
+@pytest.mark.parametrize(
+    ("split", "why"), [("train", "were published"), ("test", "are not public: measure on `split: val")]
+)
+def test_labels_that_were_never_published_are_one_line_that_says_so(merged, split, why):
+    for number in range(151):
+        image(merged / f"rgb_anon/{split}/night/GOPR0364/GOPR0364_frame_{number:06d}_rgb_anon.png")
+    pairs = "".join(
+        f"train/night/GOPR0364/GOPR0364_frame_{n:06d},train/night/GOPR0364/GOPR0364_frame_{n:06d}\n" for n in range(151)
+    )
+    (merged / PAIRS).write_text(pairs)
+    with pytest.raises(DataError, match="none of the 15[0-9] label maps is there") as caught:
+        rows(merged, split, CITYSCAPES, labelled=True)
+    [line] = str(caught.value).splitlines()
+    assert why in line
+
+
+@pytest.mark.fault(121, "night images without a pair, and references and labels without an image, are said")
+def test_what_belongs_to_no_image_is_said(merged):
+    extra = image(merged / "rgb_anon/train/night/GOPR0376/GOPR0376_frame_000999_rgb_anon.png")
+    with noting() as left_out:
+        rows(merged, "train", CITYSCAPES, labelled=False)
+    assert any(line.startswith(f"1 left out, not named by {PAIRS}: {extra or merged}") for line in left_out.lines())
+    image(merged / "gt/val/night/GOPR0356/GOPR0356_frame_000999_gt_labelIds.png", "L")
+    image(merged / "rgb_anon/val_ref/day/GOPR0356_ref/GOPR0356_frame_000999_ref_rgb_anon.png")
+    with noting() as left_out:
+        rows(merged, "val", CITYSCAPES, labelled=True)
+    said = [line.partition(":")[0] for line in left_out.lines()]
+    assert said == ["1 left out, references without an image", "1 left out, label maps without an image"]
+
+
+@pytest.mark.fault(123, "the list of pairs beside a linked root is found")
+def test_the_pair_list_beside_a_linked_root_or_beside_the_link_is_found(merged, tmp_path):
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "dark_zurich").symlink_to(merged)
+    (merged / PAIRS).rename(merged.parent / PAIRS)
+    expected = len(rows(merged, "train", CITYSCAPES, labelled=False))
+    assert len(rows(elsewhere / "dark_zurich", "train", CITYSCAPES, labelled=False)) == expected
+    (merged.parent / PAIRS).rename(elsewhere / PAIRS)
+    assert len(rows(elsewhere / "dark_zurich", "train", CITYSCAPES, labelled=False)) == expected

@@ -4,6 +4,7 @@ import pytest
 from loopda.config import parse_section
 from loopda.data.folder import rows
 from loopda.data.layouts import FolderLayout
+from loopda.data.listing import HIDDEN, noting
 from loopda.data.manifest import check_rows
 from loopda.errors import ConfigError, DataError
 from loopda.labels.classes import CITYSCAPES
@@ -139,3 +140,81 @@ def test_a_relative_pattern_with_a_stem_is_accepted(pattern):
 def test_another_pattern_is_refused(role, pattern):
     with pytest.raises(ConfigError, match=role):
         parse_section({"layout": "folder", "root": "x", "images": "*.jpg", role: pattern}, FolderLayout, "c.yaml")
+
+
+@pytest.mark.fault(121, "labels and references are found whatever the letters of their suffixes")
+def test_labels_and_references_may_have_suffixes_in_other_letters(root):
+    (root / "drive/a/0001.jpg").rename(root / "drive/a/0001.JPG")
+    (root / "masks/a/0001_labelIds.png").rename(root / "masks/a/0001_labelIds.PNG")
+    (root / "day/0007.jpg").rename(root / "day/0007.Jpg")
+    patterns = {"labels": "masks/{folder}/{stem}_labelIds.png", "references": "day/{folder}/{stem}.jpg"}
+    found = rows(root, "drive/**/*.jpg", CITYSCAPES, labelled=True, **patterns)
+    assert len(found) == 5
+    assert check_rows(found, CITYSCAPES, labelled=True, workers=1).faults == []
+
+
+@pytest.mark.fault(121, "labels and references without an image are said by count and example")
+def test_labels_and_references_without_an_image_are_said_and_labels_are_no_left_out_images(root):
+    trees.label(root / "masks/a/0009_labelIds.png")
+    trees.photograph(root / "day/a/c/0009.jpg")
+    trees.photograph(root / "drive/a/0003.webp")
+    patterns = {"labels": "masks/{folder}/{stem}_labelIds.png", "references": "day/{folder}/{stem}.jpg"}
+    with noting() as left_out:
+        rows(root, "drive/**/*.jpg", CITYSCAPES, labelled=True, **patterns)
+    assert left_out.lines() == [
+        f"1 left out, of another format than *.jpg: {root}/drive/a/0003.webp",
+        f"1 left out, label maps without an image: {root}/masks/a/0009_labelIds.png",
+        f"1 left out, references without an image: {root}/day/a/c/0009.jpg",
+    ]
+    with noting() as left_out:  # beside each other
+        for name in ("1_rgb", "1_mask"):
+            trees.photograph(root / f"all/{name}.png")
+        rows(root, "all/*_rgb.png", CITYSCAPES, labelled=False, labels="all/{stem}_mask.png")
+    assert left_out.lines() == []
+
+
+@pytest.mark.fault(125, "labels of which none is there: one line with the pattern and examples")
+@pytest.mark.parametrize(("role", "labelled"), [("labels", True), ("references", False)])
+def test_where_no_label_or_reference_is_there_one_line_says_so(root, role, labelled):
+    with pytest.raises(DataError) as caught:
+        rows(root, "drive/**/*.jpg", CITYSCAPES, labelled=labelled, encoding="labelIds", **{role: "x/{stem}.png"})
+    [line] = str(caught.value).splitlines()
+    assert line.startswith(f"{root}/x/{{stem}}.png: none of the 5 {role} is there, such as {root}/x/0007.png")
+    assert line.endswith(f"and 2 more; correct `{role}`")
+
+
+@pytest.mark.fault(124, "a folder with [ in its name is taken by its name, and the message says how to write it")
+def test_a_folder_with_brackets_in_its_name_is_taken_by_it(tmp_path):
+    trees.photograph(tmp_path / "drive[1]/a/0001.jpg")
+    trees.photograph(tmp_path / "day/a/0001.jpg")
+    [row] = rows(tmp_path, "drive[1]/**/*.jpg", CITYSCAPES, labelled=False, references="day/{folder}/{stem}.jpg")
+    assert (row.image, row.reference) == (tmp_path / "drive[1]/a/0001.jpg", tmp_path / "day/a/0001.jpg")
+    with pytest.raises(DataError, match=r"no file matches.*`\[` begins a set of characters; .* write `\[\[\]`"):
+        rows(tmp_path, "drive[2]/*.jpg", CITYSCAPES, labelled=False)
+
+
+@pytest.mark.fault(124, "variables are filled in below `root`, which no pattern leaves")
+def test_variables_in_a_pattern_are_filled_in_and_it_stays_below_the_root(root, monkeypatch):
+    monkeypatch.setenv("PART", "a")
+    found = rows(root, "drive/$PART/*.jpg", CITYSCAPES, labelled=False, references="day/${PART}/{stem}.jpg")
+    assert relative(root, [row.reference for row in found]) == ["day/a/0001.jpg", "day/a/0002.jpg"]
+    with pytest.raises(ConfigError, match="not below `root`; put the folder into `root`"):
+        rows(root, "~/drive/*.jpg", CITYSCAPES, labelled=False)
+    monkeypatch.delenv("PART")
+    with pytest.raises(ConfigError, match="no variable PART"):
+        rows(root, "drive/$PART/*.jpg", CITYSCAPES, labelled=False)
+
+
+def test_where_nothing_matches_what_was_left_out_is_told(root):
+    (root / "drive/.cache").mkdir()
+    (root / "drive/.cache/0001.png").touch()
+    with pytest.raises(DataError) as caught:
+        rows(root, "drive/**/*.png", CITYSCAPES, labelled=False)
+    first, hidden, others = str(caught.value).splitlines()
+    assert first.endswith("drive/**/*.png: no file matches; correct `root` or `images`")
+    assert hidden == f"1 left out, {HIDDEN}: {root}/drive/.cache/0001.png"
+    assert others.startswith("5 left out, of another format than *.png")
+    with pytest.raises(DataError, match="folders are parted by / here, not by"):
+        rows(root, "drive\\*.png", CITYSCAPES, labelled=False)
+    with pytest.raises(DataError, match="there is no folder .*nowhere; correct `root`"):
+        rows(root / "nowhere", "*.png", CITYSCAPES, labelled=False)

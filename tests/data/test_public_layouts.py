@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from loopda.data import acdc, bdd100k_night, gta5, nighttime_driving, synthia
+from loopda.data.listing import noting
 from loopda.data.manifest import Checked, Row, check_rows
 from loopda.errors import ConfigError, DataError
 from loopda.labels.classes import CITYSCAPES, SYNTHIA, read_classes
@@ -90,6 +91,54 @@ def test_hidden_files_that_archivers_leave_are_no_images(name, tmp_path):
     assert (len(found.rows), found.faults) == (5, [])
 
 
+@pytest.mark.fault(121, "in each layout of a public data set suffixes may have other letters, and folders may be links")
+@pytest.mark.parametrize("name", READERS)
+def test_suffixes_in_other_letters_and_linked_folders_make_no_set_smaller(name, tmp_path):
+    build, read = READERS[name]
+    build(tmp_path / "there")
+    for path in [*(tmp_path / "there").rglob("*.png"), *(tmp_path / "there").rglob("*.jpg")]:
+        path.rename(path.with_suffix(path.suffix.upper()))
+    (tmp_path / "here").mkdir()
+    for path in (tmp_path / "there").iterdir():
+        if path.is_dir():
+            (tmp_path / "here" / path.name).mkdir()
+            for inner in path.iterdir():
+                (tmp_path / "here" / path.name / inner.name).symlink_to(inner)
+        else:
+            (tmp_path / "here" / path.name).symlink_to(path)
+    found = checked(read(tmp_path / "here", CITYSCAPES, labelled=True))
+    assert (len(found.rows), found.faults) == (5, [])
+
+
+@pytest.mark.fault(125, "labels that are not unpacked are one line, in each layout")
+@pytest.mark.parametrize("name", READERS)
+def test_where_no_label_is_there_one_line_says_so(name, tmp_path):
+    build, read = READERS[name]
+    build(tmp_path)
+    for row in read(tmp_path, CITYSCAPES, labelled=True):
+        for other in row.label.parent.glob(f"{row.label.stem.removesuffix('_labelIds')}*"):
+            other.unlink()
+    with pytest.raises(DataError) as caught:
+        read(tmp_path, CITYSCAPES, labelled=True)
+    [line] = str(caught.value).splitlines()
+    assert "none of the 5 label maps is there, such as " in line
+
+
+@pytest.mark.fault(125, "a list of names of another tree: one line says so")
+@pytest.mark.parametrize("name", ["nighttime_driving", "bdd100k_night"])
+def test_a_list_of_names_of_another_tree_is_one_line(name, tmp_path):
+    build, _ = READERS[name]
+    build(tmp_path)
+    names = tmp_path / "names.txt"
+    line = "{}_leftImg8bit.png\n" if name == "nighttime_driving" else "seg\\images\\train\\{}.jpg\n"
+    names.write_text("".join(line.format(number) for number in range(50)))
+    reader = nighttime_driving if name == "nighttime_driving" else bdd100k_night
+    with pytest.raises(DataError) as caught:
+        reader.rows(tmp_path, classes=CITYSCAPES, labelled=True, names=names)
+    [line] = str(caught.value).splitlines()
+    assert line.startswith(f"{names}: of the 50 files that it names 50 are not there, such as {tmp_path}")
+
+
 # Nighttime Driving
 
 
@@ -115,16 +164,18 @@ def test_a_list_of_names_gives_the_images_and_their_order_whatever_folders_it_na
     assert checked(rows).faults == []
 
 
-def test_a_list_that_names_each_image_twice_is_refused_image_by_image(tmp_path):
+@pytest.mark.fault(126, "LoopDA's nd_val.txt: each image once, and the log says so")
+def test_a_list_that_names_each_image_twice_is_taken_once_and_says_so(tmp_path):
     root = trees.nighttime_driving(tmp_path)
     images = sorted((root / "leftImg8bit/test/night").iterdir())
     names = tmp_path / "nd_val.txt"  # of LoopDA's code: all names, then all again
     names.write_text(2 * "".join(f"{image.name}\n" for image in images))
-    faults = checked(nighttime_driving.rows(root, CITYSCAPES, labelled=True, names=names)).faults
-    assert len(faults) == 5
-    assert all(
-        fault.startswith(f"image {image}: it is listed 2 times") for image, fault in zip(images, faults, strict=True)
-    )
+    with noting() as left_out:
+        rows = nighttime_driving.rows(root, CITYSCAPES, labelled=True, names=names)
+    assert [row.image for row in rows] == images
+    assert checked(rows).faults == []
+    [line] = left_out.lines()
+    assert line.startswith("5 left out, repeated in nd_val.txt, which is taken once: line 6, 01_frame_0906")
 
 
 @pytest.mark.parametrize(
@@ -181,8 +232,8 @@ def test_a_missing_reference_of_acdc_is_a_fault_but_no_folder_of_references_is_n
 def test_the_labels_of_acdcs_test_images_are_not_published(tmp_path):
     trees.acdc(tmp_path, "test")
     assert checked(acdc.rows(tmp_path, "test", CITYSCAPES, labelled=False), labelled=False).faults == []
-    faults = checked(acdc.rows(tmp_path, "test", CITYSCAPES, labelled=True)).faults
-    assert len(faults) == 5
+    with pytest.raises(DataError, match="none of the 5 label maps is there.* labels of the test images are not public"):
+        acdc.rows(tmp_path, "test", CITYSCAPES, labelled=True)
 
 
 # BDD100K

@@ -83,3 +83,58 @@ def test_a_written_table_reads_back_as_the_same_files_from_wherever_it_lies(tmp_
     assert (found[0].label, found[1].reference) == (None, None)
     assert found[1].label.resolve() == tmp_path / "c_labelIds.png"
     assert str(tmp_path) not in Path("results/pair/pairs.csv").read_text()
+
+
+@pytest.mark.fault(123, "a table in a folder of links leads to its files")
+def test_a_table_in_a_linked_folder_leads_to_its_files_and_is_read_through_a_link_to_it(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("night/a.png", "day/b.png"):
+        Path(name).parent.mkdir()
+        Path(name).touch()
+    Path("disk/deep/results").mkdir(parents=True)
+    Path("results").symlink_to(tmp_path / "disk/deep/results")
+    write_table(Path("results/pair/pairs.csv"), [Row(Path("night/a.png"), None, Path("day/b.png"))])
+    [row] = rows(Path("results/pair/pairs.csv"), CITYSCAPES, labelled=False)
+    assert row.image.samefile("night/a.png")
+    assert row.reference.samefile("day/b.png")
+    Path("mine.csv").symlink_to(tmp_path / "results/pair/pairs.csv")
+    [row] = rows(Path("mine.csv"), CITYSCAPES, labelled=False)
+    assert row.image.samefile("night/a.png")
+
+
+@pytest.mark.fault(124, "backslashes, variables and other letters are read as they are meant, or named by their line")
+def test_paths_of_other_systems_are_read_and_those_that_cannot_be_are_named_by_their_lines(
+    table, tmp_path, monkeypatch
+):
+    (tmp_path / "night").mkdir()
+    (tmp_path / "night/a.PNG").touch()
+    monkeypatch.setenv("PART", "night")
+    monkeypatch.delenv("NOTHING", raising=False)
+    found = rows(table("IMAGE; Label\nnight\\a.png;\n$PART/a.PNG;\n"), CITYSCAPES, labelled=False)
+    assert {row.image for row in found} == {tmp_path / "night/a.PNG"}
+    with pytest.raises(DataError) as caught:
+        rows(table("image\n$NOTHING/a.png\nC:\\night\\a.png\n"), CITYSCAPES, labelled=False)
+    first, second = str(caught.value).splitlines()
+    assert "mine.csv, line 2: $NOTHING/a.png: the environment has no variable NOTHING" in first
+    assert "mine.csv, line 3: C:\\night\\a.png: a path of a Windows machine" in second
+
+
+@pytest.mark.fault(125, "a table of another tree: one line says so; where some files are there, the others are named")
+def test_a_table_of_another_tree_is_one_line(table, tmp_path):
+    lines = [f"elsewhere/{number}.png" for number in range(40)]
+    with pytest.raises(DataError) as caught:
+        rows(table("\n".join(["image", *lines])), CITYSCAPES, labelled=False)
+    [line] = str(caught.value).splitlines()
+    assert line.startswith(f"{tmp_path}/mine.csv: of the 40 files that it names 40 are not there, such as {tmp_path}")
+    assert "and 37 more: it belongs to another tree; correct `csv`" in line
+    (tmp_path / "a.png").touch()
+    with pytest.raises(DataError) as caught:
+        rows(table("\n".join(["image", "a.png", *lines])), CITYSCAPES, labelled=False)
+    assert len(str(caught.value).splitlines()) == 1 + 40
+
+
+def test_a_field_too_many_says_how_a_comma_is_written(table):
+    with pytest.raises(
+        DataError, match="line 2: 2 fields, but the header names 1; put a path with commas in it in quo"
+    ):
+        rows(table("image\na,b.png\n"), CITYSCAPES, labelled=False)

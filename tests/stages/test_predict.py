@@ -185,6 +185,19 @@ def test_results_in_the_folder_of_the_images_are_not_taken_for_images(predict, p
     assert len(predicted) == 3
 
 
+@pytest.mark.fault(122, "two predictions with their results below the images see the same images")
+def test_results_of_an_earlier_prediction_below_the_images_are_no_images(predict, predicted, drive, capsys):
+    predict(out=drive / "first", pictures=["overlay", "colour"])
+    out = predict(out=drive / "second") and drive / "second"
+    assert len(predicted) == 6
+    assert [name for name in files(out) if name.startswith("labels/")] == [
+        "labels/a/1.png",
+        "labels/a/2.png",
+        "labels/b/1.png",
+    ]
+    assert "predict: 10 left out, results that this package wrote: " in capsys.readouterr().err
+
+
 # faults and signals
 
 

@@ -167,6 +167,38 @@ def test_night_images_may_have_no_or_some_references_and_the_summary_and_log_say
         assert note in (world / "prepare.log").read_text()
 
 
+@pytest.mark.fault(121, "`prepare` says it of each set, in its log and its summary")
+def test_what_is_left_out_of_each_set_is_in_the_log_and_in_the_notes(prepare, section, world):
+    for name in ("a.png", "b.PNG", ".ipynb_checkpoints/a-checkpoint.png", "c.webp"):
+        image(world / "night" / name, size=(16, 9)) if "webp" not in name else (world / "night" / name).touch()
+    (world / "night/tuesday").symlink_to(world / "elsewhere")
+    image(world / "elsewhere/d.png", size=(16, 9))
+    section["night"] = {"layout": "folder", "root": str(world), "images": "night/**/*.png"}
+    image(world / "Cityscapes/leftImg8bit/train/stray.png")
+    summary = json.loads((prepare() / "summary.json").read_text())
+    assert summary["sets"]["night"]["images"] == 3
+    expected = [
+        "night: 1 left out, hidden, or in a folder that is hidden or made by the system:"
+        f" {world}/night/.ipynb_checkpoints/a-checkpoint.png",
+        f"night: 1 left out, of another format than *.png: {world}/night/c.webp",
+    ]
+    assert [note for note in summary["notes"] if "left out" in note and note.startswith("night: 1")] == expected
+    log = (world / "prepare.log").read_text()
+    assert all(note in log for note in expected)
+
+
+@pytest.mark.fault(124, "a home and variables in the configuration are filled in, or refused by the key")
+def test_paths_of_the_configuration_may_have_a_home_and_variables(prepare, section, world, monkeypatch):
+    monkeypatch.setenv("HOME", str(world))
+    monkeypatch.setenv("CITY", "Cityscapes")
+    section["source"]["root"] = "~/$CITY"
+    section["night"]["pairs"] = "~/DarkZurich/zurich_dn_pair_train.csv"
+    assert len(read_manifest(prepare() / "source.csv")) == 2
+    section["source"]["root"] = "$NO_SUCH_CITY/leftImg8bit"
+    with pytest.raises(ConfigError, match=r"source.cityscapes.root: .*the environment has no variable NO_SUCH_CITY"):
+        prepare()
+
+
 def test_all_faults_of_all_sets_come_in_one_error_and_nothing_is_written(prepare, world):
     truncated = world / "Cityscapes/leftImg8bit/train/aachen/aachen_000000_000019_leftImg8bit.png"
     truncated.write_bytes(truncated.read_bytes()[:44])

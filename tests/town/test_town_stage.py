@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from loopda.config import parse_section
+from loopda.data import table
 from loopda.errors import ConfigError, DeviceError
 from loopda.labels.classes import CITYSCAPES
 from loopda.stages import town
@@ -92,6 +93,17 @@ def test_the_oracle_has_the_true_labels_of_every_night_of_training_in_a_place_of
         assert np.array_equal(np.asarray(Image.open(image)), picture)
         assert np.array_equal(table[np.asarray(Image.open(label))], truth)
     assert len(list(root.glob("oracle/*/*.png"))) == len(lines)
+
+
+@pytest.mark.fault(123, "the town's own table leads to its files from a linked folder")
+def test_the_oracle_in_a_linked_folder_leads_to_the_images(tmp_path: Path) -> None:
+    (tmp_path / "town").mkdir()
+    (tmp_path / "disk/deep/oracle").mkdir(parents=True)
+    (tmp_path / "town/oracle").symlink_to(tmp_path / "disk/deep/oracle")
+    build(tmp_path / "town", source_train=1, source_val=1, night_train=1, night_val=1)
+    [row] = table.rows(tmp_path / "town/oracle/night.csv", CITYSCAPES, labelled=True)
+    assert row.image.is_file()
+    assert row.label.is_file()
 
 
 def test_the_labels_of_the_oracle_are_no_part_of_the_town_that_its_fingerprint_tells(
