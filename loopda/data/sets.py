@@ -61,12 +61,12 @@ def read_found(path: Path) -> Found:
     try:
         values = json.loads(Path(path).read_text(encoding="utf-8"))
         for of in ("manifest", "references"):
-            if named(Path(values[of]["path"])) != values[of]:
-                raise DataError(f"{values[of]['path']}: not the manifest that {path} was written with; {remedy}")
+            if named(Path(values[of]["manifest"])) != values[of]:
+                raise DataError(f"{values[of]['manifest']}: not the manifest that {path} was written with; {remedy}")
         return Found(
             Checked(
-                rows=read_manifest(Path(values["manifest"]["path"])),
-                references=read_manifest(Path(values["references"]["path"]), empty=True),
+                rows=read_manifest(Path(values["manifest"]["manifest"])),
+                references=read_manifest(Path(values["references"]["manifest"]), empty=True),
                 faults=[],
                 pixels=np.array(values["pixels"], dtype=np.int64),
                 ignored=int(values["ignored"]),
@@ -93,7 +93,7 @@ def candidates(night: Found, source: Found, day: Found | None) -> list[Row]:
 
 def named(manifest: Path) -> dict[str, str]:
     """Where a manifest is, and the SHA-256 of its content."""
-    return {"path": str(manifest), "sha256": sha256(manifest)}
+    return {"manifest": str(manifest), "sha256": sha256(manifest)}
 
 
 def statistics(of_set: Found, classes: ClassList) -> dict[str, object]:

@@ -373,7 +373,7 @@ WITHOUT_DAY = [
 
 
 def test_no_layout_is_left_out_of_the_sets_without_day_images(tmp_path):
-    known = Config.model_json_schema()["properties"]["source"]["discriminator"]["mapping"]
+    known = Config.model_json_schema()["properties"]["source"]["anyOf"][0]["discriminator"]["mapping"]
     tried = set()
     for number, empty in enumerate(WITHOUT_DAY):
         (tmp_path / str(number)).mkdir()

@@ -59,7 +59,7 @@ def test_the_zip_holds_what_the_model_says_of_each_test_image(submit, small_mode
         assert np.array_equal(read_grey(members[1], 8), labels)
         stored = read_grey(members[2], 16)
         assert abs(stored / 65535 - confidence).max() <= 0.5 / 65535 + 1e-6
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["DarkZurich", "mine.zip"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["DarkZurich", "mine.made.json", "mine.zip"]
 
 
 def test_pixels_below_a_confidence_are_invalid_in_one_folder_alone(submit):
