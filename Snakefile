@@ -2,12 +2,17 @@
 #   results/<stage>/<experiment>/seed<k>/{model.pt, metrics.jsonl, config.yaml}
 # data stages have no seed; logs/ and benchmarks/ mirror it. An experiment is an overlay in config.yaml; stages that are
 # configured alike are shared, and belong to the first experiment that needs them (loopda/experiments.py).
+from os.path import exists
+
 from snakemake.utils import min_version
 
 min_version("9.0")
 
+# the configuration of this folder; where there is none, and in a module of another workflow, the one beside this file
+is_own = workflow.modifier.parent_modifier is None and exists("config.yaml")
 
-configfile: "config.yaml"
+
+configfile: "config.yaml" if is_own else workflow.source_path("config.yaml")
 
 
 include: "workflow/rules/common.smk"

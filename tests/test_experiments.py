@@ -22,7 +22,7 @@ def config(root) -> Config:
 
 @pytest.fixture(scope="module")
 def schemas(root) -> Config:
-    return json.loads((root / "workflow/schemas/config.schema.json").read_text())
+    return json.loads((root / "loopda/config.schema.json").read_text())
 
 
 def changed(config: Config, path: str, value: Any) -> Config:

@@ -1,20 +1,24 @@
 # What the rules share: where files are, and what a stage is told. Nothing here reads a result or imports torch.
-import json
-
-import yaml
 from snakemake.exceptions import WorkflowError
 
 from loopda import comparisons, experiments
 from loopda.errors import ConfigError
+from loopda.schema import read_schemas
+from loopda.strict_yaml import read_mapping, refuse_equal_keys
 
-with open(workflow.source_path("../schemas/config.schema.json")) as file:
-    schemas = json.load(file)
-
-with open("config.yaml") as file:
-    config["experiments"] = experiments.in_order(config, list(yaml.safe_load(file)["experiments"]))
-
+# Snakemake has read and merged the files of the configuration already, and dropped what they say twice: read them again
 try:
-    experiments.check(config, schemas)
+    if workflow.modifier.skip_configfile:  # in a module with `config:`, which lies over config.yaml beside the Snakefile
+        for path in workflow.configfiles:  # they are another workflow's, and only their keys are our business
+            refuse_equal_keys(path)
+        base, overlays = [read_mapping(workflow.source_path("../../config.yaml"))], [config]
+        config = experiments.laid_over(experiments.laid_over(config, base[0]), config)
+    else:
+        count = len(workflow.overwrite_configfiles)
+        base = [read_mapping(path) for path in workflow.configfiles[count:]]
+        overlays = [*map(read_mapping, workflow.overwrite_configfiles), workflow.config_settings.config]
+    config = experiments.of_files(config, base, overlays)
+    experiments.check(config, read_schemas())
 except ConfigError as error:
     raise WorkflowError(str(error)) from None
 
