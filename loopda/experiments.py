@@ -169,15 +169,14 @@ def merged(base: Any, overlay: Any) -> Any:
     return result
 
 
-def of_files(config: Config, base: Sequence[Config], overlays: Sequence[Config]) -> Config:
-    """`config`, which Snakemake has merged of the files `base` and `overlays`, with the experiments of `base` first and
-    without the keys of replaced layouts.
+def of_files(config: Config, base: Config, overlays: Sequence[Config]) -> Config:
+    """`config`, which Snakemake has merged of config.yaml (`base`) and `overlays`, with the experiments of `base` first
+    and without the keys of layouts that an overlay replaces.
     """
-    config = of_one_layout(config, [*base, *overlays])
-    if not isinstance(config.get("experiments"), Mapping):
-        return config  # which `check` refuses
-    first = [name for layer in base for name in layer.get("experiments") or ()]
-    return {**config, "experiments": in_order(config, first)}
+    config = of_one_layout(config, [base, *overlays])
+    if not all(isinstance(values.get("experiments"), Mapping) for values in (config, base)):
+        return config  # which `check` refuses, or whose order is as good as any
+    return {**config, "experiments": in_order(config, list(base["experiments"]))}
 
 
 def of_one_layout(config: Config, layers: Sequence[Config]) -> Config:
@@ -229,8 +228,8 @@ def check(config: Config, schemas: Mapping[str, Any]) -> None:
     missing = sorted(name for name in SECTIONS if name not in config)
     if len(missing) > 3:
         faults.append(
-            f"{len(missing)} sections are missing: {', '.join(missing)}. config.yaml is the project's, whole; lines of your"
-            " own stand in a file after --configfile"
+            f"{len(missing)} sections are missing: {', '.join(missing)}. config.yaml is the project's, whole; lines of"
+            " your own stand in a file after --configfile"
         )
     else:
         faults += [f"the section {name!r} is missing" for name in missing]
@@ -287,7 +286,9 @@ def _faults_of_overlay(config: Config, name: str, overlay: Any) -> list[str]:
     """What is wrong with the form of the experiment `name`, each behind the key "experiments.name"."""
     faults = []
     if not re.fullmatch(r"[\w.-]+", name) or name in (".", ".."):
-        faults.append(": names have letters, digits, '.', '_' and '-' alone")
+        faults.append(
+            f": the name {name!r}: names have letters, digits, '.', '_' and '-' alone, and '.' and '..' are none"
+        )
     if not isinstance(overlay, Mapping):
         return [*faults, f": expected sections ({{}} for none), found {overlay!r}"]
     for key, value in overlay.items():
@@ -295,9 +296,7 @@ def _faults_of_overlay(config: Config, name: str, overlay: Any) -> list[str]:
             faults += _faults_of_extension(config, name)
         elif key == "until":
             if value not in MODEL_STAGES:
-                faults.append(
-                    f".until: {value!r} is not one of {', '.join(MODEL_STAGES)}{remedy(value, 'string')}"
-                )
+                faults.append(f".until: {value!r} is not one of {', '.join(MODEL_STAGES)}{remedy(value, 'string')}")
         elif key == ENSEMBLE:
             faults += _faults_of_ensemble(config, name)
         elif key == "town":
@@ -376,9 +375,7 @@ def _faults_of_ensemble(config: Config, name: str) -> list[str]:
         faults.append(f"{where}: an ensemble averages two experiments or more; {its[0]!r} alone is its own")
     others = ", ".join(key for key in known[name] if key != ENSEMBLE)
     if others:
-        faults.append(
-            f": an ensemble trains nothing and is evaluated as its members; remove {others}"
-        )
+        faults.append(f": an ensemble trains nothing and is evaluated as its members; remove {others}")
     return faults
 
 

@@ -108,7 +108,7 @@ def read_config(overlays: Sequence[Path], root: Path = Path()) -> Config:
     first, *others = (read_mapping(path) for path in (base, *overlays))
     over = reduce(experiments.laid_over, others, {})
     config = experiments.laid_over(experiments.laid_over(over, first), over)
-    config = experiments.of_files(config, [first], others)
+    config = experiments.of_files(config, first, others)
     experiments.check(config, read_schemas())
     return config
 

@@ -121,7 +121,7 @@ def _text(path: Path) -> str:
 
 
 def _syntax_fault(error: yaml.MarkedYAMLError, text: str) -> str:
-    """":line: what is wrong" of a text that is no YAML."""
+    """ ":line: what is wrong" of a text that is no YAML."""
     mark = error.problem_mark or error.context_mark
     lines = text.splitlines()
     line = lines[mark.line] if mark.line < len(lines) else ""
@@ -148,7 +148,10 @@ def _faults(node: Node, path: tuple[str, ...], visited: dict[int, bool]) -> Iter
     kind = node.tag.removeprefix(YAML_TAG)
     if kind not in PLAIN and not (kind == "timestamp" and isinstance(node, ScalarNode)):
         what = f"{node.value!r}" if isinstance(node, ScalarNode) else _name(path)
-        yield line, f"{what} is of the kind {node.tag!r}, which no configuration holds; put it in quotes, or remove the tag"
+        yield (
+            line,
+            f"{what} is of the kind {node.tag!r}, which no configuration holds; put it in quotes, or remove the tag",
+        )
     if isinstance(node, MappingNode):
         yield from _faults_of_mapping(node, path, visited)
     elif isinstance(node, ScalarNode):

@@ -6,17 +6,15 @@ from loopda.errors import ConfigError
 from loopda.schema import read_schemas
 from loopda.strict_yaml import read_mapping, refuse_equal_keys
 
-# Snakemake has read and merged the files of the configuration already, and dropped what they say twice: read them again
+# Snakemake has read and merged the files of the configuration, and dropped what they say twice: read them again
 try:
-    if workflow.modifier.skip_configfile:  # in a module with `config:`, which lies over config.yaml beside the Snakefile
-        for path in workflow.configfiles:  # they are another workflow's, and only their keys are our business
-            refuse_equal_keys(path)
-        base, overlays = [read_mapping(workflow.source_path("../../config.yaml"))], [config]
-        config = experiments.laid_over(experiments.laid_over(config, base[0]), config)
+    if workflow.modifier.skip_configfile:  # a module's `config:` lies over config.yaml beside the Snakefile
+        overlays = [config]
+        config = experiments.laid_over(experiments.laid_over(config, base), config)
     else:
-        count = len(workflow.overwrite_configfiles)
-        base = [read_mapping(path) for path in workflow.configfiles[count:]]
         overlays = [*map(read_mapping, workflow.overwrite_configfiles), workflow.config_settings.config]
+    for path in workflow.configfiles:  # of what is another workflow's, the keys alone are our business
+        refuse_equal_keys(path)
     config = experiments.of_files(config, base, overlays)
     experiments.check(config, read_schemas())
 except ConfigError as error:
@@ -79,6 +77,9 @@ launch = {
     for stage in experiments.SHARED_STAGES
     for count in [experiments.processes(config, stage)]
 }
+# Snakemake fills in the commands of a module's rules with the names of the workflow that uses it
+if workflow.modifier_stack[0].globals.setdefault("launch", launch) != launch:
+    raise WorkflowError("the name 'launch' is LoopDA's in a workflow that uses it as a module; choose another")
 
 
 rule configure:
