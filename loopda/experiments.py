@@ -286,9 +286,7 @@ def _faults_of_overlay(config: Config, name: str, overlay: Any) -> list[str]:
     """What is wrong with the form of the experiment `name`, each behind the key "experiments.name"."""
     faults = []
     if not re.fullmatch(r"[\w.-]+", name) or name in (".", ".."):
-        faults.append(
-            f": the name {name!r}: names have letters, digits, '.', '_' and '-' alone, and '.' and '..' are none"
-        )
+        faults.append(f": the name {name!r} has other than letters, digits, '.', '_' and '-', or is '.' or '..'")
     if not isinstance(overlay, Mapping):
         return [*faults, f": expected sections ({{}} for none), found {overlay!r}"]
     for key, value in overlay.items():

@@ -2,8 +2,8 @@
 
     python -m loopda.schema > schema.json && mv schema.json loopda/config.schema.json
 
-The Snakefile and the status must not import torch, so they check with this file, which belongs to the package, instead of
-the sections; a test fails when it is stale.
+The Snakefile and the status must not import torch, so they check with this file of the package instead of the
+sections; a test fails when it is stale.
 """
 
 import importlib

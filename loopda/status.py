@@ -102,8 +102,8 @@ def read_config(overlays: Sequence[Path], root: Path = Path()) -> Config:
     base = root / "config.yaml"
     if not base.exists():
         raise ConfigError(
-            f"{base}: not in the folder {root.absolute()}; the status is that of a folder where snakemake works: go there,"
-            " or copy the project's config.yaml here"
+            f"{base}: not in the folder {root.absolute()}; the status is that of a folder where snakemake works: go"
+            " there, or copy the project's config.yaml here"
         )
     first, *others = (read_mapping(path) for path in (base, *overlays))
     over = reduce(experiments.laid_over, others, {})

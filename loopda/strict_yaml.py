@@ -1,8 +1,8 @@
 """YAML and JSON files, read strictly: what YAML would drop or change without a word is refused by file and line.
 
-YAML keeps the last of two equal keys, takes a key without a value for null, and reads `no` as false, `2024` as a number,
-`2024-01-05` as a date, `017705` as octal and `1:30` as 90. Files are YAML 1.1 as PyYAML and Snakemake read it; anchors,
-aliases and merge keys (`<<`) are welcome.
+YAML keeps the last of two equal keys, takes a key without a value for null, and reads `no` as false, `2024` as a
+number, `2024-01-05` as a date, `017705` as octal and `1:30` as 90. Files are YAML 1.1 as PyYAML and Snakemake read it;
+anchors, aliases and merge keys (`<<`) are welcome.
 """
 
 import json
@@ -32,9 +32,9 @@ def read_yaml(path: Path) -> Any:
         values, is_json = json.loads(text), True
     except (ValueError, RecursionError):
         values, is_json = None, False
-    # in JSON a tab can only stand between values
-    loader = yaml.SafeLoader(text.replace("\t", " ") if is_json else text)
     try:
+        # in JSON a tab can only stand between values
+        loader = yaml.SafeLoader(text.replace("\t", " ") if is_json else text)
         node = loader.get_single_node()
         faults = list(dict.fromkeys(_faults(node, (), {}))) if node else []
         lines = [f"{path}:{line}: {fault}" for line, fault in sorted(faults)]
@@ -44,6 +44,9 @@ def read_yaml(path: Path) -> Any:
         return values if is_json or node is None else loader.construct_document(node)
     except yaml.MarkedYAMLError as error:
         raise ConfigError(f"{path}{_syntax_fault(error, text)}") from None
+    except yaml.reader.ReaderError as error:
+        line = text.count("\n", 0, error.position) + 1
+        raise ConfigError(f"{path}:{line}: not valid YAML: the character U+{error.character:04X}") from None
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise ConfigError(f"{path}: not valid YAML: {error}") from None
 
@@ -62,7 +65,7 @@ def refuse_equal_keys(path: Path) -> None:
     text = _text(path)
     try:
         node = yaml.SafeLoader(text).get_single_node()
-    except yaml.YAMLError:
+    except (yaml.YAMLError, RecursionError):
         return
     faults = [(line, fault) for line, fault in _faults(node, (), {}) if "occurs twice" in fault] if node else []
     if faults:
@@ -89,7 +92,7 @@ def remedy(value: Any, wanted: Any) -> str:
 
 
 def unlike_yaml(values: Any, path: tuple[str, ...] = ()) -> Iterator[str]:
-    """A line for each name in `values` that is no text, and each value that no configuration holds: nan, inf, a date."""
+    """A line for each name in `values` that is no text, and each value that is none in a configuration: nan, a date."""
     where = ".".join(path)
     if isinstance(values, dict):
         for name, value in values.items():
@@ -148,10 +151,7 @@ def _faults(node: Node, path: tuple[str, ...], visited: dict[int, bool]) -> Iter
     kind = node.tag.removeprefix(YAML_TAG)
     if kind not in PLAIN and not (kind == "timestamp" and isinstance(node, ScalarNode)):
         what = f"{node.value!r}" if isinstance(node, ScalarNode) else _name(path)
-        yield (
-            line,
-            f"{what} is of the kind {node.tag!r}, which no configuration holds; put it in quotes, or remove the tag",
-        )
+        yield line, f"{what} has the tag {node.tag!r}, which no value has here; put it in quotes, or remove the tag"
     if isinstance(node, MappingNode):
         yield from _faults_of_mapping(node, path, visited)
     elif isinstance(node, ScalarNode):
