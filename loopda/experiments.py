@@ -74,7 +74,7 @@ def section(config: Config, experiment: str, stage: str) -> dict[str, Any]:
         return merged(config["data"], own.get("data"))
     resolved = {name: merged(config[name], own.get(name)) for name in shared}
     for name, value in merged(config.get(stage), own.get(stage)).items():
-        resolved[name] = merged(resolved[name], value) if name in shared else value
+        resolved[name] = merged(resolved[name], value) if name in shared and value is not None else value
     if stage == "adapt":
         name = resolved["method"]
         resolved["method"] = {"name": name, **merged(config["methods"][name], own.get("methods", {}).get(name))}

@@ -13,8 +13,9 @@ try:
         config = experiments.laid_over(experiments.laid_over(config, base), config)
     else:
         overlays = [*map(read_mapping, workflow.overwrite_configfiles), workflow.config_settings.config]
-    for path in workflow.configfiles:  # of what is another workflow's, the keys alone are our business
-        refuse_equal_keys(path)
+    for path in workflow.configfiles:
+        if path not in (base_file, *workflow.overwrite_configfiles) or workflow.modifier.skip_configfile:
+            refuse_equal_keys(path)  # all that is our business in a file of another workflow
     config = experiments.of_files(config, base, overlays)
     experiments.check(config, read_schemas())
 except ConfigError as error:
