@@ -132,7 +132,8 @@ def _syntax_fault(error: yaml.MarkedYAMLError, text: str) -> str:
         return f":{mark.line + 1}: not valid YAML: a tab; indent with spaces"
     if error.context == "expected a single document in the stream":
         return f":{mark.line + 1}: a second document begins here (---); one file holds one"
-    hint = "; put a text with ': ' in it in quotes" if error.problem == "mapping values are not allowed here" else ""
+    quotes = re.search(r"(: |[-[,] *)[*{&!%@`|>]|: .*: ", line)
+    hint = "; a text with ': ' in it, or with one of * { & ! % @ ` | > at its beginning, wants quotes" if quotes else ""
     return f":{mark.line + 1}: not valid YAML: {error.problem}{hint}"
 
 
@@ -185,7 +186,8 @@ def _faults_of_mapping(node: MappingNode, path: tuple[str, ...], visited: dict[i
             yield line, f'YAML reads the name {name} in {_name(path)} as {key.tag}; put it in quotes: "{name}"'
         if _is_empty(value):
             whole = ".".join((*path, name))
-            yield line, f"{whole} has no value; write one ({{}} is a section without any), or remove the key"
+            quotes = "; a text in braces wants quotes" if node.flow_style and len(node.value) == 1 else ""
+            yield line, f"{whole} has no value; write one ({{}} is a section without any), or remove the key{quotes}"
         yield from _faults(value, path if tag == "merge" else (*path, name), visited)
 
 

@@ -164,7 +164,13 @@ def test_plain_numbers_truth_values_and_words_stay_what_they_are(tmp_path):
     [
         (b"run:\n\t- a\n", ":2: not valid YAML: a tab; indent with spaces"),
         (b"run: [a]\n---\nrun: [b]\n", ":2: a second document begins here"),
-        (b"run: a: b\n", ":1: not valid YAML: mapping values are not allowed here; put a text with ': '"),
+        (b"run: a: b\n", ":1: not valid YAML: mapping values are not allowed here; a text with ': '"),
+        (
+            b"a: 1\nimages: *.jpg\n",
+            ":2: not valid YAML: expected alphabetic or numeric character, but found '.'; a text",
+        ),
+        (b"labels: {stem}.png\n", ":1: not valid YAML: expected <block end>, but found '<scalar>'; a text"),
+        (b"labels: {stem}\n", ":1: labels.stem has no value; write one ({} is a section without any), or remove"),
         (b"run: [a\nb: 1\n", ":2: not valid YAML: "),
         (b"run: *a\n", ":1: not valid YAML: found undefined alias"),
         (b"# caf\xe9\nrun: [a]\n", ":1: the byte 0xe9 is not UTF-8"),
