@@ -28,13 +28,11 @@ def read_yaml(path: Path) -> Any:
     A file that is JSON is read as JSON, as Snakemake does: `1e-4` is a number there, and a text in YAML.
     """
     text = _text(path)
+    values, is_json = _json(text)
     try:
-        values, is_json = json.loads(text), True
-    except (ValueError, RecursionError):
-        values, is_json = None, False
-    try:
-        # in JSON a tab can only stand between values
-        loader = yaml.SafeLoader(text.replace("\t", " ") if is_json else text)
+        loader = yaml.SafeLoader(
+            text.replace("\t", " ") if is_json else text
+        )  # in JSON, tabs stand between values alone
         node = loader.get_single_node()
         faults = list(dict.fromkeys(_faults(node, (), {}))) if node else []
         lines = [f"{path}:{line}: {fault}" for line, fault in sorted(faults)]
@@ -64,7 +62,7 @@ def refuse_equal_keys(path: Path) -> None:
     """ConfigError where a mapping in `path` has two equal keys; whatever else is wrong in it, others say."""
     text = _text(path)
     try:
-        node = yaml.SafeLoader(text).get_single_node()
+        node = yaml.SafeLoader(text.replace("\t", " ") if _json(text)[1] else text).get_single_node()
     except (yaml.YAMLError, RecursionError):
         return
     faults = [(line, fault) for line, fault in _faults(node, (), {}) if "occurs twice" in fault] if node else []
@@ -121,6 +119,14 @@ def _text(path: Path) -> str:
         line = error.object.count(b"\n", 0, error.start) + 1
         byte = error.object[error.start]
         raise ConfigError(f"{path}:{line}: the byte 0x{byte:02x} is not UTF-8; save the file as UTF-8") from None
+
+
+def _json(text: str) -> tuple[Any, bool]:
+    """The values of a `text` in JSON, and whether it is JSON."""
+    try:
+        return json.loads(text), True
+    except (ValueError, RecursionError):
+        return None, False
 
 
 def _syntax_fault(error: yaml.MarkedYAMLError, text: str) -> str:

@@ -206,6 +206,8 @@ def test_of_another_workflows_file_equal_keys_alone_are_refused(tmp_path):
     refuse_equal_keys(written(tmp_path, "other:\n2024: no\n"))
     with pytest.raises(ConfigError, match=r"mine\.yaml:2: 'a' occurs twice"):
         refuse_equal_keys(written(tmp_path, "a: 1\na: 2\n"))
+    with pytest.raises(ConfigError, match=r"mine\.json:2: 'a' occurs twice"):
+        refuse_equal_keys(written(tmp_path, '{"a": 1,\n\t"a": 2}', "mine.json"))
 
 
 class Numbers(Section):
