@@ -30,9 +30,8 @@ def read_yaml(path: Path) -> Any:
     text = _text(path)
     values, is_json = _json(text)
     try:
-        loader = yaml.SafeLoader(
-            text.replace("\t", " ") if is_json else text
-        )  # in JSON, tabs stand between values alone
+        # in JSON, tabs stand between values alone
+        loader = yaml.SafeLoader(text.replace("\t", " ") if is_json else text)
         node = loader.get_single_node()
         faults = list(dict.fromkeys(_faults(node, (), {}))) if node else []
         lines = [f"{path}:{line}: {fault}" for line, fault in sorted(faults)]
