@@ -2,12 +2,21 @@
 #   results/<stage>/<experiment>/seed<k>/{model.pt, metrics.jsonl, config.yaml}
 # data stages have no seed; logs/ and benchmarks/ mirror it. An experiment is an overlay in config.yaml; stages that are
 # configured alike are shared, and belong to the first experiment that needs them (loopda/experiments.py).
+from os.path import exists
+
 from snakemake.utils import min_version
+
+from loopda.strict_yaml import read_mapping
 
 min_version("9.0")
 
+# the configuration of this folder; where there is none, and in a module of another workflow, the one beside this file
+is_own = workflow.modifier.parent_modifier is None and exists("config.yaml")
+base_file = "config.yaml" if is_own else workflow.source_path("config.yaml")
+base = read_mapping(base_file)  # before Snakemake reads it, which says less of what is wrong in it
 
-configfile: "config.yaml"
+
+configfile: base_file
 
 
 include: "workflow/rules/common.smk"

@@ -6,10 +6,10 @@ import re
 from pathlib import Path
 from typing import TypeVar
 
-import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
 from loopda.errors import ConfigError
+from loopda.strict_yaml import read_yaml, remedy
 
 
 def expanded(path: Path | str, folder: Path | str = "") -> Path:
@@ -60,22 +60,23 @@ class Section(BaseModel):
             raise ValueError(str(error)) from None
 
 
+# what pydantic calls a value of another type, and the type that it wanted
+_WANTED = {
+    "float_type": "number",
+    "int_type": "integer",
+    "int_from_float": "integer",
+    "bool_type": "boolean",
+    "string_type": "string",
+    "path_type": "string",
+    "literal_error": "string",
+}
+
 AnySection = TypeVar("AnySection", bound=Section)
 
 
 def read_section(path: Path, section: type[AnySection]) -> AnySection:
     """Read the YAML (or JSON) file `path` as a `section`; ConfigError lists every wrong key at once."""
     return parse_section(read_yaml(path), section, str(path))
-
-
-def read_yaml(path: Path) -> object:
-    """The values in the YAML (or JSON) file `path`, unchecked; ConfigError where it is missing or no YAML."""
-    try:
-        return yaml.safe_load(Path(path).read_text())
-    except FileNotFoundError:
-        raise ConfigError(f"{path}: no such configuration file") from None
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{path}: not valid YAML: {error}") from None
 
 
 def parse_section(values: object, section: type[AnySection], where: str) -> AnySection:
@@ -88,6 +89,7 @@ def parse_section(values: object, section: type[AnySection], where: str) -> AnyS
     except ValidationError as error:
         faults = [
             f"{where}: {'.'.join(str(part) for part in fault['loc']) or 'the section'}: {fault['msg']}"
+            + remedy(fault["input"], _WANTED.get(fault["type"]))
             for fault in error.errors()
         ]
         raise ConfigError("\n".join(faults)) from None

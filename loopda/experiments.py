@@ -17,6 +17,7 @@ from jsonschema import Draft202012Validator, ValidationError, validators
 
 from loopda import downloads
 from loopda.errors import ConfigError
+from loopda.strict_yaml import remedy, unlike_yaml
 
 # each stage: the stages whose files it reads (`parents` knows the exceptions), and the sections that it is told besides
 # its own
@@ -82,7 +83,7 @@ def section(config: Config, experiment: str, stage: str) -> dict[str, Any]:
         return _own_data(config["data"], own.get("data") or {})
     resolved = {name: merged(config[name], own.get(name)) for name in shared}
     for name, value in merged(config.get(stage), own.get(stage)).items():
-        resolved[name] = merged(resolved[name], value) if name in shared else value
+        resolved[name] = merged(resolved[name], value) if name in shared and value is not None else value
     if stage == "adapt":
         name = resolved["method"]
         resolved["method"] = {"name": name, **merged(config["methods"][name], own.get("methods", {}).get(name))}
@@ -231,7 +232,8 @@ def as_yaml(values: Mapping[str, Any]) -> str:
 def merged(base: Any, overlay: Any) -> Any:
     """`base` with the values of `overlay`; mappings are merged key by key, everything else is replaced.
 
-    A mapping that names another `layout` replaces the base's whole: the keys of one layout mean nothing to another.
+    A mapping that names another `layout` replaces the base's whole: the keys of one layout mean nothing to another. No
+    overlay at all (None) changes nothing, but a null in it is a value as any other.
     """
     if overlay is None:
         return copy.deepcopy(base if base is not None else {})
@@ -241,8 +243,43 @@ def merged(base: Any, overlay: Any) -> Any:
         return copy.deepcopy(overlay)
     result = {key: copy.deepcopy(value) for key, value in base.items()}
     for key, value in overlay.items():
-        result[key] = merged(base.get(key), value)
+        result[key] = None if value is None else merged(base.get(key), value)
     return result
+
+
+def of_files(config: Config, base: Config, overlays: Sequence[Config]) -> Config:
+    """`config`, which Snakemake has merged of config.yaml (`base`) and `overlays`, in the order of `base` and without
+    the keys of layouts that an overlay replaces.
+    """
+    return in_order(of_one_layout(config, [base, *overlays]), base)
+
+
+def of_one_layout(config: Config, layers: Sequence[Config]) -> Config:
+    """`config`, which Snakemake has merged of `layers` key by key, without the keys of layouts that a later layer
+    replaces: whoever writes `data: {night: {layout: folder, ...}}` over config.yaml has no keys of its dark_zurich.
+    """
+    by_key, by_layout = {}, {}
+    for layer in layers:
+        by_key, by_layout = laid_over(by_key, layer), merged(by_layout, layer)
+    return _without(config, by_key, by_layout)
+
+
+def laid_over(base: Any, overlay: Any) -> Any:
+    """`base` with the values of `overlay`, merged as Snakemake merges configuration files: key by key, all of them."""
+    if not (isinstance(base, Mapping) and isinstance(overlay, Mapping)):
+        return overlay
+    return {**base, **{key: laid_over(base.get(key), value) for key, value in overlay.items()}}
+
+
+def _without(config: Any, by_key: Any, by_layout: Any) -> Any:
+    """`config` without what is in `by_key` and not in `by_layout`."""
+    if not all(isinstance(values, Mapping) for values in (config, by_key, by_layout)):
+        return config
+    return {
+        key: _without(value, by_key.get(key), by_layout.get(key))
+        for key, value in config.items()
+        if key not in by_key or key in by_layout
+    }
 
 
 def in_order(config: Any, base: Any) -> Any:
@@ -277,17 +314,30 @@ def uses_town(layout: Any, part: str = "") -> bool:
 def check(config: Config, schemas: Mapping[str, Any]) -> None:
     """Refuse a wrong configuration before any job starts; a ConfigError lists every fault by the path of its key.
 
-    `schemas` holds the JSON schema of each stage's resolved section (workflow/schemas/config.schema.json).
+    `schemas` holds the JSON schema of each stage's resolved section (`loopda.schema.read_schemas`). A fault that many
+    experiments have is one line.
     """
-    faults = [f"there is no section {name!r}" for name in config if name not in SECTIONS]
-    faults += [f"the section {name!r} is missing" for name in sorted(SECTIONS) if name not in config]
+    faults = list(unlike_yaml(config))
+    faults += [f"there is no section {name!r}" for name in config if isinstance(name, str) and name not in SECTIONS]
+    missing = sorted(name for name in SECTIONS if name not in config)
+    if len(missing) > 3:
+        faults.append(
+            f"{len(missing)} sections are missing: {', '.join(missing)}. config.yaml is the project's, whole; lines of"
+            " your own stand in a file after --configfile"
+        )
+    else:
+        faults += [f"the section {name!r} is missing" for name in missing]
     if not faults:
         errors = _Errors(schemas)
         faults = (
             _faults_of_settings(config)
             or [
                 *_faults_of_unused_methods(config, errors),
-                *(fault for name in config["experiments"] for fault in _faults_of_experiment(config, name, errors)),
+                *_with_experiments(
+                    (name, fault)
+                    for name in config["experiments"]
+                    for fault in _faults_of_experiment(config, name, errors)
+                ),
                 *_faults_of_members(config),
             ]
             or _faults_of_shares(config) + _faults_of_compilation(config)
@@ -296,33 +346,67 @@ def check(config: Config, schemas: Mapping[str, Any]) -> None:
         raise ConfigError("\n".join(f"configuration: {fault}" for fault in dict.fromkeys(faults)))
 
 
-def _faults_of_settings(config: Config) -> list[str]:
+def _with_experiments(found: Iterable[tuple[str, str]]) -> list[str]:
+    """Each fault once, with the experiments that have it behind; found: experiments and their faults."""
+    by_fault: dict[str, list[str]] = {}
+    for name, fault in found:
+        by_fault.setdefault(fault, []).append(name)
+    return [f"{fault} ({_named(names)})" for fault, names in by_fault.items()]
+
+
+def _named(names: Sequence[str]) -> str:
+    """Words for some experiments: all of a few, three of many."""
+    names = list(dict.fromkeys(names))
+    shown = names if len(names) <= 5 else names[:3]
+    more = f" and {len(names) - len(shown)} more" if len(names) > len(shown) else ""
+    return f"experiment{'s' if len(names) > 1 else ''} {', '.join(shown)}{more}"
+
+
+def _at_experiments(found: Iterable[tuple[str, str]]) -> list[str]:
+    """Each fault once, at the key of the first experiment that has it, with the others behind.
+
+    found: experiments, and for each ".key: what is wrong" or ": what is wrong".
+    """
+    by_fault: dict[str, list[str]] = {}
+    for name, fault in found:
+        by_fault.setdefault(fault, []).append(name)
+    return [
+        f"experiments.{first}{fault}" + (f" (and in {_named(others)})" if others else "")
+        for fault, (first, *others) in by_fault.items()
+    ]
+
+
+def _faults_of_overlay(config: Config, name: str, overlay: Any) -> list[str]:
+    """What is wrong with the form of the experiment `name`, each behind the key "experiments.name"."""
     faults = []
+    if not re.fullmatch(r"[\w.-]+", name) or name in (".", ".."):
+        faults.append(f": the name {name!r} has other than letters, digits, '.', '_' and '-', or is '.' or '..'")
+    if not isinstance(overlay, Mapping):
+        return [*faults, f": expected sections ({{}} for none), found {overlay!r}"]
+    for key, value in overlay.items():
+        if key == EXTENDS:
+            faults += _faults_of_extension(config, name)
+        elif key == "until":
+            if value not in MODEL_STAGES:
+                faults.append(f".until: {value!r} is not one of {', '.join(MODEL_STAGES)}{remedy(value, 'string')}")
+        elif key == ENSEMBLE:
+            faults += _faults_of_ensemble(config, name)
+        elif key == "town":
+            faults.append(".town: there is one town for all experiments; change the section town")
+        elif key not in SECTIONS - SETTINGS:
+            faults.append(f": there is no section {key!r}")
+        elif not isinstance(value, Mapping):
+            faults.append(f".{key}: expected keys with values, found {value!r}")
+    return faults
+
+
+def _faults_of_settings(config: Config) -> list[str]:
     known = config["experiments"]
     if not isinstance(known, Mapping) or not known:
         return ["experiments: expected names, each with an overlay"]
-    for name, overlay in known.items():
-        if not re.fullmatch(r"[\w.-]+", str(name)):
-            faults.append(f"experiments.{name}: names have letters, digits, '.', '_' and '-' alone")
-        if not isinstance(overlay or {}, Mapping):
-            faults.append(f"experiments.{name}: expected sections, found {overlay!r}")
-            continue
-        for key, value in (overlay or {}).items():
-            if key == EXTENDS:
-                faults += _faults_of_extension(config, name)
-            elif key == "until":
-                if value not in MODEL_STAGES:
-                    faults.append(f"experiments.{name}.until: {value!r} is not one of {', '.join(MODEL_STAGES)}")
-            elif key == ENSEMBLE:
-                faults += _faults_of_ensemble(config, name)
-            elif key == "town":
-                faults.append(
-                    f"experiments.{name}.town: there is one town for all experiments; change the section town"
-                )
-            elif key not in SECTIONS - SETTINGS:
-                faults.append(f"experiments.{name}: there is no section {key!r}")
-            elif not isinstance(value, Mapping):
-                faults.append(f"experiments.{name}.{key}: expected keys with values, found {value!r}")
+    faults = _at_experiments(
+        (name, fault) for name, overlay in known.items() for fault in _faults_of_overlay(config, name, overlay)
+    )
     for key in sorted(SECTIONS - SETTINGS):
         if not isinstance(config[key], Mapping):
             faults.append(f"{key}: expected keys with values, found {config[key]!r}")
@@ -367,12 +451,12 @@ def _no_experiment(name: Any, known: Mapping[str, Any]) -> str:
     """That there is none of this name, and which there are: those of similar names, else some."""
     alike = get_close_matches(str(name), known, n=5) or list(known)[:5]
     more = f" and {len(known) - len(alike)} more" if len(known) > len(alike) else ""
-    return f"no experiment {name!r}; there are {', '.join(alike)}{more}"
+    return f"no experiment {name!r}{remedy(name, 'string')}; there are {', '.join(alike)}{more}"
 
 
 def _faults_of_ensemble(config: Config, name: str) -> list[str]:
-    """What is wrong with the list of an ensemble's members."""
-    where, known = f"experiments.{name}.{ENSEMBLE}", config["experiments"]
+    """What is wrong with the list of an ensemble's members, behind the key "experiments.name"."""
+    where, known = f".{ENSEMBLE}", config["experiments"]
     its = known[name][ENSEMBLE]
     faults = _faults_of_list(where, its, known)
     if faults:
@@ -383,15 +467,15 @@ def _faults_of_ensemble(config: Config, name: str) -> list[str]:
         faults.append(f"{where}: an ensemble averages two experiments or more; {its[0]!r} alone is its own")
     others = ", ".join(key for key in known[name] if key != ENSEMBLE)
     if others:
-        faults.append(
-            f"experiments.{name}: an ensemble trains nothing and is evaluated as its members; remove {others}"
-        )
+        faults.append(f": an ensemble trains nothing and is evaluated as its members; remove {others}")
     return faults
 
 
 def _faults_of_extension(config: Config, name: str) -> list[str]:
-    """What is wrong with the experiment that another one extends, or with those which that one extends."""
-    where, known, seen = f"experiments.{name}.{EXTENDS}", config["experiments"], [name]
+    """What is wrong with the experiment that another one extends, or with those which that one extends, behind the key
+    "experiments.name".
+    """
+    where, known, seen = f".{EXTENDS}", config["experiments"], [name]
     while isinstance(known[seen[-1]], Mapping) and EXTENDS in known[seen[-1]]:
         base = known[seen[-1]][EXTENDS]
         if not isinstance(base, str) or base not in known:
@@ -427,11 +511,12 @@ def _faults_of_shares(config: Config) -> list[str]:
         for stage in training_stages(config, name):
             batch_size, count = section(config, name, stage)["batch_size"], processes(config, stage)
             if batch_size % count:
-                faults.append(
-                    f"processes: {count} cannot share {stage}.batch_size {batch_size} equally (experiment {name}); set "
-                    f"processes.{stage} to a number that divides it"
+                fault = (
+                    f"processes: {count} cannot share {stage}.batch_size {batch_size} equally; set processes.{stage} to"
+                    " a number that divides it"
                 )
-    return faults
+                faults.append((name, fault))
+    return _with_experiments(faults)
 
 
 def _faults_of_compilation(config: Config) -> list[str]:
@@ -441,8 +526,8 @@ def _faults_of_compilation(config: Config) -> list[str]:
         for stage in training_stages(config, name):
             why_not = uncompilable(section(config, name, stage)["compute"], processes(config, stage))
             if why_not:
-                faults.append(f"{why_not} (stage {stage}, experiment {name})")
-    return faults
+                faults.append((name, f"{why_not}; stage {stage}"))
+    return _with_experiments(faults)
 
 
 def uncompilable(compute: Mapping[str, Any], count: int) -> str:
@@ -470,19 +555,26 @@ def _evaluated_alike(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
 
 def _faults_of_methods(config: Config) -> list[str]:
     """What is wrong with the names of methods, and with the form of their sections."""
-    sections, chosen = [("methods", config["methods"])], [("adapt", config["adapt"])]
-    for name, overlay in config["experiments"].items():
-        sections.append((f"experiments.{name}.methods", (overlay or {}).get("methods", {})))
-        chosen.append((f"experiments.{name}.adapt", (overlay or {}).get("adapt", {})))
-    named = [(where, name) for where, values in sections for name in values]
-    named += [(f"{where}.method", values["method"]) for where, values in chosen if "method" in values]
     known = list(config["methods"])
-    unknown = [(where, name) for where, name in named if name not in known]
-    faults = [f"{where}: there is no method {name!r}; there are {', '.join(known)}" for where, name in unknown]
-    for where, values in sections:
-        wrong = {name: its for name, its in values.items() if not isinstance(its, Mapping)}
-        faults += [f"{where}.{name}: expected keys with values, found {its!r}" for name, its in wrong.items()]
-    return faults
+
+    def faults_in(values: Config) -> list[str]:
+        methods, adapt = values.get("methods", {}), values.get("adapt", {})
+        named = [("methods", name) for name in methods]
+        named += [("adapt.method", adapt["method"])] if "method" in adapt else []
+        unknown = [(where, name) for where, name in named if name not in known]
+        wrong = {name: its for name, its in methods.items() if not isinstance(its, Mapping)}
+        return [
+            *(
+                f"{where}: there is no method {name!r}{remedy(name, 'string')}; there are {', '.join(known)}"
+                for where, name in unknown
+            ),
+            *(f"methods.{name}: expected keys with values, found {its!r}" for name, its in wrong.items()),
+        ]
+
+    of_experiments = (
+        (name, f".{fault}") for name, overlay in config["experiments"].items() for fault in faults_in(overlay)
+    )
+    return [*faults_in(config), *_at_experiments(of_experiments)]
 
 
 def _faults_of_experiment(config: Config, name: str, errors: "_Errors") -> list[str]:
@@ -494,7 +586,7 @@ def _faults_of_experiment(config: Config, name: str, errors: "_Errors") -> list[
         own = merged(config.get(stage), overlay(config, name).get(stage))
         for error in errors.of(stage, resolved):
             path = _path_in_file(stage, resolved, [str(part) for part in error.absolute_path], own)
-            faults.append(f"{path}: {_message(error)} (experiment {name})")
+            faults.append(f"{path}: {_message(error)}")
         for path, value in _leaves(resolved):
             if path.endswith("weights") and isinstance(value, str) and value:
                 wrong = downloads.fault(value)
@@ -572,13 +664,13 @@ def _faults_of_sets(config: Config, name: str) -> list[str]:
     tests = section(config, name, "prepare").get(TESTS) or {}
     named = sets(config, name)
     known = [*(one for one in ("night", "day") if f"{one}_val" in named), *tests]
-    faults = [f"data.{TESTS}: {fault} (experiment {name})" for fault in wrong_set_names(tests)]
+    faults = [f"data.{TESTS}: {fault}" for fault in wrong_set_names(tests)]
     if name in config["run"]:
         faults += faults_of_data(config, name)
     for one in section(config, name, "evaluate").get("full_size", []):
         if one not in known:
             there = ", ".join(known) or "none"
-            faults.append(f"evaluate.full_size: no set {one!r} to measure on; there are {there} (experiment {name})")
+            faults.append(f"evaluate.full_size: no set {one!r} to measure on; there are {there}")
     return faults
 
 
@@ -590,13 +682,11 @@ def faults_of_data(config: Config, name: str) -> list[str]:
     if towns and others:
         return [
             f"{', '.join(towns)}: of the built-in town, but {', '.join(others)}: not; a network is not trained on one"
-            f" world and measured in another: name your own set, or leave it out (experiment {name})"
+            f" world and measured in another: name your own set, or leave it out"
         ]
     needed = LEARNT if training_stages(config, name) else ()
     what = {"source": "labelled day images to learn from", "night": "unlabelled night images to adapt to"}
-    return [
-        f"data.{one}: there is no such set; name {what[one]} (experiment {name})" for one in needed if one not in known
-    ]
+    return [f"data.{one}: there is no such set; name {what[one]}" for one in needed if one not in known]
 
 
 def _plain_errors(error: ValidationError) -> list[ValidationError]:
@@ -619,10 +709,17 @@ def _message(error: ValidationError) -> str:
     if "discriminator" in error.schema:
         key = error.schema["discriminator"]["propertyName"]
         known = ", ".join(error.schema["discriminator"]["mapping"])
-        return f"there is no {'layout' if key == 'layout' else 'method'} {error.instance[key]!r}; there are {known}"
+        found = error.instance[key]
+        what = "layout" if key == "layout" else "method"
+        return f"there is no {what} {found!r}{remedy(found, 'string')}; there are {known}"
     if error.validator == "pattern" and "description" in error.schema:
         return f"{error.instance!r} is not {error.schema['description']}"
-    return error.message
+    if error.instance is None:
+        return f"{error.message}; write a value, or remove the key"
+    if error.validator in ("enum", "const"):
+        known = error.validator_value if error.validator == "enum" else [error.validator_value]
+        return error.message + remedy(error.instance, "string" if isinstance(known[0], str) else "number")
+    return error.message + (remedy(error.instance, error.validator_value) if error.validator == "type" else "")
 
 
 def overlay(config: Config, experiment: str) -> Mapping[str, Any]:

@@ -18,23 +18,24 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import timedelta
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
 from loopda import experiments, progress
 from loopda.claims import claims
-from loopda.config import read_yaml
 from loopda.errors import ConfigError, LoopdaError
 from loopda.experiments import CLAIMS, COMPARISONS, TRAINING_STAGES, Config
 from loopda.jobs import Job, Jobs
 from loopda.provenance import Digests, read_record
+from loopda.schema import read_schemas
+from loopda.strict_yaml import read_mapping
 
 STATES = ("done", "running", "queued", "stopped", "failed", "outdated", "waiting", "absent")
 DONE, RUNNING, QUEUED, STOPPED, FAILED, OUTDATED, WAITING, ABSENT = STATES
 CLASSES = {1: "a bug", 2: "configuration", 3: "data", 4: "device, memory or disk", 5: "numbers"}  # of exit codes
 INTERRUPTED = (75, 130)  # exit codes of what was stopped by a signal
 SILENT_SECONDS = 600  # without a word from another host before the table says so
-SCHEMAS = Path(__file__).parents[1] / "workflow" / "schemas" / "config.schema.json"
 
 
 @dataclass
@@ -101,12 +102,17 @@ def read_config(overlays: Sequence[Path], root: Path = Path()) -> Config:
 
     The keys of the overlays come first, as in Snakemake: the text of a stage's section tells whether it has changed.
     """
-    base, over = _mapping(root / "config.yaml"), {}
-    for path in overlays:
-        over = _overlaid(over, _mapping(path))
-    config = _overlaid(_overlaid(over, base), over)
-    config = experiments.in_order(config, base)
-    experiments.check(config, json.loads(SCHEMAS.read_text(encoding="utf-8")))
+    base = root / "config.yaml"
+    if not base.exists():
+        raise ConfigError(
+            f"{base}: not in the folder {root.absolute()}; the status is that of a folder where snakemake works: go"
+            " there, or copy the project's config.yaml here"
+        )
+    first, *others = (read_mapping(path) for path in (base, *overlays))
+    over = reduce(experiments.laid_over, others, {})
+    config = experiments.laid_over(experiments.laid_over(over, first), over)
+    config = experiments.of_files(config, first, others)
+    experiments.check(config, read_schemas())
     return {**config, CLAIMS: claims(config, root)}
 
 
@@ -334,19 +340,6 @@ def _names(places: Sequence[str], labels: Mapping[str, str]) -> str:
 
 def _duration(seconds: float) -> str:
     return str(timedelta(seconds=round(seconds)))
-
-
-def _mapping(path: Path) -> dict[str, Any]:
-    values = read_yaml(path)
-    if not isinstance(values, dict):
-        raise ConfigError(f"{path}: expected sections, found {values!r}")
-    return values
-
-
-def _overlaid(base: Any, overlay: Any) -> Any:
-    if not (isinstance(base, Mapping) and isinstance(overlay, Mapping)):
-        return overlay
-    return {**base, **{key: _overlaid(base.get(key), value) for key, value in overlay.items()}}
 
 
 def _parsed(arguments: Sequence[str] | None) -> argparse.Namespace:

@@ -26,13 +26,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import yaml
 from PIL import Image
 
 from loopda import experiments
 from loopda.data.dataset import SHORTEST, Size, parse_size
 from loopda.downloads import CATALOGUE, folder
 from loopda.labels.classes import CITYSCAPES
+from loopda.strict_yaml import read_mapping
 
 ROOT = Path(__file__).parents[1]
 STEPS = 2
@@ -107,8 +107,8 @@ def main() -> None:
 
 def paper(home: Path, size: Size | None) -> tuple[dict[str, Any], list[str]]:
     """The configuration of two steps on images below `home`, and what is not the paper's in it."""
-    config = yaml.safe_load((ROOT / "config.yaml").read_text())
-    config = experiments.merged(config, yaml.safe_load((ROOT / "workflow/config/paper.yaml").read_text()))
+    config = read_mapping(ROOT / "config.yaml")
+    config = experiments.merged(config, read_mapping(ROOT / "workflow/config/paper.yaml"))
     overlay: dict[str, Any] = {
         stage: {"steps": STEPS} for stage, (_, files) in WIRING.items() if "metrics.jsonl" in files
     }

@@ -18,12 +18,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import yaml
 from PIL import Image
 
 from loopda.config import parse_section
 from loopda.labels.classes import CITYSCAPES
 from loopda.models.segmenter import DOMAINS, Network, Segmenter, running_statistics, save_segmenter
+from loopda.strict_yaml import read_mapping
 
 ROOT = Path(__file__).parents[1]
 WIDTH, HEIGHT = 960, 540
@@ -62,7 +62,7 @@ def measured(command: list[str], count: int) -> str:
 
 def tiny_model(path: Path) -> Path:
     """Write the checkpoint of config.yaml's network with random weights."""
-    config = yaml.safe_load((ROOT / "config.yaml").read_text())
+    config = read_mapping(ROOT / "config.yaml")
     torch.manual_seed(0)
     segmenter = Segmenter(parse_section(config["network"], Network, "config.yaml"), CITYSCAPES)
     segmenter.statistics = {domain: running_statistics(segmenter) for domain in DOMAINS}

@@ -1,7 +1,10 @@
 """Which section a stage is told, who owns its results, and what is refused before anything starts."""
 
 import copy
+import datetime
 import json
+import math
+import re
 from typing import Any
 
 import pytest
@@ -22,7 +25,7 @@ def config(root) -> Config:
 
 @pytest.fixture(scope="module")
 def schemas(root) -> Config:
-    return json.loads((root / "workflow/schemas/config.schema.json").read_text())
+    return json.loads((root / "loopda/config.schema.json").read_text())
 
 
 def changed(config: Config, path: str, value: Any) -> Config:
@@ -65,6 +68,37 @@ def test_an_overlay_of_another_layout_replaces_the_mapping_and_one_of_the_same_l
     moved = merged(base, {"night": {"layout": "dark_zurich", "root": "there"}})
     assert moved == {"night": {"layout": "dark_zurich", "root": "there", "split": "train"}}
     assert merged(base, {"night": {"root": "there"}}) == moved
+
+
+def test_a_null_in_an_overlay_is_a_value_and_not_the_value_beneath():
+    assert merged({"a": {"b": 1}, "c": 2}, {"a": None}) == {"a": None, "c": 2}
+    assert merged({"a": {"b": 1}}, {"a": {"b": None}}) == {"a": {"b": None}}
+
+
+@pytest.mark.fault(166, "the keys of the layout that is replaced are gone")
+def test_a_layout_at_the_top_of_a_later_file_replaces_that_of_an_earlier_one_as_in_an_experiment(config):
+    mine = {"layout": "folder", "root": "mine", "images": "*.jpg"}
+    moved = {"layout": "dark_zurich", "root": "elsewhere"}
+    overlay = {"data": {"night": mine, "night_val": moved}, "device": "cpu"}
+    by_key = experiments.laid_over(config, overlay)
+    assert "split" in by_key["data"]["night"]  # as Snakemake merges
+    found = experiments.of_files(by_key, config, [overlay])
+    assert found["data"]["night"] == mine
+    assert found["data"]["night_val"] == {**moved, "split": "val"}
+    assert found["data"]["source"] == config["data"]["source"]
+    assert found["device"] == "cpu"
+    assert list(found) == list(by_key)
+
+
+@pytest.mark.fault(166, "also where a third file goes back to the first layout")
+def test_a_layout_that_a_file_replaces_and_the_next_one_names_again_has_the_keys_of_the_last_alone(config):
+    overlays = [
+        {"experiments": {"mine": {"data": {"night": {"layout": "folder", "root": "x", "images": "*.jpg"}}}}},
+        {"experiments": {"mine": {"data": {"night": {"layout": "table", "csv": "x.csv"}}}}},
+    ]
+    by_key = experiments.laid_over(experiments.laid_over(config, overlays[0]), overlays[1])
+    found = experiments.of_files(by_key, config, overlays)
+    assert found["experiments"]["mine"]["data"]["night"] == {"layout": "table", "csv": "x.csv"}
 
 
 def test_a_section_holds_the_shared_sections_under_their_names_and_its_own_keys_flat(config):
@@ -444,7 +478,34 @@ WRONG = [  # path, value, words of the message
     ("experiments/tau-1/town", {"width": 64}, ["experiments.tau-1", "town"]),
     ("warmup", 3, ["warmup", "3"]),
     ("input", [3], ["input", "[3]"]),
-    ("pretrain/optimizer", None, ["pretrain.optimizer"]),
+    ("pretrain/optimizer", None, ["pretrain.optimizer", "write a value, or remove the key"]),
+    ("experiments/tau-1/warmup", {"steps": None}, ["warmup.steps", "None", "experiment tau-1"]),
+    ("experiments/tau-1/data", {"night": None}, ["data.night", "experiment tau-1"]),
+    ("warmup/compute", None, ["warmup.compute", "None"]),
+    ("experiments/mine", None, ["experiments.mine", "expected sections ({} for none)", "None"]),
+    ("experiments/mine", False, ["experiments.mine", "expected sections", "False"]),
+    ("experiments/mine", [], ["experiments.mine", "expected sections", "[]"]),
+    ("experiments/..", {}, ["experiments", "the name '..'"]),
+    # what YAML makes of names and values without quotes
+    ("run", [False], ["run", "no experiment False", "quotes"]),
+    ("run", [2024], ["run", "no experiment 2024", '"2024"']),
+    ("experiments/mine", {"extends": 2024}, ["experiments.mine.extends", "2024", "quotes"]),
+    ("experiments/mine", {"until": False}, ["experiments.mine.until", "False", "quotes"]),
+    ("experiments/mine", {False: {}}, ["experiments.mine", "the name False", "truth value", "quotes"]),
+    ("data/night_tests", {2024: {"layout": "table", "csv": "x.csv"}}, ["data.night_tests", "the name 2024", "number"]),
+    ("data/night_tests", {datetime.date(2024, 1, 5): {}}, ["data.night_tests", "2024-01-05", "date"]),
+    ("data/classes", datetime.date(2024, 1, 5), ["data.classes", "date", "quotes"]),
+    ("data/source/root", False, ["data.source.root", "False", "quotes"]),
+    ("adapt/method", False, ["adapt.method", "False", "quotes"]),
+    ("loops/decoders/lpips", False, ["loops.decoders.lpips", "False", "quotes"]),
+    ("pretrain/optimizer/lr", "1e-4", ["pretrain.optimizer.lr", "'1e-4'", "write 1.0e-4"]),
+    ("warmup/steps", "1e3", ["warmup.steps", "write 1000"]),
+    ("warmup/steps", 1200.0, ["warmup.steps", "write 1200"]),
+    ("submission/overlap", "6e1", ["submission.overlap", "write 60"]),
+    ("pair/size", ["80", "40"], ["pair.size.0", "write 80"]),
+    ("loops/inner_loop", "off", ["loops.inner_loop", "write true or false"]),
+    ("loops/weights/seg", math.nan, ["loops.weights.seg", "nan", "finite"]),
+    ("loops/weights/seg", math.inf, ["loops.weights.seg", "inf", "finite"]),
     ("loops/decoders/lpips_weights", "no/such.pth", ["loops.decoders.lpips_weights", "no/such.pth"]),
     ("simclr/weights", "no/such.pth", ["simclr.weights", "no/such.pth"]),
 ]
@@ -489,6 +550,54 @@ def test_every_fault_is_listed_at_once_and_none_of_them_twice(config, schemas):
     for path in ("warmup.steps", "distill.kl_masked", "agreement.tau"):
         assert any(path in line for line in found)
     assert len(found) == len(set(found))
+
+
+@pytest.mark.fault(167, "one line, with how many have it")
+@pytest.mark.parametrize(
+    ("path", "value", "fault"),
+    [
+        ("warmup/steps", 0, "warmup.steps: 0 is less than the minimum of 1"),
+        ("data/night/layout", "coco", "data.night: there is no layout 'coco'"),
+        ("loops/decoders/lpips_weights", "no/such.pth", "loops.decoders.lpips_weights: no such file"),
+        ("evaluate/full_size", ["rain"], "evaluate.full_size: no set 'rain'"),
+    ],
+)
+def test_a_fault_of_every_experiment_is_one_line_with_three_of_them(config, schemas, path, value, fault):
+    (line,) = faults(changed(config, path, value), schemas)
+    assert line.startswith(f"configuration: {fault}")
+    count = len(config["experiments"]) - 3
+    assert re.search(rf"\(experiments [\w., -]+ and {count} more\)$", line)
+
+
+@pytest.mark.fault(167, "one line, with how many have it")
+@pytest.mark.parametrize(
+    ("overlay", "fault"),
+    [
+        ({"wramup": {}}, ": there is no section 'wramup'"),
+        ({"until": "simclr"}, ".until: 'simclr' is not one of"),
+        ({"adapt": {"method": "adventt"}}, ".adapt.method: there is no method 'adventt'"),
+        ({"extends": "lopda"}, ".extends: no experiment 'lopda'"),
+        ({"warmup": 3}, ".warmup: expected keys with values, found 3"),
+    ],
+    ids=str,
+)
+def test_a_fault_that_300_experiments_repeat_is_one_line(config, schemas, overlay, fault):
+    config["experiments"] |= {f"mine-{number}": overlay for number in range(300)}
+    (line,) = faults(config, schemas)
+    assert line.startswith(f"configuration: experiments.mine-0{fault}")
+    assert line.endswith("(and in experiments mine-1, mine-2, mine-3 and 296 more)")
+
+
+def test_the_experiments_that_share_a_fault_are_all_named_where_they_are_few(config, schemas):
+    config["experiments"] |= {name: {"warmup": {"steps": 0}} for name in ("a", "b")}
+    (line,) = faults(config, schemas)
+    assert line.endswith(" (experiments a, b)")
+
+
+def test_an_overlay_in_the_place_of_config_yaml_is_told_so_in_one_line(schemas):
+    (line,) = faults({"warmup": {"steps": 3}}, schemas)
+    assert "sections are missing: ablation, adapt" in line
+    assert "after --configfile" in line
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -337,6 +338,60 @@ def test_a_wrong_configuration_ends_the_command_with_its_exit_code(root, tmp_pat
     assert process.returncode == 2
     assert "run: no experiment 'nonsense'" in process.stderr
     assert "Traceback" not in process.stderr
+
+
+def command(folder: Path, *arguments: str, package: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """The status as a command in `folder`, of the package in the folder `package` instead of this one."""
+    environment = os.environ | ({"PYTHONPATH": str(package)} if package else {})
+    return subprocess.run(
+        [sys.executable, "-m", "loopda.status", *arguments],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.mark.fault(168, "as in a checkout")
+def test_the_status_runs_from_the_files_that_a_wheel_has(root, tmp_path):
+    patterns = tomllib.loads((root / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"]["loopda"]
+    for pattern in ("**/*.py", *patterns):
+        for path in (root / "loopda").glob(pattern):
+            copied = tmp_path / "installed" / path.relative_to(root)
+            copied.parent.mkdir(parents=True, exist_ok=True)
+            copied.write_bytes(path.read_bytes())
+    (tmp_path / "config.yaml").write_text((root / "config.yaml").read_text())
+    finished = command(tmp_path, "--json", package=tmp_path / "installed")
+    assert finished.returncode == 0, finished.stderr
+    assert json.loads(finished.stdout)
+
+
+@pytest.mark.fault(168, "without config.yaml it says where to go")
+def test_a_folder_without_config_yaml_has_no_status_and_is_told_so(tmp_path):
+    finished = command(tmp_path)
+    assert finished.returncode == 2
+    assert "config.yaml: not in the folder" in finished.stderr
+    assert "Traceback" not in finished.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("run: [mine]\nwarmup: {steps: 7}\nwarmup: {batch_size: 1}\n", "mine.yaml:3: 'warmup' occurs twice"),
+        ("data: {night: }\n", "mine.yaml:1: data.night has no value"),
+        ("experiments:\n  2024-01-05: {}\n", "mine.yaml:2: YAML reads the name 2024-01-05"),
+        ("run: [no]\n", "run: no experiment False; YAML reads yes, no"),
+        ("- warmup\n", "mine.yaml: expected sections"),
+        ("warmup:\n\tsteps: 3\n", "mine.yaml:2: not valid YAML: a tab"),
+    ],
+)
+@pytest.mark.fault(161, "also where the status reads them")
+def test_the_status_reads_overlays_strictly(root, tmp_path, text, says):
+    (tmp_path / "mine.yaml").write_text(text)
+    with pytest.raises(ConfigError) as raised:
+        read_config([tmp_path / "mine.yaml"], root)
+    assert says in str(raised.value)
 
 
 @pytest.mark.parametrize("names", [["smoke"], ["paper"], ["camvid"], ["drive"], ["paper", "smoke"]], ids="+".join)

@@ -9,7 +9,6 @@ from typing import Any, Literal, NamedTuple
 from unittest.mock import patch
 
 import torch
-import yaml
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.optim import SGD, Optimizer
@@ -30,6 +29,7 @@ from loopda.models.pspnet import Outputs, PyramidPooling
 from loopda.models.recomputation import Memory, recompute
 from loopda.models.segmenter import Network, Segmenter
 from loopda.stages import self_train, warmup
+from loopda.strict_yaml import read_mapping
 from loopda.training.optimizer import segmenter_optimizer
 
 Scale = Literal["town", "paper"]
@@ -186,12 +186,11 @@ def sections(scale: Scale, stage: Stage) -> tuple[Section, Network]:
     """The configuration of a stage, and of its network, at a scale; ConfigError where its files are not here."""
     root = Path(__file__).parents[2]
     experiment, overlay = SCALES[scale]
-    try:
-        config = yaml.safe_load((root / "config.yaml").read_text(encoding="utf-8"))
-        if overlay:
-            config = experiments.merged(config, yaml.safe_load((root / overlay).read_text(encoding="utf-8")))
-    except OSError as error:
-        raise ConfigError(f"{error.filename}: not found; run the benchmark in a checkout of the repository") from None
+    if not (root / "config.yaml").exists():
+        raise ConfigError(f"{root / 'config.yaml'}: not found; run the benchmark in a checkout of the repository")
+    config = read_mapping(root / "config.yaml")
+    if overlay:
+        config = experiments.merged(config, read_mapping(root / overlay))
     values = experiments.section(config, experiment, stage)
     values["loops"]["decoders"]["lpips_weights"] = ""  # random ones cost the same
     network = experiments.section(config, experiment, "pretrain")["network"]

@@ -490,6 +490,103 @@ def test_a_wrong_configuration_ends_before_any_job_with_one_message(empty, chang
     assert not empty.results("").exists()
 
 
+def dry_run(folder: Path, *arguments: str) -> Finished:
+    """A dry run of snakemake in `folder`, with these arguments alone."""
+    command = [str(BIN / "snakemake"), "--dry-run", "--cores", "1", *arguments]
+    process = subprocess.run(
+        command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=300, check=False
+    )
+    return Finished(process.returncode, process.stdout)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "says"),
+    [
+        (
+            "mine.yaml",
+            "warmup: {steps: 7}\nwarmup: {batch_size: 1}\n",
+            "mine.yaml:2: 'warmup' occurs twice in the file",
+        ),
+        ("mine.yaml", '{"seeds": [0],\n "seeds": [1]}', "mine.yaml:2: 'seeds' occurs twice in the file (line 1)"),
+        ("mine.yaml", "run: [2024-01-05]\n", "mine.yaml:1: YAML reads 2024-01-05 as a date"),
+        ("mine.yaml", "run: [no]\n", "run: no experiment False; YAML reads yes, no"),
+        ("config.yaml", "run: [a]\nrun: [b]\n", "config.yaml:2: 'run' occurs twice"),
+        ("config.yaml", "run:\n\t- loopda\n", "config.yaml:2: not valid YAML: a tab"),
+    ],
+)
+@pytest.mark.fault(161, "also where Snakemake has read them first")
+def test_what_yaml_drops_or_changes_ends_a_run_before_any_job(tmp_path, root, name, text, says):
+    (tmp_path / name).write_text(text)
+    overlay = ["--configfile", name] if name == "mine.yaml" else []
+    finished = dry_run(tmp_path, "--snakefile", str(root / "Snakefile"), *overlay)
+    assert finished.code != 0
+    assert says in finished.output
+    assert "Traceback" not in finished.output
+
+
+@pytest.mark.fault(166, "and Snakemake's merging does not bring them back")
+def test_data_at_the_top_of_an_overlay_may_have_another_layout(tmp_path, root):
+    (tmp_path / "mine.yaml").write_text("data:\n  night: {layout: folder, root: mine, images: 'night/*.jpg'}\n")
+    target, overlay = "results/prepare/loopda/config.yaml", ["--configfile", "mine.yaml"]
+    finished = dry_run(tmp_path, target, "--printshellcmds", "--snakefile", str(root / "Snakefile"), *overlay)
+    assert finished.code == 0, finished.output
+    assert re.search(r"night:\n +layout: folder\n +root: mine\n +images: night/\*.jpg\n\w", finished.output)
+
+
+def test_a_folder_without_config_yaml_works_with_the_one_beside_the_snakefile(tmp_path, root):
+    (tmp_path / "mine.yaml").write_text("experiments: {mine: {until: pretrain}}\n")
+    files = ["--snakefile", str(root / "Snakefile"), "--configfile", "mine.yaml", "--config", "run=[mine]"]
+    finished = dry_run(tmp_path, *files)
+    assert finished.code == 0, finished.output
+    assert finished.outputs() >= {"pretrain/loopda/seed0/model.pt", "report/mine/report.html"}
+
+
+MODULE = """
+configfile: "config.yaml"
+
+module segmentation:
+    snakefile: "{snakefile}"
+    {config}
+
+use rule * from segmentation as segmentation_*
+"""
+
+
+@pytest.mark.parametrize(
+    ("line", "text", "experiment"),
+    [
+        ("", "other:\n", "loopda"),
+        ("config: {}", "other:\n", "loopda"),
+        (
+            'config: config["segmentation"]',
+            "other:\nsegmentation: {run: [mine], experiments: {mine: {until: warmup, warmup: {steps: 3}}}}\n",
+            "mine",
+        ),
+    ],
+)
+@pytest.mark.fault(169, "its configuration is the one beside the Snakefile, with the module's over it")
+def test_the_workflow_is_a_module_of_another_one_whose_folder_has_another_config_yaml(
+    tmp_path, root, line, text, experiment
+):
+    (tmp_path / "config.yaml").write_text(text)
+    (tmp_path / "Snakefile").write_text(MODULE.format(snakefile=root / "Snakefile", config=line))
+    finished = dry_run(tmp_path, f"results/report/{experiment}/report.html", "--printshellcmds")
+    assert finished.code == 0, finished.output
+    assert finished.outputs() >= {"pretrain/loopda/seed0/model.pt", f"warmup/{experiment}/seed0/model.pt"}
+    assert "python -m loopda.stages.warmup" in finished.output
+
+
+@pytest.mark.fault(169, "its faults are told as everywhere")
+def test_what_is_wrong_with_the_configuration_of_a_module_is_told_without_a_traceback(tmp_path, root):
+    (tmp_path / "Snakefile").write_text(MODULE.format(snakefile=root / "Snakefile", config="config: config"))
+    for text, says in (("warmup: {stepz: 3}\n", "stepz"), ("run: [a]\nrun: [b]\n", "config.yaml:2: 'run' occurs")):
+        (tmp_path / "config.yaml").write_text(text)
+        finished = dry_run(tmp_path)
+        assert finished.code != 0
+        assert says in finished.output
+        assert "Traceback" not in finished.output
+
+
 def test_images_of_ones_own_are_prepared_without_building_the_town(complete, empty):
     shutil.copytree(complete.results("town"), empty.folder / "images")
     folders = {

@@ -1,22 +1,26 @@
 # What the rules share: where files are, and what a stage is told. Nothing here reads a result or imports torch.
-import json
 from pathlib import Path
 
-import yaml
 from snakemake.exceptions import WorkflowError
 
 from loopda import comparisons, experiments, vouch
 from loopda.claims import claims
 from loopda.errors import ConfigError
+from loopda.schema import read_schemas
+from loopda.strict_yaml import read_mapping, refuse_equal_keys
 
-with open(workflow.source_path("../schemas/config.schema.json")) as file:
-    schemas = json.load(file)
-
-with open("config.yaml") as file:
-    config.update(experiments.in_order(config, yaml.safe_load(file)))
-
+# Snakemake has read and merged the files of the configuration, and dropped what they say twice: read them again
 try:
-    experiments.check(config, schemas)
+    if workflow.modifier.skip_configfile:  # a module's `config:` lies over config.yaml beside the Snakefile
+        overlays = [config]
+        config = experiments.laid_over(experiments.laid_over(config, base), config)
+    else:
+        overlays = [*map(read_mapping, workflow.overwrite_configfiles), workflow.config_settings.config]
+    for path in workflow.configfiles:
+        if path not in (base_file, *workflow.overwrite_configfiles) or workflow.modifier.skip_configfile:
+            refuse_equal_keys(path)  # all that is our business in a file of another workflow
+    config = experiments.of_files(config, base, overlays)
+    experiments.check(config, read_schemas())
 except ConfigError as error:
     raise WorkflowError(str(error)) from None
 
@@ -92,7 +96,7 @@ def translated_source(wildcards):
 def set_section(experiment, *data_set):
     """What the stage `manifest` is told of a set; refused where the town's and others' images are mixed."""
     if faults := experiments.faults_of_data(config, experiment):
-        raise WorkflowError("\n".join(f"configuration: {fault}" for fault in faults))
+        raise WorkflowError("\n".join(f"configuration: {fault} (experiment {experiment})" for fault in faults))
     return experiments.set_section(config, experiment, "/".join(data_set))
 
 
@@ -114,6 +118,9 @@ launch = {
     for stage in experiments.SHARED_STAGES
     for count in [experiments.processes(config, stage)]
 }
+# Snakemake fills in the commands of a module's rules with the names of the workflow that uses it
+if workflow.modifier_stack[0].globals.setdefault("launch", launch) != launch:
+    raise WorkflowError("the name 'launch' is LoopDA's in a workflow that uses it as a module; choose another")
 
 
 rule configure:
