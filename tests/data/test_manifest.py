@@ -308,13 +308,13 @@ def test_the_result_does_not_depend_on_the_number_of_threads(good, tmp_path):
 
 def test_a_shared_reference_is_opened_once(good, monkeypatch):
     opened = []
-    real = manifest.read_image
+    real = manifest.read_upright
 
     def counting(path):
         opened.append(path)
         return real(path)
 
-    monkeypatch.setattr(manifest, "read_image", counting)
+    monkeypatch.setattr(manifest, "read_upright", counting)
     assert faults(good) == []
     assert sorted(opened) == sorted({good[0].image, good[1].image, good[0].reference})
 

@@ -41,7 +41,7 @@ def test_the_end_of_a_label_name_decides_where_the_class_list_knows_two_kinds(ta
 
 def test_a_label_name_that_does_not_tell_is_a_fault_unless_the_encoding_is_given(table):
     path = table("image,label\na.png,a.png_labelIds_small.png\nb.png,b_mylabelIds.png\n")
-    with pytest.raises(DataError, match="add `encoding: labelIds or labelTrainIds or synthia`") as caught:
+    with pytest.raises(DataError, match="add `encoding: labelIds or labelTrainIds or synthia or colours`") as caught:
         rows(path, CITYSCAPES, labelled=True)
     assert len(str(caught.value).splitlines()) == 2
     found = rows(path, CITYSCAPES, labelled=True, encoding="labelTrainIds")

@@ -66,8 +66,8 @@ def test_every_list_understands_files_that_already_hold_class_indices():
 
 
 def test_an_encoding_the_list_does_not_know_is_a_config_error_that_names_the_known_ones():
-    with pytest.raises(ConfigError, match="'colours'; it has labelIds, labelTrainIds, synthia, indices"):
-        CITYSCAPES.lookup_table("colours")
+    with pytest.raises(ConfigError, match="'rgb'; it has labelIds, labelTrainIds, synthia, indices, colours"):
+        CITYSCAPES.lookup_table("rgb")
 
 
 def test_a_colour_map_shows_each_class_in_its_colour_and_ignored_pixels_black():

@@ -3,6 +3,7 @@ import json
 import os
 import subprocess
 import sys
+import zlib
 from pathlib import Path
 
 import pytest
@@ -19,8 +20,12 @@ MANIFESTS = ("source.csv", "night.csv", "day_val.csv", "night_val.csv", "day.csv
 OUTPUTS = (*MANIFESTS, "classes.json", "summary.json", "sheet.png")
 
 
-def image(path, mode="RGB", value=0, size=(8, 4)):
+def image(path, mode="RGB", value=None, size=(8, 4)):
+    """A picture of one value; a photograph of a grey of its own where none is given."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    if value is None:
+        grey = zlib.crc32(path.name.encode()) % 256
+        value = (grey,) * 3 if mode == "RGB" else 0
     Image.new(mode, size, value).save(path)
 
 
