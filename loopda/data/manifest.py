@@ -383,25 +383,33 @@ _RARE_LABEL_IDS = [9, 10, 14, 15, 16, 18]
 
 
 def _contradicted_by_palettes(labels: Mapping[tuple[Path, str], _LabelFile | str], classes: ClassList) -> list[str]:
-    """A line for each palette of label files that gives their numbers the colours of other classes."""
+    """A line for each encoding of whose label files some have palettes that give their numbers other classes' colours.
+
+    Files with the same palette are judged together: what one of them shows may be too little.
+    """
     of_palette: dict[tuple[str, bytes], list[tuple[Path, np.ndarray]]] = defaultdict(list)
     for (path, encoding), label in labels.items():
         if not isinstance(label, str) and label.palette is not None:
             of_palette[encoding, label.palette].append((path, label.count))
-    lines = []
+    wrong: dict[str, list[tuple[Path, list[str]]]] = defaultdict(list)
     for (encoding, palette), files in of_palette.items():
         found = np.flatnonzero(sum(count for _, count in files)).tolist()
-        wrong = classes.contradicted(encoding, np.frombuffer(palette, dtype=np.uint8).reshape(-1, 3), found)
-        if wrong:
-            example = min(path for path, _ in files)
-            others = f" and {len(files) - 1} more" if len(files) > 1 else ""
-            rest = f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""
-            lines.append(
-                f"label {example}{others}: the colours of their palette contradict their numbers in the encoding"
-                f" {encoding!r}: {wrong[0]}{rest}; if the colours are right, say `encoding: {COLOURS}`; if the numbers"
-                " are, `palette: ignore` (layout folder or table), or save them without the palette"
-            )
-    return sorted(lines)
+        if lines := classes.contradicted(encoding, np.frombuffer(palette, dtype=np.uint8).reshape(-1, 3), found):
+            wrong[encoding] += [(path, lines) for path, _ in files]
+    return [
+        _contradicted(encoding, *min(files, key=lambda file: file[0]), others=len(files) - 1)
+        for encoding, files in sorted(wrong.items())
+    ]
+
+
+def _contradicted(encoding: str, example: Path, lines: list[str], *, others: int) -> str:
+    files = f"{example} and {others} more" if others else f"{example}"
+    rest = f" (and {len(lines) - 1} more)" if len(lines) > 1 else ""
+    return (
+        f"label {files}: the colours of the palette contradict the numbers in the encoding {encoding!r}:"
+        f" {lines[0]}{rest}; if the colours are right, say `encoding: {COLOURS}`; if the numbers are, `palette: ignore` (layout folder or"
+        " table), or save them without the palette"
+    )
 
 
 def _own_references(rows: Sequence[Row]) -> list[str]:

@@ -85,6 +85,12 @@ class Predictor:
         tiles = " in tiles of {}x{} that overlap by {}".format(*self.tile, self.overlap) if self.tile else ""
         return f"{working}{tiles}, {self.statistics} statistics"
 
+    def squeezes(self, size: Size) -> bool:
+        """Whether an image of `size` (width, height) is upright where the working size is wide, or the other way."""
+        if self.size == "image":
+            return False
+        return (size[0] - size[1]) * (self.size[0] - self.size[1]) < 0
+
     def predict(self, image: Photograph) -> NDArray[np.uint8]:
         """(H, W) uint8 class indices of one image: the path of a PNG or JPEG file, a PIL image, or (H, W, 3) uint8
         RGB, all with the same conversions and checks (`loopda.labels.png.photograph`). DataError where it is no such

@@ -298,15 +298,16 @@ def _loaded(image: Image.Image, name: str) -> _Decoded:
         raise DataError(f"{name}: an image without pixels ({width}x{height})")
     if width * height > MOST_PIXELS:
         raise _too_large(name)
+    closed = DataError(f"{name}: closed before its pixels were read; use it inside its `with` block")
+    if getattr(image, "tile", None) and getattr(image, "fp", None) is None:
+        raise closed
     try:
         depth = _depth(image)
         with _room_for_texts():
             image.load()
-        return _Decoded(image, depth, _orientation(image))
+        return _Decoded(image.copy(), depth, _orientation(image))
     except _DAMAGE as error:
-        if "closed" in str(error):
-            raise DataError(f"{name}: closed before its pixels were read; use it inside its `with` block") from None
-        raise _unreadable(name, error) from None
+        raise (closed if "closed" in str(error) else _unreadable(name, error)) from None
 
 
 def _depth(image: Image.Image) -> int:
