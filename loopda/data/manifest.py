@@ -407,8 +407,8 @@ def _contradicted(encoding: str, example: Path, lines: list[str], *, others: int
     rest = f" (and {len(lines) - 1} more)" if len(lines) > 1 else ""
     return (
         f"label {files}: the colours of the palette contradict the numbers in the encoding {encoding!r}:"
-        f" {lines[0]}{rest}; if the colours are right, say `encoding: {COLOURS}`; if the numbers are, `palette: ignore` (layout folder or"
-        " table), or save them without the palette"
+        f" {lines[0]}{rest}; if the colours are right, say `encoding: {COLOURS}`; if the numbers are, `palette: ignore`"
+        " (layout folder or table), or save them without the palette"
     )
 
 
@@ -429,10 +429,9 @@ def _mixed_orientations(rows: Sequence[Row]) -> list[str]:
     wide = [row for row in rows if row.width > row.height]
     if not upright or not wide:
         return []
-    fewer, more, word = (upright, wide, "upright") if len(upright) <= len(wide) else (wide, upright, "wide")
     return [
-        f"{len(fewer)} of {len(rows)} images are {word} and {len(more)} are not, such as {_sized(fewer[0])} and"
-        f" {_sized(more[0])}: all are resized to one size, which squeezes those of the other shape; turn them, crop"
+        f"{len(upright)} of {len(rows)} images are upright and {len(wide)} are wide, such as {_sized(upright[0])} and"
+        f" {_sized(wide[0])}: all are resized to one size, which squeezes those of the other shape; turn them, crop"
         " them, or leave them out"
     ]
 
