@@ -9,6 +9,7 @@ Optional, day: unlabelled day images, among which the stage `pair` looks for ref
 import os
 from collections import Counter
 from dataclasses import dataclass, replace
+from itertools import combinations
 from pathlib import Path
 
 from pydantic import Field, field_validator
@@ -196,6 +197,12 @@ def _as(image: Path, twin: Path) -> str:
     return "" if os.path.abspath(image) == os.path.abspath(twin) else f" (as {twin})"
 
 
+def orientation(rows: list[Row]) -> str:
+    """Whether all images are upright, or all wide; "" where they differ, or are square."""
+    found = {"upright" if row.height > row.width else "wide" if row.width > row.height else "" for row in rows}
+    return found.pop() if len(found) == 1 else ""
+
+
 def named(manifest: Path) -> dict[str, str]:
     """Where a manifest is, and the SHA-256 of its content, so that other images make another summary."""
     return {"manifest": str(manifest), "sha256": sha256(manifest)}
@@ -259,6 +266,18 @@ def remarks(found: dict[str, Found], classes: ClassList) -> list[str]:
                     f"{name}: {len(both)} of its images are {what} too: its scores are transductive"
                     f" ({image}{_as(image, twin)}, for one)"
                 )
+    names = measured(found)
+    for first, second in [("night", "source"), *combinations(names, 2)]:
+        if both := in_both(found, first, second):
+            image, twin = both[0]
+            notes.append(f"{first}: {len(both)} of its images are in {second} too ({image}{_as(image, twin)}, for one)")
+    shapes = {name: orientation(of_set.checked.rows) for name, of_set in found.items()}
+    notes += [
+        f"{name}: its images are {shape} and those of source {shapes['source']}; where both get the same size"
+        " (`input.size`, `input.source_size`), one of them is squeezed"
+        for name, shape in shapes.items()
+        if {shape, shapes["source"]} == {"upright", "wide"}
+    ]
     notes += [f"{name}: {note}" for name, of_set in found.items() for note in of_set.checked.notes]
     return notes
 

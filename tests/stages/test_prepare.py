@@ -322,6 +322,29 @@ def test_day_references_that_are_measured_on_are_noted(prepare, section, world):
     assert any(note.startswith("day_val: 1 of its images are day references of night too") for note in notes)
 
 
+@pytest.mark.parametrize("again", [linked, copied])
+@pytest.mark.fault(112, "images that two sets share and may share are noted")
+def test_images_that_two_sets_share_where_they_may_are_noted(prepare, section, world, again):
+    night = next((world / "DarkZurich/rgb_anon/val/night").rglob("*.png"))
+    image(world / "label.png", "L", 7, (16, 9))
+    fog = [(again(world / "fog", [night]) / "0.png", world / "label.png", "")]
+    section["night_tests"] = {"fog": as_table(world, "fog", fog) | {"encoding": "labelIds"}}
+    day = sorted((world / "Cityscapes/leftImg8bit/train").rglob("*.png"))[0]
+    section["night"] = as_table(world, "night", [(again(world / "mine", [day]) / "0.png", "", "")])
+    notes = json.loads((prepare() / "summary.json").read_text())["notes"]
+    assert any(note.startswith("night_val: 1 of its images are in fog too") for note in notes)
+    assert any(note.startswith("night: 1 of its images are in source too") for note in notes)
+
+
+@pytest.mark.fault(117, "sets of different orientation are noted too")
+def test_a_set_of_another_orientation_than_source_is_noted(prepare, section, world):
+    image(world / "upright.png", size=(4, 8))
+    section["night"] = as_table(world, "night", [(world / "upright.png", "", "")])
+    notes = json.loads((prepare() / "summary.json").read_text())["notes"]
+    assert any(note.startswith("night: its images are upright and those of source wide") for note in notes)
+    assert not any(note.startswith("night_val: its images are") for note in notes)
+
+
 def test_what_the_check_notes_of_a_set_is_in_the_summary_and_the_log(prepare, section, world):
     image(world / "wide.png", size=(8, 4))
     image(world / "upright.png", size=(4, 8))
