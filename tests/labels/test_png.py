@@ -107,6 +107,7 @@ BAD_IMAGES = {
 
 @pytest.mark.parametrize("name", BAD_IMAGES)
 @pytest.mark.fault(22, "one line that names it, for every kind of image")
+@pytest.mark.fault(116, "one line that names it, what it is, and what to do")
 def test_an_image_that_cannot_be_used_is_a_data_error_of_one_line_that_names_it(tmp_path, name):
     data, fault = BAD_IMAGES[name]
     (tmp_path / name).write_bytes(data)
