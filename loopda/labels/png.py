@@ -98,6 +98,8 @@ def photograph(image: Photograph) -> Image.Image:
     alpha channel, (H, W) or (H, W, 1) grey. A PIL image may come from any format that Pillow has decoded; it is turned
     upright where it still has its EXIF orientation (`ImageOps.exif_transpose` turns it and takes that away).
     """
+    if isinstance(image, str) and "://" in image:
+        raise DataError(f"{image}: an address, not a path; fetch the file first")
     if isinstance(image, str | os.PathLike):
         return read_image(Path(image))
     if isinstance(image, Image.Image):

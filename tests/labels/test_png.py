@@ -325,6 +325,7 @@ BAD_ARRAYS = {
     "list": ([NOISE, NOISE], "one image at a time"),
     "bytes": (b"\x89PNG", "open it first"),
     "file": (io.BytesIO(), "open it first"),
+    "address": ("https://somewhere/a.png", "an address, not a path; fetch the file first"),
     "None": (None, "NoneType is no image; give a path"),
 }
 
