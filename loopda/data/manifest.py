@@ -202,10 +202,7 @@ def check_rows(
             faults.append(_other_size(row, image, label))
         unknown = [value for value in sorted(classes.unknown_ids(row.encoding)) if label.count[value]]
         if unknown:
-            faults.append(
-                f"label {row.label}: id {', '.join(map(str, unknown))} is neither a class nor void in the"
-                f" encoding {row.encoding!r} of the class list; correct the label, or add the id to the list"
-            )
+            faults.append(_unknown_ids(row, unknown))
         counts[row.encoding] += label.count
 
     by_palette, notes = _contradicted_by_palettes(label_found, classes), []
@@ -318,6 +315,25 @@ def _look_at_label(path: Path, encoding: str, classes: ClassList) -> _LabelFile 
     )
 
 
+def _unknown_ids(row: Row, ids: list[int]) -> str:
+    """The fault of a label file with raw ids that the class list does not know."""
+    where = f"in the encoding {row.encoding!r} of the class list"
+    if len(ids) <= FEW_IDS:
+        return (
+            f"label {row.label}: id {', '.join(map(str, ids))} is neither a class nor void {where}; correct the label,"
+            " or add the id to the list"
+        )
+    return (
+        f"label {row.label}: {len(ids)} ids, such as {', '.join(map(str, ids[:3]))}, are neither a class nor void"
+        f" {where}; it is of another encoding, a picture, or a map that was smoothed or saved as JPEG once: export it anew, and"
+        " resize it by nearest neighbour alone"
+    )
+
+
+FEW_IDS = 10
+"""Our choice: a label map with more unknown ids is not one in which some are wrong."""
+
+
 def _other_size(row: Row, image: _ImageFile, label: _LabelFile) -> str:
     fault = (
         f"label {row.label}: {label.width}x{label.height} pixels, but its image {row.image} has"
@@ -376,7 +392,7 @@ def _misnamed(rows: Sequence[Row], counts: dict[str, np.ndarray], classes: Class
 
 
 RARE = 0.05
-"""Our choice: this share of pixels with ids that label ids hardly ever have. In Cityscapes they are under 2 %."""
+"""Our choice: a share of pixels that these ids of label ids hardly ever fill."""
 
 _OVER_TRAIN_IDS = slice(19, 255)
 _RARE_LABEL_IDS = [9, 10, 14, 15, 16, 18]

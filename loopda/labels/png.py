@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, PngImagePlugin
+from PIL import Image, ImageFile, PngImagePlugin
 
 from loopda.errors import DataError
 from loopda.file_kinds import HEAD, kind_of, remedy_for
@@ -305,7 +305,7 @@ def _loaded(image: Image.Image, name: str) -> _Decoded:
         raise closed
     try:
         depth = _depth(image)
-        with _room_for_texts():
+        with _our_pillow():
             image.load()
         return _Decoded(image.copy(), depth, _orientation(image))
     except _DAMAGE as error:
@@ -367,31 +367,42 @@ def _to_bytes(array: np.ndarray) -> str:
     return f"its values go up to {most:.6g}: scale them to 0 ... 255 first"
 
 
-_text_lock = threading.Lock()
-_text_readers = 0
-_text_limits = (0, 0)
+_pillow_lock = threading.Lock()
+_pillow_users = 0
+_pillow_before: tuple[int, int, bool] = (0, 0, False)
 
 
 @contextmanager
-def _room_for_texts() -> Iterator[None]:
-    """Pillow accepts texts and colour profiles up to MOST_TEXT while any thread is in this block.
+def _our_pillow() -> Iterator[None]:
+    """Pillow accepts texts and colour profiles up to MOST_TEXT, and no truncated file, while any thread is in this
+    block.
 
-    Its limits are variables of its module: they have their own values again when the last thread leaves.
+    It has variables of its modules for that, which whoever uses this package may have set for other reasons: they have
+    their values again when the last thread leaves.
     """
-    global _text_readers, _text_limits
-    with _text_lock:
-        if _text_readers == 0:
-            _text_limits = PngImagePlugin.MAX_TEXT_CHUNK, PngImagePlugin.MAX_TEXT_MEMORY
-            PngImagePlugin.MAX_TEXT_CHUNK = max(MOST_TEXT, _text_limits[0])
-            PngImagePlugin.MAX_TEXT_MEMORY = max(MOST_TEXT, _text_limits[1])
-        _text_readers += 1
+    global _pillow_users, _pillow_before
+    with _pillow_lock:
+        if _pillow_users == 0:
+            _pillow_before = _pillow_settings()
+            text, memory, _ = _pillow_before
+            _set_pillow(max(MOST_TEXT, text), max(MOST_TEXT, memory), False)
+        _pillow_users += 1
     try:
         yield
     finally:
-        with _text_lock:
-            _text_readers -= 1
-            if _text_readers == 0:
-                PngImagePlugin.MAX_TEXT_CHUNK, PngImagePlugin.MAX_TEXT_MEMORY = _text_limits
+        with _pillow_lock:
+            _pillow_users -= 1
+            if _pillow_users == 0:
+                _set_pillow(*_pillow_before)
+
+
+def _pillow_settings() -> tuple[int, int, bool]:
+    return PngImagePlugin.MAX_TEXT_CHUNK, PngImagePlugin.MAX_TEXT_MEMORY, ImageFile.LOAD_TRUNCATED_IMAGES
+
+
+def _set_pillow(text: int, memory: int, truncated: bool) -> None:
+    PngImagePlugin.MAX_TEXT_CHUNK, PngImagePlugin.MAX_TEXT_MEMORY = text, memory
+    ImageFile.LOAD_TRUNCATED_IMAGES = truncated
 
 
 def _decode(path: Path | zipfile.Path, *, low_bytes: bool = False) -> _Decoded:
@@ -405,7 +416,7 @@ def _decode(path: Path | zipfile.Path, *, low_bytes: bool = False) -> _Decoded:
 
 
 def _decoded(path: Path | zipfile.Path, low_bytes: bool) -> _Decoded:
-    with path.open("rb") as file, _room_for_texts():
+    with path.open("rb") as file, _our_pillow():
         head = file.read(HEAD)
         if not head:
             raise DataError(f"{path}: an empty file; fetch it again")

@@ -276,7 +276,7 @@ def remarks(found: dict[str, Found], classes: ClassList) -> list[str]:
         f"{name}: its images are {shape} and those of source {shapes['source']}; where both get the same size"
         " (`input.size`, `input.source_size`), one of them is squeezed"
         for name, shape in shapes.items()
-        if {shape, shapes["source"]} == {"upright", "wide"}
+        if {shape, shapes.get("source")} == {"upright", "wide"}
     ]
     notes += [f"{name}: {note}" for name, of_set in found.items() for note in of_set.checked.notes]
     return notes

@@ -187,6 +187,13 @@ def test_an_id_that_is_neither_class_nor_void_is_named_with_its_file(good):
     assert fault.startswith(f"label {good[1].label}: id 77, 200 is neither a class nor void")
 
 
+def test_a_map_that_was_smoothed_has_too_many_unknown_ids_to_list_and_says_why(good):
+    Image.fromarray(np.arange(40, 72, dtype=np.uint8).reshape(4, 8)).save(good[1].label)
+    [fault] = faults(good)
+    assert fault.startswith(f"label {good[1].label}: 32 ids, such as 40, 41, 42, are neither a class nor void")
+    assert "resize it by nearest neighbour alone" in fault
+
+
 def test_label_ids_under_the_name_of_train_ids_are_found_out(good, tmp_path):
     wrong = label(tmp_path / "b_labelTrainIds.png", value=26)
     [fault] = faults([good[0], Row(good[1].image, wrong, encoding="labelTrainIds")])

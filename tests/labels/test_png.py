@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
-from PIL import Image, ImageOps, PngImagePlugin
+from PIL import Image, ImageFile, ImageOps, PngImagePlugin
 from public_trees import label_16_bit, png_bytes
 
 from loopda.errors import DataError, DeviceError
@@ -211,6 +211,16 @@ def test_the_limits_of_pillow_are_its_own_again_whatever_was_read_and_by_how_man
     with ThreadPoolExecutor(8) as pool:
         assert list(pool.map(read, [good, bad] * 20)) == [(32, 24), None] * 20
     assert before == (PngImagePlugin.MAX_TEXT_CHUNK, PngImagePlugin.MAX_TEXT_MEMORY)
+
+
+def test_no_truncated_file_is_filled_in_where_the_process_told_pillow_to_fill_them_in(tmp_path, monkeypatch):
+    monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", True)
+    (tmp_path / "a.jpg").write_bytes(encoded(Image.fromarray(NOISE), "JPEG")[:-200])
+    with pytest.raises(DataError, match="a.jpg: damaged image"):
+        read_image(tmp_path / "a.jpg")
+    with Image.open(tmp_path / "a.jpg") as image, pytest.raises(DataError, match="a.jpg: damaged image"):
+        photograph(image)
+    assert ImageFile.LOAD_TRUNCATED_IMAGES
 
 
 def test_a_jpeg_of_several_pictures_or_with_a_large_profile_is_read(tmp_path):
