@@ -325,8 +325,8 @@ def _unknown_ids(row: Row, ids: list[int]) -> str:
         )
     return (
         f"label {row.label}: {len(ids)} ids, such as {', '.join(map(str, ids[:3]))}, are neither a class nor void"
-        f" {where}; it is of another encoding, a picture, or a map that was smoothed or saved as JPEG once: export it anew, and"
-        " resize it by nearest neighbour alone"
+        f" {where}; it is of another encoding, a picture, or a map that was smoothed or saved as JPEG once: export it"
+        " anew, and resize it by nearest neighbour alone"
     )
 
 
