@@ -21,6 +21,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -236,7 +237,7 @@ def write_nighttime_driving(root: Path, size: Size) -> None:
 def photograph(path: Path, size: Size) -> None:
     """A picture of smooth random colours."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    coarse = np.random.default_rng(len(str(path))).integers(0, 256, (9, 16, 3), dtype=np.uint8)
+    coarse = np.random.default_rng(zlib.crc32(path.name.encode())).integers(0, 256, (9, 16, 3), dtype=np.uint8)
     Image.fromarray(coarse).resize(size, Image.Resampling.BICUBIC).save(path)
 
 

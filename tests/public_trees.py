@@ -15,9 +15,11 @@ MGCDA_LIST = "images_trainval_night_correct_filenames.txt"
 
 
 def photograph(path: Path, size: tuple[int, int] = (WIDTH, HEIGHT)) -> Path:
-    """A picture of noise, so that a part of its file is not the whole of it."""
+    """A picture of noise, so that a part of its file is not the whole of it, and of its own for each name."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    noise = np.random.default_rng(len(path.name)).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
+    noise = np.random.default_rng(zlib.crc32(path.name.encode())).integers(
+        0, 256, (size[1], size[0], 3), dtype=np.uint8
+    )
     Image.fromarray(noise).save(path)
     return path
 

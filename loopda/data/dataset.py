@@ -18,7 +18,7 @@ from loopda.data.cache import cached
 from loopda.data.manifest import Row, read_manifest
 from loopda.data.sampling import ahead
 from loopda.errors import ConfigError, DataError
-from loopda.labels.classes import IGNORE, ClassList, load_classes
+from loopda.labels.classes import COLOURS, IGNORE, ClassList, load_classes
 from loopda.labels.png import read_image, read_label
 from loopda.signals import interruptible
 
@@ -87,7 +87,7 @@ class Frames:
         row = self.rows[index]
         if not row.label:
             return np.full((row.height, row.width), IGNORE, dtype=np.uint8)
-        return self.classes.lookup_table(row.encoding)[read_label(row.label, row.encoding)]
+        return self.classes.lookup_table(row.encoding)[read_label(row.label, row.encoding, self.classes)]
 
     def class_shares(self) -> NDArray[np.float64]:
         """The share of each class among the labelled pixels of the set, (K,), sum 1; DataError without such a pixel."""
@@ -113,13 +113,19 @@ class Frames:
             self._images[path] = array = np.array(array)  # a mapped one would hold a mapping each
         return array
 
+    def _reading(self, encoding: str) -> str:
+        """What the ids of a label file depend on besides its bytes."""
+        if encoding != COLOURS:
+            return encoding
+        return f"{encoding} {self.classes.colours} {sorted(self.classes.void_colours)}"
+
     def _label(self, row: Row) -> NDArray[np.uint8]:
         if self._labels is not None and row.label in self._labels:
             return self._labels[row.label]
         raw = cached(
             row.label,
-            f"label {row.encoding} {self.size}",
-            lambda: resize_label(read_label(row.label, row.encoding), self.size),
+            f"label {self._reading(row.encoding)} {self.size}",
+            lambda: resize_label(read_label(row.label, row.encoding, self.classes), self.size),
         )
         array = self.classes.lookup_table(row.encoding)[raw]
         if self._labels is not None:

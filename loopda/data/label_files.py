@@ -9,7 +9,7 @@ from pathlib import Path
 from loopda.data.listing import existing, files, leave_out, none_is_there, noting
 from loopda.errors import ConfigError, DataError
 from loopda.fault_list import examples
-from loopda.labels.classes import ClassList
+from loopda.labels.classes import COLOURS, ClassList
 
 LABEL_KINDS = ("labelIds", "labelTrainIds")
 """The ends of label file names, as Cityscapes, Dark Zurich and ACDC have them: each is the name of an encoding.
@@ -67,12 +67,18 @@ def _without_kind(label: Path) -> Path:
 
 
 def encoding_by_name(label: Path, classes: ClassList) -> str:
-    """What the values of `label` mean: the one encoding of the class list, or that of LABEL_KINDS which its name
-    ends with. ConfigError where neither tells."""
-    if len(classes.encodings) == 1:
-        return next(iter(classes.encodings))
-    for kind in LABEL_KINDS:
-        if kind in classes.encodings and label.stem.endswith(f"_{kind}"):
-            return kind
-    kinds = " or ".join(classes.encodings)
+    """What the values of `label` mean where the user does not say: the one encoding of the class list, or that of
+    LABEL_KINDS which its name ends with. ConfigError where neither tells, or one contradicts the other."""
+    known = list(classes.encodings)
+    named = next((kind for kind in LABEL_KINDS if label.stem.endswith(f"_{kind}")), None)
+    if named in known:
+        return named
+    if len(known) == 1 and (named is None or known[0] not in LABEL_KINDS):
+        return known[0]
+    kinds = " or ".join([*known, COLOURS])
+    if named is not None:
+        raise ConfigError(
+            f"{label}: its name says that its values are {named}, which the class list does not understand; add"
+            f" `encoding: {kinds}` to the data set if it is wrong"
+        )
     raise ConfigError(f"{label}: its name does not say what its values mean; add `encoding: {kinds}` to the data set")

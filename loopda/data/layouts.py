@@ -21,6 +21,7 @@ from loopda.data.manifest import Row
 from loopda.labels.classes import ClassList
 
 Split = Literal["train", "val", "test"]
+Palette = Literal["check", "ignore"]
 
 
 class Layout(Section):
@@ -31,6 +32,16 @@ class Layout(Section):
     """
 
     remedy: ClassVar[str] = ""
+
+    @property
+    def states_encoding(self) -> bool:
+        """Whether the user says what the values in the label files mean, rather than their names."""
+        return getattr(self, "encoding", None) is not None
+
+    @property
+    def ignores_palettes(self) -> bool:
+        """Whether the values in the label files count, whatever the colours of their palettes."""
+        return getattr(self, "palette", "check") == "ignore"
 
 
 class CityscapesLayout(Layout):
@@ -121,11 +132,13 @@ class SynthiaLayout(_NumberedLayout):
 
 class TableLayout(Layout):
     """Images in a CSV of your own: see `loopda.data.table`. encoding: what the values in its label files
-    mean."""
+    mean; `colours`: they show the colours of the class list. palette: `ignore` reads the numbers of label files whose
+    palettes have the colours of other classes, which is a fault otherwise."""
 
     layout: Literal["table"]
     csv: Path
     encoding: str | None = None
+    palette: Palette = "check"
 
     def rows(self, classes: ClassList, *, labelled: bool) -> list[Row]:
         return table.rows(self.csv, classes, labelled=labelled, encoding=self.encoding)
@@ -136,7 +149,7 @@ _Pattern = Annotated[str, Field(pattern=folder.PATTERN, description=folder.IS_PA
 
 class FolderLayout(Layout):
     """Images of your own in folders: see `loopda.data.folder`. images: a glob below `root`. labels, references:
-    paths below it with {stem} in them. encoding: what the values in the label files mean."""
+    paths below it with {stem} in them. encoding, palette: as in a table."""
 
     layout: Literal["folder"]
     root: Path
@@ -144,6 +157,7 @@ class FolderLayout(Layout):
     labels: _Pattern | None = None
     references: _Pattern | None = None
     encoding: str | None = None
+    palette: Palette = "check"
 
     def rows(self, classes: ClassList, *, labelled: bool) -> list[Row]:
         return folder.rows(

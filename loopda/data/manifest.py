@@ -5,12 +5,12 @@ it was decoded to its end, so that training does not meet a damaged one in its t
 """
 
 import csv
-import hashlib
 import os
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -18,9 +18,9 @@ from loopda.data.label_files import LABEL_KINDS
 from loopda.data.listing import read_fields
 from loopda.data.sampling import ahead
 from loopda.errors import DataError
-from loopda.files import written
-from loopda.labels.classes import ClassList
-from loopda.labels.png import read_image, read_label
+from loopda.files import sha256, written
+from loopda.labels.classes import COLOURS, ClassList
+from loopda.labels.png import read_image, read_raw_label, read_upright
 from loopda.signals import interruptible
 
 COLUMNS = ("image", "label", "reference", "encoding", "width", "height", "content")
@@ -34,7 +34,8 @@ class Row:
     image: a photograph. label: its map of raw ids, or None. reference: the day image of about the same place,
     or None. encoding: how the raw ids become class indices (a name known to the ClassList); "" without a
     label. width, height: of the upright image in its file, in pixels; 0 until `check_rows` has opened it.
-    content: a digest of the bytes of its files, so that other pixels make another manifest; "" until then.
+    content: digests of the bytes of image, label and reference, so that other pixels make another manifest, and one
+    picture is known under two names; "" until then.
     """
 
     image: Path
@@ -44,6 +45,16 @@ class Row:
     width: int = 0
     height: int = 0
     content: str = ""
+
+    @property
+    def image_content(self) -> str:
+        """The digest of the image's file; "" until `check_rows` has opened it."""
+        return self.content.partition(":")[0]
+
+    @property
+    def reference_content(self) -> str:
+        """The digest of the reference's file; "" where there is none, or until `check_rows` has opened it."""
+        return self.content.rpartition(":")[2]
 
 
 def write_manifest(path: Path, rows: Iterable[Row]) -> None:
@@ -123,7 +134,7 @@ class Checked:
     rows: the rows with width and height filled in (those whose image could be read). references: the different day
     references that could be read, as rows of their own, sorted by path. faults: one line each.
     pixels: (N,) int64, labelled pixels of each class, at the size of the files. ignored: pixels without a
-    class.
+    class. notes: what is no fault, but what the user should know, one line each.
     """
 
     rows: list[Row]
@@ -131,16 +142,28 @@ class Checked:
     faults: list[str]
     pixels: np.ndarray
     ignored: int
+    notes: list[str] = field(default_factory=list)
 
 
-def check_rows(rows: Sequence[Row], classes: ClassList, *, labelled: bool, workers: int | None = None) -> Checked:
+def check_rows(
+    rows: Sequence[Row],
+    classes: ClassList,
+    *,
+    labelled: bool,
+    stated: bool = False,
+    ignore_palettes: bool = False,
+    workers: int | None = None,
+) -> Checked:
     """Open every file of `rows` to its end and list everything that is wrong with them, all at once.
 
     Faults: an image, label or reference that is missing or cannot be used (see `loopda.labels.png`); a label
     of another size than its image; a raw id that is neither a class nor void; where `labelled`, an image
     without a label, or labels that hold no class in any image; an image or an image/reference pair listed
-    twice, a label of two images, an image that is its own label or reference; train ids in files that are
-    called labelIds; no rows at all.
+    twice, a label of two images, an image that is its own label or reference; labels whose palettes contradict their
+    numbers (a note where `ignore_palettes`); train ids for sure in files that are called labelIds, unless the user has
+    `stated` the encoding; no rows at all.
+    Notes: train ids perhaps; images of both orientations in one set; one picture under several names, or as its own
+    reference; labelled images that EXIF turns.
     A file that several rows share (many nights have the same day reference) is opened once, by one of
     `workers` threads (default: one for each processor that this process may use): the decoders release
     Python's lock.
@@ -150,51 +173,85 @@ def check_rows(rows: Sequence[Row], classes: ClassList, *, labelled: bool, worke
     images = {row.image for row in rows} | {row.reference for row in rows if row.reference}
     labels = {(row.label, row.encoding) for row in rows if row.label}
     workers = workers or _processors()
+
+    def look_at_label(label: tuple[Path, str]) -> _LabelFile | str:
+        return _look_at_label(*label, classes)
+
     image_found = dict(zip(images, interruptible(ahead(_look_at_image, images, workers=workers)), strict=True))
-    label_found = dict(zip(labels, interruptible(ahead(_look_at_label, labels, workers=workers)), strict=True))
+    label_found = dict(zip(labels, interruptible(ahead(look_at_label, labels, workers=workers)), strict=True))
 
     faults = _repetitions(rows)
     good: list[Row] = []
     counts: dict[str, np.ndarray] = defaultdict(lambda: np.zeros(256, dtype=np.int64))
     for row in rows:
         image = image_found[row.image]
+        reference = image_found[row.reference] if row.reference else None
+        label = label_found[row.label, row.encoding] if row.label else None
         if isinstance(image, str):
             faults.append(f"image {image}")
         else:
-            good.append(replace(row, width=image[0], height=image[1], content=_digest(row)))
-        if row.reference and isinstance(image_found[row.reference], str):
-            faults.append(f"reference {image_found[row.reference]}; it belongs to the image {row.image}")
-        if row.label is None:
+            content = ":".join(getattr(one, "digest", "") for one in (image, label, reference))
+            good.append(replace(row, width=image.width, height=image.height, content=content))
+        if isinstance(reference, str):
+            faults.append(f"reference {reference}; it belongs to the image {row.image}")
+        if label is None:
             if labelled:
                 faults.append(f"image {row.image}: it has no label map, and this data set needs one for each image")
             continue
-        label = label_found[row.label, row.encoding]
         if isinstance(label, str):
             faults.append(f"label {label}; it belongs to the image {row.image}")
             continue
-        width, height, count = label
-        if not isinstance(image, str) and image != (width, height):
-            faults.append(
-                f"label {row.label}: {width}x{height} pixels, but its image {row.image} has"
-                f" {image[0]}x{image[1]}; make them the same size"
-            )
-        unknown = [value for value in sorted(classes.unknown_ids(row.encoding)) if count[value]]
+        if not isinstance(image, str) and (image.width, image.height) != (label.width, label.height):
+            faults.append(_other_size(row, image, label))
+        unknown = [value for value in sorted(classes.unknown_ids(row.encoding)) if label.count[value]]
         if unknown:
-            faults.append(
-                f"label {row.label}: id {', '.join(map(str, unknown))} is neither a class nor void in the"
-                f" encoding {row.encoding!r} of the class list; correct the label, or add the id to the list"
-            )
-        counts[row.encoding] += count
+            faults.append(_unknown_ids(row, unknown))
+        counts[row.encoding] += label.count
 
+    by_palette, notes = _contradicted_by_palettes(label_found, classes), []
+    (notes if ignore_palettes else faults).extend(by_palette)
     pixels, ignored = _by_class(counts, classes)
     if labelled and not faults and not pixels.any():
         faults.append(f"label {rows[0].label} and all others: every pixel is void; these are no usable labels")
-    elif labelled and pixels.any():
-        faults += _misnamed(rows, counts, classes)
-    named = [(path, image_found[path]) for path in sorted({row.reference for row in rows if row.reference})]
-    references = [Row(path, width=size[0], height=size[1]) for path, size in named if not isinstance(size, str)]
-    references = [replace(row, content=_digest(row)) for row in references]
-    return Checked(good, references, faults, pixels, ignored)
+    elif labelled and pixels.any() and not stated:
+        sure, perhaps = _misnamed(rows, counts, classes)
+        faults += sure
+        notes += perhaps
+    notes += [
+        *_own_references(good),
+        *_mixed_orientations(good),
+        *_same_pictures(good),
+        *_turned_beside_labels(good, image_found),
+    ]
+    references = [
+        Row(path, width=one.width, height=one.height, content=f"{one.digest}::")
+        for path, one in (
+            (path, image_found[path]) for path in sorted({row.reference for row in rows if row.reference})
+        )
+        if not isinstance(one, str)
+    ]
+    return Checked(good, references, faults, pixels, ignored, notes)
+
+
+def same_pictures(first: Iterable[Row], second: Iterable[Row]) -> list[tuple[Path, Path]]:
+    """(image, its twin) for each image of the checked rows `first` that is in `second` too: the same path however it is
+    spelt, a link to it, or a copy of the file."""
+    twins: dict[str, Path] = {}
+    for row in second:
+        for key in _identities(row):
+            twins.setdefault(key, row.image)
+    found = []
+    for row in first:
+        twin = next((twins[key] for key in _identities(row) if key in twins), None)
+        if twin is not None:
+            found.append((row.image, twin))
+    return found
+
+
+def _identities(row: Row) -> list[str]:
+    """What two rows of one picture have in common, the path first."""
+    paths = [os.path.abspath(row.image), os.path.realpath(row.image)]
+    return [*paths, row.image_content] if row.image_content else paths
 
 
 def with_reference(row: Row, reference: Path | None) -> Row:
@@ -211,13 +268,13 @@ def with_image(row: Row, image: Path) -> Row:
 
 
 def _digest(row: Row) -> str:
-    """16 hexadecimal digits of the SHA-256 of the row's files."""
-    digest = hashlib.sha256()
-    for path in (row.image, row.label, row.reference):
-        if path is not None and path.is_file():
-            digest.update(path.read_bytes())
-        digest.update(b"|")
-    return digest.hexdigest()[:16]
+    """The digests of the row's files, joined by colons; nothing for one that is not there."""
+    return ":".join(_digest_of(path) for path in (row.image, row.label, row.reference))
+
+
+def _digest_of(path: Path | None) -> str:
+    """16 hexadecimal digits of the SHA-256 of a file; "" without one."""
+    return sha256(path)[:16] if path is not None and path.is_file() else ""
 
 
 def _processors() -> int:
@@ -225,21 +282,74 @@ def _processors() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _look_at_image(path: Path) -> tuple[int, int] | str:
-    """(width, height), or what is wrong."""
-    try:
-        return read_image(path).size
-    except DataError as error:
-        return str(error)
+class _ImageFile(NamedTuple):
+    width: int
+    height: int
+    orientation: int  # EXIF, 1 = its pixels are upright in the file
+    digest: str
 
 
-def _look_at_label(label: tuple[Path, str]) -> tuple[int, int, np.ndarray] | str:
-    """(width, height, pixels of each of the 256 raw ids), or what is wrong."""
+class _LabelFile(NamedTuple):
+    width: int
+    height: int
+    count: np.ndarray  # pixels of each of the 256 raw ids
+    palette: bytes | None  # three bytes for each id
+    digest: str
+
+
+def _look_at_image(path: Path) -> _ImageFile | str:
+    """An image, or what is wrong with it."""
     try:
-        raw = read_label(*label)
+        image, orientation = read_upright(path)
     except DataError as error:
         return str(error)
-    return raw.shape[1], raw.shape[0], np.bincount(raw.ravel(), minlength=256)
+    return _ImageFile(image.width, image.height, orientation, _digest_of(path))
+
+
+def _look_at_label(path: Path, encoding: str, classes: ClassList) -> _LabelFile | str:
+    """A label map, or what is wrong with it."""
+    try:
+        ids, palette = read_raw_label(path, encoding, classes)
+    except DataError as error:
+        return str(error)
+    count = np.bincount(ids.ravel(), minlength=256)
+    return _LabelFile(
+        ids.shape[1], ids.shape[0], count, None if palette is None else palette.tobytes(), _digest_of(path)
+    )
+
+
+def _unknown_ids(row: Row, ids: list[int]) -> str:
+    """The fault of a label file with raw ids that the class list does not know."""
+    where = f"in the encoding {row.encoding!r} of the class list"
+    if len(ids) <= FEW_IDS:
+        return (
+            f"label {row.label}: id {', '.join(map(str, ids))} is neither a class nor void {where}; correct the label,"
+            " or add the id to the list"
+        )
+    return (
+        f"label {row.label}: {len(ids)} ids, such as {', '.join(map(str, ids[:3]))}, are neither a class nor void"
+        f" {where}; it is of another encoding, a picture, or a map that was smoothed or saved as JPEG once: export it"
+        " anew, and resize it by nearest neighbour alone"
+    )
+
+
+FEW_IDS = 10
+"""Our choice: a label map with more unknown ids is not one in which some are wrong."""
+
+
+def _other_size(row: Row, image: _ImageFile, label: _LabelFile) -> str:
+    fault = (
+        f"label {row.label}: {label.width}x{label.height} pixels, but its image {row.image} has"
+        f" {image.width}x{image.height}"
+    )
+    if (image.width, image.height) != (label.height, label.width):
+        return f"{fault}; make them the same size"
+    if image.orientation != 1:
+        return (
+            f"{fault} since its EXIF tag turns it (orientation {image.orientation}), and the label is not turned; turn"
+            " the label like it, or save the image without the tag"
+        )
+    return f"{fault}; make them the same size: turn one of them by 90 degrees"
 
 
 def _by_class(counts: dict[str, np.ndarray], classes: ClassList) -> tuple[np.ndarray, int]:
@@ -253,24 +363,127 @@ def _by_class(counts: dict[str, np.ndarray], classes: ClassList) -> tuple[np.nda
     return pixels, ignored
 
 
-def _misnamed(rows: Sequence[Row], counts: dict[str, np.ndarray], classes: ClassList) -> list[str]:
-    """A fault where files that are called labelIds hold train ids.
+def _misnamed(rows: Sequence[Row], counts: dict[str, np.ndarray], classes: ClassList) -> tuple[list[str], list[str]]:
+    """(faults, notes) where files that are called labelIds hold train ids, for sure or perhaps.
 
     Each train id is a legal label id too, so no single file tells. But a set of label ids in which none is over 18
-    shows no vegetation, sky, person or car at all; if most of its pixels are void besides, and fewer would be as train
-    ids, they are train ids.
+    shows no vegetation, sky, person or car at all. If most of its pixels are void besides, and fewer would be as train
+    ids, they may be train ids, or maps in which little but roads is drawn. Sure is it where many pixels have the ids of
+    a parking, a rail track, a guard rail, a bridge, a tunnel or a pole group, which fill little of label ids; as train
+    ids these are terrain, sky, truck, bus, train and bicycle.
     """
     stated, meant = LABEL_KINDS
     if stated not in counts or not {stated, meant} <= classes.encodings.keys():
-        return []
-    count = counts[stated]
+        return [], []
+    count, total = counts[stated], counts[stated].sum()
     void, void_if_meant = (count[sorted(classes.void_ids(kind))].sum() for kind in (stated, meant))
-    if count[sorted(classes.unknown_ids(meant))].any() or 2 * void <= count.sum() or void_if_meant >= void:
-        return []
+    if count[_OVER_TRAIN_IDS].any() or 2 * void <= total or void_if_meant >= void:
+        return [], []
     example = next(row.label for row in rows if row.encoding == stated)
+    line = (
+        f"label {example} and all others of its kind: as {stated}, {void / total:.0%} of their pixels are void and none"
+        f" shows a class over id 18; "
+    )
+    rare = count[_RARE_LABEL_IDS].sum() / total
+    if rare >= RARE:
+        line += f"{rare:.0%} have ids that are rare in {stated} and common in {meant}; "
+    line += (
+        f"if they are {stated}, say so: `encoding: {stated}` in the data set (layout folder or table); if they are"
+        f" {meant}, say `encoding: {meant}`, or give them names that end in _{meant}.png"
+    )
+    return ([line], []) if rare >= RARE else ([], [line])
+
+
+RARE = 0.05
+"""Our choice: a share of pixels that these ids of label ids hardly ever fill."""
+
+_OVER_TRAIN_IDS = slice(19, 255)
+_RARE_LABEL_IDS = [9, 10, 14, 15, 16, 18]
+
+
+def _contradicted_by_palettes(labels: Mapping[tuple[Path, str], _LabelFile | str], classes: ClassList) -> list[str]:
+    """A line for each encoding of whose label files some have palettes that give their numbers other classes' colours.
+
+    Files with the same palette are judged together: what one of them shows may be too little.
+    """
+    of_palette: dict[tuple[str, bytes], list[tuple[Path, np.ndarray]]] = defaultdict(list)
+    for (path, encoding), label in labels.items():
+        if not isinstance(label, str) and label.palette is not None:
+            of_palette[encoding, label.palette].append((path, label.count))
+    wrong: dict[str, list[tuple[Path, list[str]]]] = defaultdict(list)
+    for (encoding, palette), files in of_palette.items():
+        found = np.flatnonzero(sum(count for _, count in files)).tolist()
+        if lines := classes.contradicted(encoding, np.frombuffer(palette, dtype=np.uint8).reshape(-1, 3), found):
+            wrong[encoding] += [(path, lines) for path, _ in files]
     return [
-        f"label {example} and all others of its kind: as {stated}, {void / count.sum():.0%} of their pixels are void"
-        f" and none shows a class over id 18; they look like {meant}: give them names that end in _{meant}.png"
+        _contradicted(encoding, *min(files, key=lambda file: file[0]), others=len(files) - 1)
+        for encoding, files in sorted(wrong.items())
+    ]
+
+
+def _contradicted(encoding: str, example: Path, lines: list[str], *, others: int) -> str:
+    files = f"{example} and {others} more" if others else f"{example}"
+    rest = f" (and {len(lines) - 1} more)" if len(lines) > 1 else ""
+    return (
+        f"label {files}: the colours of the palette contradict the numbers in the encoding {encoding!r}:"
+        f" {lines[0]}{rest}; if the colours are right, say `encoding: {COLOURS}`; if the numbers are, `palette: ignore`"
+        " (layout folder or table), or save them without the palette"
+    )
+
+
+def _own_references(rows: Sequence[Row]) -> list[str]:
+    """A note where the day reference of an image is a copy of it, or a link to it."""
+    own = [row for row in rows if row.reference and row.image_content == row.reference_content]
+    if not own:
+        return []
+    return [
+        f"{len(own)} of {len(rows)} images have themselves for a day reference, by link or copy, such as {own[0].image}"
+        f" (which is {own[0].reference}); name the day images, or none"
+    ]
+
+
+def _mixed_orientations(rows: Sequence[Row]) -> list[str]:
+    """A note where some images are taller than wide, and others are not."""
+    upright = [row for row in rows if row.height > row.width]
+    wide = [row for row in rows if row.width > row.height]
+    if not upright or not wide:
+        return []
+    return [
+        f"{len(upright)} of {len(rows)} images are upright and {len(wide)} are wide, such as {_sized(upright[0])} and"
+        f" {_sized(wide[0])}: all are resized to one size, which squeezes those of the other shape; turn them, crop"
+        " them, or leave them out"
+    ]
+
+
+def _sized(row: Row) -> str:
+    return f"{row.image} ({row.width}x{row.height})"
+
+
+def _same_pictures(rows: Sequence[Row]) -> list[str]:
+    """A note where one picture has several names in a set."""
+    by_content: dict[str, list[Path]] = defaultdict(list)
+    for row in rows:
+        by_content[row.image_content].append(row.image)
+    repeated = [images for images in by_content.values() if len({*map(os.path.abspath, images)}) > 1]
+    if not repeated:
+        return []
+    first, second = repeated[0][:2]
+    more = sum(len(images) - 1 for images in repeated)
+    return [
+        f"{more} of {len(rows)} images repeat another under a second name, by link or copy, such as"
+        f" {second} (which is {first}): each counts twice; leave one out"
+    ]
+
+
+def _turned_beside_labels(rows: Sequence[Row], images: Mapping[Path, _ImageFile | str]) -> list[str]:
+    """A note where EXIF tags turn images that have labels: whether the labels were turned too, only eyes can tell."""
+    turned = [row for row in rows if row.label and images[row.image].orientation != 1]
+    if not turned:
+        return []
+    return [
+        f"{len(turned)} of {len(rows)} labelled images are turned upright by their EXIF tag, such as {turned[0].image}"
+        f" (orientation {images[turned[0].image].orientation}): their labels must be upright too; look at the contact"
+        " sheet"
     ]
 
 

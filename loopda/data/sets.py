@@ -37,8 +37,9 @@ class Found:
         write_manifest(manifest, self.checked.rows)
         write_manifest(references, self.checked.references)
         counts = {"pixels": self.checked.pixels.tolist(), "ignored": self.checked.ignored, "hidden": self.hidden}
-        left_out = {"left_out": list(self.left_out)}
-        write_json(found, {"manifest": named(manifest), "references": named(references), **counts, **left_out})
+        named_files = {"manifest": named(manifest), "references": named(references)}
+        notes = {"notes": self.checked.notes, "left_out": list(self.left_out)}
+        write_json(found, {**named_files, **counts, **notes})
 
 
 def find(data_set: DataSet, classes: ClassList, *, labelled: bool, workers: int | None = None) -> Found:
@@ -49,7 +50,14 @@ def find(data_set: DataSet, classes: ClassList, *, labelled: bool, workers: int 
     if not labelled:
         hidden = sum(row.label is not None for row in rows)
         rows = without_labels(rows)
-    checked = check_rows(rows, classes, labelled=labelled, workers=workers)
+    checked = check_rows(
+        rows,
+        classes,
+        labelled=labelled,
+        stated=data_set.states_encoding,
+        ignore_palettes=data_set.ignores_palettes,
+        workers=workers,
+    )
     if checked.faults and data_set.remedy:
         checked.faults.append(data_set.remedy)
     return Found(checked, hidden, left_out.lines())
@@ -70,6 +78,7 @@ def read_found(path: Path) -> Found:
                 faults=[],
                 pixels=np.array(values["pixels"], dtype=np.int64),
                 ignored=int(values["ignored"]),
+                notes=[str(note) for note in values["notes"]],
             ),
             int(values["hidden"]),
             list(values["left_out"]),

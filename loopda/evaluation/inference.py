@@ -17,12 +17,14 @@ from loopda.labels.png import read_image
 
 class Done(NamedTuple):
     """predicted, kept: how many images, and how many of them had their results before. faults: one line each.
-    seconds: of this run."""
+    seconds: of this run. squeezed: the predicted images that are upright where the working size is wide, or the other
+    way."""
 
     predicted: int
     kept: int
     faults: list[str]
     seconds: float
+    squeezed: list[Path]
 
     @property
     def speed(self) -> float:
@@ -68,8 +70,12 @@ def predict_images(
         except DataError as error:
             return _Work(source, content, fault=str(error))
 
+    squeezed: list[Path] = []
+
     def predicted() -> Iterator[_Work]:
         for work in ahead(read, (source for source in sources if not signal()), workers=threads):
+            if work.image and predictor.squeezes(work.image.size):
+                squeezed.append(work.source.path)
             yield work._replace(prediction=predictor(work.image)) if work.image else work
 
     def written(work: _Work) -> _Work:
@@ -97,11 +103,11 @@ def predict_images(
             count += 1
         else:
             kept += 1
-        done = Done(count, kept, faults, time.monotonic() - started)
+        done = Done(count, kept, faults, time.monotonic() - started, squeezed)
         progress(f"{number}/{len(sources)} images" + (f"  {done.speed:.1f} images/s" if count else ""))
     if signal() and count + kept + len(faults) < len(sources):
         raise Interrupted(
             f"stopped by signal {signal()} after {count + kept} of {len(sources)} images; the same command goes on"
             " from there"
         )
-    return Done(count, kept, faults, time.monotonic() - started)
+    return Done(count, kept, faults, time.monotonic() - started, squeezed)

@@ -5,13 +5,11 @@ model = load("model.pt")
 labels = model.predict("night.jpg")
 """
 
-from pathlib import Path
 from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 from torch import Tensor
 
 from loopda.data.dataset import Size, parse_size, resize_image
@@ -19,10 +17,8 @@ from loopda.data.transforms import to_images
 from loopda.errors import ConfigError, DeviceError
 from loopda.evaluation.predict import class_probabilities, most_likely
 from loopda.labels.classes import ClassList
-from loopda.labels.png import read_image
+from loopda.labels.png import Photograph, photograph
 from loopda.models.segmenter import DOMAINS, Segmenter, upsample
-
-Photograph = str | Path | Image.Image | NDArray[np.uint8]
 
 
 class Prediction(NamedTuple):
@@ -89,20 +85,27 @@ class Predictor:
         tiles = " in tiles of {}x{} that overlap by {}".format(*self.tile, self.overlap) if self.tile else ""
         return f"{working}{tiles}, {self.statistics} statistics"
 
+    def squeezes(self, size: Size) -> bool:
+        """Whether an image of `size` (width, height) is upright where the working size is wide, or the other way."""
+        if self.size == "image":
+            return False
+        return (size[0] - size[1]) * (self.size[0] - self.size[1]) < 0
+
     def predict(self, image: Photograph) -> NDArray[np.uint8]:
-        """(H, W) uint8 class indices of an image: the path of a PNG or JPEG file, a PIL image, or (H, W, 3) uint8
-        RGB."""
+        """(H, W) uint8 class indices of one image: the path of a PNG or JPEG file, a PIL image, or (H, W, 3) uint8
+        RGB, all with the same conversions and checks (`loopda.labels.png.photograph`). DataError where it is no such
+        image."""
         return self(image).labels
 
     @torch.no_grad()
     def __call__(self, image: Photograph) -> Prediction:
         """The label map of an image and its confidence; DeviceError where the device's memory is too small."""
-        photograph = _opened(image)
-        working = photograph if self.size == "image" else resize_image(photograph, self.size)
+        upright = photograph(image)
+        working = upright if self.size == "image" else resize_image(upright, self.size)
         try:
             images = to_images([np.asarray(working)]).to(self.segmenter.shift.device)
             probabilities = self._tiled(images) if self.tile else class_probabilities(self.segmenter, images)
-            size = (photograph.height, photograph.width)
+            size = (upright.height, upright.width)
             labels, confidence = most_likely(probabilities, size, self.segmenter.network.aligned)
             return Prediction(labels[0].cpu().numpy(), confidence[0].cpu().numpy())
         except torch.OutOfMemoryError:
@@ -145,13 +148,3 @@ def _starts(length: int, tile: int, overlap: int) -> list[int]:
 def _ramp(length: int, overlap: int) -> Tensor:
     at = torch.arange(length)
     return (torch.minimum(at, length - 1 - at) + 1).clamp(max=overlap + 1) / (overlap + 1)
-
-
-def _opened(image: Photograph) -> Image.Image:
-    if isinstance(image, str | Path):
-        return read_image(Path(image))
-    if isinstance(image, Image.Image):
-        return image.convert("RGB")
-    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
-        raise ValueError(f"an image is (H, W, 3) uint8 RGB, not {image.shape} {image.dtype}")
-    return Image.fromarray(image)

@@ -22,11 +22,21 @@ IGNORE = 255
 INDICES = "indices"
 """The encoding every class list has: the file already holds class indices, and 255 where there is none."""
 
+COLOURS = "colours"
+"""An encoding every class list has too: the file shows the colours of the classes, which `labels.png` reads as class
+indices, and 255 for a void colour."""
+
 SYNTHIA = "synthia"
 """The encoding of SYNTHIA's label files: ids 0 .. 22 in the first of three channels of 16 bits (`labels.png`)."""
 
 MOST_CLASSES = 254
 """Indices 0 .. 253: 255 is IGNORE, and 254 stays free for a count of pixels without a class."""
+
+UNKNOWN = 254
+"""What `ClassList.of_colours` says of a colour that is neither a class's nor void."""
+
+BLACK = (0, 0, 0)
+"""Void in every class list without a black class, as label maps are drawn (`ClassList.palette`)."""
 
 
 @dataclass(frozen=True)
@@ -48,8 +58,8 @@ class ClassList:
     names: one per class. colours: red, green, blue in 0 .. 255, one per class.
     dynamic: indices of the classes that move (LoopDA, section 3.2, treats them apart from the static ones).
     ssc: indices of the shift sensitive classes, static but so thin that a small shift of the camera loses
-    them. encodings: by name, how label files of that kind become class indices; `indices` is always
-    understood besides.
+    them. encodings: by name, how label files of that kind become class indices; `indices` and `colours` are always
+    understood besides. void_colours: colours without a class in label maps that show colours, besides BLACK.
     """
 
     names: tuple[str, ...]
@@ -57,6 +67,7 @@ class ClassList:
     dynamic: frozenset[int]
     ssc: frozenset[int]
     encodings: Mapping[str, Encoding]
+    void_colours: frozenset[tuple[int, int, int]] = frozenset()
 
     def __post_init__(self) -> None:
         """Refuse a list that contradicts itself with a ConfigError that names every fault."""
@@ -74,12 +85,12 @@ class ClassList:
 
     def encoding(self, name: str) -> Encoding:
         """The encoding called `name`; ConfigError where the list has none of that name."""
-        if name == INDICES:
+        if name in (INDICES, COLOURS):
             return _identity(len(self))
         try:
             return self.encodings[name]
         except KeyError:
-            known = ", ".join([*self.encodings, INDICES])
+            known = ", ".join([*self.encodings, INDICES, COLOURS])
             raise ConfigError(f"class list: no label encoding {name!r}; it has {known}") from None
 
     def lookup_table(self, encoding: str) -> np.ndarray:
@@ -92,7 +103,10 @@ class ClassList:
 
     def raw_ids(self, encoding: str) -> np.ndarray:
         """(256,) uint8: class index -> raw value, the way back from `lookup_table`; the first of several raw values.
-        `table[label]` encodes a map, in which IGNORE stays IGNORE. ConfigError where a class has no raw value."""
+        `table[label]` encodes a map, in which IGNORE stays IGNORE. ConfigError where a class has no raw value, and for
+        COLOURS, which have none."""
+        if encoding == COLOURS:
+            raise ConfigError(f"class list: {COLOURS!r} is no encoding to write; choose one of numbers, or a picture")
         table = np.full(256, IGNORE, dtype=np.uint8)
         ids = self.encoding(encoding).ids
         without = [name for name, values in zip(self.names, ids, strict=True) if not values]
@@ -124,13 +138,52 @@ class ClassList:
         for name, encoding in self.encodings.items():
             dropped = {value for index, ids in enumerate(encoding.ids) if index not in kept for value in ids}
             encodings[name] = Encoding(tuple(encoding.ids[index] for index in kept), encoding.void | dropped)
+        dropped_colours = {colour for index, colour in enumerate(self.colours) if index not in kept}
         return ClassList(
             names=tuple(keep),
             colours=tuple(self.colours[index] for index in kept),
             dynamic=frozenset(new for new, old in enumerate(kept) if old in self.dynamic),
             ssc=frozenset(new for new, old in enumerate(kept) if old in self.ssc),
             encodings=encodings,
+            void_colours=self.void_colours | dropped_colours,
         )
+
+    def of_colours(self) -> np.ndarray:
+        """(2^24,) uint8: red * 65536 + green * 256 + blue -> class index, IGNORE for void, UNKNOWN for all others."""
+        table = np.full(1 << 24, UNKNOWN, dtype=np.uint8)
+        for red, green, blue in {BLACK, *self.void_colours}:
+            table[red << 16 | green << 8 | blue] = IGNORE
+        for index, (red, green, blue) in enumerate(self.colours):
+            table[red << 16 | green << 8 | blue] = index
+        return table
+
+    def contradicted(self, encoding: str, palette: np.ndarray, found: Sequence[int]) -> list[str]:
+        """What the `palette` (N, 3) of a label file says against its numbers; [] where it agrees, or says nothing.
+
+        A line for each raw id of those `found` in the file to which the palette gives the colour of another class than
+        the id means in `encoding`. A palette says something where at least half of the ids found have the colour of a
+        class. No colour says anything that many palettes have at its place: black, a grey ramp, the palette of PASCAL
+        VOC. Nor does one that the palette also gives to an id of its class: a licence plate looks like its car.
+        """
+        if encoding == COLOURS:
+            return []
+        of_id = self.lookup_table(encoding)
+        colours = {tuple(colour): index for index, colour in enumerate(self.colours)}
+        by_palette = [colours.get(colour) for colour in map(tuple, palette.tolist())]
+        shown = {index for raw, index in enumerate(by_palette) if index is not None and of_id[raw] == index}
+        lines, agreeing, silent = [], 0, 0
+        for raw in found:
+            if raw >= len(palette) or _says_nothing(raw, palette[raw]):
+                continue
+            index = by_palette[raw]
+            if index is None:
+                silent += of_id[raw] != IGNORE
+            elif index in shown:
+                agreeing += 1
+            else:
+                meant = self.names[of_id[raw]] if of_id[raw] != IGNORE else "void"
+                lines.append(f"{raw} means {meant}, and has the colour of {self.names[index]}")
+        return lines if len(lines) + agreeing >= silent else []
 
     def palette(self) -> np.ndarray:
         """(256, 3) uint8: class index -> colour; black where there is no class."""
@@ -153,6 +206,7 @@ class ClassList:
                 name: {"ids": [list(ids) for ids in encoding.ids], "void": sorted(encoding.void)}
                 for name, encoding in self.encodings.items()
             },
+            "void_colours": sorted(list(colour) for colour in self.void_colours),
         }
 
     @classmethod
@@ -168,6 +222,8 @@ class ClassList:
                     name: Encoding(tuple(tuple(ids) for ids in parts["ids"]), frozenset(parts["void"]))
                     for name, parts in value["encodings"].items()
                 },
+                # lists in checkpoints of earlier versions have none
+                void_colours=frozenset(tuple(colour) for colour in value.get("void_colours", [])),
             )
         except (KeyError, TypeError, AttributeError, ConfigError) as error:
             raise DataError(f"not a class list: {type(error).__name__}: {error}") from None
@@ -188,6 +244,8 @@ def read_classes(path: Path) -> ClassList:
     encoding: ids          # optional: a name for the kind of label file; `labelIds` or `labelTrainIds` where a
                            # data set in the layout of Cityscapes, Dark Zurich or the like holds such files
     void: [255]            # optional: raw values that are no class
+    void_colours: [[1, 2, 3]]  # optional: for label maps in colours, those without a class; black is one, unless a
+                           # class is black
     classes:
       - {name: road, colour: [128, 64, 128], ids: [0], group: static}
       - {name: pole, colour: [153, 153, 153], ids: [5], group: static, shift_sensitive: true}
@@ -217,6 +275,7 @@ def _listed(section: "_ClassFile") -> ClassList:
         dynamic=frozenset(index for index, entry in enumerate(entries) if entry.group == "dynamic"),
         ssc=frozenset(index for index, entry in enumerate(entries) if entry.shift_sensitive),
         encodings={section.encoding: Encoding(tuple(entry.ids for entry in entries), frozenset(section.void))},
+        void_colours=frozenset(section.void_colours),
     )
 
 
@@ -228,6 +287,19 @@ def load_classes(path: Path) -> ClassList:
         raise DataError(f"{path}: no such class list; the stage `prepare` writes it") from None
     except (json.JSONDecodeError, UnicodeDecodeError, DataError) as error:
         raise DataError(f"{path}: damaged class list ({error}); run the stage `prepare` again") from None
+
+
+def _says_nothing(raw: int, colour: np.ndarray) -> bool:
+    """Whether the entry `raw` of a palette is one that many palettes have, whatever the numbers mean."""
+    return not colour.any() or tuple(colour) in {(raw, raw, raw), _of_voc(raw)}
+
+
+def _of_voc(raw: int) -> tuple[int, int, int]:
+    """The colour of index `raw` in the palette of PASCAL VOC: its bits in turn to the high bits of red, green, blue."""
+    channels = [0, 0, 0]
+    for bit in range(8):
+        channels[bit % 3] |= (raw >> bit & 1) << 7 - bit // 3
+    return channels[0], channels[1], channels[2]
 
 
 def _identity(count: int) -> Encoding:
@@ -251,6 +323,11 @@ def _faults(classes: ClassList) -> list[str]:
     ]
     faults += [f"{name}: colour {list(colour)} is not three whole numbers of 0 .. 255" for name, colour in wrong]
     faults += [f"the colour {list(colour)} occurs twice" for colour in _repeated(classes.colours)]
+    faults += [
+        f"the void colour {list(colour)} is not three whole numbers of 0 .. 255, or it is a class's"
+        for colour in sorted(classes.void_colours)
+        if len(colour) != 3 or not all(_is_byte(part) for part in colour) or colour in classes.colours
+    ]
     for group, members in (("dynamic", classes.dynamic), ("shift sensitive", classes.ssc)):
         faults += [
             f"{group} class {index} is not in 0 .. {count - 1}" for index in members if index not in range(count)
@@ -261,8 +338,8 @@ def _faults(classes: ClassList) -> list[str]:
         if index in range(count)
     ]
     for name, encoding in classes.encodings.items():
-        if name == INDICES:
-            faults.append(f"the encoding name {INDICES!r} is reserved")
+        if name in (INDICES, COLOURS):
+            faults.append(f"the encoding name {name!r} is reserved")
         if len(encoding.ids) != count:
             faults.append(f"encoding {name}: {count} classes but ids for {len(encoding.ids)}")
         values = [value for ids in encoding.ids for value in ids] + sorted(encoding.void)
@@ -294,6 +371,7 @@ class _ClassFile(Section):
     classes: tuple[_ClassEntry, ...]
     encoding: Annotated[str, Field(min_length=1)] = "ids"
     void: tuple[_Byte, ...] = (IGNORE,)
+    void_colours: tuple[tuple[_Byte, _Byte, _Byte], ...] = ()
 
 
 class _SubsetFile(Section):
@@ -333,6 +411,22 @@ _CITYSCAPES_VOID = frozenset({*range(7), 9, 10, 14, 15, 16, 18, 29, 30, 34, IGNO
 # Void, parking slot, road works and lane marking of SYNTHIA.
 _SYNTHIA_VOID = frozenset({0, 13, 14, 22})
 
+# The other colours of cityscapesScripts' label maps. A pole group has the colour of a pole, and a licence plate that of
+# a car: where colours are read, that is what they are.
+_CITYSCAPES_VOID_COLOURS = frozenset(
+    {
+        (111, 74, 0),  # dynamic
+        (81, 0, 81),  # ground
+        (250, 170, 160),  # parking
+        (230, 150, 140),  # rail track
+        (180, 165, 180),  # guard rail
+        (150, 100, 100),  # bridge
+        (150, 120, 90),  # tunnel
+        (0, 0, 90),  # caravan
+        (0, 0, 110),  # trailer
+    }
+)
+
 CITYSCAPES = ClassList(
     names=tuple(name for name, _, _, _ in _CITYSCAPES),
     colours=tuple(colour for _, _, colour, _ in _CITYSCAPES),
@@ -343,4 +437,5 @@ CITYSCAPES = ClassList(
         "labelTrainIds": _identity(len(_CITYSCAPES)),
         SYNTHIA: Encoding(tuple((synthia_id,) for _, _, _, synthia_id in _CITYSCAPES), _SYNTHIA_VOID),
     },
+    void_colours=_CITYSCAPES_VOID_COLOURS,
 )

@@ -6,22 +6,35 @@ DataError of one line that names it and the remedy; nothing is filled in. (One t
 closed properly around too few rows, as no truncation makes it. The decoders themselves take that for whole.)
 """
 
+import os
 import struct
+import threading
 import zipfile
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image
+from numpy.typing import NDArray
+from PIL import Image, ImageFile, PngImagePlugin
 
 from loopda.errors import DataError
+from loopda.file_kinds import HEAD, kind_of, remedy_for
 from loopda.files import patiently, written
-from loopda.labels.classes import SYNTHIA, ClassList
+from loopda.labels.classes import COLOURS, SYNTHIA, UNKNOWN, ClassList
+
+Photograph = str | os.PathLike[str] | Image.Image | NDArray[np.uint8]
+"""What `photograph` takes."""
 
 FORMATS = ("PNG", "JPEG")
 MOST_PIXELS = 64_000_000
 """Larger pictures are refused before they are decoded. Cityscapes has 2 million pixels a picture."""
+
+MOST_TEXT = 64 * 2**20
+"""Bytes that a text or a colour profile in a PNG may unpack to, and all texts of one: they are decoded before the
+pixels. Renderers and photo editors write several million; Pillow's own limit is one million."""
 
 # What damaged bytes surface as in Pillow's decoders.
 _DAMAGE = (
@@ -60,21 +73,61 @@ def read_image(path: Path) -> Image.Image:
     profile), 16 bits a channel (needs a tone curve), a picture with transparent pixels; also missing,
     truncated, other formats, over MOST_PIXELS.
     """
-    image, depth, orientation = _decode(path)
-    if depth > 8:
-        raise DataError(f"{path}: an image with {depth} bits a channel; save it with 8 bits a channel")
-    if image.mode not in ("RGB", "L", "1", "P", "RGBA", "LA", "PA"):
-        raise DataError(f"{path}: an image in colour mode {image.mode}; convert it to RGB and save it again")
-    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
-        image = image.convert("RGBA")
-        least_alpha, _ = image.getchannel("A").getextrema()
-        if least_alpha < 255:
-            raise DataError(f"{path}: an image with transparent pixels; save it without an alpha channel")
-    image = image.convert("RGB")
-    return image.transpose(_UPRIGHT[orientation]) if orientation in _UPRIGHT else image
+    return read_upright(path).image
 
 
-def read_label(path: Path, encoding: str = "") -> np.ndarray:
+class Upright(NamedTuple):
+    """image: as `read_image` gives it. orientation: how its pixels lie in the file, by its EXIF tag: 1 upright, 2 ... 8
+    turned or mirrored."""
+
+    image: Image.Image
+    orientation: int
+
+
+def read_upright(path: Path) -> Upright:
+    """As `read_image`, with the EXIF orientation of the file."""
+    decoded = _decode(path)
+    return Upright(_upright_rgb(decoded, path), decoded.orientation if decoded.orientation in _UPRIGHT else 1)
+
+
+def photograph(image: Photograph) -> Image.Image:
+    """The path of an image file, a PIL image, or an array as `read_image` gives it: the same conversions, and the same
+    refusals by DataError.
+
+    An array is uint8: (H, W, 3) RGB (what OpenCV reads is BGR: turn it by `[..., ::-1]`), (H, W, 4) with an opaque
+    alpha channel, (H, W) or (H, W, 1) grey. A PIL image may come from any format that Pillow has decoded; it is turned
+    upright where it still has its EXIF orientation (`ImageOps.exif_transpose` turns it and takes that away).
+    """
+    if isinstance(image, str) and "://" in image:
+        raise DataError(f"{image}: an address, not a path; fetch the file first")
+    if isinstance(image, str | os.PathLike):
+        return read_image(Path(image))
+    if isinstance(image, Image.Image):
+        name = str(getattr(image, "filename", "")) or "the PIL image"
+        return _upright_rgb(_loaded(image, name), name)
+    if isinstance(image, np.ndarray):
+        return _upright_rgb(_Decoded(_image_of_array(image), 8, 1), "the array")
+    kind = type(image)
+    if kind.__module__.partition(".")[0] == "torch":
+        raise DataError(
+            "a tensor is no image; give an array (H, W, 3) of uint8, RGB: of a tensor (3, H, W) of 0 ... 255,"
+            " `image.permute(1, 2, 0).to(torch.uint8).cpu().numpy()`"
+        )
+    if isinstance(image, bytes | bytearray | memoryview) or hasattr(image, "read"):
+        raise DataError(f"{kind.__name__} is no image; open it first: PIL.Image.open of a file or of io.BytesIO(bytes)")
+    if isinstance(image, list | tuple):
+        raise DataError(f"a {kind.__name__} is no image; give one image at a time, of numbers as a NumPy array")
+    raise DataError(f"{kind.__name__} is no image; give a path, a PIL image or an array (H, W, 3) of uint8")
+
+
+class RawLabel(NamedTuple):
+    """ids: (H, W) uint8, as they stand in the file. palette: (N, 3) uint8, the colour of each id, where it has one."""
+
+    ids: NDArray[np.uint8]
+    palette: NDArray[np.uint8] | None = None
+
+
+def read_label(path: Path, encoding: str = "", classes: ClassList | None = None) -> np.ndarray:
     """Read a label map: (H, W) uint8 raw ids, as they stand in the file (a ClassList turns them into
     indices).
 
@@ -82,22 +135,35 @@ def read_label(path: Path, encoding: str = "") -> np.ndarray:
     not looked at). Everything else is a DataError: JPEG, RGB or RGBA (a colour rendering, not ids), 16 bits,
     grey of fewer than 8 bits (Pillow would stretch the ids over 0 .. 255), a map turned by EXIF. Where
     `encoding` is SYNTHIA, a PNG with three channels of 16 bits, of which the first holds the ids, and no other.
+    Where it is COLOURS, a PNG of 8 bits in RGB, with an opaque alpha channel, or with a palette, whose colours are
+    those of `classes`: its ids are their indices, IGNORE where a colour is void; other colours are a DataError.
     """
+    return read_raw_label(path, encoding, classes).ids
+
+
+def read_raw_label(path: Path, encoding: str = "", classes: ClassList | None = None) -> RawLabel:
+    """As `read_label`, with the palette of the file."""
     if encoding == SYNTHIA:
-        return _read_16_bit_label(path)
-    image, depth, orientation = _decode(path)
-    if image.format != "PNG":
-        raise DataError(f"{path}: a label map in {image.format}, which blurs ids at edges; labels must be PNG files")
+        return RawLabel(_read_16_bit_label(path))
+    if encoding == COLOURS:
+        return RawLabel(_read_colours(path, classes))
+    image, depth = _decoded_label(path)
     if image.mode not in ("L", "P", "1") and depth == 8:
+        remedy = (
+            "save one channel alone"
+            if _is_grey(image)
+            else "where its colours are those of the class list, `encoding: colours` reads them"
+        )
         raise DataError(
             f"{path}: a label map in colour mode {image.mode}; expected one channel of class ids (8-bit grey"
-            " or palette), not a rendering in colours"
+            f" or palette), not a rendering in colours; {remedy}"
         )
     if image.mode != "P" and depth != 8:
         raise DataError(f"{path}: a label map with {depth} bits a channel; save its ids as 8-bit grey")
-    if orientation in _UPRIGHT:
-        raise DataError(f"{path}: a label map turned by an EXIF tag; save it upright, without the tag")
-    return np.array(image, dtype=np.uint8)
+    palette = None
+    if image.mode == "P":
+        palette = np.array(image.getpalette("RGB") or [], dtype=np.uint8).reshape(-1, 3)
+    return RawLabel(np.array(image, dtype=np.uint8), palette)
 
 
 def read_grey(path: Path | zipfile.Path, depth: int) -> np.ndarray:
@@ -154,10 +220,189 @@ def write_label(path: Path, label: np.ndarray, classes: ClassList | None = None)
         image.save(temporary, format="PNG", bits=8)
 
 
+def _decoded_label(path: Path) -> tuple[Image.Image, int]:
+    """A label map as it stands in its file, and its bits a channel; DataError where it is no upright PNG."""
+    image, depth, orientation = _decode(path)
+    if image.format != "PNG":
+        raise DataError(f"{path}: a label map in {image.format}, which blurs ids at edges; labels must be PNG files")
+    if orientation in _UPRIGHT:
+        raise DataError(f"{path}: a label map turned by an EXIF tag; save it upright, without the tag")
+    return image, depth
+
+
+def _read_colours(path: Path, classes: ClassList) -> NDArray[np.uint8]:
+    image, depth = _decoded_label(path)
+    if image.mode in ("L", "1", "LA", "I;16", "I"):
+        raise DataError(
+            f"{path}: a label map of numbers, in grey, but `encoding: colours` reads colours; name the encoding of"
+            " its numbers"
+        )
+    if depth > 8:
+        raise DataError(f"{path}: a label map with {depth} bits a channel; save its colours with 8 bits a channel")
+    rgb = np.asarray(_opaque(image, path).convert("RGB")).astype(np.uint32)
+    codes = rgb[..., 0] << 16 | rgb[..., 1] << 8 | rgb[..., 2]
+    label = classes.of_colours()[codes]
+    unknown = label == UNKNOWN
+    if unknown.any():
+        row, column = np.argwhere(unknown)[0].tolist()
+        count, kinds = int(unknown.sum()), len(np.unique(codes[unknown]))
+        raise DataError(
+            f"{path}: {count} pixels ({unknown.mean():.2%}) have {kinds} colours that are neither a class's nor void,"
+            f" such as {rgb[row, column].tolist()} at column {column}, row {row}; correct the map, or the colours of"
+            " the class list (`colour`, `void_colours`); colours along edges come from smoothing: export the map"
+            " without it, resize it by nearest neighbour"
+        )
+    return label
+
+
+def _is_grey(image: Image.Image) -> bool:
+    rgb = np.asarray(image.convert("RGB"))
+    return bool((rgb[..., :1] == rgb).all())
+
+
 class _Decoded(NamedTuple):
     image: Image.Image  # every pixel read, still in the mode of the file
     depth: int  # bits a channel in the file, which Pillow's mode hides
     orientation: int  # EXIF, 1 = upright
+
+
+def _upright_rgb(decoded: _Decoded, name: Path | str) -> Image.Image:
+    """The conversions and refusals of `read_image`, for an image called `name`. Nothing but pixels is left of it, so
+    that what was turned once is not turned again."""
+    image, depth, orientation = decoded
+    if depth > 8:
+        raise DataError(
+            f"{name}: an image with {depth} bits a channel; save it with 8 bits a channel (scale its values to"
+            " 0 ... 255: Pillow's `convert` only cuts them off)"
+        )
+    if image.mode not in ("RGB", "L", "1", "P", "RGBA", "LA", "PA"):
+        raise DataError(f"{name}: an image in colour mode {image.mode}; convert it to RGB and save it again")
+    image = _opaque(image, name).convert("RGB")
+    image = image.transpose(_UPRIGHT[orientation]) if orientation in _UPRIGHT else image
+    image.info.clear()
+    return image
+
+
+def _opaque(image: Image.Image, name: Path | str) -> Image.Image:
+    """`image`, where it has no transparent pixel."""
+    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
+        image = image.convert("RGBA")
+        least_alpha, _ = image.getchannel("A").getextrema()
+        if least_alpha < 255:
+            raise DataError(f"{name}: an image with transparent pixels; save it without an alpha channel")
+    return image
+
+
+def _loaded(image: Image.Image, name: str) -> _Decoded:
+    """A PIL image of anybody's with its pixels, whether they were decoded before or are now."""
+    width, height = image.size
+    if width * height == 0:
+        raise DataError(f"{name}: an image without pixels ({width}x{height})")
+    if width * height > MOST_PIXELS:
+        raise _too_large(name)
+    closed = DataError(f"{name}: closed before its pixels were read; use it inside its `with` block")
+    if getattr(image, "tile", None) and getattr(image, "fp", None) is None:
+        raise closed
+    try:
+        depth = _depth(image)
+        with _our_pillow():
+            image.load()
+        return _Decoded(image.copy(), depth, _orientation(image))
+    except _DAMAGE as error:
+        raise (closed if "closed" in str(error) else _unreadable(name, error)) from None
+
+
+def _depth(image: Image.Image) -> int:
+    """Bits a channel of a PIL image, or of the file that it was opened from, of which Pillow keeps the high 8 alone."""
+    by_mode = {"I": 32, "F": 32}
+    if image.mode.startswith("I;16") or image.mode in by_mode:
+        return by_mode.get(image.mode, 16)
+    if any(";16" in str(tile.args) for tile in getattr(image, "tile", ())):  # not decoded yet
+        return 16
+    if tags := getattr(image, "tag_v2", None):  # TIFF: BitsPerSample
+        return max(tags.get(258, (8,)))
+    filename = getattr(image, "filename", "")
+    if isinstance(image, PngImagePlugin.PngImageFile) and filename and Path(filename).is_file():
+        with open(filename, "rb") as file:
+            return file.read(25)[24]
+    return 8
+
+
+def _image_of_array(array: np.ndarray) -> Image.Image:
+    """A PIL image of the same pixels; DataError, with the remedy, where the array is no image of `photograph`'s."""
+    what = f"an array {array.shape} of {array.dtype}"
+    if array.ndim == 4:
+        raise DataError(f"{what}: give one image at a time")
+    channels_first = array.ndim == 3 and array.shape[2] not in (1, 3, 4) and array.shape[0] in (1, 3, 4)
+    if channels_first:
+        raise DataError(f"{what}: the channels must come last, (H, W, 3); use `image.transpose(1, 2, 0)`")
+    if not (array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (1, 3, 4))):
+        raise DataError(f"{what}: an image is (H, W, 3) uint8, RGB, or (H, W) uint8, grey")
+    if array.size == 0:
+        raise DataError(f"{what}: an image without pixels")
+    if array.dtype != np.uint8:
+        raise DataError(f"{what}: an image is (H, W, 3) uint8 of 0 ... 255; {_to_bytes(array)}")
+    if np.ma.is_masked(array):
+        raise DataError(f"{what}: some of its pixels are masked; fill them first")
+    if array.shape[0] * array.shape[1] > MOST_PIXELS:
+        raise _too_large("the array")
+    return Image.fromarray(np.ascontiguousarray(array[..., 0] if array.shape[2:] == (1,) else array))
+
+
+def _to_bytes(array: np.ndarray) -> str:
+    """How to make uint8 of an array of other numbers."""
+    if array.dtype == bool:
+        return "use `255 * image.astype(numpy.uint8)`"
+    if array.dtype.kind not in "iuf":
+        return "it holds no real numbers"
+    if not np.isfinite(array).all():
+        return "it holds values that are not finite (NaN or infinite)"
+    least, most = array.min(), array.max()
+    if least < 0:
+        return f"its values go from {least:.4g} to {most:.4g}: undo the normalisation that made them first"
+    if array.dtype.kind == "f" and most <= 1:
+        return "its values are 0 ... 1: use `(255 * image).round().astype(numpy.uint8)`"
+    if most <= 255:
+        return f"use `image.{'round().' if array.dtype.kind == 'f' else ''}astype(numpy.uint8)`"
+    return f"its values go up to {most:.6g}: scale them to 0 ... 255 first"
+
+
+_pillow_lock = threading.Lock()
+_pillow_users = 0
+_pillow_before: tuple[int, int, bool] = (0, 0, False)
+
+
+@contextmanager
+def _our_pillow() -> Iterator[None]:
+    """Pillow accepts texts and colour profiles up to MOST_TEXT, and no truncated file, while any thread is in this
+    block.
+
+    It has variables of its modules for that, which whoever uses this package may have set for other reasons: they have
+    their values again when the last thread leaves.
+    """
+    global _pillow_users, _pillow_before
+    with _pillow_lock:
+        if _pillow_users == 0:
+            _pillow_before = _pillow_settings()
+            text, memory, _ = _pillow_before
+            _set_pillow(max(MOST_TEXT, text), max(MOST_TEXT, memory), False)
+        _pillow_users += 1
+    try:
+        yield
+    finally:
+        with _pillow_lock:
+            _pillow_users -= 1
+            if _pillow_users == 0:
+                _set_pillow(*_pillow_before)
+
+
+def _pillow_settings() -> tuple[int, int, bool]:
+    return PngImagePlugin.MAX_TEXT_CHUNK, PngImagePlugin.MAX_TEXT_MEMORY, ImageFile.LOAD_TRUNCATED_IMAGES
+
+
+def _set_pillow(text: int, memory: int, truncated: bool) -> None:
+    PngImagePlugin.MAX_TEXT_CHUNK, PngImagePlugin.MAX_TEXT_MEMORY = text, memory
+    ImageFile.LOAD_TRUNCATED_IMAGES = truncated
 
 
 def _decode(path: Path | zipfile.Path, *, low_bytes: bool = False) -> _Decoded:
@@ -171,12 +416,16 @@ def _decode(path: Path | zipfile.Path, *, low_bytes: bool = False) -> _Decoded:
 
 
 def _decoded(path: Path | zipfile.Path, low_bytes: bool) -> _Decoded:
-    with path.open("rb") as file:
-        head = file.read(25)
+    with path.open("rb") as file, _our_pillow():
+        head = file.read(HEAD)
         if not head:
             raise DataError(f"{path}: an empty file; fetch it again")
         file.seek(0)
-        with Image.open(file, formats=FORMATS) as image:
+        try:
+            image = Image.open(file, formats=FORMATS)
+        except Image.UnidentifiedImageError:
+            raise _of_another_kind(path, head) from None
+        with image:
             width, height = image.size
             if width * height > MOST_PIXELS:
                 raise _too_large(path)
@@ -199,11 +448,27 @@ def _orientation(image: Image.Image) -> int:
         return 1
 
 
-def _too_large(path: Path | zipfile.Path) -> DataError:
+def _too_large(path: Path | zipfile.Path | str) -> DataError:
     return DataError(f"{path}: over the limit of {MOST_PIXELS:,} pixels; scale it down")
 
 
-def _unreadable(path: Path | zipfile.Path, error: Exception) -> DataError:
+def _of_another_kind(path: Path | zipfile.Path, head: bytes) -> DataError:
+    """What a file is that Pillow takes for neither a PNG nor a JPEG, which begins with the bytes `head`."""
+    if head.startswith(b"\x89PNG\r\n\x1a\n"):
+        return DataError(f"{path}: damaged image (a PNG without its header); fetch it again")
+    if head.startswith(b"\xff\xd8\xff"):
+        return DataError(
+            f"{path}: a damaged JPEG file, or one of a kind that is not read (12 bits, lossless); fetch it again, or"
+            " convert it to PNG with 8 bits a channel"
+        )
+    if kind := kind_of(head):
+        return DataError(
+            f"{path}: not a PNG or JPEG file, whatever its name, but {kind.name}; {remedy_for(kind, path)}"
+        )
+    return DataError(f"{path}: not a PNG or JPEG file that can be read, whatever its name; fetch it again")
+
+
+def _unreadable(path: Path | zipfile.Path | str, error: Exception) -> DataError:
     match error:
         case FileNotFoundError():
             return DataError(f"{path}: no such file; fetch it, or correct its name")
@@ -211,7 +476,10 @@ def _unreadable(path: Path | zipfile.Path, error: Exception) -> DataError:
             return DataError(f"{path}: a folder, not an image file")
         case PermissionError():
             return DataError(f"{path}: no permission to read it")
-        case Image.UnidentifiedImageError():
-            return DataError(f"{path}: not a PNG or JPEG file that can be read, whatever its name; fetch it again")
     reason = " ".join(str(error).split()) or type(error).__name__
+    if "MAX_TEXT" in reason:
+        return DataError(
+            f"{path}: over {MOST_TEXT // 2**20} MiB of texts or of a colour profile beside its pixels; save it without"
+            " them"
+        )
     return DataError(f"{path}: damaged image ({reason}); fetch it again")

@@ -115,6 +115,11 @@ def run(
         f"{done.predicted} images in {duration(done.seconds)} ({done.speed:.1f} images/s), {done.kept} were there"
         f" before, {len(done.faults)} at fault: {out / FILE}"
     )
+    if done.squeezed:
+        lines.say(
+            f"{len(done.squeezed)} images have another orientation than the working size, such as {done.squeezed[0]}:"
+            " they were squeezed to it; --size image leaves each at its own"
+        )
     if done.faults:
         raise DataError("\n".join(done.faults))
 

@@ -7,6 +7,7 @@ Optional, day: unlabelled day images, among which the stage `pair` looks for ref
 """
 
 import os
+from itertools import combinations
 from pathlib import Path
 
 from pydantic import Field, field_validator
@@ -15,7 +16,7 @@ from loopda.command import command, writes
 from loopda.config import Section
 from loopda.data.contact_sheet import contact_sheet
 from loopda.data.layouts import DataSet
-from loopda.data.manifest import write_manifest
+from loopda.data.manifest import Row, same_pictures, write_manifest
 from loopda.data.sets import UNLABELLED, Found, absent, candidates, find, named, read_found, statistics
 from loopda.errors import ConfigError, DataError
 from loopda.experiments import wrong_set_names
@@ -132,24 +133,45 @@ def run(
 def misplaced(found: dict[str, Found]) -> list[str]:
     """The faults of images that are in two sets of which no image may be in both."""
     trained = [
-        f"data.day_val: image {image}: it is in source too; measure on images that were not trained on"
-        for image in shared_images(found, "source", "day_val")
+        f"{_key(name)}: image {image}: it is in source too{_as(image, twin)}; measure on images that were not trained"
+        " on"
+        for name in measured(found)
+        for image, twin in in_both(found, name, "source")
     ]
     by_night = [
-        f"data.day: image {image}: it is in night too, and no night image is a day reference; name images by day alone"
-        for image in shared_images(found, "night", "day")
+        f"data.day: image {image}: it is in night too{_as(image, twin)}, and no night image is a day reference; name"
+        " images by day alone"
+        for image, twin in in_both(found, "day", "night")
     ]
     return trained + by_night
 
 
-def shared_images(found: dict[str, Found], first: str, second: str) -> list[str]:
-    """The images that are in both of two data sets, sorted."""
-    return sorted(_images(found, first) & _images(found, second))
+def measured(found: dict[str, Found]) -> list[str]:
+    """The names of the sets that are measured on."""
+    return [name for name in found if name not in ("source", *UNLABELLED)]
 
 
-def _images(found: dict[str, Found], name: str) -> set[str]:
-    rows = found[name].checked.rows if name in found else []
-    return {os.path.abspath(row.image) for row in rows}
+def in_both(found: dict[str, Found], first: str, second: str) -> list[tuple[Path, Path]]:
+    """(image, its twin) for each image of the set `first` that is in the set `second` too, sorted: by name, as a link,
+    or as a copy."""
+    rows = [found[name].checked.rows if name in found else [] for name in (first, second)]
+    return sorted(same_pictures(*rows))
+
+
+def _key(name: str) -> str:
+    """Where the configuration has the set `name`."""
+    return f"data.{name}" if name in Config.model_fields else f"data.night_tests.{name}"
+
+
+def _as(image: Path, twin: Path) -> str:
+    """The other name of an image, where it has one, for a message."""
+    return "" if os.path.abspath(image) == os.path.abspath(twin) else f" (as {twin})"
+
+
+def orientation(rows: list[Row]) -> str:
+    """Whether all images are upright, or all wide; "" where they differ, or are square."""
+    found = {"upright" if row.height > row.width else "wide" if row.width > row.height else "" for row in rows}
+    return found.pop() if len(found) == 1 else ""
 
 
 def remarks(found: dict[str, Found], classes: ClassList) -> list[str]:
@@ -167,16 +189,35 @@ def remarks(found: dict[str, Found], classes: ClassList) -> list[str]:
     for name in found:
         if name not in UNLABELLED and (missing := absent(found[name], classes)):
             notes.append(f"{name}: classes without a pixel: {', '.join(missing)}")
-    measured = [name for name in found if name not in ("source", *UNLABELLED)]
-    for name in measured if "source" in found else ():
+    for name in measured(found) if "source" in found else ():
         if unlearnt := [one for one in absent(found["source"], classes) if one not in absent(found[name], classes)]:
             notes.append(
                 f"{name}: {', '.join(unlearnt)}: in its labels, but not in those of source; no model can learn them,"
                 " and they count as 0 in its mean (a class list with `keep` can leave them out)"
             )
-    for name in measured:
-        if name != "day_val" and (both := len(_images(found, "night") & _images(found, name))):
-            notes.append(f"{name}: {both} of its images are in night too: its scores are transductive")
+    references = found["night"].checked.references if "night" in found else []
+    for name in measured(found):
+        rows = found[name].checked.rows
+        for seen, what in ((night, "in night"), (references, "day references of night")):
+            if both := sorted(same_pictures(rows, seen)):
+                image, twin = both[0]
+                notes.append(
+                    f"{name}: {len(both)} of its images are {what} too: its scores are transductive"
+                    f" ({image}{_as(image, twin)}, for one)"
+                )
+    names = measured(found)
+    for first, second in [("night", "source"), *combinations(names, 2)]:
+        if both := in_both(found, first, second):
+            image, twin = both[0]
+            notes.append(f"{first}: {len(both)} of its images are in {second} too ({image}{_as(image, twin)}, for one)")
+    shapes = {name: orientation(of_set.checked.rows) for name, of_set in found.items()}
+    notes += [
+        f"{name}: its images are {shape} and those of source {shapes['source']}; where both get the same size"
+        " (`input.size`, `input.source_size`), one of them is squeezed"
+        for name, shape in shapes.items()
+        if {shape, shapes.get("source")} == {"upright", "wide"}
+    ]
+    notes += [f"{name}: {note}" for name, of_set in found.items() for note in of_set.checked.notes]
     return notes
 
 

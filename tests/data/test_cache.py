@@ -98,3 +98,13 @@ def test_a_missing_image_is_named_as_without_a_cache(rows, folder):
     rows[0].image.unlink()
     with pytest.raises(DataError, match=r"a\.png"):
         values(rows)
+
+
+def test_label_maps_in_colours_are_kept_apart_by_the_colours_of_the_class_list(tmp_path, folder):
+    label = np.repeat(np.arange(4, dtype=np.uint8), 8 * 4).reshape(4 * 4, 8)
+    Image.fromarray(CITYSCAPES.colour_map(label)).save(tmp_path / "a.png")
+    row = Row(tmp_path / "a.png", tmp_path / "a.png", None, "colours", 8, 16)
+    some = CITYSCAPES.subset(["wall", "road"])
+    by_all, by_some = (Frames([row], classes, (8, 16)).label(0) for classes in (CITYSCAPES, some))
+    assert np.array_equal(by_all, label)
+    assert np.array_equal(by_some, np.array([1, 255, 255, 0], dtype=np.uint8)[label])

@@ -1,3 +1,4 @@
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -6,7 +7,15 @@ import pytest
 from PIL import Image
 
 from loopda.data import manifest
-from loopda.data.manifest import Row, check_rows, read_manifest, read_table, with_image, write_manifest
+from loopda.data.manifest import (
+    Row,
+    check_rows,
+    read_manifest,
+    read_table,
+    same_pictures,
+    with_image,
+    write_manifest,
+)
 from loopda.errors import DataError
 from loopda.labels.classes import CITYSCAPES
 
@@ -178,6 +187,13 @@ def test_an_id_that_is_neither_class_nor_void_is_named_with_its_file(good):
     assert fault.startswith(f"label {good[1].label}: id 77, 200 is neither a class nor void")
 
 
+def test_a_map_that_was_smoothed_has_too_many_unknown_ids_to_list_and_says_why(good):
+    Image.fromarray(np.arange(40, 72, dtype=np.uint8).reshape(4, 8)).save(good[1].label)
+    [fault] = faults(good)
+    assert fault.startswith(f"label {good[1].label}: 32 ids, such as 40, 41, 42, are neither a class nor void")
+    assert "resize it by nearest neighbour alone" in fault
+
+
 def test_label_ids_under_the_name_of_train_ids_are_found_out(good, tmp_path):
     wrong = label(tmp_path / "b_labelTrainIds.png", value=26)
     [fault] = faults([good[0], Row(good[1].image, wrong, encoding="labelTrainIds")])
@@ -207,7 +223,33 @@ def test_train_ids_under_the_name_of_label_ids_are_found_out_by_the_whole_set(tm
     assert fault.startswith(
         f"label {rows[0].label} and all others of its kind: as labelIds, 75% of their pixels are void"
     )
-    assert "names that end in _labelTrainIds.png" in fault
+    assert "25% have ids that are rare in labelIds and common in labelTrainIds; if they are labelIds, say so:" in fault
+    assert "if they are labelTrainIds, say `encoding: labelTrainIds`, or give them names that end in" in fault
+
+
+ROADS = [0, 0, 0, 7, 17]  # nothing but a road and a pole is drawn
+
+
+@pytest.mark.fault(111, "a note, since the numbers may be right")
+def test_label_ids_of_roads_alone_are_no_fault_but_a_note_that_names_both_meanings(tmp_path):
+    checked = check_rows(rows_with_bands(tmp_path, ROADS, ROADS), CITYSCAPES, labelled=True)
+    [note] = [note for note in checked.notes if note.startswith("label ")]
+    assert checked.faults == []
+    assert "60% of their pixels are void" in note
+    assert "if they are labelIds, say so" in note
+    assert "if they are labelTrainIds, say" in note
+    assert (checked.pixels[0], checked.pixels[5]) == (16, 16)
+
+
+@pytest.mark.parametrize("labels", [ROADS, TRAIN_IDS])
+@pytest.mark.parametrize("keep", [None, ["road", "pole"]])
+@pytest.mark.fault(111, "what the user states is neither doubted nor remarked on")
+def test_an_encoding_that_the_user_states_is_never_doubted(tmp_path, labels, keep):
+    classes = CITYSCAPES.subset(keep) if keep else CITYSCAPES
+    rows = rows_with_bands(tmp_path, [*labels, 7], labels)
+    checked = check_rows(rows, classes, labelled=True, stated=True)
+    assert checked.faults == []
+    assert not any("label" in note for note in checked.notes)
 
 
 @pytest.mark.parametrize(
@@ -220,12 +262,143 @@ def test_train_ids_under_the_name_of_label_ids_are_found_out_by_the_whole_set(tm
     ],
 )
 def test_label_ids_are_not_taken_for_train_ids(tmp_path, labels):
-    assert faults(rows_with_bands(tmp_path, *labels)) == []
+    checked = check_rows(rows_with_bands(tmp_path, *labels), CITYSCAPES, labelled=True)
+    assert checked.faults == []
+    assert not any("labelTrainIds" in note for note in checked.notes)
 
 
 def test_a_class_list_that_knows_label_ids_alone_cannot_tell_train_ids(tmp_path):
     alone = replace(CITYSCAPES, encodings={"labelIds": CITYSCAPES.encodings["labelIds"]})
     assert check_rows(rows_with_bands(tmp_path, TRAIN_IDS), alone, labelled=True).faults == []
+
+
+# palettes and colours
+
+
+def own_order(path, ids=(0, 1, 2)):
+    """A label map in a tool's own order: 0 a pole, 1 the sky, 2 a road."""
+    bands(path, list(ids))
+    with Image.open(path) as stored:
+        found = Image.frombytes("P", stored.size, stored.tobytes())
+    found.putpalette([153, 153, 153, 70, 130, 180, 128, 64, 128])
+    found.save(path)
+    return path
+
+
+@pytest.fixture
+def in_own_order(tmp_path):
+    return [
+        Row(image(tmp_path / f"{n}.png", (8, 3), n), own_order(tmp_path / f"{n}_l.png"), encoding="labelTrainIds")
+        for n in range(3)
+    ]
+
+
+@pytest.mark.fault(113, "one line for all files of a set, with an example and both ways out")
+def test_a_palette_that_contradicts_the_numbers_is_a_fault_with_both_ways_out(in_own_order):
+    [fault] = check_rows(in_own_order, CITYSCAPES, labelled=True, stated=True).faults
+    assert fault.startswith(f"label {in_own_order[0].label} and 2 more: the colours of the palette contradict")
+    assert "0 means road, and has the colour of pole (and 2 more)" in fault
+    assert "say `encoding: colours`" in fault
+    assert "`palette: ignore`" in fault
+
+
+def test_palettes_that_differ_from_file_to_file_are_one_line(in_own_order):
+    with Image.open(in_own_order[0].label) as found:
+        found.putpalette([*found.getpalette("RGB")[:9], 1, 2, 3])
+        found.save(in_own_order[0].label)
+    [fault] = faults(in_own_order)
+    assert "and 2 more" in fault
+
+
+@pytest.mark.fault(113, "the numbers count, and a note says what the colours say")
+def test_the_numbers_count_where_the_user_ignores_palettes(in_own_order):
+    checked = check_rows(in_own_order, CITYSCAPES, labelled=True, ignore_palettes=True)
+    assert checked.faults == []
+    assert any("contradict" in note for note in checked.notes)
+    assert checked.pixels[0] == 3 * 8
+
+
+@pytest.mark.fault(113, "the colours count")
+def test_the_colours_count_where_the_user_says_so(in_own_order):
+    checked = check_rows([replace(row, encoding="colours") for row in in_own_order], CITYSCAPES, labelled=True)
+    assert checked.faults == []
+    assert {
+        CITYSCAPES.names[index]: int(count) for index, count in enumerate(checked.pixels) if count
+    } == dict.fromkeys(["road", "pole", "sky"], 24)
+
+
+# several images of a set
+
+
+@pytest.mark.fault(118, "a note with the count and an example, for links and copies")
+def test_one_picture_under_several_names_is_noted(tmp_path):
+    first = image(tmp_path / "a.png", value=1)
+    (tmp_path / "b.png").symlink_to(first)
+    (tmp_path / "c.png").hardlink_to(first)
+    shutil.copy(first, tmp_path / "d.png")
+    rows = [Row(tmp_path / f"{name}.png") for name in "abcd"] + [Row(image(tmp_path / "e.png", value=2))]
+    checked = check_rows(rows, CITYSCAPES, labelled=False)
+    [note] = checked.notes
+    assert checked.faults == []
+    assert note.startswith(
+        f"3 of 5 images repeat another under a second name, by link or copy, such as {rows[1].image}"
+    )
+
+
+def test_an_image_whose_reference_is_its_own_copy_is_noted(tmp_path):
+    shutil.copy(image(tmp_path / "a.png"), tmp_path / "b.png")
+    [note] = check_rows([Row(tmp_path / "a.png", reference=tmp_path / "b.png")], CITYSCAPES, labelled=False).notes
+    assert note.startswith(
+        f"1 of 1 images have themselves for a day reference, by link or copy, such as {tmp_path}/a.png"
+    )
+
+
+def test_the_twins_of_two_sets_are_found_by_name_link_and_content(tmp_path):
+    first = [Row(image(tmp_path / f"{n}.png", value=n)) for n in range(4)]
+    (tmp_path / "link.png").symlink_to(tmp_path / "1.png")
+    shutil.copy(tmp_path / "2.png", tmp_path / "copy.png")
+    other = [tmp_path / "x/../0.png", tmp_path / "link.png", tmp_path / "copy.png", image(tmp_path / "9.png", value=9)]
+    (tmp_path / "x").mkdir()
+    checked = [check_rows(rows, CITYSCAPES, labelled=False).rows for rows in ([Row(path) for path in other], first)]
+    assert same_pictures(*checked) == list(zip(other, [tmp_path / f"{n}.png" for n in range(3)], strict=False))
+
+
+def test_the_content_of_an_image_is_known_apart_from_that_of_its_label(good):
+    one, other = check_rows(good, CITYSCAPES, labelled=True).rows
+    assert one.image_content == other.image_content  # of one value
+    assert one.content != other.content
+    assert one.reference_content == other.reference_content != ""
+
+
+@pytest.mark.fault(117, "the fewer are counted, with an example of either")
+def test_images_of_both_orientations_are_noted_with_their_counts_and_an_example(tmp_path):
+    sizes = [(8, 4), (8, 4), (4, 8), (4, 4)]
+    rows = [Row(image(tmp_path / f"{n}.png", size, n)) for n, size in enumerate(sizes)]
+    [note] = check_rows(rows, CITYSCAPES, labelled=False).notes
+    assert note.startswith(
+        f"1 of 4 images are upright and 2 are wide, such as {tmp_path}/2.png (4x8) and {tmp_path}/0.png (8x4): all are"
+        " resized to one size"
+    )
+    assert check_rows([rows[0], rows[1], rows[3]], CITYSCAPES, labelled=False).notes == []
+
+
+@pytest.mark.fault(117, "the tag that turns the image is named as the cause")
+def test_a_label_that_is_not_turned_as_its_image_is_says_so(good):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new("RGB", (8, 4)).save(good[0].image, exif=exif)
+    [fault] = faults(good)
+    assert "since its EXIF tag turns it (orientation 6), and the label is not turned; turn the label like it" in fault
+
+
+@pytest.mark.fault(117, "a note, where sizes do not tell whether the label was turned too")
+def test_labelled_images_that_are_turned_upside_down_are_noted(good):
+    exif = Image.Exif()
+    exif[0x0112] = 3
+    Image.new("RGB", (8, 4)).save(good[0].image, exif=exif)
+    notes = check_rows(good, CITYSCAPES, labelled=True).notes
+    [note] = [note for note in notes if "EXIF" in note]
+    assert note.startswith(f"1 of 2 labelled images are turned upright by their EXIF tag, such as {good[0].image} (or")
 
 
 @pytest.mark.parametrize("role", ["image", "label", "reference"])
@@ -308,13 +481,13 @@ def test_the_result_does_not_depend_on_the_number_of_threads(good, tmp_path):
 
 def test_a_shared_reference_is_opened_once(good, monkeypatch):
     opened = []
-    real = manifest.read_image
+    real = manifest.read_upright
 
     def counting(path):
         opened.append(path)
         return real(path)
 
-    monkeypatch.setattr(manifest, "read_image", counting)
+    monkeypatch.setattr(manifest, "read_upright", counting)
     assert faults(good) == []
     assert sorted(opened) == sorted({good[0].image, good[1].image, good[0].reference})
 

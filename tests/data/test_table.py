@@ -41,11 +41,29 @@ def test_the_end_of_a_label_name_decides_where_the_class_list_knows_two_kinds(ta
 
 def test_a_label_name_that_does_not_tell_is_a_fault_unless_the_encoding_is_given(table):
     path = table("image,label\na.png,a.png_labelIds_small.png\nb.png,b_mylabelIds.png\n")
-    with pytest.raises(DataError, match="add `encoding: labelIds or labelTrainIds or synthia`") as caught:
+    with pytest.raises(DataError, match="add `encoding: labelIds or labelTrainIds or synthia or colours`") as caught:
         rows(path, CITYSCAPES, labelled=True)
     assert len(str(caught.value).splitlines()) == 2
     found = rows(path, CITYSCAPES, labelled=True, encoding="labelTrainIds")
     assert {row.encoding for row in found} == {"labelTrainIds"}
+
+
+@pytest.mark.fault(111, "the names of files do not matter where the encoding is stated")
+def test_a_stated_encoding_counts_whatever_the_names_of_the_files_say(table):
+    path = table("image,label\na.png,a_labelTrainIds.png\n")
+    assert [row.encoding for row in rows(path, CITYSCAPES, labelled=True, encoding="labelIds")] == ["labelIds"]
+    assert [row.encoding for row in rows(path, CITYSCAPES, labelled=True)] == ["labelTrainIds"]
+
+
+@pytest.mark.fault(111, "without a stated encoding a name that the class list contradicts is refused")
+def test_a_name_that_says_another_kind_than_the_class_list_has_is_a_fault_unless_the_encoding_is_given(table):
+    alone = replace(CITYSCAPES, encodings={"labelIds": CITYSCAPES.encodings["labelIds"]})
+    path = table("image,label\na.png,a_labelTrainIds.png\n")
+    with pytest.raises(DataError, match="its name says that its values are labelTrainIds"):
+        rows(path, alone, labelled=True)
+    assert [row.encoding for row in rows(path, alone, labelled=True, encoding="labelIds")] == ["labelIds"]
+    own = replace(alone, encodings={"ids": alone.encodings["labelIds"]})
+    assert [row.encoding for row in rows(path, own, labelled=True)] == ["ids"]
 
 
 def test_labels_that_nobody_reads_need_no_encoding(table):

@@ -52,10 +52,30 @@ def test_a_path_a_pil_image_and_an_array_are_the_same_image(small_model, tmp_pat
     model = load(str(small_model), device="cpu")
     for same in (tmp_path / "a.png", str(tmp_path / "a.png"), Image.fromarray(image)):
         assert np.array_equal(model.predict(same), model.predict(image))
-    with pytest.raises(ValueError, match=r"\(H, W, 3\) uint8"):
-        model.predict(image[..., 0])
     with pytest.raises(DataError, match="b.png: no such file"):
         model.predict(tmp_path / "b.png")
+
+
+@pytest.mark.fault(114, "the predictor takes them by the entrance of files")
+def test_pil_images_and_arrays_are_turned_and_refused_as_files_are(small_model, tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(photograph(50, 40)).save(tmp_path / "a.png", exif=exif)
+    model = load(small_model, device="cpu")
+    with Image.open(tmp_path / "a.png") as image:
+        assert np.array_equal(model.predict(image), model.predict(tmp_path / "a.png"))
+        assert model.predict(image).shape == (50, 40)
+    with pytest.raises(DataError, match="16 bits a channel"):
+        model.predict(Image.new("I;16", (50, 40)))
+    with pytest.raises(DataError, match=r"its values are 0 ... 1: use `\(255 \* image\)"):
+        model(photograph(50, 40) / 255)
+
+
+@pytest.mark.parametrize(
+    ("size", "image", "squeezed"), [("64x32", (50, 90), True), ("64x32", (90, 50), False), ("image", (50, 90), False)]
+)
+def test_an_image_of_another_orientation_than_the_working_size_is_squeezed(small_model, size, image, squeezed):
+    assert load(small_model, size=size, device="cpu").squeezes(image) == squeezed
 
 
 def test_the_statistics_are_those_of_the_domain_that_is_asked_for(small_model):

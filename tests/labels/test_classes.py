@@ -3,6 +3,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -12,6 +13,7 @@ from loopda.labels.classes import (
     IGNORE,
     INDICES,
     SYNTHIA,
+    UNKNOWN,
     ClassList,
     Encoding,
     load_classes,
@@ -66,8 +68,8 @@ def test_every_list_understands_files_that_already_hold_class_indices():
 
 
 def test_an_encoding_the_list_does_not_know_is_a_config_error_that_names_the_known_ones():
-    with pytest.raises(ConfigError, match="'colours'; it has labelIds, labelTrainIds, synthia, indices"):
-        CITYSCAPES.lookup_table("colours")
+    with pytest.raises(ConfigError, match="'rgb'; it has labelIds, labelTrainIds, synthia, indices, colours"):
+        CITYSCAPES.lookup_table("rgb")
 
 
 def test_a_colour_map_shows_each_class_in_its_colour_and_ignored_pixels_black():
@@ -261,3 +263,117 @@ def test_a_class_without_a_raw_id_cannot_be_encoded():
     classes = replace(CITYSCAPES, encodings={"own": without})
     with pytest.raises(ConfigError, match="encoding 'own' has no id for bicycle"):
         classes.raw_ids("own")
+
+
+# colours and palettes
+
+
+def palette_of(*names):
+    """(256, 3): the colours of the classes `names` of Cityscapes, then black."""
+    table = np.zeros((256, 3), dtype=np.uint8)
+    table[: len(names)] = [CITYSCAPES.colours[CITYSCAPES.names.index(name)] for name in names]
+    return table
+
+
+LABEL_IDS = np.zeros((256, 3), dtype=np.uint8)
+for ids, colour in zip(CITYSCAPES.encoding("labelIds").ids, CITYSCAPES.colours, strict=True):
+    LABEL_IDS[list(ids)] = colour
+LABEL_IDS[34] = (0, 0, 142)  # GTA5: a licence plate looks like its car
+LABEL_IDS[18] = (153, 153, 153)  # a pole group like a pole
+
+
+def voc_palette():
+    """As the development kit of PASCAL VOC makes it: three bits of the index a turn."""
+    table = np.zeros((256, 3), dtype=np.uint8)
+    for index in range(256):
+        rest, shift = index, 7
+        while rest:
+            for channel in range(3):
+                table[index, channel] |= (rest >> channel & 1) << shift
+            rest, shift = rest >> 3, shift - 1
+    return table
+
+
+@pytest.mark.parametrize(
+    ("encoding", "palette", "found"),
+    [
+        ("labelIds", LABEL_IDS, [0, 7, 11, 17, 18, 23, 26, 34]),
+        ("labelTrainIds", CITYSCAPES.palette(), [*range(19), 255]),
+        ("indices", CITYSCAPES.palette(), [*range(19), 255]),
+        ("labelIds", voc_palette(), [7, 8, 11, 21, 23, 26]),
+        ("labelIds", voc_palette(), [21]),  # vegetation, in the one colour of VOC that is a road's in Cityscapes
+        ("labelIds", np.repeat(np.arange(256, dtype=np.uint8)[:, None], 3, axis=1), [7, 11, 23]),
+        ("labelIds", np.zeros((256, 3), dtype=np.uint8), [7, 11, 23]),
+        ("labelIds", np.zeros((0, 3), dtype=np.uint8), [7, 11, 23]),
+        ("labelIds", np.random.default_rng(0).integers(1, 60, (256, 3), dtype=np.uint8), [*range(34)]),
+        ("colours", palette_of("pole", "sky", "road"), [0, 1, 2]),
+    ],
+)
+@pytest.mark.fault(113, "palettes that agree with the numbers, or say nothing, are none")
+def test_a_palette_that_agrees_or_says_nothing_contradicts_nothing(encoding, palette, found):
+    assert CITYSCAPES.contradicted(encoding, palette, found) == []
+
+
+def test_one_colour_of_a_class_in_a_palette_of_others_contradicts_nothing():
+    palette = np.random.default_rng(0).integers(1, 60, (256, 3), dtype=np.uint8)
+    palette[11] = CITYSCAPES.colours[0]
+    assert CITYSCAPES.contradicted("labelIds", palette, [7, 8, 11, 21, 23]) == []
+
+
+@pytest.mark.parametrize(
+    ("encoding", "palette", "found", "expected"),
+    [
+        (
+            "labelTrainIds",
+            palette_of("pole", "sky", "building", "road"),
+            [0, 1, 2, 3],
+            ["0 means road, and has the colour of pole", "1 means sidewalk", "3 means wall"],
+        ),
+        ("labelIds", palette_of("sky", "road"), [0, 1], ["0 means void, and has the colour of sky", "1 means void"]),
+        ("labelTrainIds", LABEL_IDS, [7, 11], ["7 means traffic sign, and has the colour of road", "11 means person"]),
+        ("labelIds", CITYSCAPES.palette(), [7], ["7 means road, and has the colour of traffic sign"]),
+    ],
+)
+@pytest.mark.fault(113, "each number that means another class than its colour is named")
+def test_a_palette_in_another_order_contradicts_each_number_it_gives_to_another_class(
+    encoding, palette, found, expected
+):
+    lines = CITYSCAPES.contradicted(encoding, palette, found)
+    assert len(lines) == len(expected)
+    assert all(line.startswith(start) for line, start in zip(lines, expected, strict=True))
+
+
+def test_every_colour_of_cityscapes_is_a_class_or_void():
+    labels = pytest.importorskip("cityscapesscripts.helpers.labels").labels
+    table = CITYSCAPES.of_colours()
+    for label in labels:
+        red, green, blue = label.color
+        found = table[red << 16 | green << 8 | blue]
+        if label.name in ("polegroup", "license plate"):
+            assert CITYSCAPES.names[found] in ("pole", "car")
+        else:
+            assert found == (IGNORE if label.ignoreInEval else label.trainId), label.name
+    assert (table == UNKNOWN).sum() == (1 << 24) - len({label.color for label in labels})
+
+
+def test_void_colours_are_read_from_the_list_and_are_no_colours_of_classes(tmp_path):
+    entries = [{"name": "road", "colour": [0, 0, 0], "ids": [1], "group": "static"}]
+    path = tmp_path / "classes.yaml"
+    path.write_text(yaml.safe_dump({"void_colours": [[1, 2, 3]], "classes": entries}))
+    classes = read_classes(path)
+    assert classes.of_colours()[[0, 1 << 16 | 2 << 8 | 3, 5]].tolist() == [0, IGNORE, UNKNOWN]
+    assert ClassList.from_json(classes.to_json()) == classes
+    path.write_text(yaml.safe_dump({"void_colours": [[0, 0, 0]], "classes": entries}))
+    with pytest.raises(ConfigError, match=r"void colour \[0, 0, 0\]"):
+        read_classes(path)
+
+
+def test_a_class_list_of_an_earlier_version_has_no_void_colours():
+    values = CITYSCAPES.to_json()
+    del values["void_colours"]
+    assert ClassList.from_json(values).void_colours == frozenset()
+
+
+def test_colours_are_no_ids_to_write():
+    with pytest.raises(ConfigError, match="'colours' is no encoding to write"):
+        CITYSCAPES.raw_ids("colours")

@@ -70,6 +70,16 @@ def test_every_image_gets_the_label_map_of_its_own_size_under_its_own_path(predi
     assert json.loads((out / "classes.json").read_text())["names"] == list(CITYSCAPES.names)
 
 
+@pytest.mark.fault(117, "`predict` says how many were squeezed, and how to leave each at its own size")
+def test_images_of_another_orientation_than_the_working_size_are_counted(predict, drive, tmp_path):
+    predict(log=tmp_path / "log.txt")
+    text = (tmp_path / "log.txt").read_text()
+    assert f"1 images have another orientation than the working size, such as {drive / 'b/1.png'}" in text
+    assert "--size image" in text
+    predict(log=tmp_path / "log2.txt", size="image")
+    assert "orientation" not in (tmp_path / "log2.txt").read_text()
+
+
 def test_pictures_are_drawn_where_they_are_asked_for(predict, drive):
     out = predict(pictures=["colour", "overlay"], images=[str(drive / "a/2.jpg")])
     assert files(out) == [

@@ -1,8 +1,10 @@
 import csv
 import json
 import os
+import shutil
 import subprocess
 import sys
+import zlib
 from pathlib import Path
 
 import pytest
@@ -19,8 +21,12 @@ MANIFESTS = ("source.csv", "night.csv", "day_val.csv", "night_val.csv", "day.csv
 OUTPUTS = (*MANIFESTS, "classes.json", "summary.json", "sheet.png")
 
 
-def image(path, mode="RGB", value=0, size=(8, 4)):
+def image(path, mode="RGB", value=None, size=(8, 4)):
+    """A picture of one value; a photograph of a grey of its own where none is given."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    if value is None:
+        grey = zlib.crc32(path.name.encode()) % 256
+        value = (grey,) * 3 if mode == "RGB" else 0
     Image.new(mode, size, value).save(path)
 
 
@@ -267,6 +273,154 @@ def test_a_validation_image_that_is_trained_on_is_a_fault(prepare, section):
     section["day_val"] = section["source"]
     with pytest.raises(DataError, match="day_val: image .*aachen.*: it is in source too"):
         prepare()
+
+
+def linked(path, names):
+    """A folder of links to files, under other names."""
+    path.mkdir()
+    for number, name in enumerate(names):
+        (path / f"{number}.png").symlink_to(name)
+    return path
+
+
+def copied(path, names):
+    path.mkdir()
+    for number, name in enumerate(names):
+        shutil.copy(name, path / f"{number}.png")
+    return path
+
+
+def labelled(world, name, again, images):
+    """The set `name` of the pictures `images` under second names, with labels."""
+    folder = again(world / name, images)
+    lines = []
+    for number in range(len(images)):
+        image(world / f"again_{number}.png", "L", 7)
+        lines.append((folder / f"{number}.png", world / f"again_{number}.png", ""))
+    return as_table(world, name, lines) | {"encoding": "labelIds"}
+
+
+@pytest.mark.parametrize("again", [linked, copied])
+@pytest.mark.parametrize("name", ["day_val", "night_val", "fog"])
+@pytest.mark.fault(112, "each image is named with its twin, and nothing is written")
+def test_an_image_that_is_trained_on_is_a_fault_in_every_set_measured_on_as_a_link_and_as_a_copy(
+    prepare, section, world, again, name
+):
+    trained = sorted((world / "Cityscapes/leftImg8bit/train").rglob("*.png"))
+    twins = labelled(world, name, again, trained)
+    if name == "fog":
+        section["night_tests"] = {"fog": twins}
+    else:
+        section[name] = twins
+    key = "data.night_tests.fog" if name == "fog" else f"data.{name}"
+    with pytest.raises(DataError) as caught:
+        prepare()
+    lines = str(caught.value).splitlines()
+    assert len(lines) == len(trained)
+    assert lines[0].startswith(
+        f"{key}: image {world / name / '0.png'}: it is in source too (as {trained[0]}); measure on images that were not"
+    )
+    assert not (world / "out").exists()
+
+
+@pytest.mark.parametrize("again", [linked, copied])
+@pytest.mark.fault(112, "a night image among the day images is refused")
+def test_a_night_image_among_the_day_images_is_a_fault_under_a_second_name_too(prepare, section, world, again):
+    nights = sorted((world / "DarkZurich/rgb_anon/train/night").rglob("*.png"))
+    folder = again(world / "day", nights[:1])
+    section["day"] = as_table(world, "day", [(folder / "0.png", "", "")])
+    with pytest.raises(DataError, match=rf"^data\.day: image .*0\.png: it is in night too \(as {nights[0]}\)"):
+        prepare()
+
+
+@pytest.mark.parametrize("again", [linked, copied])
+@pytest.mark.fault(112, "images adapted to that are measured on are noted as transductive")
+def test_night_images_that_are_measured_on_under_a_second_name_are_noted(prepare, section, world, again):
+    night = next((world / "DarkZurich/rgb_anon/val/night").rglob("*.png"))
+    folder = again(world / "mine", [night])
+    section["night"] = as_table(world, "night", [(folder / "0.png", "", "")])
+    notes = json.loads((prepare() / "summary.json").read_text())["notes"]
+    [note] = [note for note in notes if "transductive" in note]
+    assert note.startswith("night_val: 1 of its images are in night too: its scores are transductive")
+    assert str(night) in note
+
+
+def test_day_references_that_are_measured_on_are_noted(prepare, section, world):
+    day = next((world / "DarkZurich/rgb_anon/train/day").rglob("*.png"))
+    label = world / "day_label.png"
+    image(label, "L", 7, (16, 9))
+    section["day_val"] = as_table(world, "day_val", [(day, label, "")]) | {"encoding": "labelIds"}
+    notes = json.loads((prepare() / "summary.json").read_text())["notes"]
+    assert any(note.startswith("day_val: 1 of its images are day references of night too") for note in notes)
+
+
+@pytest.mark.parametrize("again", [linked, copied])
+@pytest.mark.fault(112, "images that two sets share and may share are noted")
+def test_images_that_two_sets_share_where_they_may_are_noted(prepare, section, world, again):
+    night = next((world / "DarkZurich/rgb_anon/val/night").rglob("*.png"))
+    image(world / "label.png", "L", 7, (16, 9))
+    fog = [(again(world / "fog", [night]) / "0.png", world / "label.png", "")]
+    section["night_tests"] = {"fog": as_table(world, "fog", fog) | {"encoding": "labelIds"}}
+    day = sorted((world / "Cityscapes/leftImg8bit/train").rglob("*.png"))[0]
+    section["night"] = as_table(world, "night", [(again(world / "mine", [day]) / "0.png", "", "")])
+    notes = json.loads((prepare() / "summary.json").read_text())["notes"]
+    assert any(note.startswith("night_val: 1 of its images are in fog too") for note in notes)
+    assert any(note.startswith("night: 1 of its images are in source too") for note in notes)
+
+
+@pytest.mark.fault(117, "sets of different orientation are noted too")
+def test_a_set_of_another_orientation_than_source_is_noted(prepare, section, world):
+    image(world / "upright.png", size=(4, 8))
+    section["night"] = as_table(world, "night", [(world / "upright.png", "", "")])
+    notes = json.loads((prepare() / "summary.json").read_text())["notes"]
+    assert any(note.startswith("night: its images are upright and those of source wide") for note in notes)
+    assert not any(note.startswith("night_val: its images are") for note in notes)
+
+
+def test_what_the_check_notes_of_a_set_is_in_the_summary_and_the_log(prepare, section, world):
+    image(world / "wide.png", size=(8, 4))
+    image(world / "upright.png", size=(4, 8))
+    section["night"] = as_table(world, "night", [(world / "wide.png", "", ""), (world / "upright.png", "", "")])
+    start = "night: 1 of 2 images are upright and 1 are wide"
+    assert any(note.startswith(start) for note in json.loads((prepare() / "summary.json").read_text())["notes"])
+    assert start in (world / "prepare.log").read_text()
+
+
+@pytest.mark.parametrize(
+    ("keys", "expected"),
+    [
+        ({"encoding": "colours"}, {"road": 0.5, "sky": 0.5}),
+        ({"encoding": "indices", "palette": "ignore"}, {"road": 0.5, "sidewalk": 0.5}),
+        ({"encoding": "indices"}, "contradict the numbers"),
+        ({"encoding": "labelIds"}, "contradict the numbers"),
+    ],
+)
+@pytest.mark.fault(113, "the keys `encoding` and `palette` decide")
+def test_a_label_map_with_a_palette_in_its_own_order_is_read_as_the_user_says(prepare, section, world, keys, expected):
+    label = Image.frombytes("P", (8, 4), bytes([0] * 16 + [1] * 16))
+    label.putpalette([70, 130, 180, 128, 64, 128])  # sky, road
+    label.save(world / "mask.png")
+    image(world / "mine.png")
+    section["night_val"] = as_table(world, "night_val", [(world / "mine.png", world / "mask.png", "")]) | keys
+    if isinstance(expected, str):
+        with pytest.raises(DataError, match=expected):
+            prepare()
+        return
+    frequency = json.loads((prepare() / "summary.json").read_text())["sets"]["night_val"]["frequency"]
+    assert {name: share for name, share in frequency.items() if share} == expected
+
+
+@pytest.mark.parametrize("name", ["mask.png", "mask_labelIds.png", "mask_labelTrainIds.png"])
+@pytest.mark.fault(111, "read as the user states, by whatever names, and with a class list of a few")
+def test_label_ids_of_little_but_roads_are_read_as_the_user_states(prepare, section, world, name):
+    (world / "keep.yaml").write_text("{base: cityscapes, keep: [road, pole]}")
+    Image.frombytes("L", (8, 4), bytes([0] * 16 + [7] * 8 + [17] * 8)).save(world / name)
+    image(world / "mine.png")
+    section["night_val"] = as_table(world, "v", [(world / "mine.png", world / name, "")]) | {"encoding": "labelIds"}
+    section["classes"] = str(world / "keep.yaml")
+    image(world / "Cityscapes/gtFine/train/bochum/bochum_000000_000313_gtFine_labelIds.png", "L", 17)
+    frequency = json.loads((prepare() / "summary.json").read_text())["sets"]["night_val"]["frequency"]
+    assert frequency == {"road": 0.5, "pole": 0.5}
 
 
 def test_a_night_image_among_the_day_images_is_a_fault(prepare, section):
