@@ -8,6 +8,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from loopda.errors import ConfigError
+from loopda.text import read_text
 
 
 class Section(BaseModel):
@@ -25,11 +26,13 @@ def read_section(path: Path, section: type[AnySection]) -> AnySection:
 
 
 def read_yaml(path: Path) -> object:
-    """The values in the YAML (or JSON) file `path`, unchecked; ConfigError where it is missing or no YAML."""
+    """The values in the YAML (or JSON) file `path`, unchecked; ConfigError where it is missing or no YAML in UTF-8."""
     try:
-        return yaml.safe_load(Path(path).read_text())
+        return yaml.safe_load(read_text(path, ConfigError))
     except FileNotFoundError:
         raise ConfigError(f"{path}: no such configuration file") from None
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror}); name a YAML file that can") from None
     except yaml.YAMLError as error:
         raise ConfigError(f"{path}: not valid YAML: {error}") from None
 

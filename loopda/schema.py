@@ -10,6 +10,7 @@ import json
 from typing import Any
 
 from loopda.experiments import STAGES
+from loopda.text import begin_program
 
 
 def schema() -> dict[str, Any]:
@@ -18,4 +19,5 @@ def schema() -> dict[str, Any]:
 
 
 if __name__ == "__main__":
+    begin_program()
     print(json.dumps(schema(), indent=1))

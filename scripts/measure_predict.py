@@ -24,6 +24,7 @@ from PIL import Image
 from loopda.config import parse_section
 from loopda.labels.classes import CITYSCAPES
 from loopda.models.segmenter import DOMAINS, Network, Segmenter, running_statistics, save_segmenter
+from loopda.text import begin_program
 
 ROOT = Path(__file__).parents[1]
 WIDTH, HEIGHT = 960, 540
@@ -62,7 +63,7 @@ def measured(command: list[str], count: int) -> str:
 
 def tiny_model(path: Path) -> Path:
     """Write the checkpoint of config.yaml's network with random weights."""
-    config = yaml.safe_load((ROOT / "config.yaml").read_text())
+    config = yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8"))
     torch.manual_seed(0)
     segmenter = Segmenter(parse_section(config["network"], Network, "config.yaml"), CITYSCAPES)
     segmenter.statistics = {domain: running_statistics(segmenter) for domain in DOMAINS}
@@ -83,4 +84,5 @@ def night_images(folder: Path, count: int) -> Path:
 
 
 if __name__ == "__main__":
+    begin_program()
     main()

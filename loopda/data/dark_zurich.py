@@ -12,6 +12,7 @@ Refign share: no header, one `night,day` a line, relative to rgb_anon and withou
 """
 
 import csv
+import io
 from collections import defaultdict
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from loopda.data.listing import files
 from loopda.data.manifest import Row
 from loopda.errors import DataError
 from loopda.labels.classes import ClassList
+from loopda.text import read_text
 
 PAIRS = "zurich_dn_pair_train.csv"
 _IMAGE = "_rgb_anon.png"
@@ -76,11 +78,10 @@ def _pair_list(root: Path, pairs: Path | None) -> Path:
 def _training_pairs(base: Path, pairs: Path) -> list[Row]:
     found, faults = [], []
     try:
-        with open(pairs, newline="", encoding="utf-8-sig") as file:
-            reader = csv.reader(file, strict=True)
-            lines = [(reader.line_num, [field.strip() for field in fields]) for fields in reader]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{pairs}: not a CSV table in UTF-8: {error}") from None
+        reader = csv.reader(io.StringIO(read_text(pairs)), strict=True)
+        lines = [(reader.line_num, [field.strip() for field in fields]) for fields in reader]
+    except (OSError, csv.Error) as error:
+        raise DataError(f"{pairs}: not a CSV table: {error}") from None
     for number, fields in lines:
         if len(fields) == 2 and all(fields):
             night, day = (base / "rgb_anon" / f"{field}{_IMAGE}" for field in fields)

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from loopda.errors import DataError
+from loopda.names import examples, has_control_characters
+from loopda.text import read_text
 
 SUFFIXES = (".png", ".jpg", ".jpeg")  # of the formats that `loopda.labels.png` opens
 
@@ -64,6 +66,8 @@ def find_images(where: Sequence[str], *, outside: Path | None = None) -> Found:
     root = Path(os.path.commonpath(roots))
     sources = sorted((Source(path, path.relative_to(root).with_suffix("").as_posix()) for path in paths), key=_by_name)
     _refuse_same_names(sources)
+    if wrong := [path for path in sorted(paths) if has_control_characters(path)]:
+        raise DataError(f"{examples(wrong)}: a line break or another control character in the name; rename")
     return Found(sources, left_out)
 
 
@@ -86,9 +90,9 @@ def _meant_by(text: str) -> tuple[Path, list[Path], bool]:
 
 def _listed(path: Path) -> list[Path]:
     try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: not a list of paths in UTF-8: {error}") from None
+        lines = read_text(path).splitlines()
+    except OSError as error:
+        raise DataError(f"{path}: a list of paths that cannot be read ({error.strerror})") from None
     files = [Path(os.path.abspath(path.parent / line.strip())) for line in lines if line.strip()]
     if not files:
         raise DataError(f"{path}: an empty list; write one path of an image a line")

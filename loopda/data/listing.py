@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from loopda.errors import DataError
+from loopda.text import read_text
 
 
 def files(folder: Path, pattern: str) -> list[Path]:
@@ -20,9 +21,9 @@ def read_names(path: Path) -> list[tuple[int, str]]:
     DataError where the file is missing, not UTF-8, or empty.
     """
     try:
-        lines = Path(path).read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: no such list of names in UTF-8 ({type(error).__name__}); correct the path") from None
+        lines = read_text(path).splitlines()
+    except OSError as error:
+        raise DataError(f"{path}: no such list of names ({error.strerror}); correct the path") from None
     names = [(number, line.strip()) for number, line in enumerate(lines, start=1) if line.strip()]
     if not names:
         raise DataError(f"{path}: no names in it; it must hold one name a line")

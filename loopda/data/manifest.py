@@ -6,6 +6,7 @@ it was decoded to its end, so that training does not meet a damaged one in its t
 
 import csv
 import hashlib
+import io
 import os
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -20,7 +21,9 @@ from loopda.errors import DataError
 from loopda.files import written
 from loopda.labels.classes import ClassList
 from loopda.labels.png import read_image, read_label
+from loopda.names import faults_of_names
 from loopda.signals import interruptible
+from loopda.text import read_text
 
 COLUMNS = ("image", "label", "reference", "encoding", "width", "height", "content")
 _REMEDY = "run the stage `prepare` again"
@@ -89,14 +92,14 @@ def read_table(
     wrong columns, nothing below the header.
     """
     try:
-        # utf-8-sig: spreadsheet programs put a byte order mark before the first column name
-        with open(path, newline="", encoding="utf-8-sig") as file:
-            reader = csv.reader(file, strict=True)
-            numbered = [(reader.line_num, [field.strip() for field in fields]) for fields in reader if fields]
+        reader = csv.reader(io.StringIO(read_text(path)), strict=True)
+        numbered = [(reader.line_num, [field.strip() for field in fields]) for fields in reader if fields]
     except FileNotFoundError:
         raise DataError(f"{path}: no such table; {remedy}") from None
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path}: not a CSV table in UTF-8: {error}; {remedy}") from None
+    except DataError as error:
+        raise DataError(f"{error}; {remedy}") from None
+    except (OSError, csv.Error) as error:
+        raise DataError(f"{path}: not a CSV table: {error}; {remedy}") from None
     header = numbered[0][1] if numbered else []
     if not set(required) <= set(header) <= {*required, *optional} or len(set(header)) != len(header):
         wanted = ",".join(required) + "".join(f"[,{name}]" for name in optional)
@@ -137,13 +140,17 @@ def check_rows(rows: Sequence[Row], classes: ClassList, *, labelled: bool, worke
     of another size than its image; a raw id that is neither a class nor void; where `labelled`, an image
     without a label, or labels that hold no class in any image; an image or an image/reference pair listed
     twice, a label of two images, an image that is its own label or reference; train ids in files that are
-    called labelIds; no rows at all.
+    called labelIds; no rows at all. Names that no table can hold, or not so that every process reads the same
+    (`loopda.names`), are the only faults where there are any.
     A file that several rows share (many nights have the same day reference) is opened once, by one of
     `workers` threads (default: one for each processor that this process may use): the decoders release
     Python's lock.
     """
     if not rows:
         return Checked([], [], ["no images"], np.zeros(len(classes), dtype=np.int64), 0)
+    named = [path for row in rows for path in (row.image, row.label, row.reference) if path]
+    if unfit := faults_of_names(named):
+        return Checked([], [], unfit, np.zeros(len(classes), dtype=np.int64), 0)
     images = {row.image for row in rows} | {row.reference for row in rows if row.reference}
     labels = {(row.label, row.encoding) for row in rows if row.label}
     workers = workers or _processors()

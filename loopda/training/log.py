@@ -52,7 +52,7 @@ class Log:
     def _to_file(self, text: str) -> None:
         if self.path is not None:
             # a full disk ends a stage where its results are written, not here; people see the line all the same
-            with suppress(OSError), open(self.path, "a", encoding="utf-8") as file:
+            with suppress(OSError), open(self.path, "a", encoding="utf-8", errors="backslashreplace") as file:
                 print(f"{time.strftime('%H:%M:%S')} {text}", file=file)
 
 

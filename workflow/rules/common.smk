@@ -4,16 +4,18 @@ import json
 import yaml
 from snakemake.exceptions import WorkflowError
 
-from loopda import comparisons, experiments
+from loopda import comparisons, experiments, names
 from loopda.errors import ConfigError
+from loopda.text import check_encoding, replace_what_cannot_be_shown
 
-with open(workflow.source_path("../schemas/config.schema.json")) as file:
+with open(workflow.source_path("../schemas/config.schema.json"), encoding="utf-8") as file:
     schemas = json.load(file)
 
-with open("config.yaml") as file:
+with open("config.yaml", encoding="utf-8") as file:
     config["experiments"] = experiments.in_order(config, list(yaml.safe_load(file)["experiments"]))
 
 try:
+    check_encoding(config)
     experiments.check(config, schemas)
 except ConfigError as error:
     raise WorkflowError(str(error)) from None
@@ -91,10 +93,11 @@ def show_tables():
     """Print what the finished run shows: the newest table of each experiment of `run`, and where its page is."""
     from pathlib import Path
 
+    replace_what_cannot_be_shown()
     for name in config["run"]:
         table = Path(f"results/report/{name}/table.txt")
         if table.exists():
-            print(f"\n{table.read_text()}")
-    table = Path("results/tables/" + "+".join(config["run"]) + ".md")
+            print("", table.read_text(encoding="utf-8"), sep="\n")
+    table = Path(f"results/tables/{names.joined(config['run'])}.md")
     if table.exists():
-        print(f"\n{table.read_text()}")
+        print("", table.read_text(encoding="utf-8"), sep="\n")
