@@ -19,7 +19,7 @@ from loopda.files import NO_SPACE, append_text, sole_writer, unwritable
 from loopda.names import printable
 from loopda.progress import at_work
 from loopda.signals import remembered
-from loopda.text import begin_program
+from loopda.text import begin_program, replace_what_cannot_be_shown
 
 Run = Callable[..., None]
 
@@ -54,6 +54,7 @@ def command(run: Run, arguments: list[str] | None = None) -> None:
         )
     if arguments is None:
         begin_program()
+    replace_what_cannot_be_shown()
     values = vars(parser.parse_args(arguments))
     log = values.get("log")
     with _warnings_to(log):

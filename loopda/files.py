@@ -16,7 +16,7 @@ from loopda import locks
 from loopda.errors import DataError, DeviceError
 from loopda.locks import Held, Lock
 from loopda.names import bounded
-from loopda.text import warn_once
+from loopda.text import FOR_PEOPLE, warn_once
 
 READS = 3
 PAUSE = 1.0  # seconds between them
@@ -133,15 +133,17 @@ def _move_around(temporary: Path, path: Path) -> None:
         raise
     before.unlink(missing_ok=True)
     warn_once(
-        f"{path.parent}: this file system replaces no file by another in one step; what is interrupted in between is"
-        " missing, and the same command makes it again"
+        "replacing",
+        path.parent,
+        "this file system replaces no file by another in one step; what is interrupted in between is missing, and the"
+        " same command makes it again",
     )
 
 
 def flush(path: Path) -> None:
     """Have the content of `path`, a file or a folder, on the disk, whatever happens to the machine from then on.
 
-    Some network file systems cannot be asked for that, of folders above all; then it is said once for each folder.
+    Some network file systems cannot be asked for that, of folders above all; then it is said once.
     """
     folder = path.is_dir()
     for mode in (os.O_RDONLY,) if folder else (os.O_RDONLY, os.O_RDWR):
@@ -158,8 +160,10 @@ def flush(path: Path) -> None:
             reason = error.strerror
     where, what = (path, "folders") if folder else (path.parent, "files")
     warn_once(
-        f"{where}: this file system cannot be asked to keep {what} safe from a power failure (fsync: {reason}); after"
-        " one, check the newest results"
+        f"flushing {what}",
+        where,
+        f"this file system cannot be asked to keep {what} safe from a power failure (fsync: {reason}); after one, check"
+        " the newest results",
     )
 
 
@@ -174,7 +178,7 @@ def append_text(path: Path, text: str) -> None:
 
     Bytes of names that are not UTF-8 are escaped: it is for people.
     """
-    content = text.encode(errors="backslashreplace")
+    content = text.encode(errors=FOR_PEOPLE)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with open(path, "ab", buffering=0) as file:

@@ -67,7 +67,8 @@ class Lock:
                     file.write(_numbered(self._text, number))
             except FileNotFoundError:
                 if not self._released.is_set():
-                    warn_once(f"{self.place}: another process took this lock; end one of the two")
+                    name = self.place.name
+                    warn_once(name, self.place.parent, f"another process took the lock {name}; end one of the two")
                 return
             except OSError:  # a disk that fails for a moment
                 continue
@@ -119,10 +120,12 @@ def lives(pid: int) -> bool:
 
 
 def say_that_there_are_none(folder: Path) -> None:
-    """Warn, once for each folder, that its file system has no locks."""
+    """Warn, once for each file system, that the one of `folder` has no locks."""
     warn_once(
-        f"{folder}: this file system has no locks (flock), so that files stand for them; where a machine was switched"
-        f" off, the next process waits {WATCH:.0f} seconds for it"
+        "locks",
+        folder,
+        "this file system has no locks (flock), so that files stand for them; the lock of a machine that was switched"
+        f" off is free after {WATCH:.0f} seconds",
     )
 
 

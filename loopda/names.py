@@ -55,12 +55,12 @@ def faults_of_names(paths: Iterable[Path]) -> list[str]:
     at_fault = defaultdict(list)
     for path in sorted(set(paths)):
         if not _is_utf8(str(path)):
-            at_fault["not UTF-8; rename (`convmv -f latin1 -t utf8 -r` renames a whole folder)"].append(path)
+            at_fault["that is not UTF-8; rename (`convmv -f latin1 -t utf8 -r` renames a whole folder)"].append(path)
         elif has_control_characters(path):
             at_fault["with a line break or another control character; rename"].append(path)
         elif str(path) != str(path).strip():
             at_fault["with a blank at the end of the path; rename"].append(path)
-    return [f"{examples(found)}: {'a name' if len(found) == 1 else 'names'} {why}" for why, found in at_fault.items()]
+    return [f"{examples(found)}: a name {why}" for why, found in at_fault.items()]
 
 
 def examples(paths: list[Path]) -> str:

@@ -2,7 +2,6 @@
 can show."""
 
 import codecs
-import functools
 import io
 import json
 import logging
@@ -15,6 +14,9 @@ from loopda.names import printable
 
 # what stands for a character that a terminal does not have; "?" for all others
 ALIKE = {"…": ".", "±": "+-", "−": "-", "–": "-", "·": ".", "×": "x", "τ": "tau", "→": "->", "“": '"', "”": '"'}
+
+FOR_PEOPLE = "loopda.alike"  # how text for people is encoded where it cannot be: an argument `errors`
+_warned: set[tuple[str, int]] = set()
 
 
 def begin_program() -> None:
@@ -32,10 +34,9 @@ def begin_program() -> None:
 
 def replace_what_cannot_be_shown() -> None:
     """From now on printing never fails for a character that the terminal does not have."""
-    codecs.register_error("loopda.alike", _alike)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="loopda.alike")
+            stream.reconfigure(errors=FOR_PEOPLE)
 
 
 def check_encoding(values: object) -> None:
@@ -68,10 +69,12 @@ def read_text(path: Path, kind: type[LoopdaError] = DataError) -> str:
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
-@functools.cache
-def warn_once(text: str) -> None:
-    """Say `text` once in the life of this process, on standard error and in the log of the stage."""
-    logging.getLogger("loopda").warning(text)
+def warn_once(what: str, folder: Path, text: str) -> None:
+    """Say `text` of `folder`, on standard error and in the log of the stage: once in the life of this process for each
+    `what` and each file system."""
+    if (what, folder.stat().st_dev) not in _warned:
+        _warned.add((what, folder.stat().st_dev))
+        logging.getLogger("loopda").warning("%s: %s", folder, text)
 
 
 def _alike(error: UnicodeError) -> tuple[str, int]:
@@ -82,3 +85,6 @@ def _alike(error: UnicodeError) -> tuple[str, int]:
         surrogate = 0xD800 <= ord(character) < 0xE000
         shown.append(printable(character) if surrogate else ALIKE.get(character, "?"))
     return "".join(shown), error.end
+
+
+codecs.register_error(FOR_PEOPLE, _alike)

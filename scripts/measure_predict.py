@@ -51,7 +51,7 @@ def main() -> None:
 def measured(command: list[str], count: int) -> str:
     """Run `command` and say what it took."""
     started = time.monotonic()
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=ROOT)
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, encoding="utf-8", cwd=ROOT)
     said = process.stderr.read()
     _, status, usage = os.wait4(process.pid, 0)  # of this one process, where getrusage gives the largest of all
     if status:
