@@ -1,5 +1,6 @@
 """The cache on the disk: off by default, the same values, one decoding, and no stale or damaged entry is used."""
 
+import errno
 import os
 from concurrent.futures import ThreadPoolExecutor
 
@@ -98,3 +99,18 @@ def test_a_missing_image_is_named_as_without_a_cache(rows, folder):
     rows[0].image.unlink()
     with pytest.raises(DataError, match=r"a\.png"):
         values(rows)
+
+
+@pytest.mark.fault(135, "an entry of the cache is read as a whole where the file system maps no files into memory")
+def test_an_entry_is_read_where_files_cannot_be_mapped_into_memory(tmp_path, folder, monkeypatch):
+    (tmp_path / "a.png").touch()
+    array, load = np.arange(6, dtype=np.uint8), np.load
+
+    def unmapped(path, mmap_mode=None, **options):
+        if mmap_mode:
+            raise OSError(errno.ENODEV, "No such device")
+        return load(path, **options)
+
+    monkeypatch.setattr(np, "load", unmapped)
+    assert (cached(tmp_path / "a.png", "", lambda: array) == array).all()
+    assert len(list(folder.rglob("*.npy"))) == 1
