@@ -52,7 +52,7 @@ rule all:
 rule seeds:
     """The table over `table_seeds` of every experiment of `run`: mean, spread and gain over source-only."""
     input:
-        expand("results/tables/{table}.md", table="+".join(config["run"])),
+        f"results/tables/{names.joined(config['run'])}.md",
 
 
 rule compare:

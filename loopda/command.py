@@ -3,6 +3,7 @@
 import argparse
 import functools
 import inspect
+import logging
 import sys
 import time
 import traceback
@@ -16,9 +17,11 @@ from loopda.config import Section, expanded, read_section
 from loopda.errors import ConfigError, DataError, DeviceError, Interrupted, LoopdaError
 from loopda.fault_list import shortened
 from loopda.files import NO_SPACE, append_text, sole_writer, unwritable
+from loopda.names import printable
 from loopda.progress import at_work
 from loopda.provenance import write_record
 from loopda.signals import remembered
+from loopda.text import begin_program, replace_what_cannot_be_shown
 
 Run = Callable[..., None]
 
@@ -52,9 +55,18 @@ def command(run: Run, arguments: list[str] | None = None) -> None:
             default=None if required else parameter.default,
             metavar=name.upper(),
         )
+    if arguments is None:
+        begin_program()
+    replace_what_cannot_be_shown()
     values = vars(parser.parse_args(arguments))
     log = values.get("log")
     faults = _fault_file(run, values)
+    with _warnings_to(log):
+        _run(run, values, faults, parser.prog, hints)
+
+
+def _run(run: Run, values: dict[str, Any], faults: Path, program: str, hints: dict[str, type]) -> None:
+    log = values.get("log")
     try:
         values = {name: _expanded(value) for name, value in values.items()}
         log, faults = values.get("log"), _fault_file(run, values)
@@ -62,7 +74,7 @@ def command(run: Run, arguments: list[str] | None = None) -> None:
             with suppress(OSError):
                 faults.unlink(missing_ok=True)  # of an earlier run
         if log and processes.is_first():  # a stage that is resumed keeps the story of its first part
-            append_text(Path(log), f"---- {time.strftime('%Y-%m-%d %H:%M:%S')} {parser.prog}\n")
+            append_text(Path(log), f"---- {time.strftime('%Y-%m-%d %H:%M:%S')} {program}\n")
         with at_work(log), _explaining():
             if "config" in values:
                 values["config"] = read_section(values["config"], hints["config"])
@@ -120,6 +132,8 @@ def explained(error: Exception) -> LoopdaError | None:
         return unwritable(error.filename or "a file", error)
     if isinstance(error, OSError) and error.filename:
         return DataError(f"{error.filename}: {error.strerror}; mend that and run the same command again")
+    if isinstance(error, UnicodeEncodeError) and "surrogates not allowed" in str(error):
+        return DataError(f"{printable(error.object)}: a name that is not UTF-8; rename, and run the same command again")
     if isinstance(error, MemoryError) or _is_torchs(error, "OutOfMemoryError") or "can't allocate memory" in first:
         return DeviceError(
             f"the memory is too small ({first or 'the process got no more'}{_peak()}); a stage that trains needs less "
@@ -169,6 +183,18 @@ def _kind(hint: type) -> tuple[type, bool]:
         return get_args(hint)[0], True
     options = [option for option in get_args(hint) if option is not type(None)]
     return _kind(options[0]) if options else (hint, False)
+
+
+@contextmanager
+def _warnings_to(log: Path | None) -> Iterator[None]:
+    """What the package warns of goes to standard error and to `log`."""
+    logger, handler = logging.getLogger("loopda"), logging.Handler(logging.WARNING)
+    handler.emit = lambda record: _complain(f"warning: {record.getMessage()}", log)
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
 
 
 def _complain(message: str, log: Path | None) -> None:

@@ -7,8 +7,8 @@ the environment variable LOOPDA_WEIGHTS says; a file that somebody puts there by
 """
 
 import argparse
-import fcntl
 import http.client
+import itertools
 import os
 import re
 import sys
@@ -21,13 +21,17 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
+from loopda import locks
 from loopda.config import expanded
 from loopda.errors import ConfigError, DataError, LoopdaError
 from loopda.files import move_into_place, sha256
+from loopda.names import bounded
 from loopda.signals import interruptible
+from loopda.text import begin_program
 
 ATTEMPTS = 3  # of a download; each goes on where the one before broke off
 PAUSE = 2.0  # seconds between them
+LOOK = 0.5  # seconds between two looks whether another job has fetched a file
 TIMEOUT = 30.0  # seconds without a byte
 CHUNK = 1 << 20
 CONTINUES = "the same command goes on with the download where it is"
@@ -160,7 +164,7 @@ def locate(reference: str, say: Callable[[str], None] = print) -> Path:
         return _fetched(entry.address, folder() / entry.file, entry.sha256, entry.source, say)
     if _is_address(address):
         name = Path(urllib.parse.unquote(urllib.parse.urlsplit(address).path)).name
-        target = folder() / (name or str(digest))
+        target = folder() / (bounded(name) or str(digest))
         return _fetched(address, target, str(digest), address, say)
     path = expanded(address)
     if digest:
@@ -193,15 +197,28 @@ def _fetched(address: str, path: Path, digest: str, source: str, say: Callable[[
             why = "nobody published its SHA-256, so it is not fetched unverified" if address else "no address is public"
             raise DataError(f"{path}: no such weights file, and {why}. {by_hand}")
         path.parent.mkdir(parents=True, exist_ok=True)
-        with open(path.with_name(f".{path.name}.lock"), "w", encoding="utf-8") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)  # two jobs that want one file: the second waits and finds it
+        lock = _lock(path)
+        try:
             if not path.is_file():
                 _fetch(address, path, digest, by_hand, say)
+        finally:
+            lock.release()
     if digest:
         _verify(path, digest, "remove it, and the next run fetches it again")
     else:
         say(f"{path}: SHA-256 {sha256(path)}; nobody published one to compare it with")
     return path
+
+
+def _lock(path: Path) -> locks.Lock:
+    """The lock of the file `path`: of two jobs that want it, the second waits, and finds it there."""
+    place = path.with_name(f".{path.name}.lock")
+    for _ in interruptible(itertools.repeat(None), CONTINUES):
+        try:
+            return locks.take(place, watch=0)
+        except locks.Held:
+            time.sleep(LOOK)
+    raise AssertionError("it repeats for ever")
 
 
 def _fetch(address: str, path: Path, digest: str, by_hand: str, say: Callable[[str], None]) -> None:
@@ -276,4 +293,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    begin_program()
     main()

@@ -17,6 +17,7 @@ from jsonschema import Draft202012Validator, ValidationError, validators
 
 from loopda import downloads
 from loopda.errors import ConfigError
+from loopda.names import MOST_BYTES
 from loopda.strict_yaml import remedy, unlike_yaml
 
 # each stage: the stages whose files it reads (`parents` knows the exceptions), and the sections that it is told besides
@@ -407,6 +408,8 @@ def _faults_of_settings(config: Config) -> list[str]:
     faults = _at_experiments(
         (name, fault) for name, overlay in known.items() for fault in _faults_of_overlay(config, name, overlay)
     )
+    faults += [f"experiments.{name}: {fault}" for name in known for fault in _faults_of_length(str(name))]
+    faults += _faults_of_case(known)
     for key in sorted(SECTIONS - SETTINGS):
         if not isinstance(config[key], Mapping):
             faults.append(f"{key}: expected keys with values, found {config[key]!r}")
@@ -421,6 +424,24 @@ def _faults_of_settings(config: Config) -> list[str]:
     if config["device"] not in ("auto", "cpu", "cuda"):
         faults.append(f"device: {config['device']!r} is not one of auto, cpu, cuda")
     return faults + _faults_of_processes(config["processes"])
+
+
+def _faults_of_length(name: str) -> list[str]:
+    """That a name is too long for the files that are called by it, if it is: refused before anything is trained."""
+    size = len(name.encode())
+    return [f"a name of {size} bytes; files are called by it, choose one of at most {MOST_BYTES}"] * (size > MOST_BYTES)
+
+
+def _faults_of_case(names: Iterable[str]) -> list[str]:
+    """Experiments whose results would be one folder on a disk that does not tell capital letters from small ones."""
+    alike: dict[str, list[str]] = {}
+    for name in names:
+        alike.setdefault(str(name).casefold(), []).append(str(name))
+    return [
+        f"experiments: {' and '.join(same)} differ in capital letters alone, which some disks do not tell apart; rename"
+        for same in alike.values()
+        if len(same) > 1
+    ]
 
 
 def _faults_of_processes(chosen: Any) -> list[str]:
@@ -654,6 +675,8 @@ def wrong_set_names(names: Iterable[str]) -> list[str]:
     for name in names:
         if not re.fullmatch(r"[\w-]+", name):
             faults.append(f"the name {name!r}: names have letters, digits, '_' and '-' alone")
+        elif too_long := _faults_of_length(name):
+            faults += [f"the name {name!r}: {fault}" for fault in too_long]
         elif name in SETS or name.endswith(FULL_SIZE):
             faults.append(f"the name {name!r} is taken; choose another")
     return faults

@@ -1,7 +1,7 @@
 """Files that exist only when they are whole: written beside their place, flushed to the disk, then renamed into it."""
 
 import errno
-import fcntl
+import glob
 import hashlib
 import json
 import os
@@ -10,14 +10,26 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TextIO, TypeVar
+from typing import TypeVar
 
+from loopda import locks
 from loopda.errors import DataError, DeviceError
+from loopda.locks import Held, Lock
+from loopda.names import bounded
+from loopda.text import FOR_PEOPLE, warn_once
 
 READS = 3
 PAUSE = 1.0  # seconds between them
 MOMENTARY = (errno.EIO, errno.ESTALE, errno.ETIMEDOUT)
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+# what file systems answer that do not know a call: some networks' and those in user space
+NO_FLUSHING = (
+    *(errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EBADF, errno.EPERM, errno.EACCES),
+    *(errno.EISDIR, errno.ENOTTY),
+)
+NO_REPLACING = (errno.EEXIST, errno.EPERM, errno.EACCES, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.EBUSY)
+# of a temporary file's name, besides the numbers of the process and the thread
+STEM_BYTES, SUFFIX_BYTES = 120, 40
 
 Result = TypeVar("Result")
 
@@ -31,7 +43,8 @@ def written(path: Path) -> Iterator[Path]:
     disk or a missing permission, it is a DeviceError.
     """
     path = Path(path)
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}.{threading.get_ident()}.part{path.suffix}")
+    start, suffix = _around(path)
+    temporary = path.with_name(f"{start}{os.getpid()}.{threading.get_ident()}.part{suffix}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
@@ -43,11 +56,18 @@ def written(path: Path) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
+def _around(path: Path) -> tuple[str, str]:
+    """How the names of the temporary files of `path` begin and end; they are shorter than the limit of its own."""
+    suffix = path.suffix if len(os.fsencode(path.suffix)) <= SUFFIX_BYTES else ""
+    return f".{bounded(path.name.removesuffix(suffix), STEM_BYTES)}.", suffix
+
+
 def unwritable(path: Path | str, error: Exception) -> DeviceError:
     """That `path` cannot be written, in one line with the remedy. `error`: an OSError, or torch's RuntimeError."""
     number = getattr(error, "errno", None)
     reason = getattr(error, "strerror", None) or str(error).partition("\n")[0]
     remedy = "check the disk and its permissions" if number not in (*NO_SPACE, None) else "free some disk space"
+    remedy = "choose a shorter name" if number == errno.ENAMETOOLONG else remedy
     return DeviceError(f"{path}: cannot be written ({reason}); {remedy} and run the same command again")
 
 
@@ -61,7 +81,8 @@ def sole_writer(path: Path) -> Iterator[None]:
     made = [folder for folder in path.parents if not folder.exists()]
     lock = take_lock(path)
     try:
-        for orphan in path.parent.glob(f".{path.stem}.*.part{path.suffix}"):
+        start, suffix = _around(path)
+        for orphan in path.parent.glob(f"{glob.escape(start)}*.part{glob.escape(suffix)}"):
             orphan.unlink(missing_ok=True)
         yield
     finally:
@@ -71,40 +92,79 @@ def sole_writer(path: Path) -> Iterator[None]:
                 folder.rmdir()
 
 
-def take_lock(path: Path) -> TextIO:
+def take_lock(path: Path) -> Lock:
     """The lock of `path`, to be given to `release`; errors as in `sole_writer`. The end of the process releases it."""
-    place = path.with_name(f".{path.name}.lock")
+    place = path.with_name(f".{bounded(path.name)}.lock")
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
-        while True:
-            file = open(place, "a+", encoding="utf-8")  # noqa: SIM115
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if place.exists() and place.stat().st_ino == os.fstat(file.fileno()).st_ino:
-                break
-            file.close()  # the one before removed it in between
-        file.truncate(0)
-        file.write(f"{os.uname().nodename} pid {os.getpid()} since {time.strftime('%Y-%m-%d %H:%M:%S')}")
-        file.flush()
-    except BlockingIOError:
-        file.seek(0)
-        raise DataError(f"{path}: another process ({file.read().strip()}) is writing it; end that one first") from None
+        return locks.take(place)
+    except Held as held:
+        raise DataError(f"{path}: another process ({held}) is writing it; end that one first") from None
     except OSError as error:
         raise unwritable(place, error) from error
-    return file
 
 
-def release(lock: TextIO) -> None:
+def release(lock: Lock) -> None:
     """Give back what `take_lock` took; a second time does nothing."""
-    if not lock.closed:
-        Path(lock.name).unlink(missing_ok=True)
-        lock.close()
+    lock.release()
 
 
 def move_into_place(temporary: Path, path: Path) -> None:
     """Make the finished file `temporary`, which lies on the same disk, the file `path` in one step."""
-    _flush(temporary)
-    os.replace(temporary, path)
-    _flush(path.parent)
+    flush(temporary)
+    try:
+        os.replace(temporary, path)
+    except OSError as error:
+        if error.errno not in NO_REPLACING or not path.is_file():
+            raise
+        _move_around(temporary, path)
+    flush(path.parent)
+
+
+def _move_around(temporary: Path, path: Path) -> None:
+    """As `move_into_place` in two steps, where the file system refuses to rename a file to a name that is taken."""
+    start, suffix = _around(path)
+    before = path.with_name(f"{start}{os.getpid()}.before.part{suffix}")
+    os.rename(path, before)
+    try:
+        os.rename(temporary, path)
+    except OSError:
+        os.rename(before, path)
+        raise
+    before.unlink(missing_ok=True)
+    warn_once(
+        "replacing",
+        path.parent,
+        "this file system replaces no file by another in one step; what is interrupted in between is missing, and the"
+        " same command makes it again",
+    )
+
+
+def flush(path: Path) -> None:
+    """Have the content of `path`, a file or a folder, on the disk, whatever happens to the machine from then on.
+
+    Some network file systems cannot be asked for that, of folders above all; then it is said once.
+    """
+    folder = path.is_dir()
+    for mode in (os.O_RDONLY,) if folder else (os.O_RDONLY, os.O_RDWR):
+        try:
+            descriptor = os.open(path, mode)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+            return
+        except OSError as error:
+            if error.errno not in NO_FLUSHING:
+                raise
+            reason = error.strerror
+    where, what = (path, "folders") if folder else (path.parent, "files")
+    warn_once(
+        f"flushing {what}",
+        where,
+        f"this file system cannot be asked to keep {what} safe from a power failure (fsync: {reason}); after one, check"
+        " the newest results",
+    )
 
 
 def write_text(path: Path, text: str) -> None:
@@ -114,13 +174,17 @@ def write_text(path: Path, text: str) -> None:
 
 
 def append_text(path: Path, text: str) -> None:
-    """Add `text` (UTF-8) to the file `path`, all of it or nothing; DeviceError where it cannot be written."""
+    """Add `text` (UTF-8) to the file `path`, all of it or nothing; DeviceError where it cannot be written.
+
+    Bytes of names that are not UTF-8 are escaped: it is for people.
+    """
+    content = text.encode(errors=FOR_PEOPLE)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with open(path, "ab", buffering=0) as file:
             before = file.tell()
             try:
-                if file.write(text.encode()) != len(text.encode()):
+                if file.write(content) != len(content):
                     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             except OSError:
                 file.truncate(before)
@@ -154,11 +218,3 @@ def patiently(read: Callable[[], Result]) -> Result:
                 raise
             time.sleep(PAUSE)
     return read()
-
-
-def _flush(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -13,7 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TextIO
 
-from loopda import processes
+from loopda import locks, processes
+from loopda.names import bounded
 
 ATTEMPTS = 5  # to lock the log, which `is_held` locks for a moment
 
@@ -65,14 +66,19 @@ def read(log: Path) -> dict[str, Any]:
 
 
 def is_held(log: Path) -> bool:
-    """Whether a process is at work on the stage of `log`, as far as the file system shares locks between hosts."""
+    """Whether a process is at work on the stage of `log`, as far as the file system shares locks between hosts.
+
+    Where it has none at all, whether the process of this host that told of itself there is alive.
+    """
     try:
         with open(log, "rb") as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return True
-    except OSError:
-        return False
+    except OSError as error:
+        told = read(log)
+        here = told.get("host") == os.uname().nodename and isinstance(told.get("pid"), int)
+        return error.errno in locks.LACKING and here and locks.lives(told["pid"])
     return False
 
 
@@ -100,7 +106,7 @@ def _lock(file: TextIO) -> None:
 def _write(log: Path, facts: dict[str, Any]) -> None:
     """Replace the file in one step; it need not survive a crash of the machine, so nothing waits for the disk."""
     path = _beside(log)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary = path.with_name(f".{bounded(path.name)}.{os.getpid()}")
     try:
         temporary.write_text(json.dumps(facts) + "\n", encoding="utf-8")
         os.replace(temporary, path)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from loopda.experiments import STAGES
+from loopda.text import begin_program
 
 FILE = Path(__file__).with_name("config.schema.json")
 
@@ -27,4 +28,5 @@ def read_schemas() -> dict[str, Any]:
 
 
 if __name__ == "__main__":
+    begin_program()
     print(json.dumps(schema(), indent=1))

@@ -7,6 +7,7 @@ from pathlib import Path
 from PIL import Image, ImageDraw
 
 from loopda.files import written
+from loopda.names import printable
 
 GAP, CAPTION = 14, 26
 _GROUND, _INK, _SIZE = (250, 250, 248), (40, 40, 40), 16
@@ -46,8 +47,9 @@ def _tallest(row: Sequence[Tile]) -> int:
 
 
 def _fitting(tile: Tile, pen: ImageDraw.ImageDraw) -> str:
-    text, kept = tile.caption, len(tile.caption)
+    caption = printable(tile.caption)
+    text, kept = caption, len(caption)
     while kept > 2 and pen.textlength(text, font_size=_SIZE) > tile.picture.width:
         kept -= 1
-        text = f"{tile.caption[: kept // 2]}…{tile.caption[-(kept - kept // 2) :]}"
+        text = f"{caption[: kept // 2]}…{caption[-(kept - kept // 2) :]}"
     return text

@@ -30,6 +30,7 @@ from loopda.jobs import Job, Jobs
 from loopda.provenance import Digests, read_record
 from loopda.schema import read_schemas
 from loopda.strict_yaml import read_mapping
+from loopda.text import begin_program
 
 STATES = ("done", "running", "queued", "stopped", "failed", "outdated", "waiting", "absent")
 DONE, RUNNING, QUEUED, STOPPED, FAILED, OUTDATED, WAITING, ABSENT = STATES
@@ -78,11 +79,13 @@ class Queue:
         if (root / ".snakemake" / "slurm_logs").exists() and shutil.which("squeue"):
             command = ["squeue", "--me", "--noheader", "--format=%i|%T|%Z|%k"]
             try:
-                listed = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout
+                listed = subprocess.run(
+                    command, capture_output=True, encoding="utf-8", errors="replace", timeout=10, check=True
+                )
             except (OSError, subprocess.SubprocessError):
                 return
             self.known = True
-            for line in listed.splitlines():
+            for line in listed.stdout.splitlines():
                 number, state, folder, comment = line.split("|", 3)
                 if Path(folder) == root.resolve():
                     self.jobs[comment.strip()] = number, state
@@ -377,4 +380,5 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
+    begin_program()
     main()

@@ -16,6 +16,7 @@ import yaml
 from yaml.nodes import MappingNode, Node, ScalarNode
 
 from loopda.errors import ConfigError
+from loopda.text import read_text
 
 YAML_TAG = "tag:yaml.org,2002:"
 MEANT = {"bool": "a truth value", "int": "a number", "float": "a number", "timestamp": "a date", "null": "no value"}
@@ -109,15 +110,11 @@ def unlike_yaml(values: Any, path: tuple[str, ...] = ()) -> Iterator[str]:
 
 def _text(path: Path) -> str:
     try:
-        return Path(path).read_bytes().decode("utf-8")
+        return read_text(path, ConfigError)
     except FileNotFoundError:
         raise ConfigError(f"{path}: no such configuration file") from None
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
-    except UnicodeDecodeError as error:
-        line = error.object.count(b"\n", 0, error.start) + 1
-        byte = error.object[error.start]
-        raise ConfigError(f"{path}:{line}: the byte 0x{byte:02x} is not UTF-8; save the file as UTF-8") from None
 
 
 def _json(text: str) -> tuple[Any, bool]:

@@ -21,6 +21,7 @@ from loopda.experiments import Config
 from loopda.jobs import Job, Jobs
 from loopda.provenance import Digests, read_record, record_path
 from loopda.status import begun, read_config
+from loopda.text import begin_program
 
 
 @dataclass
@@ -87,6 +88,8 @@ def _jobs(jobs: Jobs, root: Path) -> dict[Job, list[Job]]:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """The command line; exits with the code of a LoopdaError, and with 3 where something cannot be vouched for."""
+    if arguments is None:
+        begin_program()
     parser = argparse.ArgumentParser(prog="python -m loopda.vouch", description=__doc__.partition("\n")[0])
     parser.add_argument("--configfile", nargs="+", type=Path, default=[], metavar="FILE", help="as snakemake takes it")
     parser.add_argument("--dry-run", "-n", action="store_true", help="compare, and change no time")

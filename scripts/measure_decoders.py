@@ -32,6 +32,7 @@ from loopda.methods.loopda import Loops, Side, load_loops
 from loopda.methods.method import probabilities
 from loopda.models.segmenter import Segmenter, load_segmenter
 from loopda.stages.warmup import Config
+from loopda.text import begin_program
 from loopda.training.optimizer import descend
 
 BATCH, IMAGES = 8, 80
@@ -125,4 +126,5 @@ def mean(found: list[dict[str, float]]) -> dict[str, float]:
 
 
 if __name__ == "__main__":
+    begin_program()
     main()

@@ -22,6 +22,7 @@ from loopda.data.dataset import Frames
 from loopda.data.images import find_images
 from loopda.data.manifest import Row
 from loopda.labels.classes import CITYSCAPES
+from loopda.text import begin_program
 
 FILE, SIZE, CROP = (2048, 1024), (1024, 512), (512, 496)
 BATCH, COUNT = 2, 16
@@ -79,4 +80,5 @@ def made(folder: Path) -> list[Row]:
 
 
 if __name__ == "__main__":
+    begin_program()
     main()

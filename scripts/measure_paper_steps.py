@@ -34,6 +34,7 @@ from loopda.data.dataset import SHORTEST, Size, parse_size
 from loopda.downloads import CATALOGUE, folder
 from loopda.labels.classes import CITYSCAPES
 from loopda.strict_yaml import read_mapping
+from loopda.text import begin_program
 
 ROOT = Path(__file__).parents[1]
 STEPS = 2
@@ -162,7 +163,7 @@ def measured(stage: str, config: Mapping[str, Any], home: Path, arguments: argpa
     if not finished.good:
         sys.exit(finished.said)
     text = f"{stage}: {finished.seconds:.0f} s in all, peak {finished.memory:.1f} GiB"
-    records = (home / stage / "metrics.jsonl").read_text().splitlines() if trains else []
+    records = (home / stage / "metrics.jsonl").read_text(encoding="utf-8").splitlines() if trains else []
     if records:
         seconds = json.loads(records[-1])["seconds"]
         text += f", {seconds / STEPS:.1f} s a step of batch {section['batch_size']}, crop {width}x{height}"
@@ -174,7 +175,7 @@ def run(stage: str, section: Mapping[str, Any], home: Path, arguments: argparse.
     reads, writes = WIRING[stage]
     out = home / stage
     out.mkdir(exist_ok=True)
-    (out / "config.yaml").write_text(experiments.as_yaml(section))
+    (out / "config.yaml").write_text(experiments.as_yaml(section), encoding="utf-8")
     flags = {"config": out / "config.yaml", "log": out / "log"}
     flags |= {Path(name).stem: home / path for name, path in reads.items()}
     flags |= {Path(name).stem: out / name for name in writes}
@@ -220,7 +221,7 @@ def write_dark_zurich(root: Path, size: Size) -> None:
         for name in pair:
             photograph(root / f"rgb_anon/{name}_rgb_anon.png", size)
         pairs.append(",".join(pair) + "\n")
-    (root / "zurich_dn_pair_train.csv").write_text("".join(pairs))
+    (root / "zurich_dn_pair_train.csv").write_text("".join(pairs), encoding="utf-8")
     for number in range(MEASURED):
         name = f"val/night/GOPR0356/GOPR0356_frame_{number:06d}"
         photograph(root / f"rgb_anon/{name}_rgb_anon.png", size)
@@ -250,4 +251,5 @@ def label(path: Path, size: Size) -> None:
 
 
 if __name__ == "__main__":
+    begin_program()
     main()

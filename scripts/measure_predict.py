@@ -24,6 +24,7 @@ from loopda.config import parse_section
 from loopda.labels.classes import CITYSCAPES
 from loopda.models.segmenter import DOMAINS, Network, Segmenter, running_statistics, save_segmenter
 from loopda.strict_yaml import read_mapping
+from loopda.text import begin_program
 
 ROOT = Path(__file__).parents[1]
 WIDTH, HEIGHT = 960, 540
@@ -50,7 +51,7 @@ def main() -> None:
 def measured(command: list[str], count: int) -> str:
     """Run `command` and say what it took."""
     started = time.monotonic()
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=ROOT)
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, encoding="utf-8", cwd=ROOT)
     said = process.stderr.read()
     _, status, usage = os.wait4(process.pid, 0)  # of this one process, where getrusage gives the largest of all
     if status:
@@ -83,4 +84,5 @@ def night_images(folder: Path, count: int) -> Path:
 
 
 if __name__ == "__main__":
+    begin_program()
     main()

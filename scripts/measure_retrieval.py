@@ -15,6 +15,8 @@ import statistics
 from pathlib import Path
 from typing import Any
 
+from loopda.text import begin_program
+
 NEAR = 1.0  # metres; the town draws a near pair within 0.3 and most others farther apart than this
 
 
@@ -24,12 +26,12 @@ def main() -> None:
     for name in ("ranking", "poses", "out"):
         parser.add_argument(f"--{name}", type=Path, required=True)
     arguments = parser.parse_args()
-    ranking = json.loads(arguments.ranking.read_text())
+    ranking = json.loads(arguments.ranking.read_text(encoding="utf-8"))
     with open(arguments.poses, newline="", encoding="utf-8") as file:
         truth = {Path(row["night"]).name: row for row in csv.DictReader(file)}
     measured = json.dumps(measure(ranking, truth), indent=1)
     print(measured)
-    arguments.out.write_text(measured + "\n")
+    arguments.out.write_text(measured + "\n", encoding="utf-8")
 
 
 def measure(ranking: dict[str, Any], truth: dict[str, dict[str, str]]) -> dict[str, Any]:
@@ -77,4 +79,5 @@ def summary(searches: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
+    begin_program()
     main()

@@ -20,6 +20,7 @@ import argparse
 from pathlib import Path
 
 from loopda.data.manifest import Row, read_manifest, with_reference, write_manifest
+from loopda.text import begin_program
 
 
 def main() -> None:
@@ -39,4 +40,5 @@ def mispaired(rows: list[Row]) -> list[Row]:
 
 
 if __name__ == "__main__":
+    begin_program()
     main()

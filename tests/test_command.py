@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from loopda import text
 from loopda.command import command, writes
 from loopda.errors import ConfigError, DataError, DeviceError, Interrupted, NumericError
 from loopda.files import sole_writer
@@ -71,6 +72,30 @@ def lost_device() -> Exception:
 )
 def test_each_kind_of_fault_has_its_exit_code(error, code, tmp_path):
     assert ended(error, tmp_path / "log") == code
+
+
+def test_a_name_that_is_not_utf8_where_a_table_is_written_is_no_bug(tmp_path):
+    def write() -> Exception:
+        try:
+            (tmp_path / "table").write_text(os.fsdecode(b"Z\xfcrich.png"), encoding="utf-8")
+        except UnicodeEncodeError as error:
+            return error
+
+    assert ended(write(), tmp_path / "log") == 3
+    (line,) = (tmp_path / "log").read_text().splitlines()[1:]
+    assert line == r"DataError: Z\xfcrich.png: a name that is not UTF-8; rename, and run the same command again"
+
+
+@pytest.mark.fault(133, "the warning stands in the log too")
+def test_what_the_package_warns_of_goes_to_the_log_and_to_standard_error(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(text, "_warned", set())
+
+    def run(*, log: Path) -> None:
+        text.warn_once("locks", tmp_path, "it has none")
+
+    command(run, ["--log", str(tmp_path / "log")])
+    assert (tmp_path / "log").read_text().splitlines()[1:] == [f"warning: {tmp_path}: it has none"]
+    assert capsys.readouterr().err == f"warning: {tmp_path}: it has none\n"
 
 
 @pytest.mark.fault(29, "exit code 4, with the peak of memory and what to make smaller; saved steps stay valid")

@@ -70,7 +70,7 @@ def test_an_address_is_fetched_once_into_the_folder_and_verified(server, tmp_pat
     assert locate(reference(server), said.append) == path
     assert server.asked == [None]
     assert said == [f"fetching {server.address()}"]
-    assert sorted(entry.name for entry in path.parent.iterdir()) == [".net.pth.lock", "net.pth"]
+    assert sorted(entry.name for entry in path.parent.iterdir()) == ["net.pth"]
 
 
 @pytest.mark.fault(47, "one that breaks off goes on where it stopped")

@@ -633,3 +633,20 @@ def test_further_sets_of_night_images_can_be_named_and_scored_at_full_size(confi
 def test_an_experiment_on_a_table_of_images_passes(config, schemas):
     table = {"layout": "table", "csv": "mine.csv"}
     check(with_experiment(config, "mine", {"data": {"night": table, "night_val": table}}), schemas)
+
+
+@pytest.mark.parametrize("name", ["e" * 201, "ü" * 101], ids=["letters", "bytes"])
+@pytest.mark.fault(132, "refused when the configuration is read, with its length and the limit")
+def test_a_name_that_is_too_long_for_the_files_called_by_it_is_refused_before_anything_starts(config, schemas, name):
+    (line,) = faults(with_experiment(config, name, {}), schemas)
+    assert f"a name of {len(name.encode())} bytes" in line
+    assert "at most 200" in line
+    check(with_experiment(config, "e" * 200, {}), schemas)
+    (line,) = experiments.wrong_set_names([name])
+    assert "at most 200" in line
+
+
+@pytest.mark.fault(135, "experiments that share a folder on a disk without capital letters are refused")
+def test_experiments_that_differ_in_capital_letters_alone_are_refused(config, schemas):
+    (line,) = faults(with_experiment(config, "LoopDA", {}), schemas)
+    assert "loopda and LoopDA differ in capital letters alone" in line

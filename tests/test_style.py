@@ -12,6 +12,8 @@ import pytest
 ROOT = Path(__file__).parent.parent
 BIN = Path(sys.executable).parent
 PACKAGE = sorted((ROOT / "loopda").rglob("*.py"))
+PROGRAMS = [*PACKAGE, *sorted((ROOT / "scripts").glob("*.py"))]
+RULES = [ROOT / "Snakefile", *sorted((ROOT / "workflow/rules").glob("*.smk"))]
 
 
 def texts() -> dict[Path, str]:
@@ -78,6 +80,41 @@ def test_weights_and_yaml_are_read_without_running_code_in_them(path):
 
 def test_the_search_for_calls_finds_one():
     assert any(name == "torch.load" for path in PACKAGE for name, _ in calls(path))
+
+
+READS_TEXT = ("open", "read_text", "write_text", "run", "Popen", "check_output")
+NO_TEXT_FILES = ("Image.open", "zip.open", "job.open", "os.open", "urllib.request.build_opener")
+
+
+@pytest.mark.parametrize("path", PROGRAMS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_text_file_is_opened_with_its_encoding_and_not_the_locales(path):
+    for name, call in calls(path):
+        _, _, last = name.rpartition(".")
+        keywords = {keyword.arg for keyword in call.keywords}
+        texts = [ast.unparse(argument) for argument in call.args]
+        where = f"{path}:{call.lineno}: {name}"
+        if last in ("run", "Popen", "check_output") and name.startswith("subprocess."):
+            assert not keywords & {"text", "universal_newlines"}, f"{where}: say encoding="
+        elif last == "open" and name not in NO_TEXT_FILES:
+            mode = texts[0 if name.endswith(".open") else 1 :][:1]
+            binary = mode and re.fullmatch(r"'[rwax]\+?b\+?'.*|.* else '[rwax]b'", mode[0])
+            assert binary or "encoding" in keywords, f"{where}: say encoding="
+        elif last in ("read_text", "write_text") and "." in name:
+            assert "encoding" in keywords or name.startswith("text."), f"{where}: say encoding="
+
+
+@pytest.mark.parametrize("path", RULES, ids=lambda path: path.name)
+def test_the_rules_open_text_files_with_their_encoding(path):
+    for line in path.read_text(encoding="utf-8").splitlines():
+        if re.search(r"\bopen\(|\.(?:read|write)_text\(", line):
+            assert "encoding=" in line, f"{path}: {line}"
+
+
+@pytest.mark.parametrize("path", PROGRAMS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_program_begins_with_what_makes_any_terminal_and_locale_fit(path):
+    _, entrance, body = path.read_text(encoding="utf-8").partition('if __name__ == "__main__":\n')
+    first = body.split("\n")[0].strip()
+    assert not entrance or first in ("command(run)", "begin_program()"), f"{path}: {first}"
 
 
 def test_no_module_is_named_after_nothing_in_particular():

@@ -34,6 +34,7 @@ from loopda.benchmark.figure import draw
 from loopda.benchmark.measure import Clock, Counts, count, gpu_peak, matmul_peak, milliseconds, ratio
 from loopda.benchmark.parts import measured_parts, part_line
 from loopda.files import write_text
+from loopda.text import begin_program
 from loopda.training.device import choose_device, use_threads
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -149,4 +150,5 @@ def line(result: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
+    begin_program()
     main()

@@ -4,6 +4,7 @@ Decoding a PNG of 2048x1024 and halving it takes 60 ms, mapping the result 0.2 m
 only the start of each stage by it (`loopda.data.dataset.MEMORY`); a larger one is otherwise decoded in every epoch.
 """
 
+import errno
 import hashlib
 import os
 from collections.abc import Callable
@@ -38,6 +39,16 @@ def cached(source: Path, settings: str, make: Callable[[], Array]) -> Array:
         with written(entry) as temporary:
             np.save(temporary, make())
     try:
-        return np.load(entry, mmap_mode="r", allow_pickle=False)
+        return _mapped(entry)
     except (ValueError, EOFError) as error:
         raise DataError(f"{entry}: a damaged entry of the image cache ({error}); delete it, it is made again") from None
+
+
+def _mapped(entry: Path) -> Array:
+    """The array of a file, mapped into memory; read as a whole where the file system cannot map."""
+    try:
+        return np.load(entry, mmap_mode="r", allow_pickle=False)
+    except OSError as error:
+        if error.errno not in (errno.ENODEV, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL, errno.EACCES, errno.EPERM):
+            raise
+        return np.load(entry, allow_pickle=False)

@@ -11,6 +11,7 @@ from PIL import Image, ImageDraw
 from loopda.data.dataset import Frames
 from loopda.data.manifest import Row
 from loopda.labels.classes import ClassList
+from loopda.names import printable
 from loopda.sheet import GAP, Tile, write_sheet
 
 IMAGES = 4  # of each set
@@ -78,7 +79,7 @@ def _legend(classes: ClassList) -> list[list[Tile]]:
     lines: list[list[Tile]] = [[]]
     room = IMAGES * (TILE_WIDTH + GAP)
     for name, colour in [*zip(classes.names, classes.colours, strict=True), ("void", (0, 0, 0))]:
-        width = min(TILE_WIDTH, round(pen.textlength(name, font_size=_LEGEND_HEIGHT)) + 1)
+        width = min(TILE_WIDTH, round(pen.textlength(printable(name), font_size=_LEGEND_HEIGHT)) + 1)
         if lines[-1] and width + sum(tile.picture.width + GAP for tile in lines[-1]) > room:
             lines.append([])
         lines[-1].append(Tile(name, Image.new("RGB", (width, _LEGEND_HEIGHT), colour)))

@@ -101,8 +101,8 @@ def _training_pairs(base: Path, pairs: Path) -> list[Row]:
     found, faults = [], []
     try:
         lines = read_fields(pairs)
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{pairs}: not a CSV table in UTF-8: {error}") from None
+    except (OSError, csv.Error) as error:
+        raise DataError(f"{pairs}: not a CSV table: {error}") from None
     for number, fields in lines:
         if len(fields) == 2 and all(fields):
             night, day = (existing(base / "rgb_anon" / f"{field}{_IMAGE}") for field in fields)

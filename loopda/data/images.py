@@ -20,6 +20,7 @@ from loopda.data.listing import (
     text_of,
 )
 from loopda.errors import ConfigError, DataError
+from loopda.names import examples, has_control_characters
 
 
 class Source(NamedTuple):
@@ -73,6 +74,8 @@ def find_images(where: Sequence[str], *, outside: Path | None = None) -> Found:
     root = Path(os.path.commonpath(roots))
     sources = sorted((Source(path, path.relative_to(root).with_suffix("").as_posix()) for path in paths), key=_by_name)
     _refuse_same_names(sources)
+    if wrong := [path for path in sorted(paths) if has_control_characters(path)]:
+        raise DataError(f"{examples(wrong)}: a line break or another control character in the name; rename")
     return Found(sources, left_out.lines())
 
 
@@ -106,8 +109,8 @@ def _lying(root: Path, pattern: str, outside: Path | None) -> list[Path]:
 def _listed(path: Path) -> list[Path]:
     try:
         lines = text_of(path).splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: not a list of paths in UTF-8: {error}") from None
+    except OSError as error:
+        raise DataError(f"{path}: a list of paths that cannot be read ({error.strerror})") from None
     names = [(number, line.strip()) for number, line in enumerate(lines, start=1) if line.strip()]
     if not names:
         raise DataError(f"{path}: an empty list; write one path of an image a line")

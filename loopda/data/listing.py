@@ -21,6 +21,7 @@ from typing import NamedTuple
 from loopda.config import expanded
 from loopda.errors import ConfigError, DataError
 from loopda.fault_list import SHOWN, examples
+from loopda.text import read_text
 
 RECORD = "predictions.jsonl"
 """What the stages that predict write of their results (`evaluation.records`), at the head of the folder of these."""
@@ -218,13 +219,18 @@ def refuse_list_of_another_tree(names: Path, paths: Sequence[Path], remedy: str)
 
 
 def text_of(path: Path) -> str:
-    """The text of a list or table, lines ending in a line feed: UTF-8, or UTF-16 where its first bytes say so.
+    """The text of a list or table, lines ending in a line feed: UTF-8, or UTF-16 where its first bytes say so, as
+    spreadsheet programs write it.
 
-    OSError and UnicodeDecodeError where it is no such text.
+    DataError with the line where it is no such text; OSError passes.
     """
     data = Path(path).read_bytes()
-    text = data.decode("utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
-    return text.replace("\r\n", "\n").replace("\r", "\n")
+    if data[:2] not in (b"\xff\xfe", b"\xfe\xff"):
+        return read_text(path)
+    try:
+        return data.decode("utf-16").replace("\r\n", "\n").replace("\r", "\n")
+    except UnicodeDecodeError:
+        raise DataError(f"{path}: a damaged text in UTF-16; save it as UTF-8") from None
 
 
 def read_names(path: Path) -> list[tuple[int, str]]:
@@ -234,8 +240,8 @@ def read_names(path: Path) -> list[tuple[int, str]]:
     """
     try:
         lines = text_of(path).splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: no such list of names in UTF-8 ({type(error).__name__}); correct the path") from None
+    except OSError as error:
+        raise DataError(f"{path}: no such list of names ({error.strerror}); correct the path") from None
     first: dict[str, int] = {}
     for number, line in enumerate(lines, start=1):
         name = line.strip().replace("\\", "/")
@@ -250,7 +256,7 @@ def read_fields(path: Path) -> list[tuple[int, list[str]]]:
     """(line number, fields without blanks around them) of each line of a CSV; a blank line has no fields.
 
     The separator is a comma, or the semicolon or tab that the first line has instead of one. OSError,
-    UnicodeDecodeError and csv.Error where it is no such table in UTF-8, or the UTF-16 of spreadsheet programs.
+    DataError and csv.Error where it is no such table in UTF-8, or the UTF-16 of spreadsheet programs.
     """
     text = text_of(path)
     skipped = 0

@@ -21,6 +21,7 @@ from loopda.errors import DataError
 from loopda.files import sha256, written
 from loopda.labels.classes import COLOURS, ClassList
 from loopda.labels.png import read_image, read_raw_label, read_upright
+from loopda.names import faults_of_names
 from loopda.signals import interruptible
 
 COLUMNS = ("image", "label", "reference", "encoding", "width", "height", "content")
@@ -106,8 +107,10 @@ def read_table(
         numbered = [(number, fields) for number, fields in read_fields(path) if fields]
     except FileNotFoundError:
         raise DataError(f"{path}: no such table; {remedy}") from None
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path}: not a CSV table in UTF-8: {error}; {remedy}") from None
+    except DataError as error:
+        raise DataError(f"{error}; {remedy}") from None
+    except (OSError, csv.Error) as error:
+        raise DataError(f"{path}: not a CSV table: {error}; {remedy}") from None
     header = [name.lower() for name in numbered[0][1]] if numbered else []
     if not set(required) <= set(header) <= {*required, *optional} or len(set(header)) != len(header):
         wanted = ",".join(required) + "".join(f"[,{name}]" for name in optional)
@@ -161,7 +164,8 @@ def check_rows(
     without a label, or labels that hold no class in any image; an image or an image/reference pair listed
     twice, a label of two images, an image that is its own label or reference; labels whose palettes contradict their
     numbers (a note where `ignore_palettes`); train ids for sure in files that are called labelIds, unless the user has
-    `stated` the encoding; no rows at all.
+    `stated` the encoding; no rows at all. Names that no table can hold, or not so that every process reads the same
+    (`loopda.names`), are the only faults where there are any.
     Notes: train ids perhaps; images of both orientations in one set; one picture under several names, or as its own
     reference; labelled images that EXIF turns.
     A file that several rows share (many nights have the same day reference) is opened once, by one of
@@ -170,6 +174,9 @@ def check_rows(
     """
     if not rows:
         return Checked([], [], ["no images"], np.zeros(len(classes), dtype=np.int64), 0)
+    named = [path for row in rows for path in (row.image, row.label, row.reference) if path]
+    if unfit := faults_of_names(named):
+        return Checked([], [], unfit, np.zeros(len(classes), dtype=np.int64), 0)
     images = {row.image for row in rows} | {row.reference for row in rows if row.reference}
     labels = {(row.label, row.encoding) for row in rows if row.label}
     workers = workers or _processors()

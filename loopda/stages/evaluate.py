@@ -23,6 +23,7 @@ from loopda.experiments import FULL_SIZE
 from loopda.files import sha256, write_json
 from loopda.labels.png import write_label
 from loopda.models.segmenter import Segmenter, load_segmenter
+from loopda.names import bounded
 from loopda.signals import interruptible
 from loopda.training.compute import environment
 from loopda.training.device import choose_device, use_threads
@@ -188,7 +189,7 @@ class Reading:
 
     def _paths(self, number: int) -> dict[str, Path]:
         """Where the label and the prediction of frame `number` are kept."""
-        name = f"{number:05d}_{self.frames.rows[number].image.stem}"
+        name = f"{number:05d}_{bounded(self.frames.rows[number].image.stem)}"
         return {"label": self.folder / f"{name}_truth.png", "prediction": self.folder / f"{name}.png"}
 
 

@@ -102,7 +102,7 @@ def run(
             "panels": panels,
             "lor": list(overlaps.values()),
             "tau": config.agreement.tau,
-            "thresholds": json.loads(statistics.read_text())["night"],
+            "thresholds": json.loads(statistics.read_text(encoding="utf-8"))["night"],
             "notes": notes,
         },
     )

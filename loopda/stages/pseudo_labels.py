@@ -22,6 +22,7 @@ from loopda.labels.classes import IGNORE
 from loopda.labels.png import write_label
 from loopda.labels.thresholds import ConfidenceHistogram, counted_rows, keep_confident
 from loopda.models.segmenter import Segmenter, load_segmenter
+from loopda.names import bounded
 from loopda.progress import tell
 from loopda.signals import interruptible
 from loopda.training.device import choose_device, use_threads
@@ -87,7 +88,9 @@ def run(
 
         # second pass: the label maps
         kept = np.zeros(len(frames.classes), dtype=np.int64)
-        paths = [labels.parent / domain / f"{at:05d}_{row.image.stem}.png" for at, row in enumerate(images.rows)]
+        paths = [
+            labels.parent / domain / f"{at:05d}_{bounded(row.image.stem)}.png" for at, row in enumerate(images.rows)
+        ]
         contents = np.zeros((len(paths), CONTENT), dtype=np.uint8)
         for number, prediction, confidence in predictions(segmenter, images, config.batch_size, place):
             label = np.full_like(prediction, IGNORE)

@@ -28,6 +28,7 @@ from loopda.losses.segmentation import semantic_consistency
 from loopda.methods.method import Terms, frozen
 from loopda.models.segmenter import DOMAINS, load_segmenter, save_checkpoint
 from loopda.models.translator import ImageBuffer, PatchDiscriminator, Translator
+from loopda.names import bounded
 from loopda.randomness import seed_torch
 from loopda.sheet import Tile, write_sheet
 from loopda.signals import interruptible
@@ -246,7 +247,7 @@ def write_translations(to_night: Translator, frames: Frames, manifest: Path, dev
     The processes take turns, and the first writes the manifest.
     """
     folder = manifest.parent / "images"
-    paths = [folder / f"{number:05d}_{row.image.stem}.png" for number, row in enumerate(frames.rows)]
+    paths = [folder / f"{number:05d}_{bounded(row.image.stem)}.png" for number, row in enumerate(frames.rows)]
     batches = distributed.turns(range(0, len(frames), BATCH))
     for first in interruptible(batches, "the training is saved; the same command goes on after it"):
         numbers = range(first, min(first + BATCH, len(frames)))

@@ -1,8 +1,10 @@
 """GPU leases: no two jobs on one machine share a device, and the device of a job that died is free again.
 
-A lease is a lock on a file of the device's name, which the kernel frees when the process ends, whatever ends it.
+A lease is a lock on a file of the device's name, which the kernel frees when the process ends, whatever ends it. Where
+the file system of that folder has no locks, another file stands for it; one whose process is gone counts for nothing.
 """
 
+import contextlib
 import fcntl
 import os
 import sys
@@ -11,12 +13,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TextIO
 
+from loopda import locks
 from loopda.errors import DeviceError
+from loopda.locks import Held, Lock
 
 WAIT_SECONDS = 60.0  # a killed job takes some seconds to leave its device; longer waits are a wrong number of jobs
 POLL_SECONDS = 0.2
 
-_held: dict[str, TextIO] = {}  # by this process, until it ends
+_held: dict[str, TextIO | Lock] = {}  # by this process, until it ends
 
 
 def lease(devices: Sequence[str], *, wait: float = WAIT_SECONDS) -> int:
@@ -35,7 +39,7 @@ def lease(devices: Sequence[str], *, wait: float = WAIT_SECONDS) -> int:
             if _take(folder / device):
                 return index
         if time.monotonic() >= deadline:
-            holders = ", ".join(f"{device} by {(folder / device).read_text().strip()}" for device in devices)
+            holders = ", ".join(f"{device} by {_holder(folder / device)}" for device in devices)
             raise DeviceError(
                 f"all {len(devices)} GPUs here are taken: {holders}. Run no more GPU jobs at a time than there are GPUs"
                 f" (--resources gpu={len(devices)}), or name one in CUDA_VISIBLE_DEVICES to share it"
@@ -55,12 +59,39 @@ def _take(path: Path) -> bool:
     except BlockingIOError:
         file.close()
         return False
+    except OSError as error:
+        file.close()
+        if error.errno not in locks.LACKING:
+            raise
+        return _take_without_locks(path)
     file.truncate(0)
     file.write(f"pid {os.getpid()} ({Path(sys.argv[0]).stem})\n")
     file.flush()
-    path.chmod(0o1600)  # the sticky bit: tidying programs leave the file alone, however long the training takes
+    with contextlib.suppress(OSError):
+        path.chmod(0o1600)  # the sticky bit: tidying programs leave the file alone, however long the training takes
     _held[path.name] = file
     return True
+
+
+def _take_without_locks(path: Path) -> bool:
+    locks.say_that_there_are_none(path.parent)
+    try:
+        _held[path.name] = locks.by_file(_file_lock(path), watch=0)
+    except Held:
+        return False
+    return True
+
+
+def _holder(path: Path) -> str:
+    """The process that has the device of the file `path`, as it calls itself."""
+    for place in (_file_lock(path), path):
+        with contextlib.suppress(FileNotFoundError):
+            return place.read_text(encoding="utf-8").partition("\n")[0].strip()
+    return "a process that has just ended"
+
+
+def _file_lock(path: Path) -> Path:
+    return path.with_name(f"{path.name}.held")
 
 
 def _folder() -> Path:

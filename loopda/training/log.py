@@ -7,6 +7,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from loopda import processes
+from loopda.text import FOR_PEOPLE
 
 QUIET_SECONDS = 15.0  # between two lines where there is no terminal
 
@@ -52,7 +53,7 @@ class Log:
     def _to_file(self, text: str) -> None:
         if self.path is not None:
             # a full disk ends a stage where its results are written, not here; people see the line all the same
-            with suppress(OSError), open(self.path, "a", encoding="utf-8") as file:
+            with suppress(OSError), open(self.path, "a", encoding="utf-8", errors=FOR_PEOPLE) as file:
                 print(f"{time.strftime('%H:%M:%S')} {text}", file=file)
 
 

@@ -159,7 +159,7 @@ class Training:
         """Copy the metrics to their declared place and drop the progress: the stage is done."""
         if not self._lock:
             return
-        write_text(metrics, self.metrics_path.read_text() if self.metrics_path.exists() else "")
+        write_text(metrics, self.metrics_path.read_text(encoding="utf-8") if self.metrics_path.exists() else "")
         shutil.rmtree(self.state, ignore_errors=True)
         release(self._lock)
 

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 
 from loopda.errors import DataError, DeviceError
-from loopda.files import sha256, write_json
+from loopda.files import flush, sha256, write_json
 from loopda.models.segmenter import load_checkpoint
 
 KEPT = 2  # checkpoints on disk: the newest, and one in case it is damaged
@@ -79,7 +79,7 @@ def load_state(
         if fault:
             say(f"{checkpoint}: not used: {fault}")
             continue
-        manifest = json.loads((checkpoint / "manifest.json").read_text())
+        manifest = json.loads((checkpoint / "manifest.json").read_text(encoding="utf-8"))
         states = load_checkpoint(checkpoint / "state.pt")
         if set(states) != set(parts):
             say(f"{checkpoint}: not used: it holds other parts")
@@ -93,7 +93,7 @@ def load_state(
 
 def _fault(checkpoint: Path, fingerprint: str) -> str:
     try:
-        manifest = json.loads((checkpoint / "manifest.json").read_text())
+        manifest = json.loads((checkpoint / "manifest.json").read_text(encoding="utf-8"))
         if manifest["fingerprint"] != fingerprint:
             return "it belongs to another configuration, other inputs or other code"
         if sha256(checkpoint / "state.pt") != manifest["sha256"]:
@@ -114,5 +114,4 @@ def _checkpoints(folder: Path, every: int = 1, until: int | None = None) -> list
 def _write_state(path: Path, state: Mapping[str, Any]) -> None:
     with open(path, "wb") as file:
         torch.save(dict(state), file)
-        file.flush()
-        os.fsync(file.fileno())
+    flush(path)

@@ -1,5 +1,6 @@
 """The cache on the disk: off by default, the same values, one decoding, and no stale or damaged entry is used."""
 
+import errno
 import os
 from concurrent.futures import ThreadPoolExecutor
 
@@ -108,3 +109,18 @@ def test_label_maps_in_colours_are_kept_apart_by_the_colours_of_the_class_list(t
     by_all, by_some = (Frames([row], classes, (8, 16)).label(0) for classes in (CITYSCAPES, some))
     assert np.array_equal(by_all, label)
     assert np.array_equal(by_some, np.array([1, 255, 255, 0], dtype=np.uint8)[label])
+
+
+@pytest.mark.fault(135, "an entry of the cache is read as a whole where the file system maps no files into memory")
+def test_an_entry_is_read_where_files_cannot_be_mapped_into_memory(tmp_path, folder, monkeypatch):
+    (tmp_path / "a.png").touch()
+    array, load = np.arange(6, dtype=np.uint8), np.load
+
+    def unmapped(path, mmap_mode=None, **options):
+        if mmap_mode:
+            raise OSError(errno.ENODEV, "No such device")
+        return load(path, **options)
+
+    monkeypatch.setattr(np, "load", unmapped)
+    assert (cached(tmp_path / "a.png", "", lambda: array) == array).all()
+    assert len(list(folder.rglob("*.npy"))) == 1

@@ -87,7 +87,7 @@ def test_images_whose_results_would_have_one_name_are_refused_by_their_names(dri
         (["empty"], "empty: no image in it"),
         (["empty/*.png"], r"empty/\*\.png: no image in it"),
         (["empty.txt"], r"empty\.txt: an empty list"),
-        (["latin.txt"], r"latin\.txt: not a list of paths in UTF-8"),
+        (["latin.txt"], r"latin\.txt, line 1: not UTF-8 .*; save it as UTF-8"),
     ],
 )
 def test_what_means_no_image_is_refused_by_its_name(tmp_path, monkeypatch, where, fault):

@@ -54,12 +54,16 @@ def test_names_come_with_their_line_numbers_past_blank_lines_and_a_byte_order_ma
 
 @pytest.mark.parametrize(
     ("content", "fault"),
-    [(b"\n\n", "no names in it"), (b"\xff\xfe\0", "UnicodeDecodeError"), (b"stra\xdfe", "UnicodeDecodeError")],
+    [
+        (b"\n\n", "no names in it"),
+        (b"\xff\xfe\0", "a damaged text in UTF-16; save it as UTF-8"),
+        (b"stra\xdfe", "line 1: not UTF-8 .* save it as UTF-8"),
+    ],
 )
 def test_a_list_without_names_is_a_data_error_that_names_it(tmp_path, content, fault):
     path = tmp_path / "names.txt"
     path.write_bytes(content)
-    with pytest.raises(DataError, match=f"names.txt: .*{fault}"):
+    with pytest.raises(DataError, match=f"names.txt.*: .*{fault}"):
         read_names(path)
 
 

@@ -268,3 +268,26 @@ def test_the_command_has_an_exit_code_for_each_end(small_model, drive, capsys, t
         command(run, words)
     assert ended.value.code == DataError.exit_code
     assert f"{drive}/b/1.png: not a PNG or JPEG" in capsys.readouterr().err
+
+
+@pytest.mark.fault(136, "the image is predicted; one at fault is named with its bytes escaped, exit code 3")
+def test_names_that_are_not_utf8_are_predicted_and_those_at_fault_named(small_model, drive, tmp_path, capsys):
+    folder = os.fsencode(drive)
+    os.rename(folder + b"/b/1.png", folder + b"/b/Z\xfcrich.png")
+    (drive / os.fsdecode(b"B\xe4d.png")).write_text("no image")
+    flags = ["--model", str(small_model), "--images", str(drive), "--device", "cpu", "--threads", "1"]
+    for log in ([], ["--log", str(tmp_path / "log")]):
+        with pytest.raises(SystemExit) as exited:
+            command(run, [*flags, "--out", str(tmp_path / "out"), *log])
+        assert exited.value.code == 3
+        assert "d.png: not a PNG or JPEG" in capsys.readouterr().err
+    assert b"Z\xfcrich.png" in os.listdir(os.fsencode(tmp_path / "out/labels/b"))
+    assert "B\\xe4d.png: not a PNG or JPEG" in (tmp_path / "log").read_text(encoding="utf-8")
+    assert "1 at fault" in (tmp_path / "log").read_text(encoding="utf-8")
+
+
+@pytest.mark.fault(137, "exit code 3 with the name before anything is predicted")
+def test_a_name_with_a_line_break_is_refused_on_one_line(predict, drive):
+    (drive / "a/1.png").rename(drive / "a/1\n2.png")
+    with pytest.raises(DataError, match=r"a/1\\n2\.png: a line break .* rename"):
+        predict()

@@ -235,6 +235,25 @@ def test_all_faults_of_all_sets_come_in_one_error_and_nothing_is_written(prepare
     assert not (world / "out").exists()
 
 
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [(b"GOPR0356_frame_Z\xfcrich_rgb_anon.png", r"Z\xfcrich"), (b"GOPR0356_frame_a\nb_rgb_anon.png", r"a\nb")],
+    ids=["not UTF-8", "line break"],
+)
+@pytest.mark.fault(136, "exit code 3 with the name, before anything is written")
+@pytest.mark.fault(137, "exit code 3 with the name, before anything is written")
+def test_a_name_that_no_table_can_hold_is_named_and_nothing_is_written(prepare, world, name, shown):
+    folder = world / "DarkZurich/rgb_anon/val/night/GOPR0356"
+    os.rename(next(folder.iterdir()), os.fsencode(folder) + b"/" + name)
+    with pytest.raises(DataError) as raised:
+        prepare()
+    (line,) = str(raised.value).splitlines()
+    assert line.startswith("data.night_val: ")
+    assert shown in line
+    assert "rename" in line
+    assert not [path for path in (world / "out").rglob("*") if path.suffix != ".txt"]
+
+
 def test_faults_of_a_tree_are_listed_with_the_faults_of_files(prepare, world, section):
     section["source"]["split"] = "test"
     (world / "DarkZurich/zurich_dn_pair_train.csv").write_text("train/night/a,\n")

@@ -601,3 +601,18 @@ def test_images_of_ones_own_are_prepared_without_building_the_town(complete, emp
     assert finished.code == 0, finished.output
     assert empty.results("prepare/mine/summary.json").exists()
     assert not empty.results("town").exists()
+
+
+@pytest.mark.fault(131, "the dry run names the table as the run will, with every experiment's scores in it")
+def test_the_table_of_many_experiments_has_a_name_of_bounded_length(empty):
+    names = [f"night-adaptation-{number:02d}-lr" for number in range(12)]
+    one = {"extends": "smoke", "until": "pretrain"}
+    change = {"run": names, "table_seeds": [0], "experiments": dict.fromkeys(names, one)}
+    finished = empty.snakemake("seeds", "--dry-run", change=change)
+    assert finished.code == 0, finished.output
+    (table,) = (path for path in finished.outputs() if path.startswith("tables/"))
+    assert len(Path(table).name) < 210
+    assert finished.jobs()["table"] == 1
+    finished = empty.snakemake(f"results/tables/{'+'.join(names)}.md", "--dry-run", change=change)
+    assert finished.code != 0
+    assert "this name is too long for a file; name fewer" in finished.output

@@ -3,11 +3,12 @@ from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
-from loopda import comparisons, experiments, vouch
+from loopda import comparisons, experiments, names, vouch
 from loopda.claims import claims
 from loopda.errors import ConfigError
 from loopda.schema import read_schemas
 from loopda.strict_yaml import read_mapping, refuse_equal_keys
+from loopda.text import check_encoding, replace_what_cannot_be_shown
 
 # Snakemake has read and merged the files of the configuration, and dropped what they say twice: read them again
 try:
@@ -20,6 +21,7 @@ try:
         if path not in (base_file, *workflow.overwrite_configfiles) or workflow.modifier.skip_configfile:
             refuse_equal_keys(path)  # all that is our business in a file of another workflow
     config = experiments.of_files(config, base, overlays)
+    check_encoding(config)
     experiments.check(config, read_schemas())
 except ConfigError as error:
     raise WorkflowError(str(error)) from None
@@ -137,10 +139,11 @@ def show_tables():
     """Print what the finished run shows: the newest table of each experiment of `run`, and where its page is."""
     from pathlib import Path
 
+    replace_what_cannot_be_shown()
     for name in config["run"]:
         table = Path(f"results/report/{name}/table.txt")
         if table.exists():
-            print(f"\n{table.read_text()}")
-    table = Path("results/tables/" + "+".join(config["run"]) + ".md")
+            print("", table.read_text(encoding="utf-8"), sep="\n")
+    table = Path(f"results/tables/{names.joined(config['run'])}.md")
     if table.exists():
-        print(f"\n{table.read_text()}")
+        print("", table.read_text(encoding="utf-8"), sep="\n")

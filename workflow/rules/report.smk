@@ -51,8 +51,10 @@ def report_pairs(name):
 
 def table_scores(wildcards):
     """The scores of the experiments that a table's name lists; a shared stage occurs once, under its owner."""
-    names = wildcards.names.split("+")
-    paths = [path for name in names for path in scores_of(name, config["table_seeds"])]
+    if names.bounded(wildcards.names) != wildcards.names:
+        raise WorkflowError(f"results/tables/{wildcards.names}.md: this name is too long for a file; name fewer")
+    listed = config["run"] if wildcards.names == names.joined(config["run"]) else wildcards.names.split("+")
+    paths = [path for name in listed for path in scores_of(name, config["table_seeds"])]
     return list(dict.fromkeys(paths))
 
 
