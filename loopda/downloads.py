@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from loopda.errors import DataError, LoopdaError
+from loopda.file_kinds import described
 from loopda.files import move_into_place, sha256
 from loopda.signals import interruptible
 
@@ -225,8 +226,8 @@ def _fetch(address: str, path: Path, digest: str, by_hand: str, say: Callable[[s
         if found.startswith(digest.lower()):
             move_into_place(part, path)
             return
+        problem = f"its SHA-256 is {found}, expected {digest}{described(part)}"
         part.unlink()
-        problem = f"its SHA-256 is {found}, expected {digest}"
         if not begun:
             break  # no leftover of another file spoilt it: the server's file is not the published one
     raise DataError(f"cannot fetch {address}: {problem}. {by_hand}")
@@ -250,7 +251,7 @@ def _append(address: str, part: Path, begun: int) -> None:
 def _verify(path: Path, digest: str, remedy: str) -> None:
     found = sha256(path)
     if not found.startswith(digest.lower()):
-        raise DataError(f"{path}: its SHA-256 is {found}, expected {digest}: {remedy}")
+        raise DataError(f"{path}: its SHA-256 is {found}, expected {digest}: {remedy}{described(path)}")
 
 
 def main() -> None:

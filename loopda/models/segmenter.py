@@ -21,6 +21,7 @@ from loopda.config import Section
 from loopda.errors import DataError
 from loopda.files import sha256, unwritable, written
 from loopda.labels.classes import ClassList
+from loopda.models import torch_files
 from loopda.models.daformer import DAFormer
 from loopda.models.deeplab import DeepLabV2
 from loopda.models.heads_apart import heads_apart
@@ -307,21 +308,12 @@ def _input_size(provenance: Mapping[str, Any]) -> tuple[int, int] | None:
 
 
 def load_checkpoint(path: Path) -> object:
-    """torch.load without code execution; a missing or damaged file is a DataError that names it.
+    """torch.load without code execution; DataError for a missing or damaged file, and one that is something else.
 
     What `save_checkpoint` wrote is compared with its SHA-256: a flipped bit would pass torch. Files of others, and of
     versions of this package that wrote none, have nothing to compare with.
     """
-    if not Path(path).is_file():
-        raise DataError(f"{path}: no such weights file; check the path, or run the stage that makes it")
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises five unrelated types for damaged files
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise DataError(
-            f"{path}: cannot be read as weights ({reason}); the file is damaged or not a plain checkpoint: "
-            "fetch or make it again"
-        ) from None
+    content = torch_files.read(Path(path))
     if isinstance(content, dict) and DIGEST in content and content.pop(DIGEST) != content_digest(content):
         raise DataError(
             f"{path}: its content does not match the SHA-256 in it: bytes have changed since it was written; delete it "
