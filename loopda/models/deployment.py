@@ -1,6 +1,7 @@
 """A model as one ONNX graph from an image's bytes to its label map, for use without this package or PyTorch."""
 
 import copy
+import importlib
 import json
 from pathlib import Path
 
@@ -8,8 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from loopda.errors import LoopdaError, NumericError
+from loopda.errors import ConfigError, NumericError
 from loopda.files import written
+from loopda.models.exchange import INSTALL
 from loopda.models.segmenter import Segmenter, upsample
 
 OPSET = 18  # of ONNX 1.13 (2022): what the runtimes in use understand
@@ -35,6 +37,18 @@ class Deployed(nn.Module):
         return probabilities.argmax(dim=1).to(torch.uint8), probabilities
 
 
+def needs_onnx() -> None:
+    """ConfigError where a package is not installed that making or checking a graph needs."""
+    missing = []
+    for name in ("onnx", "onnx_ir", "onnxscript", "onnxruntime"):  # torch's exporter would say so only by a traceback
+        try:
+            importlib.import_module(name)
+        except ImportError:
+            missing.append(name)
+    if missing:
+        raise ConfigError(f"not installed, but needed for .onnx files: {', '.join(missing)}: {INSTALL}")
+
+
 def write_onnx(
     segmenter: Segmenter, path: Path, domain: str, size: tuple[int, int], threads: int
 ) -> tuple[float, float]:
@@ -45,11 +59,9 @@ def write_onnx(
     file, when the difference exceeds both TOLERANCE and what rounding explains: a ResNet-101 of random weights differs
     from itself in float64 by 0.004, and from its graph by as much.
     """
-    try:
-        import onnxscript  # noqa: F401  (torch's exporter needs it, and says so only by a traceback)
-        from onnx_ir.passes.common import ClearMetadataAndDocStringPass
-    except ImportError:
-        raise LoopdaError("onnx and onnxscript are not installed: pip install 'loopda[export]'") from None
+    needs_onnx()
+    from onnx_ir.passes.common import ClearMetadataAndDocStringPass
+
     used = segmenter.use_statistics(domain)
     module = Deployed(segmenter).eval()
     width, height = size
@@ -76,10 +88,8 @@ def write_onnx(
 
 @torch.no_grad()
 def _difference(module: Deployed, path: Path, size: tuple[int, int], threads: int) -> tuple[float, float]:
-    try:
-        import onnxruntime
-    except ImportError:
-        raise LoopdaError("onnxruntime is not installed: pip install 'loopda[export]'") from None
+    import onnxruntime
+
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])

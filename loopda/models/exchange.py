@@ -8,17 +8,19 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from loopda.errors import DataError, LoopdaError
+from loopda.errors import ConfigError, DataError
+from loopda.file_kinds import AGAIN, is_safetensors, kind_of
 from loopda.files import written
 from loopda.models.segmenter import Segmenter
 
+INSTALL = "pip install 'loopda[export]'; in a clone of the repository pip install --editable '.[export]'"
 _OFFICIAL = {False: "caffe", True: "caffe-rgb"}  # what the authors' evaluator feeds, without and with bn_pretrain
 
 
 def write_safetensors(checkpoint: Mapping[str, Any], path: Path) -> None:
     """Write what `save_segmenter` wrote as safetensors: `model.<name>` and `statistics.<domain>.<name>` are tensors,
     all the rest (network, classes, input normalisation, provenance) is JSON under the metadata key `loopda`."""
-    library = _library()
+    library = needs_safetensors()
     tensors = {f"model.{name}": value for name, value in checkpoint["model"].items()}
     for domain, statistics in checkpoint["statistics"].items():
         tensors |= {f"statistics.{domain}.{name}": value for name, value in statistics.items()}
@@ -30,7 +32,7 @@ def write_safetensors(checkpoint: Mapping[str, Any], path: Path) -> None:
 
 def read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     """The tensors and the metadata of any safetensors file; DataError when it is missing or damaged."""
-    library = _library()
+    library = needs_safetensors()
     if not path.is_file():
         raise DataError(f"{path}: no such weights file; check the path")
     from safetensors import SafetensorError, safe_open
@@ -38,8 +40,21 @@ def read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     try:
         with safe_open(path, framework="pt") as file:
             return library.load_file(path), file.metadata() or {}
-    except (SafetensorError, OSError, ValueError) as error:
-        raise DataError(f"{path}: cannot be read as safetensors ({error}); fetch or make it again") from None
+    except (SafetensorError, OSError, ValueError):
+        raise DataError(f"{path}: cannot be read as safetensors: {_reason(path)}") from None
+
+
+def _reason(path: Path) -> str:
+    with open(path, "rb") as file:
+        head = file.read(16)
+    if is_safetensors(head):
+        return f"it is damaged, or ends too early, as of a download or a copy that broke off; {AGAIN}"
+    kind = kind_of(path)
+    if kind:
+        return f"it is {kind.what}; {kind.remedy}"
+    if head.startswith((b"PK", b"\x80")):
+        return "it is a file of torch.save; give it the suffix .pth"
+    return f"it is something else; {AGAIN}"
 
 
 def checkpoint_of(tensors: Mapping[str, Tensor], metadata: Mapping[str, str], path: Path) -> dict[str, Any] | None:
@@ -90,9 +105,10 @@ def write_official(segmenter: Segmenter, path: Path, domain: str) -> None:
         torch.save(state, file)
 
 
-def _library() -> Any:
+def needs_safetensors() -> Any:
+    """The module safetensors.torch; ConfigError where it is not installed."""
     try:
         import safetensors.torch
     except ImportError:
-        raise LoopdaError("safetensors is not installed: pip install 'loopda[export]'") from None
+        raise ConfigError(f"safetensors is not installed, which .safetensors files need: {INSTALL}") from None
     return safetensors.torch

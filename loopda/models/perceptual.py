@@ -11,7 +11,7 @@ from loopda import distributed
 from loopda.errors import DataError
 from loopda.models.precision import mixed
 from loopda.models.segmenter import load_checkpoint
-from loopda.models.weights import faults
+from loopda.models.weights import faults, listed
 
 
 class PerceptualDistance(nn.Module):
@@ -45,7 +45,11 @@ class PerceptualDistance(nn.Module):
             raise DataError(f"{path}: not torchvision's {net} weights: not a dictionary of tensors")
         lines = faults(weights, reference)
         if lines:
-            raise DataError(f"{path}: not torchvision's {net} weights:\n  " + "\n  ".join(lines))
+            other = {"alex": "vgg", "vgg": "alex"}[net]
+            raise DataError(
+                f"{path}: not torchvision's {net} weights, as loops.decoders.lpips says ({other} is the other):\n"
+                f"{listed(lines)}"
+            )
         # lpips cuts the trunk into slices whose layers keep torchvision's running number as their name
         for part in self.distance.net.children():
             for number, layer in part.named_children():

@@ -5,6 +5,7 @@ to see, and a wrong order or scale is silent; so each network converts for itsel
 """
 
 import hashlib
+import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import chain, repeat
@@ -25,6 +26,7 @@ from loopda.models import torch_files
 from loopda.models.daformer import DAFormer
 from loopda.models.deeplab import DeepLabV2
 from loopda.models.heads_apart import heads_apart
+from loopda.models.layouts import recognise
 from loopda.models.normalisation import domains_of
 from loopda.models.precision import mixed
 from loopda.models.pspnet import Outputs, PSPNet
@@ -52,8 +54,8 @@ class Network(Section):
     """The section `network`: what `pretrain` and `simclr` build; every later stage reads it from a checkpoint.
 
     A network ignores the keys that are not its own: head_channels and dropout are of pspnet's and daformer's heads,
-    aspp_branches is of deeplab's; encoder and drop_path are daformer's, which has no other keys of a trunk, and whose
-    output stride is 4.
+    aspp_branches and levels are of deeplab's; encoder and drop_path are daformer's, which has no other keys of a trunk,
+    and whose output stride is 4.
     """
 
     name: Literal["pspnet", "deeplab", "daformer"]
@@ -68,8 +70,9 @@ class Network(Section):
     stride_in: Literal["conv1", "conv2"]
     output_stride: Literal[4, 8]
     dropout: Annotated[float, Field(ge=0, lt=1)]
-    # checkpoints from before there were deeplab and daformer do not say these three
+    # checkpoints from before there were deeplab and daformer do not say these
     aspp_branches: Literal[2, 4] = 4
+    levels: Literal[1, 2] = 2
     encoder: Literal["mit_tiny", "mit_b0", "mit_b1", "mit_b2", "mit_b3", "mit_b4", "mit_b5"] = "mit_b0"
     drop_path: Annotated[float, Field(ge=0, lt=1)] = 0.1
     freeze_affine: bool
@@ -79,12 +82,13 @@ class Network(Section):
 
 
 # each network, and the keys of the section that are not its own
+_DEEPLAB = {"aspp_branches", "levels"}
 _TRANSFORMER = {"encoder", "drop_path"}
 _RESNET = {"blocks", "width", "stride_in", "output_stride", "freeze_affine", "initialisation"}
 _NETWORKS = {
-    "pspnet": (PSPNet, {"aspp_branches"} | _TRANSFORMER),
+    "pspnet": (PSPNet, _DEEPLAB | _TRANSFORMER),
     "deeplab": (DeepLabV2, {"head_channels", "dropout"} | _TRANSFORMER),
-    "daformer": (DAFormer, {"aspp_branches"} | _RESNET),
+    "daformer": (DAFormer, _DEEPLAB | _RESNET),
 }
 
 
@@ -271,9 +275,28 @@ def save_checkpoint(checkpoint: dict[str, Any], path: Path) -> None:
 def load_segmenter(path: Path) -> Segmenter:
     """Read a checkpoint that `save_segmenter` wrote; DataError when it is missing, damaged or not finite."""
     checkpoint = load_checkpoint(path)
-    if not isinstance(checkpoint, dict) or checkpoint.get("format") != FORMAT:
-        raise DataError(f"{path}: not a loopda checkpoint of format {FORMAT}; make it again with this version")
+    if not isinstance(checkpoint, dict) or checkpoint.get("format") != FORMAT or "network" not in checkpoint:
+        raise DataError(f"{path}: {_not_a_model(checkpoint, path)}")
     return segmenter_of(checkpoint, path)
+
+
+def _not_a_model(content: object, path: Path) -> str:
+    """What a file is that is read, but no model of this package, and what to do with it."""
+    if isinstance(content, dict) and isinstance(content.get("network"), dict) and "format" in content:
+        return f"a checkpoint of format {content['format']}, not {FORMAT}; make it again with this version"
+    try:
+        layout = recognise(content, path).layout
+    except DataError as error:
+        return f"no model of this package, a model.pt; as weights of others: {str(error).removeprefix(f'{path}: ')}"
+    if not layout.network:
+        return (
+            f"a backbone, not a whole model: {layout.title}. It can be where training starts (pretrain.weights, "
+            "simclr.weights), or name a model.pt"
+        )
+    return (
+        f"a model of others ({layout.title}), not a model.pt; make one of it: "
+        f"python -m loopda.stages.convert --weights {shlex.quote(str(path))} --model model.pt"
+    )
 
 
 def segmenter_of(checkpoint: Mapping[str, Any], path: Path) -> Segmenter:
