@@ -26,7 +26,7 @@ from loopda.models import torch_files
 from loopda.models.daformer import DAFormer
 from loopda.models.deeplab import DeepLabV2
 from loopda.models.heads_apart import heads_apart
-from loopda.models.layouts import recognise
+from loopda.models.layouts import OWN, recognise
 from loopda.models.normalisation import domains_of
 from loopda.models.precision import mixed
 from loopda.models.pspnet import Outputs, PSPNet
@@ -282,21 +282,26 @@ def load_segmenter(path: Path) -> Segmenter:
 
 def _not_a_model(content: object, path: Path) -> str:
     """What a file is that is read, but no model of this package, and what to do with it."""
-    if isinstance(content, dict) and isinstance(content.get("network"), dict) and "format" in content:
-        return f"a checkpoint of format {content['format']}, not {FORMAT}; make it again with this version"
+    version = content.get("format") if isinstance(content, dict) else None
+    if version is not None and version != FORMAT:
+        return f"not a loopda checkpoint of format {FORMAT} but {version}; make it again with this version"
+    convert = f"python -m loopda.stages.convert --weights {shlex.quote(str(path))} --model model.pt"
     try:
         layout = recognise(content, path).layout
     except DataError as error:
-        return f"no model of this package, a model.pt; as weights of others: {str(error).removeprefix(f'{path}: ')}"
+        reason = str(error).removeprefix(f"{path}: ")
+        return (
+            f"not a loopda checkpoint (model.pt). Models of others become one by `{convert}`; but this file: {reason}"
+        )
+    if layout.title == OWN:
+        return "a part of a loopda checkpoint; make it again"
     if not layout.network:
         return (
-            f"a backbone, not a whole model: {layout.title}. It can be where training starts (pretrain.weights, "
-            "simclr.weights), or name a model.pt"
+            f"not a loopda checkpoint but a backbone without heads ({layout.title}): training can start from it "
+            "(pretrain.weights, simclr.weights); name a model.pt, or a whole model of others after "
+            "python -m loopda.stages.convert"
         )
-    return (
-        f"a model of others ({layout.title}), not a model.pt; make one of it: "
-        f"python -m loopda.stages.convert --weights {shlex.quote(str(path))} --model model.pt"
-    )
+    return f"not a loopda checkpoint but a model of others ({layout.title}); make one of it: {convert}"
 
 
 def segmenter_of(checkpoint: Mapping[str, Any], path: Path) -> Segmenter:
