@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from loopda.errors import DataError, LoopdaError
-from loopda.file_kinds import described
+from loopda.weight_files import described
 from loopda.files import move_into_place, sha256
 from loopda.signals import interruptible
 

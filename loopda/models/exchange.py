@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from loopda.errors import ConfigError, DataError
-from loopda.file_kinds import AGAIN, is_safetensors, kind_of
+from loopda.weight_files import AGAIN, is_safetensors, kind_of
 from loopda.files import written
 from loopda.models.segmenter import Segmenter
 

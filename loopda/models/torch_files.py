@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from loopda.errors import DataError, LoopdaError
-from loopda.file_kinds import AGAIN, kind_of
+from loopda.weight_files import AGAIN, kind_of
 
 TENSORS_ALONE = "where the model can be loaded, save its tensors alone: torch.save(model.state_dict(), 'tensors.pth')"
 
