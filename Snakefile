@@ -23,6 +23,7 @@ include: "workflow/rules/report.smk"
 localrules:
     all,
     configure,
+    checked,
     seeds,
     compare,
     parts,

@@ -119,7 +119,7 @@ def _settings(config: Config, experiment: str, stage: str) -> Iterator[tuple[str
     """The leaves of a stage's resolved section, under their paths in config.yaml."""
     _, shared = STAGES[stage]
     values = section(config, experiment, stage)
-    if stage == "prepare":
+    if stage == "manifest":
         yield from _leaves(values, "data")
         return
     if stage == "adapt":

@@ -1,7 +1,8 @@
 """Experiments: named overlays of a few lines, and which of them owns a stage's results.
 
-Two experiments share every stage whose resolved configuration, and that of all its ancestors, is the same. Pure
-functions on plain dictionaries, without any heavy import: the Snakefile calls them each time it is parsed.
+Two experiments share every stage whose resolved configuration, and that of all its ancestors, is the same; of the data
+sets, those count that the stages read. Functions on plain dictionaries, without any heavy import: the Snakefile calls
+them each time it is parsed.
 """
 
 import copy
@@ -21,8 +22,9 @@ from loopda.errors import ConfigError
 # its own
 STAGES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "town": ((), ()),
-    "prepare": (("town",), ("data",)),
-    "pretrain": (("prepare",), ("input", "compute", "network")),
+    "manifest": (("town",), ("data",)),
+    "prepare": (("manifest",), ("data",)),
+    "pretrain": (("manifest",), ("input", "compute", "network")),
     "warmup": (("pretrain",), ("input", "compute", "loops")),
     "pair": (("warmup",), ("input",)),
     "pseudo_labels": (("warmup",), ("input",)),
@@ -31,8 +33,8 @@ STAGES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "distill": (("self_train", "simclr"), ("input", "compute")),
     "translate": (("pretrain",), ("input", "compute")),
     "adapt": (("pretrain",), ("input", "compute")),
-    "evaluate": ((), ("input",)),
-    "convert": (("prepare",), ()),
+    "evaluate": (("manifest",), ("input",)),
+    "convert": (("manifest",), ()),
     "submission": ((), ()),
     "illustrate": (("pseudo_labels",), ("input", "loops", "agreement")),
     "report": ((), ()),
@@ -50,12 +52,18 @@ SETTINGS = frozenset({"run", "seeds", "table_seeds", "device", "processes", "exp
 SECTIONS = (
     SETTINGS
     | {"data", "methods"}
-    | (STAGES.keys() - {"prepare"})
+    | (STAGES.keys() - {"manifest", "prepare"})
     | {name for _, shared in STAGES.values() for name in shared}
 )
 
 SETS = ("source", "night", "day", "day_val", "night_val")  # names of sets of images that are taken
+LEARNT = ("source", "night")  # the sets that every training reads
+MEASURED = ("night_val", "day_val")  # those that `evaluate` reads, with all of TESTS
+TESTS = "night_tests"  # the key of further labelled night sets, by name
+TOWN = "results/town/"  # where the built-in town writes its data sets
 FULL_SIZE = "-full"  # ends the name of a set that is scored at the size of its label files
+
+CLAIMS = "claims"  # the key under which a checked configuration holds what `loopda.claims` has found
 
 Config = Mapping[str, Any]
 
@@ -64,13 +72,14 @@ def section(config: Config, experiment: str, stage: str) -> dict[str, Any]:
     """The resolved section of `stage` in `experiment`: what its config.yaml holds, and all that the stage is told.
 
     The sections it shares with other stages (`input`, `compute`, `network`, `loops`) appear in it under their own
-    names, with what its own section holds under that name over them; `prepare` has no keys but those of `data`; `adapt`
-    is told the one of `methods` that it names, and no other.
+    names, with what its own section holds under that name over them; `prepare` has no keys but those of `data`, of
+    which `manifest` is told one set at a time (`set_section`); `adapt` is told the one of `methods` that it names, and
+    no other.
     """
     own = overlay(config, experiment)
     _, shared = STAGES[stage]
-    if stage == "prepare":
-        return merged(config["data"], own.get("data"))
+    if stage in ("manifest", "prepare"):
+        return _own_data(config["data"], own.get("data") or {})
     resolved = {name: merged(config[name], own.get(name)) for name in shared}
     for name, value in merged(config.get(stage), own.get(stage)).items():
         resolved[name] = merged(resolved[name], value) if name in shared else value
@@ -80,17 +89,86 @@ def section(config: Config, experiment: str, stage: str) -> dict[str, Any]:
     return resolved
 
 
-def owner(config: Config, experiment: str, *stages: str) -> str:
-    """The first experiment, in the order of the file, that has `stages` and all their ancestors configured the same.
+def sets(config: Config, experiment: str) -> dict[str, Any]:
+    """The data sets of `experiment`: name -> layout. Those of `night_tests` are called "night_tests/<name>"."""
+    data = section(config, experiment, "prepare")
+    tests = {f"{TESTS}/{name}": layout for name, layout in (data.get(TESTS) or {}).items()}
+    return {name: data[name] for name in SETS if data.get(name) is not None} | tests
 
-    One that ends before a stage which `experiment` has, or in another branch, does not own that stage.
+
+def set_section(config: Config, experiment: str, name: str) -> dict[str, Any]:
+    """What the stage `manifest` is told of the set `name`: the class list, the name, and the layout."""
+    return {
+        "classes": section(config, experiment, "prepare")["classes"],
+        "name": name,
+        "images": sets(config, experiment)[name],
+    }
+
+
+def measured_sets(config: Config, experiment: str) -> list[str]:
+    """The sets that the models of `experiment` are scored on; none where it has no labelled images but source."""
+    return [name for name in sets(config, experiment) if name in MEASURED or name.startswith(f"{TESTS}/")]
+
+
+def reads(config: Config, experiment: str, stage: str) -> list[str]:
+    """The sets whose manifests `stage` reads in `experiment`."""
+    known = sets(config, experiment)
+    if stage == "prepare":
+        return list(known)
+    if stage == "evaluate":
+        return measured_sets(config, experiment)
+    if stage == "pseudo_labels":
+        return ["night"]
+    if stage == "pair":
+        return [name for name in ("night", "day" if "day" in known else "source") if name in known]
+    return [name for name in LEARNT if name in known] if stage in (*TRAINING_STAGES, "illustrate") else []
+
+
+def owner(config: Config, experiment: str, *stages: str) -> str:
+    """The experiment under whose name the results of `stages` lie: one that has them, and all their ancestors,
+    configured the same.
+
+    Of several the one that has them on disk (`loopda.claims`), so that what is trained stays whose it is; else the
+    first in the order of the file. One that ends before a stage which `experiment` has, or in another branch,
+    does not own that stage.
     """
     wanted = _lineage(config, experiment, stages)
     trained = _chain(config, experiment).intersection(stages)
-    for candidate in config["experiments"]:
-        if trained <= _chain(config, candidate) and _lineage(config, candidate, stages) == wanted:
-            return candidate
-    raise AssertionError("an experiment equals itself")
+    alike = (
+        candidate
+        for candidate in config["experiments"]
+        if trained <= _chain(config, candidate) and _lineage(config, candidate, stages) == wanted
+    )
+    return _first(config, "/".join(stages), alike)
+
+
+def owner_of_set(config: Config, experiment: str, name: str) -> str:
+    """The experiment under whose name the manifest of the set `name` lies, by the same rule as `owner`."""
+    wanted = json.dumps([set_section(config, experiment, name), config["town"]], sort_keys=True)
+    alike = (
+        candidate
+        for candidate in config["experiments"]
+        if name in sets(config, candidate)
+        and json.dumps([set_section(config, candidate, name), config["town"]], sort_keys=True) == wanted
+    )
+    return _first(config, f"manifest/{name}", alike)
+
+
+def checked_with(config: Config, experiment: str) -> list[str]:
+    """The experiments whose data are checked, all sets together, before a stage of `experiment` trains: those of `run`
+    that share any of these stages, or else itself."""
+    sharing = [
+        name
+        for name in config["run"]
+        if any(owner(config, name, stage) == experiment for stage in training_stages(config, name))
+    ]
+    return sharing or [experiment]
+
+
+def _first(config: Config, what: str, alike: Iterable[str]) -> str:
+    """Of experiments that have `what` configured alike, the one that has most of it on disk; the first of equals."""
+    claimed = config.get(CLAIMS, {}).get(what, {})
+    return max(alike, key=lambda experiment: claimed.get(experiment, 0))
 
 
 def pairs(config: Config, experiment: str) -> bool:
@@ -130,7 +208,7 @@ def model_stages(config: Config, experiment: str) -> list[str]:
 
 def scored_as(config: Config, experiment: str, stage: str) -> str:
     """The experiment under whose name the model of `stage` in `experiment` is evaluated."""
-    return experiment if stage == ENSEMBLE else owner(config, experiment, "prepare", "evaluate", stage)
+    return experiment if stage == ENSEMBLE else owner(config, experiment, "evaluate", stage)
 
 
 def training_stages(config: Config, experiment: str) -> list[str]:
@@ -167,14 +245,33 @@ def merged(base: Any, overlay: Any) -> Any:
     return result
 
 
-def in_order(config: Config, first: Sequence[str]) -> dict[str, Any]:
-    """The experiments of `config`, those named in `first` first.
+def in_order(config: Any, base: Any) -> Any:
+    """`config` with the keys of each mapping in the order of `base`, and those that it has besides behind them.
 
-    Snakemake puts the experiments of an overlay before those of config.yaml; but what config.yaml's have trained must
-    stay theirs, so that an overlay shares it instead of training it again.
+    Snakemake puts what an overlay names before what config.yaml does; but the order of files changes neither a stage's
+    section nor whose results are shared.
     """
-    known = config["experiments"]
-    return {**{name: known[name] for name in first if name in known}, **known}
+    if not (isinstance(config, Mapping) and isinstance(base, Mapping)):
+        return config
+    keys = [*(key for key in base if key in config), *(key for key in config if key not in base)]
+    return {key: in_order(config[key], base.get(key)) for key in keys}
+
+
+def _own_data(base: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    """The section `data` where an overlay has `own` over `base`: sets of one's own, or the built-in town's.
+
+    A set of the town that the overlay does not name is left out beside sets that are not the town's.
+    """
+    resolved = merged(base, own)
+    if not any(name in SETS and not uses_town(layout) for name, layout in resolved.items()):
+        return resolved
+    return {name: value for name, value in resolved.items() if name not in SETS or name in own or not uses_town(value)}
+
+
+def uses_town(layout: Any, part: str = "") -> bool:
+    """Whether a layout names files of the built-in town; with `part`, of that folder of it."""
+    named = layout.values() if isinstance(layout, Mapping) else ()
+    return any(str(value).removeprefix("./").startswith(TOWN + part) for value in named)
 
 
 def check(config: Config, schemas: Mapping[str, Any]) -> None:
@@ -391,6 +488,8 @@ def _faults_of_methods(config: Config) -> list[str]:
 def _faults_of_experiment(config: Config, name: str, errors: "_Errors") -> list[str]:
     faults = []
     for stage in STAGES:
+        if stage == "manifest":  # has a part of prepare's
+            continue
         resolved = section(config, name, stage)
         own = merged(config.get(stage), overlay(config, name).get(stage))
         for error in errors.of(stage, resolved):
@@ -406,7 +505,7 @@ def _faults_of_experiment(config: Config, name: str, errors: "_Errors") -> list[
 
 def _path_in_file(stage: str, resolved: Config, path: list[str], own: Config) -> str:
     """Where the value at `path` of the resolved section of `stage` stands in config.yaml; `own` is the stage's."""
-    if stage == "prepare":
+    if stage in ("manifest", "prepare"):
         return ".".join(["data", *path])
     if stage == "adapt" and path[:1] == ["method"]:
         return ".".join(["methods", resolved["method"]["name"], *path[1:]])
@@ -470,13 +569,34 @@ def wrong_set_names(names: Iterable[str]) -> list[str]:
 
 def _faults_of_sets(config: Config, name: str) -> list[str]:
     """What is wrong with the names of the sets that an experiment is measured on, if its sections are valid."""
-    tests = section(config, name, "prepare").get("night_tests", {})
-    known = ["night", "day", *tests]
-    faults = [f"data.night_tests: {fault} (experiment {name})" for fault in wrong_set_names(tests)]
+    tests = section(config, name, "prepare").get(TESTS) or {}
+    named = sets(config, name)
+    known = [*(one for one in ("night", "day") if f"{one}_val" in named), *tests]
+    faults = [f"data.{TESTS}: {fault} (experiment {name})" for fault in wrong_set_names(tests)]
+    if name in config["run"]:
+        faults += faults_of_data(config, name)
     for one in section(config, name, "evaluate").get("full_size", []):
         if one not in known:
-            faults.append(f"evaluate.full_size: no set {one!r}; there are {', '.join(known)} (experiment {name})")
+            there = ", ".join(known) or "none"
+            faults.append(f"evaluate.full_size: no set {one!r} to measure on; there are {there} (experiment {name})")
     return faults
+
+
+def faults_of_data(config: Config, name: str) -> list[str]:
+    """Why the data sets of an experiment do not go together: the town's beside one's own, or none to train on."""
+    known = sets(config, name)
+    towns = [f"data.{one.replace('/', '.')}" for one, layout in known.items() if uses_town(layout)]
+    others = [f"data.{one.replace('/', '.')}" for one, layout in known.items() if not uses_town(layout)]
+    if towns and others:
+        return [
+            f"{', '.join(towns)}: of the built-in town, but {', '.join(others)}: not; a network is not trained on one"
+            f" world and measured in another: name your own set, or leave it out (experiment {name})"
+        ]
+    needed = LEARNT if training_stages(config, name) else ()
+    what = {"source": "labelled day images to learn from", "night": "unlabelled night images to adapt to"}
+    return [
+        f"data.{one}: there is no such set; name {what[one]} (experiment {name})" for one in needed if one not in known
+    ]
 
 
 def _plain_errors(error: ValidationError) -> list[ValidationError]:
@@ -534,9 +654,13 @@ def ancestry(config: Config, experiment: str, stage: str) -> set[str]:
 
 
 def _lineage(config: Config, experiment: str, stages: tuple[str, ...]) -> str:
-    """The sections of `stages` and of all their ancestors in one text."""
+    """The sections of `stages` and of all their ancestors in one text, with the layouts of the sets that these read."""
     needed = {name for stage in stages for name in ancestry(config, experiment, stage)}
-    return json.dumps({name: section(config, experiment, name) for name in needed}, sort_keys=True)
+    told = {name: section(config, experiment, name) for name in needed if name not in ("manifest", "prepare")}
+    known = sets(config, experiment)
+    read = {name: known.get(name) for stage in needed for name in reads(config, experiment, stage)}
+    classes = section(config, experiment, "prepare")["classes"]
+    return json.dumps([told, read, classes], sort_keys=True)
 
 
 def _leaves(values: Any, path: str = "") -> list[tuple[str, Any]]:

@@ -8,16 +8,17 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from loopda import comparisons, experiments
-from loopda.experiments import COMPARISONS, ENSEMBLE, Config
+from loopda.experiments import COMPARISONS, ENSEMBLE, TRAINING_STAGES, Config
 
 TRAINED = ("model.pt", "metrics.jsonl")
 # each stage: the outputs of its rule, in the folder of its results
 FILES = {
     "town": ("town.json", "poses.csv", "oracle/night.csv", "contact_sheet.png"),
-    "prepare": (
-        *("source.csv", "night.csv", "day_val.csv", "night_val.csv", "day.csv"),
-        *("classes.json", "summary.json", "contact_sheet.png"),
+    "manifest": (
+        "{data_set}.csv",
+        *(f"{{data_set}}/{name}" for name in ("references.csv", "classes.json", "found.json")),
     ),
+    "prepare": ("classes.json", "summary.json", "contact_sheet.png"),
     "pretrain": TRAINED,
     "warmup": ("model.pt", "loops.pt", "metrics.jsonl"),
     "pair": ("night.csv", "pairs.csv", "ranking.json", "contact_sheet.png"),
@@ -40,34 +41,42 @@ class Job(NamedTuple):
     """A stage of an experiment and a seed, as far as it has them.
 
     experiment: of `comparison` the name of the page. model: the stage whose model `evaluate` or `submission` reads.
+    data_set: that `manifest` checks.
     """
 
     stage: str
     experiment: str = ""
     seed: int | None = None
     model: str = ""
+    data_set: str = ""
 
     @property
     def wildcards(self) -> list[str]:
         """The values of the wildcards of its rule, in their order."""
-        return [value for value in (self.experiment, "" if self.seed is None else str(self.seed), self.model) if value]
+        seed = "" if self.seed is None else str(self.seed)
+        return [value for value in (self.experiment, seed, self.model, self.data_set) if value]
 
     @property
     def place(self) -> str:
         """Its path under logs/ and benchmarks/, without a suffix."""
         seed = "" if self.seed is None else f"seed{self.seed}"
-        return "/".join(part for part in (self.stage, self.experiment, seed, self.model) if part)
+        return "/".join(part for part in (self.stage, self.experiment, seed, self.model, self.data_set) if part)
 
     @property
     def folder(self) -> str:
         """The folder of its results."""
-        place = self.experiment if self.stage == "comparison" else self._replace(model="").place
+        place = self.experiment if self.stage == "comparison" else self._replace(model="", data_set="").place
         return f"results/{place}"
 
     @property
     def files(self) -> list[str]:
         """The outputs of its rule."""
-        return [f"{self.folder}/{name.format(model=self.model)}" for name in FILES[self.stage]]
+        return [f"{self.folder}/{name.format(model=self.model, data_set=self.data_set)}" for name in FILES[self.stage]]
+
+    @property
+    def config(self) -> str:
+        """Where the section that it was made with lies."""
+        return "/".join(part for part in (self.folder, self.data_set, "config.yaml") if part)
 
 
 class Jobs:
@@ -77,6 +86,8 @@ class Jobs:
         self.config = config
         self._text = functools.cache(self._section_text)
         self._owner = functools.cache(lambda experiment, stage: experiments.owner(config, experiment, stage))
+        self._checked_with = functools.cache(lambda experiment: experiments.checked_with(config, experiment))
+        self._set_owner = functools.cache(lambda experiment, name: experiments.owner_of_set(config, experiment, name))
 
     def of_target(self, target: str) -> list[Job]:
         """The last jobs of a target: all (what `snakemake` makes by itself), seeds, a comparison, or an experiment."""
@@ -119,11 +130,23 @@ class Jobs:
             pictures = "self_train" in experiments.model_stages(self.config, experiment)
             drawn = [self._owned(experiment, "illustrate", one) for one in self.config["seeds"] if pictures]
             return self.scores(experiment, self.config["seeds"]) + drawn
+        if stage == "manifest":
+            layout = experiments.sets(self.config, experiment)[job.data_set]
+            return [Job("town")] if experiments.uses_town(layout) else []
+        if stage == "prepare":
+            return self._manifests(experiment, stage)
         if stage == "evaluate":
-            return [self._owned(experiment, "prepare", seed), *self._models(experiment, model, seed)]
+            return [*self._manifests(experiment, stage), *self._models(experiment, model, seed)]
         if stage == "submission":
             return self._models(experiment, model, seed)
-        return [self._owned(experiment, parent, seed) for parent in self._parents(experiment, stage)]
+        before = self._checked_with(experiment) if stage in TRAINING_STAGES else []
+        checked = [Job("prepare", name) for name in before]
+        trained = [
+            Job(parent, self._owner(experiment, parent), seed)
+            for parent in self._parents(experiment, stage)
+            if parent != "manifest"
+        ]
+        return [*checked, *self._manifests(experiment, stage), *trained]
 
     def scores(self, experiment: str, seeds: Iterable[int]) -> list[Job]:
         """The evaluations of every model of `experiment`."""
@@ -133,20 +156,25 @@ class Jobs:
 
     def section_text(self, job: Job) -> str:
         """The text of the config.yaml beside the results of `job`, as the rule `configure` writes it."""
-        return self._text(job.stage, job.experiment or next(iter(self.config["experiments"])))
+        return self._text(job.stage, job.experiment or next(iter(self.config["experiments"])), job.data_set)
 
     @property
     def _table_seeds(self) -> list[int]:
         return self.config["table_seeds"]
 
     def _owned(self, experiment: str, stage: str, seed: int | None) -> Job:
-        if stage == "town":
-            return Job("town")
-        return Job(stage, self._owner(experiment, stage), None if stage == "prepare" else seed)
+        return Job(stage, self._owner(experiment, stage), seed)
 
-    def _section_text(self, stage: str, experiment: str) -> str:
+    def _manifests(self, experiment: str, stage: str) -> list[Job]:
+        """The manifests that `stage` reads."""
+        names = experiments.reads(self.config, experiment, stage)
+        return [Job("manifest", self._set_owner(experiment, name), data_set=name) for name in names]
+
+    def _section_text(self, stage: str, experiment: str, data_set: str) -> str:
         if stage == "comparison":
             return experiments.as_yaml(comparisons.table(self.config, experiment))
+        if stage == "manifest":
+            return experiments.as_yaml(experiments.set_section(self.config, experiment, data_set))
         return experiments.as_yaml(experiments.section(self.config, experiment, stage))
 
     def _models(self, experiment: str, model: str, seed: int | None) -> list[Job]:
@@ -157,10 +185,8 @@ class Jobs:
 
     def _parents(self, experiment: str, stage: str) -> tuple[str, ...]:
         section = experiments.section(self.config, experiment, stage)
-        if stage == "prepare" and not any("results/town/" in str(values) for values in section.values()):
-            return ()
         if stage == "simclr" and (section["start"] != "pretrain" or section["weights"]):
-            return ("prepare",)
+            return ("manifest",)
         return experiments.parents(self.config, experiment, stage)
 
     def _submissions(self, experiment: str) -> list[Job]:

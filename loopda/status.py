@@ -22,9 +22,10 @@ from pathlib import Path
 from typing import Any
 
 from loopda import experiments, progress
+from loopda.claims import claims
 from loopda.config import read_yaml
 from loopda.errors import ConfigError, LoopdaError
-from loopda.experiments import COMPARISONS, TRAINING_STAGES, Config
+from loopda.experiments import CLAIMS, COMPARISONS, TRAINING_STAGES, Config
 from loopda.jobs import Job, Jobs
 
 STATES = ("done", "running", "queued", "stopped", "failed", "outdated", "waiting", "absent")
@@ -48,6 +49,7 @@ class Status:
     experiment: str
     seed: int | None
     model: str
+    data_set: str
     state: str
     log: str
     step: int | None = None
@@ -102,9 +104,9 @@ def read_config(overlays: Sequence[Path], root: Path = Path()) -> Config:
     for path in overlays:
         over = _overlaid(over, _mapping(path))
     config = _overlaid(_overlaid(over, base), over)
-    config = {**config, "experiments": experiments.in_order(config, list(base["experiments"]))}
+    config = experiments.in_order(config, base)
     experiments.check(config, json.loads(SCHEMAS.read_text(encoding="utf-8")))
-    return config
+    return {**config, CLAIMS: claims(config, root)}
 
 
 def statuses(config: Config, targets: Sequence[str] = (), *, root: Path = Path(), every: bool = False) -> list[Status]:
@@ -211,7 +213,7 @@ def _has_changed(need: Status, since: float) -> bool:
 
 def _has_settings(jobs: Jobs, job: Job, root: Path) -> bool:
     """Whether the result of `job` was made with the settings of the configuration."""
-    path = root / job.folder / "config.yaml"
+    path = root / job.config
     return not path.exists() or path.read_text(encoding="utf-8") == jobs.section_text(job)
 
 
@@ -253,11 +255,11 @@ def _known(config: Config, target: str) -> str:
 
 
 def _label(status: Status) -> str:
-    return f"{status.stage} {status.model}".rstrip()
+    return f"{status.stage} {status.model or status.data_set}".rstrip()
 
 
 def _place(status: Status) -> str:
-    return Job(status.stage, status.experiment, status.seed, status.model).place
+    return Job(status.stage, status.experiment, status.seed, status.model, status.data_set).place
 
 
 def _detail(status: Status, labels: Mapping[str, str], now: float) -> str:

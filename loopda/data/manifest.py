@@ -55,9 +55,10 @@ def write_manifest(path: Path, rows: Iterable[Row]) -> None:
             table.writerow([row.image, label, reference, row.encoding, row.width, row.height, row.content])
 
 
-def read_manifest(path: Path) -> list[Row]:
-    """The rows of a manifest, in file order; DataError where it is missing, damaged or without a row."""
-    lines, faults = read_table(path, COLUMNS, remedy=_REMEDY)
+def read_manifest(path: Path, *, empty: bool = False) -> list[Row]:
+    """The rows of a manifest, in file order; DataError where it is missing, damaged or, unless it may be `empty`,
+    without a row."""
+    lines, faults = read_table(path, COLUMNS, remedy=_REMEDY, empty=empty)
     rows = []
     for number, line in lines:
         try:
@@ -79,14 +80,14 @@ def _row(line: dict[str, str]) -> Row:
 
 
 def read_table(
-    path: Path, required: Sequence[str], optional: Sequence[str] = (), *, remedy: str
+    path: Path, required: Sequence[str], optional: Sequence[str] = (), *, remedy: str, empty: bool = False
 ) -> tuple[list[tuple[int, dict[str, str]]], list[str]]:
     """Read a CSV with a header line: ([(line number, {column: field})], faults), blank lines left out.
 
     All `required` columns must be there, `optional` ones may be (their fields are "" otherwise), and no
     others. Fields are stripped of blanks around them. A row with too few or too many fields is a fault and
     not among the rows. DataError, which ends in the `remedy`, where no row can be read at all: no file, not a CSV,
-    wrong columns, nothing below the header.
+    wrong columns, nothing below the header (unless it may be `empty`).
     """
     try:
         # utf-8-sig: spreadsheet programs put a byte order mark before the first column name
@@ -101,7 +102,7 @@ def read_table(
     if not set(required) <= set(header) <= {*required, *optional} or len(set(header)) != len(header):
         wanted = ",".join(required) + "".join(f"[,{name}]" for name in optional)
         raise DataError(f"{path}: the first line must name the columns {wanted}, not {','.join(header)!r}; {remedy}")
-    if len(numbered) == 1:
+    if len(numbered) == 1 and not empty:
         raise DataError(f"{path}: no rows below the header; {remedy}")
     lines, faults = [], []
     for number, fields in numbered[1:]:

@@ -204,6 +204,11 @@ def read_classes(path: Path) -> ClassList:
         raise ConfigError("\n".join(f"{path}: {line}" for line in lines)) from None
 
 
+def read_class_list(named: str) -> ClassList:
+    """The class list that the key `data.classes` names: `cityscapes`, or the path of one (see `read_classes`)."""
+    return CITYSCAPES if named == "cityscapes" else read_classes(Path(named))
+
+
 def _listed(section: "_ClassFile") -> ClassList:
     entries = section.classes
     return ClassList(

@@ -1,7 +1,6 @@
 """Stage `evaluate`: scores of a model, or an ensemble, on the night and day validation sets, with its label maps."""
 
 import hashlib
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -51,9 +50,9 @@ def run(
     *,
     config: Config,
     model: list[Path],
-    night_val: Path,
-    day_val: Path,
-    summary: Path | None = None,
+    night_val: Path | None = None,
+    day_val: Path | None = None,
+    night_tests: list[Path] | None = None,
     classes: Path,
     scores: Path,
     log: Path,
@@ -67,14 +66,20 @@ def run(
     processes take turns.
 
     model: one checkpoint; of several, which must have the same classes, the mean of their probabilities is scored.
-    summary: of `prepare`, where it names further sets of night images (data.night_tests) to measure on.
+    night_tests: manifests of further night sets; each is scored under the name of its file. A set without a manifest
+    is not measured, and has no scores.
     """
     lines = Log(log, f"evaluate {scores.stem}")
     place = choose_device(device, several=True)
     use_threads(threads)
-    manifests = {"night": night_val, "day": day_val, **night_tests(summary)}
+    given = {"night": night_val, "day": day_val, **{path.stem: path for path in night_tests or ()}}
+    manifests = {name: path for name, path in given.items() if path is not None}
     if unknown := set(config.full_size) - manifests.keys():
-        raise ConfigError(f"evaluate.full_size: no set {', '.join(sorted(unknown))}; there are {', '.join(manifests)}")
+        known = ", ".join(manifests) or "none"
+        raise ConfigError(f"evaluate.full_size: no set {', '.join(sorted(unknown))}; there are {known}")
+    for name in ("night", "day"):
+        if name not in manifests:
+            lines.say(f"{name}: not measured: there is no set {name}_val")
     segmenters = [segmenter.to(place) for segmenter in load_alike(model)]
     aligned = [segmenter.network.aligned for segmenter in segmenters]
     scored: dict[str, Any] = {}
@@ -202,17 +207,6 @@ def digest(models: Sequence[Path]) -> str:
     """The SHA-256 of a checkpoint; of several, that of their SHA-256 in a row."""
     digests = [sha256(path) for path in models]
     return digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
-
-
-def night_tests(summary: Path | None) -> dict[str, Path]:
-    """The manifest of each further set of night images that the summary of `prepare` names; {} without a summary."""
-    if summary is None:
-        return {}
-    try:
-        named = json.loads(summary.read_text(encoding="utf-8"))["night_tests"]
-        return {name: Path(entry["manifest"]) for name, entry in named.items()}
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{summary}: names no night_tests ({error}); run the stage `prepare` again") from None
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """Stage `pair`: day references for night images that have none, by label overlap ratio (LoopDA, section 4.4)."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -11,10 +12,11 @@ from torch import Tensor
 from loopda.command import command, writes
 from loopda.config import Section
 from loopda.data.dataset import Frames, Input, Length, open_frames
-from loopda.data.manifest import Row, with_reference, write_manifest
+from loopda.data.manifest import Row, read_manifest, with_reference, write_manifest
+from loopda.data.sets import without_labels
 from loopda.data.table import write_table
 from loopda.data.transforms import to_images
-from loopda.errors import ConfigError
+from loopda.errors import ConfigError, DataError
 from loopda.evaluation.predict import predict
 from loopda.files import write_json
 from loopda.labels.classes import ClassList
@@ -57,7 +59,7 @@ def run(
     config: Config,
     warmed_up: Path,
     night: Path,
-    day: Path,
+    day: list[Path],
     classes: Path,
     paired: Path,
     pairs: Path,
@@ -69,6 +71,7 @@ def run(
 ) -> None:
     """Rank the day images of the manifest `day` for each image of `night` by the overlap of their predictions.
 
+    day: of several manifests, the first that names an image; label maps in it are not read.
     paired: the manifest `night` with the references that were found, for self-training. pairs: the same for people and
     for the layout `table` (CSV: image, label, reference). ranking: the best day images of each night image with their
     ratios (JSON). sheet: pairs from the highest to the lowest ratio (PNG). A night image that no day image reaches tau
@@ -78,7 +81,7 @@ def run(
     place = choose_device(device)
     use_threads(threads)
     frames = open_frames(night, classes, config.input.size, threads=threads)
-    candidates = open_frames(day, classes, config.input.size, threads=threads)
+    candidates = Frames(day_images(day), frames.classes, config.input.size, threads=threads)
     groups = compared(frames.classes, config.overlap)
 
     # the predictions, each domain with its own statistics
@@ -151,6 +154,14 @@ def as_json(frames: Frames, candidates: Frames, found: Ranking, config: Config) 
             for row, indices, ratios in zip(frames.rows, found.day.tolist(), found.lor.tolist(), strict=True)
         ],
     }
+
+
+def day_images(manifests: Sequence[Path]) -> list[Row]:
+    """The rows of the first manifest that has any, without labels; DataError where none has."""
+    for path in manifests:
+        if rows := read_manifest(path, empty=len(manifests) > 1):
+            return without_labels(rows)
+    raise DataError(f"{', '.join(map(str, manifests))}: no day images to pair with; name some (data.day)")
 
 
 def contact_sheet(

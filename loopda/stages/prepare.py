@@ -7,8 +7,6 @@ Optional, day: unlabelled day images, among which the stage `pair` looks for ref
 """
 
 import os
-from collections import Counter
-from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pydantic import Field, field_validator
@@ -17,11 +15,12 @@ from loopda.command import command, writes
 from loopda.config import Section
 from loopda.data.contact_sheet import contact_sheet
 from loopda.data.layouts import DataSet
-from loopda.data.manifest import Checked, Row, check_rows, write_manifest
+from loopda.data.manifest import write_manifest
+from loopda.data.sets import UNLABELLED, Found, absent, candidates, find, named, read_found, statistics
 from loopda.errors import ConfigError, DataError
 from loopda.experiments import wrong_set_names
-from loopda.files import sha256, write_json
-from loopda.labels.classes import CITYSCAPES, ClassList, read_classes
+from loopda.files import write_json
+from loopda.labels.classes import ClassList, read_class_list
 
 
 class Config(Section):
@@ -29,13 +28,14 @@ class Config(Section):
 
     classes: `cityscapes`, or the path of a class list (YAML), see `loopda.labels.classes.read_classes`.
     night_tests: further labelled sets of night images; `evaluate` scores each under its name.
+    A set that is left out is not there: no model is measured on it, and no stage reads it.
     """
 
     classes: str
-    source: DataSet
-    night: DataSet
-    day_val: DataSet
-    night_val: DataSet
+    source: DataSet | None = None
+    night: DataSet | None = None
+    day_val: DataSet | None = None
+    night_val: DataSet | None = None
     day: DataSet | None = None
     night_tests: dict[str, DataSet] = Field(default_factory=dict)
 
@@ -47,20 +47,17 @@ class Config(Section):
         return value
 
 
-UNLABELLED = ("night", "day")
-"""The data sets whose labels stay hidden: the methods must not see them. In all others each image needs one."""
-
-
 @writes("summary")
 def run(
     *,
     config: Config,
+    found: list[Path] | None = None,
     town: Path | None = None,
-    source: Path,
-    night: Path,
-    day_val: Path,
-    night_val: Path,
-    day: Path,
+    source: Path | None = None,
+    night: Path | None = None,
+    day_val: Path | None = None,
+    night_val: Path | None = None,
+    day: Path | None = None,
     classes: Path,
     summary: Path,
     sheet: Path,
@@ -71,6 +68,8 @@ def run(
     and a contact sheet of what was understood. The manifests of night_tests lie in a folder of that name beside the
     summary, which says where, and what is in them.
 
+    found: by name of their folders, the found.json of sets that the stage `manifest` has checked already; they are not
+    opened again. source ... day: where to write the manifests; none is written of a set that the section leaves out.
     day: without a set of that name, the different day references of `night`; without any, the images of `source`.
     Nothing is written when anything is wrong: one DataError lists the faults of all data sets, each with the set's key
     in the configuration, its folder or file, and the remedy.
@@ -78,77 +77,56 @@ def run(
     first. workers: threads that open files, by default one for each processor that the process may use; their
     number changes no result.
     """
-    class_list = CITYSCAPES if config.classes == "cityscapes" else read_classes(Path(config.classes))
+    class_list = read_class_list(config.classes)
     manifests = {"source": source, "night": night, "day_val": day_val, "night_val": night_val}
     tests = {name: summary.parent / "night_tests" / f"{name}.csv" for name in config.night_tests}
     data_sets = {name: getattr(config, name) for name in (*manifests, "day")} | config.night_tests
+    data_sets = {name: data_set for name, data_set in data_sets.items() if data_set is not None}
     keys = {name: f"data.night_tests.{name}" if name in tests else f"data.{name}" for name in data_sets}
-    found: dict[str, Found] = {}
+    if not data_sets:
+        raise ConfigError("data: no set of images; name one, such as source (docs/data.md)")
+    checked = {path.parent.name: path for path in found or ()}
+    sets: dict[str, Found] = {}
     faults: list[str] = []
 
     # find and check
     for name, data_set in data_sets.items():
-        if data_set is None:
-            continue
         try:
-            found[name] = find(data_set, class_list, labelled=name not in UNLABELLED, workers=workers)
-            faults += [f"{keys[name]}: {fault}" for fault in found[name].checked.faults]
+            if name in checked:
+                sets[name] = read_found(checked[name])
+                continue
+            sets[name] = find(data_set, class_list, labelled=name not in UNLABELLED, workers=workers)
+            faults += [f"{keys[name]}: {fault}" for fault in sets[name].checked.faults]
         except (DataError, ConfigError) as error:
             faults += [f"{keys[name]}: {line}" for line in str(error).splitlines()]
-    if faults := [*faults, *misplaced(found)]:
+    if faults := [*faults, *misplaced(sets)]:
         raise DataError("\n".join(faults))
 
     # write
     for name, path in (manifests | tests).items():
-        write_manifest(path, found[name].checked.rows)
-    write_manifest(day, candidates(found))
+        if name in sets and name not in checked and path is not None:
+            write_manifest(path, sets[name].checked.rows)
+    if day is not None and {"source", "night"} <= sets.keys():
+        write_manifest(day, candidates(sets["night"], sets["source"], sets.get("day")))
     write_json(classes, class_list.to_json())
-    contact_sheet(sheet, {name: of_set.checked.rows for name, of_set in found.items()}, class_list)
-    notes = remarks(found, class_list)
+    contact_sheet(sheet, {name: of_set.checked.rows for name, of_set in sets.items()}, class_list)
+    notes = remarks(sets, class_list)
+    tests = {name: path for name, path in tests.items() if name not in checked}
     write_json(
         summary,
         {
             "classes": list(class_list.names),
-            "sets": {name: statistics(of_set, class_list) for name, of_set in found.items()},
+            "sets": {name: statistics(of_set, class_list) for name, of_set in sets.items()},
             **({"night_tests": {name: named(path) for name, path in tests.items()}} if tests else {}),
             "notes": notes,
         },
     )
     with open(log, "a", encoding="utf-8") as file:
-        for name, of_set in found.items():
+        for name, of_set in sets.items():
             rows = of_set.checked.rows
             references = sum(row.reference is not None for row in rows)
             print(f"{name}: {len(rows)} images checked, {references} with a day reference", file=file)
         print(*notes, f"{sheet}: what was understood of each set; look at it", sep="\n", file=file)
-
-
-@dataclass(frozen=True)
-class Found:
-    """A data set as it was found. hidden: label maps that exist, but were left out of its rows unread."""
-
-    checked: Checked
-    hidden: int
-
-
-def find(data_set: DataSet, classes: ClassList, *, labelled: bool, workers: int | None = None) -> Found:
-    """The rows of a data set, each file opened and checked; where not `labelled`, without their labels."""
-    rows = data_set.rows(classes, labelled=labelled)
-    hidden = 0
-    if not labelled:
-        hidden = sum(row.label is not None for row in rows)
-        rows = [replace(row, label=None, encoding="") for row in rows]
-    checked = check_rows(rows, classes, labelled=labelled, workers=workers)
-    if checked.faults and data_set.remedy:
-        checked.faults.append(data_set.remedy)
-    return Found(checked, hidden)
-
-
-def candidates(found: dict[str, Found]) -> list[Row]:
-    """The day images among which `pair` looks for references, without labels."""
-    if "day" in found:
-        return found["day"].checked.rows
-    source = [replace(row, label=None, encoding="") for row in found["source"].checked.rows]
-    return found["night"].checked.references or source
 
 
 def misplaced(found: dict[str, Found]) -> list[str]:
@@ -174,56 +152,22 @@ def _images(found: dict[str, Found], name: str) -> set[str]:
     return {os.path.abspath(row.image) for row in rows}
 
 
-def named(manifest: Path) -> dict[str, str]:
-    """Where a manifest is, and the SHA-256 of its content, so that other images make another summary."""
-    return {"manifest": str(manifest), "sha256": sha256(manifest)}
-
-
-def statistics(of_set: Found, classes: ClassList) -> dict[str, object]:
-    """What the summary says of one data set.
-
-    frequency: of each class among the labelled pixels, 0 .. 1; null for a set without labels. ignored: the
-    share of pixels without a class. sizes: images of each size of file.
-    """
-    rows, pixels = of_set.checked.rows, of_set.checked.pixels
-    labelled = int(pixels.sum())
-    sizes = Counter(f"{row.width}x{row.height}" for row in rows)
-    return {
-        "images": len(rows),
-        "labelled": sum(row.label is not None for row in rows),
-        "with_reference": sum(row.reference is not None for row in rows),
-        "references": len({row.reference for row in rows if row.reference}),
-        "hidden": of_set.hidden,
-        "sizes": dict(sorted(sizes.items())),
-        "frequency": {name: count / labelled for name, count in zip(classes.names, pixels.tolist(), strict=True)}
-        if labelled
-        else None,
-        "ignored": of_set.checked.ignored / (of_set.checked.ignored + labelled) if labelled else None,
-        "absent": absent(of_set, classes) if labelled else None,
-    }
-
-
-def absent(of_set: Found, classes: ClassList) -> list[str]:
-    """The classes without a pixel in the labels of the data set."""
-    return [name for name, count in zip(classes.names, of_set.checked.pixels, strict=True) if count == 0]
-
-
 def remarks(found: dict[str, Found], classes: ClassList) -> list[str]:
     """What is no fault, but what the reader of the results should know."""
-    notes = []
-    night = found["night"].checked.rows
+    notes = [f"{name}: there is no such set: not measured" for name in ("night_val", "day_val") if name not in found]
+    night = found["night"].checked.rows if "night" in found else []
     without = sum(row.reference is None for row in night)
-    if without == len(night):
+    if night and without == len(night):
         notes.append("night: no references: terms that need one are left out")
     elif without:
         notes.append(f"night: {without} of {len(night)} images have no reference: terms that need one leave them out")
-    if found["night"].hidden:
+    if "night" in found and found["night"].hidden:
         notes.append(f"night: {found['night'].hidden} label maps exist and stay hidden from training")
     for name in found:
         if name not in UNLABELLED and (missing := absent(found[name], classes)):
             notes.append(f"{name}: classes without a pixel: {', '.join(missing)}")
     measured = [name for name in found if name not in ("source", *UNLABELLED)]
-    for name in measured:
+    for name in measured if "source" in found else ():
         if unlearnt := [one for one in absent(found["source"], classes) if one not in absent(found[name], classes)]:
             notes.append(
                 f"{name}: {', '.join(unlearnt)}: in its labels, but not in those of source; no model can learn them,"

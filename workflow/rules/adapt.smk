@@ -1,11 +1,12 @@
 rule translate:
     """Learn to make labelled day images look like night, and write them as a source data set (CyCADA)."""
     input:
+        when_checked,
         config="results/translate/{experiment}/seed{seed}/config.yaml",
         pretrained=upstream("pretrain", "model.pt"),
-        source=prepared("source.csv"),
-        night=prepared("night.csv"),
-        classes=prepared("classes.json"),
+        source=manifest("source"),
+        night=manifest("night"),
+        classes=classes,
     output:
         translated="results/translate/{experiment}/seed{seed}/source.csv",
         generators="results/translate/{experiment}/seed{seed}/generators.pt",
@@ -42,11 +43,12 @@ rule translate:
 rule adapt:
     """Go on from the source-only model by one of the methods that LoopDA is compared with."""
     input:
+        when_checked,
         config="results/adapt/{experiment}/seed{seed}/config.yaml",
         pretrained=upstream("pretrain", "model.pt"),
-        source=prepared("source.csv"),
-        night=prepared("night.csv"),
-        classes=prepared("classes.json"),
+        source=manifest("source"),
+        night=manifest("night"),
+        classes=classes,
         translated=translated_source,
     output:
         model="results/adapt/{experiment}/seed{seed}/model.pt",

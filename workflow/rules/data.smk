@@ -26,24 +26,62 @@ rule town:
 
 
 def town_if_used(wildcards):
-    data = experiments.section(config, wildcards.experiment, "prepare")
-    places = [str(values) for values in data.values()]
-    if any("results/town/oracle/" in place for place in places):
+    layout = experiments.sets(config, wildcards.experiment)[wildcards.data_set]
+    if experiments.uses_town(layout, "oracle/"):
         return "results/town/oracle/night.csv"
-    return "results/town/town.json" if any("results/town/" in place for place in places) else []
+    return "results/town/town.json" if experiments.uses_town(layout) else []
+
+
+def lists_of_set(wildcards):
+    """The files of one's own that say which images a set has, and their classes: another content, another manifest."""
+    section = experiments.set_section(config, wildcards.experiment, wildcards.data_set)
+    named = [section["classes"], *(section["images"].get(key) for key in ("csv", "names", "pairs"))]
+    return [path for path in named if path and Path(path).is_file() and not path.startswith(experiments.TOWN)]
+
+
+rule manifest:
+    """Check every image and label of one data set of an experiment, and write its manifest."""
+    input:
+        lists_of_set,
+        config="results/manifest/{experiment}/{data_set}/config.yaml",
+        town=town_if_used,
+    output:
+        manifest="results/manifest/{experiment}/{data_set}.csv",
+        references="results/manifest/{experiment}/{data_set}/references.csv",
+        classes="results/manifest/{experiment}/{data_set}/classes.json",
+        found="results/manifest/{experiment}/{data_set}/found.json",
+    log:
+        "logs/manifest/{experiment}/{data_set}.log",
+    benchmark:
+        "benchmarks/manifest/{experiment}/{data_set}.tsv"
+    threads: 4
+    shell:
+        r"""
+        python -m loopda.stages.manifest \
+            --config {input.config:q} \
+            --town {input.town:q} \
+            --manifest {output.manifest:q} \
+            --references {output.references:q} \
+            --classes {output.classes:q} \
+            --found {output.found:q} \
+            --workers {threads} \
+            --log {log:q}
+        """
+
+
+def sets_of_experiment(wildcards):
+    return [
+        manifest_file(wildcards.experiment, name, "{data_set}/found.json")
+        for name in experiments.sets(config, wildcards.experiment)
+    ]
 
 
 rule prepare:
-    """Check every image and label of an experiment's data sets, and write their manifests."""
+    """Look at all data sets of an experiment together, and draw a contact sheet of them."""
     input:
         config="results/prepare/{experiment}/config.yaml",
-        town=town_if_used,
+        found=sets_of_experiment,
     output:
-        source="results/prepare/{experiment}/source.csv",
-        night="results/prepare/{experiment}/night.csv",
-        day_val="results/prepare/{experiment}/day_val.csv",
-        night_val="results/prepare/{experiment}/night_val.csv",
-        day="results/prepare/{experiment}/day.csv",
         classes="results/prepare/{experiment}/classes.json",
         summary="results/prepare/{experiment}/summary.json",
         sheet="results/prepare/{experiment}/contact_sheet.png",
@@ -56,15 +94,23 @@ rule prepare:
         r"""
         python -m loopda.stages.prepare \
             --config {input.config:q} \
-            --town {input.town:q} \
-            --source {output.source:q} \
-            --night {output.night:q} \
-            --day-val {output.day_val:q} \
-            --night-val {output.night_val:q} \
-            --day {output.day:q} \
+            --found {input.found:q} \
             --classes {output.classes:q} \
             --summary {output.summary:q} \
             --sheet {output.sheet:q} \
             --workers {threads} \
             --log {log:q}
         """
+
+
+def summaries_before(wildcards):
+    names = experiments.checked_with(config, wildcards.experiment)
+    return [f"results/prepare/{name}/summary.json" for name in names]
+
+
+rule checked:
+    """The data of every experiment of `run` that shares a training of this one are checked before it begins."""
+    input:
+        summaries_before,
+    output:
+        touch("results/prepare/{experiment}/checked"),

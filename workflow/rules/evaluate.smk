@@ -13,10 +13,10 @@ def models_of_stage(wildcards):
     return paths
 
 
-def summary_if_tests(wildcards):
-    """Where `prepare` says which further sets of night images there are, if the experiment has any."""
-    tests = experiments.section(config, wildcards.experiment, "prepare").get("night_tests")
-    return prepared("summary.json")(wildcards) if tests else []
+def night_tests(wildcards):
+    """The manifests of further sets of night images that an experiment is measured on."""
+    measured = experiments.measured_sets(config, wildcards.experiment)
+    return [manifest_file(wildcards.experiment, name) for name in measured if name.startswith(experiments.TESTS)]
 
 
 def section_of_submission(wildcards):
@@ -45,10 +45,10 @@ rule evaluate:
     input:
         config="results/evaluate/{experiment}/seed{seed}/config.yaml",
         model=models_of_stage,
-        night_val=prepared("night_val.csv"),
-        day_val=prepared("day_val.csv"),
-        summary=summary_if_tests,
-        classes=prepared("classes.json"),
+        night_val=manifest("night_val"),
+        day_val=manifest("day_val"),
+        night_tests=night_tests,
+        classes=classes,
     output:
         scores="results/evaluate/{experiment}/seed{seed}/{stage}.json",
     log:
@@ -67,7 +67,7 @@ rule evaluate:
             --model {input.model:q} \
             --night-val {input.night_val:q} \
             --day-val {input.day_val:q} \
-            --summary {input.summary:q} \
+            --night-tests {input.night_tests:q} \
             --classes {input.classes:q} \
             --scores {output.scores:q} \
             --seed {wildcards.seed} \

@@ -1,11 +1,12 @@
 rule warmup:
     """Inner and outer self-loops on labelled day, night and day reference (section 3.1)."""
     input:
+        when_checked,
         config="results/warmup/{experiment}/seed{seed}/config.yaml",
         pretrained=upstream("pretrain", "model.pt"),
-        source=prepared("source.csv"),
-        night=prepared("night.csv"),
-        classes=prepared("classes.json"),
+        source=manifest("source"),
+        night=manifest("night"),
+        classes=classes,
     output:
         model="results/warmup/{experiment}/seed{seed}/model.pt",
         loops="results/warmup/{experiment}/seed{seed}/loops.pt",
@@ -37,14 +38,22 @@ rule warmup:
         """
 
 
+def day_candidates(wildcards):
+    """The day images among which `pair` looks: the set `day`, or else night's references, or else source's images."""
+    if "day" in experiments.sets(config, wildcards.experiment):
+        return manifest("day")(wildcards)
+    references = manifest_file(wildcards.experiment, "night", "{data_set}/references.csv")
+    return [references, manifest("source")(wildcards)]
+
+
 rule pair:
     """Find day references for night images by the label overlap ratio of their predictions (section 4.4)."""
     input:
         config="results/pair/{experiment}/seed{seed}/config.yaml",
         warmed_up=upstream("warmup", "model.pt"),
-        night=prepared("night.csv"),
-        day=prepared("day.csv"),
-        classes=prepared("classes.json"),
+        night=manifest("night"),
+        day=day_candidates,
+        classes=classes,
     output:
         paired="results/pair/{experiment}/seed{seed}/night.csv",
         pairs="results/pair/{experiment}/seed{seed}/pairs.csv",
@@ -83,7 +92,7 @@ rule pseudo_labels:
         config="results/pseudo_labels/{experiment}/seed{seed}/config.yaml",
         warmed_up=upstream("warmup", "model.pt"),
         night=paired_night,
-        classes=prepared("classes.json"),
+        classes=classes,
     output:
         labels="results/pseudo_labels/{experiment}/seed{seed}/labels.csv",
         statistics="results/pseudo_labels/{experiment}/seed{seed}/statistics.json",
@@ -114,13 +123,14 @@ rule pseudo_labels:
 rule self_train:
     """Co-teaching by offline labels and Day-Night Agreement, with all loops (section 3.2)."""
     input:
+        when_checked,
         config="results/self_train/{experiment}/seed{seed}/config.yaml",
         warmed_up=upstream("warmup", "model.pt"),
         loops=upstream("warmup", "loops.pt"),
         labels=upstream("pseudo_labels", "labels.csv"),
-        source=prepared("source.csv"),
+        source=manifest("source"),
         night=paired_night,
-        classes=prepared("classes.json"),
+        classes=classes,
     output:
         model="results/self_train/{experiment}/seed{seed}/model.pt",
         metrics="results/self_train/{experiment}/seed{seed}/metrics.jsonl",
@@ -155,12 +165,13 @@ rule self_train:
 rule distill:
     """The self-trained teacher teaches a self-supervised student at night (section 4.2)."""
     input:
+        when_checked,
         config="results/distill/{experiment}/seed{seed}/config.yaml",
         teacher=upstream("self_train", "model.pt"),
         student=upstream("simclr", "model.pt"),
-        source=prepared("source.csv"),
-        night=prepared("night.csv"),
-        classes=prepared("classes.json"),
+        source=manifest("source"),
+        night=manifest("night"),
+        classes=classes,
     output:
         model="results/distill/{experiment}/seed{seed}/model.pt",
         metrics="results/distill/{experiment}/seed{seed}/metrics.jsonl",

@@ -1,10 +1,11 @@
 rule pretrain:
     """Train the segmentation network on labelled day images: the source-only model."""
     input:
+        when_checked,
         config="results/pretrain/{experiment}/seed{seed}/config.yaml",
-        source=prepared("source.csv"),
-        night=prepared("night.csv"),
-        classes=prepared("classes.json"),
+        source=manifest("source"),
+        night=manifest("night"),
+        classes=classes,
     output:
         model="results/pretrain/{experiment}/seed{seed}/model.pt",
         metrics="results/pretrain/{experiment}/seed{seed}/metrics.jsonl",
@@ -42,11 +43,12 @@ def start_of_simclr(wildcards):
 rule simclr:
     """Pretrain the backbone of the distilled student without labels, or import SimCLRv2 weights."""
     input:
+        when_checked,
         config="results/simclr/{experiment}/seed{seed}/config.yaml",
         pretrained=start_of_simclr,
-        source=prepared("source.csv"),
-        night=prepared("night.csv"),
-        classes=prepared("classes.json"),
+        source=manifest("source"),
+        night=manifest("night"),
+        classes=classes,
     output:
         model="results/simclr/{experiment}/seed{seed}/model.pt",
         metrics="results/simclr/{experiment}/seed{seed}/metrics.jsonl",

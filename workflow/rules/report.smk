@@ -26,8 +26,7 @@ def report_metrics(wildcards):
 
 def report_sections(wildcards):
     stages = experiments.training_stages(config, wildcards.experiment)
-    data = experiments.owner(config, wildcards.experiment, "prepare")
-    return [f"results/prepare/{data}/config.yaml", *seeded(wildcards.experiment, stages, "config.yaml")]
+    return [f"results/prepare/{wildcards.experiment}/config.yaml", *seeded(wildcards.experiment, stages, "config.yaml")]
 
 
 def report_pictures(wildcards):
@@ -82,7 +81,8 @@ def compared_benchmarks(wildcards):
 
 
 def poses_if_known(wildcards):
-    return "results/town/poses.csv" if town_if_used(wildcards) else []
+    night = experiments.sets(config, wildcards.experiment).get("night")
+    return "results/town/poses.csv" if experiments.uses_town(night) else []
 
 
 rule illustrate:
@@ -93,9 +93,9 @@ rule illustrate:
         loops=upstream("warmup", "loops.pt"),
         labels=upstream("pseudo_labels", "labels.csv"),
         statistics=upstream("pseudo_labels", "statistics.json"),
-        source=prepared("source.csv"),
+        source=manifest("source"),
         night=paired_night,
-        classes=prepared("classes.json"),
+        classes=classes,
         poses=poses_if_known,
     output:
         illustrations="results/illustrate/{experiment}/seed{seed}/illustrations.json",

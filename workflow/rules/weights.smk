@@ -10,7 +10,7 @@ def size_of_evaluate(wildcards):
 rule convert:
     """Make a checkpoint of this package of a model that others trained, so that `evaluate` can score it."""
     input:
-        classes=prepared("classes.json"),
+        classes=classes,
     output:
         model="results/convert/{experiment}/seed{seed}/model.pt",
     log:

@@ -1,0 +1,119 @@
+"""One data set as it was found on the disk: its checked rows, and the counts that a summary of it says.
+
+found.json is written and read here alone.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from loopda.data.layouts import DataSet
+from loopda.data.manifest import Checked, Row, check_rows, read_manifest, write_manifest
+from loopda.errors import DataError
+from loopda.files import sha256, write_json
+from loopda.labels.classes import ClassList
+
+UNLABELLED = ("night", "day")
+"""The data sets whose labels stay hidden: the methods must not see them. In all others each image needs one."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """A data set as it was found. hidden: label maps that exist, but were left out of its rows unread."""
+
+    checked: Checked
+    hidden: int
+
+    def write(self, *, manifest: Path, references: Path, found: Path) -> None:
+        """Write the manifest of the images, one of their different day references, and the counts (JSON), which come
+        last and name both with their SHA-256."""
+        write_manifest(manifest, self.checked.rows)
+        write_manifest(references, self.checked.references)
+        counts = {"pixels": self.checked.pixels.tolist(), "ignored": self.checked.ignored, "hidden": self.hidden}
+        write_json(found, {"manifest": named(manifest), "references": named(references), **counts})
+
+
+def find(data_set: DataSet, classes: ClassList, *, labelled: bool, workers: int | None = None) -> Found:
+    """The rows of a data set, each file opened and checked; where not `labelled`, without their labels."""
+    rows = data_set.rows(classes, labelled=labelled)
+    hidden = 0
+    if not labelled:
+        hidden = sum(row.label is not None for row in rows)
+        rows = without_labels(rows)
+    checked = check_rows(rows, classes, labelled=labelled, workers=workers)
+    if checked.faults and data_set.remedy:
+        checked.faults.append(data_set.remedy)
+    return Found(checked, hidden)
+
+
+def read_found(path: Path) -> Found:
+    """What `Found.write` wrote; DataError where it is missing or damaged, or a manifest is another than it names."""
+    remedy = "run the stage `manifest` again"
+    try:
+        values = json.loads(Path(path).read_text(encoding="utf-8"))
+        for of in ("manifest", "references"):
+            if named(Path(values[of]["path"])) != values[of]:
+                raise DataError(f"{values[of]['path']}: not the manifest that {path} was written with; {remedy}")
+        return Found(
+            Checked(
+                rows=read_manifest(Path(values["manifest"]["path"])),
+                references=read_manifest(Path(values["references"]["path"]), empty=True),
+                faults=[],
+                pixels=np.array(values["pixels"], dtype=np.int64),
+                ignored=int(values["ignored"]),
+            ),
+            int(values["hidden"]),
+        )
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{path}: not a set that was checked ({error}); {remedy}") from None
+
+
+def without_labels(rows: Sequence[Row]) -> list[Row]:
+    """The rows with no label map."""
+    return [replace(row, label=None, encoding="") for row in rows]
+
+
+def candidates(night: Found, source: Found, day: Found | None) -> list[Row]:
+    """The day images among which `pair` looks for references, without labels: those of the set `day`, else the night's
+    different day references, else the labelled day."""
+    if day is not None:
+        return day.checked.rows
+    return night.checked.references or without_labels(source.checked.rows)
+
+
+def named(manifest: Path) -> dict[str, str]:
+    """Where a manifest is, and the SHA-256 of its content."""
+    return {"path": str(manifest), "sha256": sha256(manifest)}
+
+
+def statistics(of_set: Found, classes: ClassList) -> dict[str, object]:
+    """What the summary says of one data set.
+
+    frequency: of each class among the labelled pixels, 0 .. 1; null for a set without labels. ignored: the
+    share of pixels without a class. sizes: images of each size of file.
+    """
+    rows, pixels = of_set.checked.rows, of_set.checked.pixels
+    labelled = int(pixels.sum())
+    sizes = Counter(f"{row.width}x{row.height}" for row in rows)
+    return {
+        "images": len(rows),
+        "labelled": sum(row.label is not None for row in rows),
+        "with_reference": sum(row.reference is not None for row in rows),
+        "references": len({row.reference for row in rows if row.reference}),
+        "hidden": of_set.hidden,
+        "sizes": dict(sorted(sizes.items())),
+        "frequency": {name: count / labelled for name, count in zip(classes.names, pixels.tolist(), strict=True)}
+        if labelled
+        else None,
+        "ignored": of_set.checked.ignored / (of_set.checked.ignored + labelled) if labelled else None,
+        "absent": absent(of_set, classes) if labelled else None,
+    }
+
+
+def absent(of_set: Found, classes: ClassList) -> list[str]:
+    """The classes without a pixel in the labels of the data set."""
+    return [name for name, count in zip(classes.names, of_set.checked.pixels, strict=True) if count == 0]
