@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from loopda.errors import ConfigError, DataError
-from loopda.weight_files import AGAIN, is_safetensors, kind_of
 from loopda.files import written
 from loopda.models.segmenter import Segmenter
+from loopda.weight_files import AGAIN, described, is_safetensors
 
 INSTALL = "pip install 'loopda[export]'; in a clone of the repository pip install --editable '.[export]'"
 _OFFICIAL = {False: "caffe", True: "caffe-rgb"}  # what the authors' evaluator feeds, without and with bn_pretrain
@@ -49,9 +49,9 @@ def _reason(path: Path) -> str:
         head = file.read(16)
     if is_safetensors(head):
         return f"it is damaged, or ends too early, as of a download or a copy that broke off; {AGAIN}"
-    kind = kind_of(path)
-    if kind:
-        return f"it is {kind.what}; {kind.remedy}"
+    known = described(path)
+    if known:
+        return known
     if head.startswith((b"PK", b"\x80")):
         return "it is a file of torch.save; give it the suffix .pth"
     return f"it is something else; {AGAIN}"

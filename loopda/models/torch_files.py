@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from loopda.errors import DataError, LoopdaError
-from loopda.weight_files import AGAIN, kind_of
+from loopda.weight_files import AGAIN, described
 
 TENSORS_ALONE = "where the model can be loaded, save its tensors alone: torch.save(model.state_dict(), 'tensors.pth')"
 
@@ -45,9 +45,9 @@ def read(path: Path) -> object:
 
 def _reason(path: Path, error: str) -> str:
     """What `path` is, and what to do about it. Torch's own words advise to run the code in the file: never shown."""
-    kind = kind_of(path)
-    if kind:
-        return f"it is {kind.what}; {kind.remedy}"
+    known = described(path)
+    if known:
+        return known
     objects = _objects(path, error)
     if objects:
         named = ", ".join(objects[:4]) + (f" and {len(objects) - 4} more" if objects[4:] else "")
