@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from loopda.errors import DataError, LoopdaError
-from loopda.weight_files import AGAIN, described
+from loopda.weight_files import AGAIN, described, is_safetensors
 
 TENSORS_ALONE = "where the model can be loaded, save its tensors alone: torch.save(model.state_dict(), 'tensors.pth')"
 
@@ -56,6 +56,8 @@ def _reason(path: Path, error: str) -> str:
         return f"it holds Python objects besides tensors ({named}), which code would have to make; {TENSORS_ALONE}"
     with open(path, "rb") as file:
         head = file.read(len(_LEGACY))
+    if is_safetensors(head):
+        return "it is a safetensors file: python -m loopda.stages.convert makes a model.pt of a whole network in one"
     if head.startswith(b"PK"):
         return f"the archive is damaged; {AGAIN}"
     if head.startswith(_LEGACY):
