@@ -1,5 +1,6 @@
 """What a file is that should hold weights of PyTorch and does not, by its first bytes and its name, and what to do."""
 
+import importlib.util
 import re
 import struct
 import tarfile
@@ -7,8 +8,11 @@ import zipfile
 from pathlib import Path
 
 from loopda import file_kinds
+from loopda.errors import ConfigError
 from loopda.file_kinds import HEAD, Kind
 
+# what the files of a suffix need to be installed besides
+PACKAGES = {".safetensors": ("safetensors",), ".onnx": ("onnx", "onnx_ir", "onnxscript", "onnxruntime")}
 AGAIN = "fetch or copy it again"
 _UNPACK = "unpack it and name the weights in it"
 _OTHERS = "it is not PyTorch's: ask its authors for PyTorch weights, or convert it with a tool of its framework"
@@ -16,6 +20,16 @@ _TENSORS = "save a dictionary of tensors by torch.save"
 _CUT = "without its end, as of a download or a copy that broke off"
 _FRAMEWORKS = (".caffemodel", ".h5", ".keras", ".pb", ".tflite", ".weights", ".pdparams")
 _TABLE_END = bytes.fromhex("57fb808b247547db")  # of the index of a TensorFlow checkpoint
+
+
+def needs_packages(suffix: str) -> None:
+    """ConfigError where a package is not installed that writing or reading files of `suffix` needs; imports none."""
+    missing = [name for name in PACKAGES.get(suffix, ()) if importlib.util.find_spec(name) is None]
+    if missing:
+        raise ConfigError(
+            f"{suffix} files need what is not installed: {', '.join(missing)}: pip install 'loopda[export]'; in a clone "
+            "of the repository pip install --editable '.[export]'"
+        )
 
 
 def kind_of(path: Path) -> Kind | None:

@@ -1,7 +1,6 @@
 """A model as one ONNX graph from an image's bytes to its label map, for use without this package or PyTorch."""
 
 import copy
-import importlib
 import json
 from pathlib import Path
 
@@ -9,10 +8,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from loopda.errors import ConfigError, NumericError
+from loopda.errors import NumericError
 from loopda.files import written
-from loopda.models.exchange import INSTALL
 from loopda.models.segmenter import Segmenter, upsample
+from loopda.weight_files import needs_packages
 
 OPSET = 18  # of ONNX 1.13 (2022): what the runtimes in use understand
 TOLERANCE = 1e-3  # of a probability, between PyTorch and ONNX Runtime: both compute in float32, in another order
@@ -37,18 +36,6 @@ class Deployed(nn.Module):
         return probabilities.argmax(dim=1).to(torch.uint8), probabilities
 
 
-def needs_onnx() -> None:
-    """ConfigError where a package is not installed that making or checking a graph needs."""
-    missing = []
-    for name in ("onnx", "onnx_ir", "onnxscript", "onnxruntime"):  # torch's exporter would say so only by a traceback
-        try:
-            importlib.import_module(name)
-        except ImportError:
-            missing.append(name)
-    if missing:
-        raise ConfigError(f"not installed, but needed for .onnx files: {', '.join(missing)}: {INSTALL}")
-
-
 def write_onnx(
     segmenter: Segmenter, path: Path, domain: str, size: tuple[int, int], threads: int
 ) -> tuple[float, float]:
@@ -59,7 +46,7 @@ def write_onnx(
     file, when the difference exceeds both TOLERANCE and what rounding explains: a ResNet-101 of random weights differs
     from itself in float64 by 0.004, and from its graph by as much.
     """
-    needs_onnx()
+    needs_packages(".onnx")  # torch's exporter would miss them by a traceback
     from onnx_ir.passes.common import ClearMetadataAndDocStringPass
 
     used = segmenter.use_statistics(domain)

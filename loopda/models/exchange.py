@@ -8,19 +8,18 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from loopda.errors import ConfigError, DataError
+from loopda.errors import DataError
 from loopda.files import written
 from loopda.models.segmenter import Segmenter
-from loopda.weight_files import AGAIN, described, is_safetensors
+from loopda.weight_files import AGAIN, described, is_safetensors, needs_packages
 
-INSTALL = "pip install 'loopda[export]'; in a clone of the repository pip install --editable '.[export]'"
 _OFFICIAL = {False: "caffe", True: "caffe-rgb"}  # what the authors' evaluator feeds, without and with bn_pretrain
 
 
 def write_safetensors(checkpoint: Mapping[str, Any], path: Path) -> None:
     """Write what `save_segmenter` wrote as safetensors: `model.<name>` and `statistics.<domain>.<name>` are tensors,
     all the rest (network, classes, input normalisation, provenance) is JSON under the metadata key `loopda`."""
-    library = needs_safetensors()
+    library = _library()
     tensors = {f"model.{name}": value for name, value in checkpoint["model"].items()}
     for domain, statistics in checkpoint["statistics"].items():
         tensors |= {f"statistics.{domain}.{name}": value for name, value in statistics.items()}
@@ -32,7 +31,7 @@ def write_safetensors(checkpoint: Mapping[str, Any], path: Path) -> None:
 
 def read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     """The tensors and the metadata of any safetensors file; DataError when it is missing or damaged."""
-    library = needs_safetensors()
+    library = _library()
     if not path.is_file():
         raise DataError(f"{path}: no such weights file; check the path")
     from safetensors import SafetensorError, safe_open
@@ -105,10 +104,8 @@ def write_official(segmenter: Segmenter, path: Path, domain: str) -> None:
         torch.save(state, file)
 
 
-def needs_safetensors() -> Any:
-    """The module safetensors.torch; ConfigError where it is not installed."""
-    try:
-        import safetensors.torch
-    except ImportError:
-        raise ConfigError(f"safetensors is not installed, which .safetensors files need: {INSTALL}") from None
+def _library() -> Any:
+    needs_packages(".safetensors")
+    import safetensors.torch
+
     return safetensors.torch

@@ -24,6 +24,7 @@ class Layout:
     normalisations: names in NORMALISATIONS of the input that the weights were trained with, the first, and of others
     that the literature feeds them on purpose. stride_in: the convolution of a bottleneck that carries the stride, ""
     of a transformer.
+    guessed: other trainings save theirs in the same way, with another input.
     network: what the whole network is called in the section `network`, "" where the weights are a backbone alone.
     """
 
@@ -31,12 +32,13 @@ class Layout:
     normalisations: tuple[str, ...]
     stride_in: str
     network: str = ""
+    guessed: bool = False
 
 
 TORCHVISION = Layout("torchvision's ResNet", ("imagenet",), "conv2")
 # LoopDA's student takes SimCLRv2's weights but sees caffe-rgb: bn_pretrain and batch statistics absorb the scale.
 # Supervised trainings nest theirs like this too: where the configuration says imagenet, the file is one of them
-PRODA = Layout("SimCLRv2's ResNet, ProDA's conversion", ("unit", "caffe-rgb", "imagenet"), "conv2")
+PRODA = Layout("SimCLRv2's ResNet, ProDA's conversion", ("unit", "caffe-rgb", "imagenet"), "conv2", guessed=True)
 SEPARIUS = Layout("SimCLRv2's ResNet, Separius' conversion", ("unit", "caffe-rgb"), "conv2")
 # made for BGR minus mean; LoopDA and TridentAdapt divide by 128 besides, which batch statistics absorb
 CAFFE = Layout("the caffe-style DeepLab initialisation", ("caffe-255", "caffe"), "conv1")

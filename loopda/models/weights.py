@@ -93,6 +93,12 @@ def new_segmenter(
     say(f"the backbone is imported from {backbone} (layout: {layout.title})")
     for note in weights.notes:
         say(note)
+    if kept and layout.guessed:
+        raise DataError(
+            f"{backbone}: {layout.title}, or a supervised training: the file does not tell which input its statistics "
+            "are of. Let the network normalise by each batch (statistics: batch), or save the state dict of a supervised "
+            "training alone, not under 'state_dict'"
+        )
     if network.normalisation not in layout.normalisations[: 1 if kept else None]:
         why = f"the statistics of these weights are of the input {layout.normalisations[0]}" if kept else ""
         why = why or f"these weights expect the input {layout.normalisations[0]}"

@@ -9,10 +9,11 @@ from loopda.downloads import CATALOGUE, locate
 from loopda.errors import ConfigError
 from loopda.files import sha256
 from loopda.labels.classes import CITYSCAPES, load_classes
-from loopda.models.exchange import checkpoint_of, needs_safetensors, read_safetensors
+from loopda.models.exchange import checkpoint_of, read_safetensors
 from loopda.models.segmenter import save_checkpoint, save_segmenter, segmenter_of
 from loopda.models.weights import foreign_segmenter, read_weights
 from loopda.training.log import Log
+from loopda.weight_files import needs_packages
 
 # how many branches of their classifiers published networks sum (loopda.models.deeplab)
 BRANCHES = {"adaptsegnet-gta": 2, "advent-gta": 4}
@@ -49,8 +50,8 @@ def run(
         raise ConfigError(
             f"convert.aspp_branches (--aspp-branches) {aspp_branches}: choose 2 or 4, or 0 as the file tells"
         )
-    if Path(weights).suffix == ".safetensors":
-        needs_safetensors()
+    if weights.endswith(".safetensors"):
+        needs_packages(".safetensors")
     aspp_branches = published_branches(weights, "", aspp_branches)
     path = locate(weights, lines.say)
     if path.suffix == ".safetensors":

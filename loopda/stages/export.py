@@ -4,15 +4,15 @@ from pathlib import Path
 
 from loopda.command import command, writes
 from loopda.errors import ConfigError
-from loopda.models.deployment import needs_onnx, write_onnx
-from loopda.models.exchange import needs_safetensors, write_official, write_safetensors
+from loopda.models.deployment import write_onnx
+from loopda.models.exchange import write_official, write_safetensors
 from loopda.models.segmenter import DOMAINS, load_checkpoint, load_segmenter
 from loopda.training.device import use_threads
 from loopda.training.log import Log
+from loopda.weight_files import needs_packages
 
 EVALUATED = (960, 540)  # width and height in the authors' evaluation code
-# what each format needs to be installed besides
-SUFFIXES = {".pth": lambda: None, ".safetensors": needs_safetensors, ".onnx": needs_onnx}
+SUFFIXES = (".pth", ".safetensors", ".onnx")
 OFFICIAL_SIZES = ((3, 4, 23, 3), 64, 512, 19)  # blocks, width, head channels, classes
 
 
@@ -41,7 +41,7 @@ def run(
         raise ConfigError(f"domain {domain!r}: choose {' or '.join(DOMAINS)}")
     if exported.suffix not in SUFFIXES:
         raise ConfigError(f"{exported}: the suffix says the format: {', '.join(SUFFIXES)}")
-    SUFFIXES[exported.suffix]()
+    needs_packages(exported.suffix)
     if (width or height) and min(width, height) < 16:
         raise ConfigError(f"{width} x {height}: an image has at least 16 x 16 pixels")
     segmenter = load_segmenter(model)

@@ -343,6 +343,15 @@ def test_a_frozen_network_has_the_stride_of_the_network_that_its_statistics_were
     assert found == {"kept": "conv2", "batch": "conv1"}
 
 
+def test_statistics_of_an_input_that_the_file_does_not_tell_are_not_kept(base_config, tmp_path):
+    tensors = Segmenter(small_network(), CLASSES).network.state_dict()
+    names = {n: n.replace("layer0.0.", "conv1.").replace("layer0.1.", "bn1.") for n in tensors if n.startswith("layer")}
+    torch.save({"state_dict": {new: tensors[old] for old, new in names.items()}}, tmp_path / "resnet.pth")
+    settings = section_of(Settings, base_config, weights=str(tmp_path / "resnet.pth"), statistics="kept")
+    with pytest.raises(DataError, match="does not tell which input its statistics are of"):
+        Road(settings, small_segmenter(), None)
+
+
 @pytest.mark.parametrize("statistics", ["per_domain", "shared"])
 def test_a_frozen_network_from_a_checkpoint_keeps_the_statistics_of_the_night_there(base_config, tmp_path, statistics):
     path = tmp_path / "model.pt"
