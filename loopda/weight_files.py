@@ -27,8 +27,8 @@ def needs_packages(suffix: str) -> None:
     missing = [name for name in PACKAGES.get(suffix, ()) if importlib.util.find_spec(name) is None]
     if missing:
         raise ConfigError(
-            f"{suffix} files need what is not installed: {', '.join(missing)}: pip install 'loopda[export]'; in a clone "
-            "of the repository pip install --editable '.[export]'"
+            f"{suffix} files need what is not installed: {', '.join(missing)}: pip install 'loopda[export]'; in a "
+            "clone of the repository pip install --editable '.[export]'"
         )
 
 

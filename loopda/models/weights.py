@@ -96,8 +96,8 @@ def new_segmenter(
     if kept and layout.guessed:
         raise DataError(
             f"{backbone}: {layout.title}, or a supervised training: the file does not tell which input its statistics "
-            "are of. Let the network normalise by each batch (statistics: batch), or save the state dict of a supervised "
-            "training alone, not under 'state_dict'"
+            "are of. Let the network normalise by each batch (statistics: batch), or save the state dict of a "
+            "supervised training alone, not under 'state_dict'"
         )
     if network.normalisation not in layout.normalisations[: 1 if kept else None]:
         why = f"the statistics of these weights are of the input {layout.normalisations[0]}" if kept else ""
