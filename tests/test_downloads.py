@@ -236,3 +236,17 @@ def test_the_command_prints_where_the_file_is_or_what_is_wrong(server, monkeypat
         downloads.main()
     assert exited.value.code == DataError.exit_code
     assert "no such file" in capsys.readouterr().err
+
+
+@pytest.mark.fault(141, "a page that lies in the place of published weights is called one beside the digest")
+def test_a_page_in_the_place_of_published_weights_is_called_one(tmp_path, monkeypatch):
+    monkeypatch.setenv("LOOPDA_WEIGHTS", str(tmp_path))
+    (tmp_path / CATALOGUE["vgg16"].file).write_text("<!DOCTYPE html><html><title>Sign in</title></html>")
+    with pytest.raises(DataError, match=r"its SHA-256 is \w{64}, expected 397923af.*a web page"):
+        locate("vgg16")
+
+
+def test_a_server_that_sends_a_page_is_said_to(server):
+    server.content = b"<!DOCTYPE html><html><title>Quota exceeded</title></html>"
+    with pytest.raises(DataError, match="its SHA-256 is .* it is a web page"):
+        locate(reference(server))

@@ -106,6 +106,12 @@ def recognise(checkpoint: object, path: Path) -> Found:
     return Found(layout, {own_name(name): value for name, value in tensors.items()}, tuple(notes))
 
 
+def only_state_dict(checkpoint: object) -> dict[str, Tensor] | None:
+    """The one dictionary of tensors in `checkpoint`, without the prefixes of wrappers; None where there is not one."""
+    states = list(_state_dicts(checkpoint))
+    return {_WRAPPERS.sub(r"\1", name): value for name, value in states[0][1].items()} if len(states) == 1 else None
+
+
 def _is_second(place: str) -> bool:
     return not _SECOND.isdisjoint(re.split(r"[._]", place.lower()))
 

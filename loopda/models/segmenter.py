@@ -317,7 +317,7 @@ def segmenter_of(checkpoint: Mapping[str, Any], path: Path) -> Segmenter:
         segmenter.statistics = checkpoint["statistics"]
         segmenter.input_size = _input_size(checkpoint["provenance"])
     except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
-        reason = str(error).splitlines()[0]
+        reason = " ".join(str(error).split())[:200]
         raise DataError(f"{path}: parts are missing or do not fit ({reason}); make it again") from None
     named = {"model": checkpoint["model"], **checkpoint["statistics"]}
     for part, values in named.items():
