@@ -7,15 +7,16 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, get_args, get_type_hints
+from typing import Any, get_args, get_origin, get_type_hints
 
 from loopda import processes
 from loopda.config import Section, read_section
 from loopda.errors import ConfigError, DataError, DeviceError, Interrupted, LoopdaError
 from loopda.files import NO_SPACE, append_text, sole_writer, unwritable
 from loopda.progress import at_work
+from loopda.provenance import write_record
 from loopda.signals import remembered
 
 Run = Callable[..., None]
@@ -69,7 +70,8 @@ def command(run: Run, arguments: list[str] | None = None) -> None:
 
 
 def writes(output: str) -> Callable[[Run], Run]:
-    """Of the `run` of a stage: while it works, no other process may write the file or folder of its parameter `output`.
+    """Of the `run` of a stage: while it works, no other process may write the file or folder of its parameter `output`,
+    and when it has ended, what the file was made of is recorded beside it (`loopda.provenance`).
 
     DataError and DeviceError as in `loopda.files.sole_writer`.
     """
@@ -77,12 +79,24 @@ def writes(output: str) -> Callable[[Run], Run]:
     def decorate(run: Run) -> Run:
         @functools.wraps(run)
         def alone(**values: Any) -> None:
-            with sole_writer(Path(values[output])) if processes.is_first() else nullcontext():
+            if not processes.is_first():
                 run(**values)
+                return
+            result = Path(values[output])
+            with sole_writer(result):
+                run(**values)
+                if result.is_file():
+                    write_record(result, _files(values))
 
         return alone
 
     return decorate
+
+
+def _files(values: dict[str, Any]) -> list[Path]:
+    """The paths among the arguments of a run, without its log."""
+    given = [value if isinstance(value, list) else [value] for name, value in values.items() if name != "log"]
+    return [path for paths in given for path in paths if isinstance(path, Path)]
 
 
 def explained(error: Exception) -> LoopdaError | None:
@@ -141,11 +155,11 @@ def _peak() -> str:
 
 
 def _kind(hint: type) -> tuple[type, bool]:
-    """The element type of a parameter, and whether it takes several values: `Path | None` -> (Path, False)."""
+    """The element type of a parameter, and whether it takes several values: `list[Path] | None` -> (Path, True)."""
+    if get_origin(hint) is list:
+        return get_args(hint)[0], True
     options = [option for option in get_args(hint) if option is not type(None)]
-    if not options:
-        return hint, False
-    return options[0], getattr(hint, "__origin__", None) is list
+    return _kind(options[0]) if options else (hint, False)
 
 
 def _complain(message: str, log: Path | None) -> None:

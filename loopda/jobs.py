@@ -120,7 +120,7 @@ class Jobs:
 
     def needs(self, job: Job) -> list[Job]:
         """The jobs whose files `job` reads."""
-        stage, experiment, seed, model = job
+        stage, experiment, seed, model, data_set = job
         if stage == "town":
             return []
         if stage == "comparison":
@@ -131,12 +131,12 @@ class Jobs:
             drawn = [self._owned(experiment, "illustrate", one) for one in self.config["seeds"] if pictures]
             return self.scores(experiment, self.config["seeds"]) + drawn
         if stage == "manifest":
-            layout = experiments.sets(self.config, experiment)[job.data_set]
+            layout = experiments.sets(self.config, experiment)[data_set]
             return [Job("town")] if experiments.uses_town(layout) else []
         if stage == "prepare":
             return self._manifests(experiment, stage)
         if stage == "evaluate":
-            return [*self._manifests(experiment, stage), *self._models(experiment, model, seed)]
+            return [*self._models(experiment, model, seed), *self._manifests(experiment, stage)]
         if stage == "submission":
             return self._models(experiment, model, seed)
         before = self._checked_with(experiment) if stage in TRAINING_STAGES else []

@@ -27,6 +27,7 @@ from loopda.config import read_yaml
 from loopda.errors import ConfigError, LoopdaError
 from loopda.experiments import CLAIMS, COMPARISONS, TRAINING_STAGES, Config
 from loopda.jobs import Job, Jobs
+from loopda.provenance import Digests, read_record
 
 STATES = ("done", "running", "queued", "stopped", "failed", "outdated", "waiting", "absent")
 DONE, RUNNING, QUEUED, STOPPED, FAILED, OUTDATED, WAITING, ABSENT = STATES
@@ -119,15 +120,27 @@ def statuses(config: Config, targets: Sequence[str] = (), *, root: Path = Path()
     graph = jobs.with_ancestors(job for target in targets or ["all"] for job in jobs.of_target(_known(config, target)))
     listed = set(graph)
     if every or not targets:
-        others = [name for name in config["experiments"] if every or _has_begun(name, root)]
-        pages = [name for name in COMPARISONS if every or (root / "results" / name).exists()]
-        last = [job for name in others for job in jobs.of_experiment(name)]
-        graph |= jobs.with_ancestors([*last, *(Job("comparison", name) for name in pages)])
+        graph |= begun(jobs, root, every=every)
     queue, found = Queue(root), {}
+    before: dict[Job, set[Job]] = {}
     for job, needs in graph.items():
+        before[job] = {earlier for one in needs for earlier in (one, *before[one])}
         found[job] = _status(jobs, job, {one: found[one] for one in needs}, root, queue)
+        if found[job].state in (WAITING, STOPPED):  # for the last of a chain alone
+            waits = [one for one in needs if found[one].state != DONE]
+            last = [one for one in waits if not any(one in before[other] for other in waits)]
+            found[job].waits_for = [one.place for one in last]
     _mark_absent(graph, found)
     return [status for job, status in found.items() if every or job in listed or status.state not in (WAITING, ABSENT)]
+
+
+def begun(jobs: Jobs, root: Path, *, every: bool = False) -> dict[Job, list[Job]]:
+    """The jobs of the experiments and comparisons that have begun in the folder `root`, or of `every` one, with all
+    before them: job -> needs."""
+    others = [name for name in jobs.config["experiments"] if every or _has_begun(name, root)]
+    pages = [name for name in COMPARISONS if every or (root / "results" / name).exists()]
+    last = [job for name in others for job in jobs.of_experiment(name)]
+    return jobs.with_ancestors([*last, *(Job("comparison", name) for name in pages)])
 
 
 def table(found: Sequence[Status], *, width: int, now: float) -> str:
@@ -177,14 +190,16 @@ def _status(jobs: Jobs, job: Job, needs: Mapping[Job, Status], root: Path, queue
         status.state, status.exit_code, status.error = FAILED, code, told.get("error")
     elif complete:
         status.finished, status.seconds = max(times), _seconds(job, root)
-        status.waits_for = [one.place for one, its in needs.items() if _has_changed(its, min(times))]
+        changed = [one for one, its in needs.items() if _has_changed(its, min(times))]
+        if changed and _is_what_it_was(files, root):  # newer by their times alone
+            changed = [one for one in changed if needs[one].state != DONE]
+        status.waits_for = [one.place for one in changed]
         settled = not status.waits_for and _has_settings(jobs, job, root)
         status.state = DONE if settled else OUTDATED
     else:
         status.step = _saved_step(root / job.folder) if job.stage in TRAINING_STAGES else None
         begun = status.step is not None or (told and code != 0)
         status.state, status.exit_code = STOPPED if begun else WAITING, code
-        status.waits_for = [one.place for one, its in needs.items() if its.state != DONE]
     if status.state not in (WAITING, QUEUED):
         status.warnings = told.get("warnings", [])
     return status
@@ -209,6 +224,12 @@ def _has_changed(need: Status, since: float) -> bool:
     if need.state == DONE:
         return need.finished > since
     return need.state not in (WAITING, ABSENT)
+
+
+def _is_what_it_was(files: Sequence[Path], root: Path) -> bool:
+    """Whether the record beside a result says that it was made of what is there."""
+    record = next((record for path in files if (record := read_record(path)) is not None), None)
+    return record is not None and not Digests(root).others(record)
 
 
 def _has_settings(jobs: Jobs, job: Job, root: Path) -> bool:

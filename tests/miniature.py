@@ -31,7 +31,7 @@ PREPARED = {
     "night": "prepare/night.csv",
     "classes": "prepare/classes.json",
 }
-WIRING: dict[str, tuple[dict[str, str], dict[str, str]]] = {
+WIRING: dict[str, tuple[dict[str, str | list[str]], dict[str, str]]] = {
     "town": (
         {},
         {"summary": "town.json", "poses": "poses.csv", "oracle": "oracle/night.csv", "sheet": "contact_sheet.png"},
@@ -56,7 +56,7 @@ WIRING: dict[str, tuple[dict[str, str], dict[str, str]]] = {
     ),
     "pair": (
         {name: PREPARED[name] for name in ("night", "classes")}
-        | {"day": "prepare/day.csv", "warmed_up": "warmup/model.pt"},
+        | {"day": ["prepare/day.csv"], "warmed_up": "warmup/model.pt"},
         {"paired": "night.csv", "pairs": "pairs.csv", "ranking": "ranking.json", "sheet": "contact_sheet.png"},
     ),
     "pseudo_labels": (
@@ -129,7 +129,12 @@ class Miniature:
 
     def inputs(self, stage: str) -> dict[str, Path]:
         """The input files of `stage`, made by its ancestors."""
-        return {name: self.path(*source.split("/")) for name, source in WIRING[stage][0].items()}
+        return {
+            name: [self.path(*one.split("/")) for one in source]
+            if isinstance(source, list)
+            else self.path(*source.split("/"))
+            for name, source in WIRING[stage][0].items()
+        }
 
     def path(self, stage: str, name: str) -> Path:
         """The file `name` of `stage`, which runs for it if it has not yet."""
@@ -160,7 +165,11 @@ class Miniature:
         config = out.parent / f"{stage}.yaml"
         config.write_text(yaml.safe_dump(values["config"].model_dump(mode="json", exclude_none=True)))
         values["config"] = config
-        return [text for name, value in values.items() for text in (f"--{name.replace('_', '-')}", str(value))]
+        return [
+            text
+            for name, value in values.items()
+            for text in (f"--{name.replace('_', '-')}", *map(str, value if isinstance(value, list) else [value]))
+        ]
 
     def run(self, stage: str, out: Path, **changes: Any) -> None:
         """Run `stage` in this process with its outputs in the folder `out`."""

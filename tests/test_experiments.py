@@ -304,7 +304,7 @@ def test_an_ensemble_trains_nothing_has_the_data_of_its_members_and_scores_of_it
     for name in ("minent", "advent"):
         config["experiments"][name] = merged(config["experiments"][name], elsewhere)
     assert section(config, "advent-ensemble", "prepare") == section(config, "minent", "prepare")
-    assert owner(config, "advent-ensemble", "prepare") == "minent"
+    assert experiments.owner_of_set(config, "advent-ensemble", "night_val") == "minent"
 
 
 def test_an_ensemble_owns_no_training_of_its_members_wherever_it_stands(config):

@@ -43,7 +43,7 @@ class Run:
                 path.write_text(json.dumps({"step": 9, "seconds": seconds}) + "\n")
                 os.utime(path, (NOW + self.made, NOW + self.made))
             if job.stage in experiments.STAGES and job.stage != "submission":
-                (self.folder / job.folder / "config.yaml").write_text(self.jobs.section_text(job))
+                (self.folder / job.config).write_text(self.jobs.section_text(job))
             benchmark = self.folder / f"benchmarks/{job.place}.tsv"
             benchmark.parent.mkdir(parents=True, exist_ok=True)
             benchmark.write_text(f"s\th:m:s\tmax_rss\n{seconds}\t0:02:13\t100.0\n")
@@ -67,7 +67,7 @@ class Run:
 
     def statuses(self, *targets: str, every: bool = False) -> dict[Job, Status]:
         found = statuses(self.config, targets, root=self.folder, every=every)
-        return {Job(one.stage, one.experiment, one.seed, one.model): one for one in found}
+        return {Job(one.stage, one.experiment, one.seed, one.model, one.data_set): one for one in found}
 
     def status(self, job: Job) -> Status:
         return self.statuses()[job]
@@ -88,7 +88,8 @@ def run(tmp_path, root) -> Run:
 def test_before_anything_has_run_every_job_waits_for_those_before_it(run):
     found = run.statuses()
     assert {status.state for status in found.values()} == {"waiting"}
-    assert list(found)[:3] == [Job("town"), Job("prepare", "loopda"), Job("pretrain", "loopda", 0)]
+    source, night = (Job("manifest", "loopda", data_set=name) for name in ("source", "night"))
+    assert list(found)[:3] == [Job("town"), source, night]
     assert list(found)[-1] == Job("report", "loopda")
     assert found[WARMUP].waits_for == ["pretrain/loopda/seed0"]
     assert run.line(Job("town")) == "town waiting for its turn"
@@ -255,7 +256,7 @@ def test_no_line_of_the_table_is_longer_than_the_terminal_is_wide(run):
     for width in (80, 120):
         lines = table(list(run.statuses(every=True).values()), width=width, now=NOW).splitlines()
         assert max(len(line) for line in lines) <= width
-        assert lines[-1] == f"3 done, 1 failed, {len(run.statuses(every=True)) - 4} waiting"
+        assert lines[-1] == f"7 done, 1 failed, {len(run.statuses(every=True)) - 8} waiting"
 
 
 # SLURM, of which squeue alone is asked
@@ -349,8 +350,9 @@ def test_overlays_are_merged_as_snakemake_merges_them_in_the_same_order(root, na
     merged = copy.deepcopy(over)  # what --configfile says, then the directive configfile, then --configfile again
     update_config(merged, base)
     update_config(merged, over)
-    merged["experiments"] = experiments.in_order(merged, list(base["experiments"]))
-    assert json.dumps(read_config(paths, root)) == json.dumps(merged)
+    found = read_config(paths, root)
+    del found[experiments.CLAIMS]
+    assert json.dumps(found) == json.dumps(experiments.in_order(merged, base))
 
 
 # a real training

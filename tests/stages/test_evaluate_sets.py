@@ -69,7 +69,7 @@ def evaluated(prepared, small_model, tmp_path):
             model=[small_model] if models is None else models,
             night_val=prepared / "night_val.csv",
             day_val=prepared / "day_val.csv",
-            summary=prepared / "summary.json" if tests else None,
+            night_tests=[prepared / "night_tests/driving.csv"] if tests else None,
             classes=prepared / "classes.json",
             scores=tmp_path / "warmup.json",
             log=tmp_path / "log",
@@ -199,9 +199,6 @@ def test_labelled_day_images_can_have_a_size_of_their_own(evaluated):
     assert sizes == {"night": SIZE, "day": (48, 32), "driving": SIZE}
 
 
-def test_an_unknown_set_and_a_summary_without_sets_are_refused(evaluated, tmp_path):
+def test_an_unknown_set_is_refused(evaluated):
     with pytest.raises(ConfigError, match=r"full_size: no set rain; there are night, day, driving"):
         evaluated(full_size=["rain"])
-    (tmp_path / "summary.json").write_text("{}")
-    with pytest.raises(DataError, match=r"summary\.json: names no night_tests .*prepare"):
-        evaluate.night_tests(tmp_path / "summary.json")

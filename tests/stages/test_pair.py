@@ -89,14 +89,15 @@ def test_one_night_image_and_one_day_image_are_a_pair(go, miniature, tmp_path):
         name: manifest_of(read_manifest(miniature.path("prepare", f"{name}.csv"))[:1], tmp_path / f"{name}.csv")
         for name in ("night", "day")
     }
+    inputs["day"] = [manifest_of([], tmp_path / "references.csv"), inputs["day"]]  # the first that names an image
     out = go(tau=1e-6, inputs=inputs)
-    [row], [day] = read_manifest(out / "night.csv"), read_manifest(inputs["day"])
+    [row], [day] = read_manifest(out / "night.csv"), read_manifest(inputs["day"][1])
     assert row.reference == day.image
 
 
 def test_no_candidates_end_in_one_message(go, tmp_path):
     with pytest.raises(DataError, match=r"day\.csv: no rows below the header; run the stage `prepare` again"):
-        go(inputs={"day": manifest_of([], tmp_path / "day.csv")})
+        go(inputs={"day": [manifest_of([], tmp_path / "day.csv")]})
     assert not (tmp_path / "pair").exists()
 
 

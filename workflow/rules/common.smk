@@ -5,7 +5,7 @@ from pathlib import Path
 import yaml
 from snakemake.exceptions import WorkflowError
 
-from loopda import comparisons, experiments
+from loopda import comparisons, experiments, vouch
 from loopda.claims import claims
 from loopda.errors import ConfigError
 
@@ -21,6 +21,13 @@ except ConfigError as error:
     raise WorkflowError(str(error)) from None
 
 config[experiments.CLAIMS] = claims(config, Path())
+
+if vouch.copied_without_times(config):
+    raise WorkflowError(
+        "results/: copied without their times and without .snakemake, so that finished models would be removed and"
+        " trained again. Compare them with their records: python -m loopda.vouch, with the same --configfile; then run"
+        " this again. To make all anew, remove results/"
+    )
 
 
 wildcard_constraints:

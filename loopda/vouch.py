@@ -1,0 +1,108 @@
+"""Vouch for results that were copied without their times, so that Snakemake does not make them again.
+
+    python -m loopda.vouch [--configfile FILE ...] [--dry-run]
+
+Snakemake goes by times and by its own records in .snakemake. A project that was copied without both (cp -r, a download,
+object storage) looks as if it had to be made anew, and Snakemake removes a finished model as its job begins. This
+command compares every result with the record beside it (`loopda.provenance`): the settings, and the SHA-256 of what it
+was made of and of itself. What agrees gets one common time, which makes it up to date; what does not is listed and left
+as it is.
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from loopda.errors import LoopdaError
+from loopda.experiments import Config
+from loopda.jobs import Job, Jobs
+from loopda.provenance import Digests, read_record, record_path
+from loopda.status import begun, read_config
+
+
+@dataclass
+class Examined:
+    """Which results are what their records say. sound: the files of those that are, and of all that they were made of.
+    doubtful: place of a job -> why it cannot be vouched for."""
+
+    jobs: list[Job] = field(default_factory=list)
+    sound: set[Path] = field(default_factory=set)
+    doubtful: dict[str, str] = field(default_factory=dict)
+
+
+def examine(config: Config, root: Path = Path()) -> Examined:
+    """Compare all results in the folder `root` with their records, and their settings with today's."""
+    jobs, digests, found = Jobs(config), Digests(root), Examined()
+    for job in _jobs(jobs, root):
+        files = [root / name for name in job.files]
+        if not all(path.exists() for path in files):
+            continue
+        section = root / job.config
+        recorded = next((record for path in files if (record := read_record(path)) is not None), None)
+        if section.exists() and section.read_text(encoding="utf-8") != jobs.section_text(job):
+            found.doubtful[job.place] = "made with other settings than the configuration's"
+        elif recorded is None:
+            found.doubtful[job.place] = "no record beside it says what it was made of"
+        elif others := digests.others(recorded):
+            found.doubtful[job.place] = f"{others[0]} is not what it was when this was made" + (
+                f", and {len(others) - 1} more" if len(others) > 1 else ""
+            )
+        else:
+            found.jobs.append(job)
+            found.sound |= {root / path for path in recorded} | set(files)
+            found.sound |= {path for path in (section, root / job.folder / "checked") if path.exists()}
+    return found
+
+
+def vouch(found: Examined) -> None:
+    """Give every sound file the time of the oldest, so that none is newer than what was made of it."""
+    oldest = min((path.stat().st_mtime_ns for path in found.sound), default=0)
+    for path in found.sound:
+        os.utime(path, ns=(oldest, oldest))
+
+
+def copied_without_times(config: Config, root: Path = Path()) -> bool:
+    """Whether the results in `root` came from elsewhere, without Snakemake's records and without their times: some
+    training has a record beside it, but is older than what it was made of."""
+    if any((root / ".snakemake" / "metadata").glob("*")):
+        return False
+    for job in _jobs(Jobs(config), root):
+        main = root / job.files[0]
+        if main.exists() and record_path(main).exists():
+            made = main.stat().st_mtime_ns
+            if any(
+                (root / path).stat().st_mtime_ns > made for path in read_record(main) or () if (root / path).exists()
+            ):
+                return True
+    return False
+
+
+def _jobs(jobs: Jobs, root: Path) -> dict[Job, list[Job]]:
+    """Those of which there may be results: of `run`, and of all that has begun."""
+    return jobs.with_ancestors(jobs.of_target("all")) | begun(jobs, root)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The command line; exits with the code of a LoopdaError, and with 3 where something cannot be vouched for."""
+    parser = argparse.ArgumentParser(prog="python -m loopda.vouch", description=__doc__.partition("\n")[0])
+    parser.add_argument("--configfile", nargs="+", type=Path, default=[], metavar="FILE", help="as snakemake takes it")
+    parser.add_argument("--dry-run", "-n", action="store_true", help="compare, and change no time")
+    options = parser.parse_args(arguments)
+    try:
+        found = examine(read_config(options.configfile))
+        for place, why in found.doubtful.items():
+            print(f"{place}: {why}; left as it is")
+        if not options.dry_run:
+            vouch(found)
+        print(f"{len(found.jobs)} results are what their records say{'' if options.dry_run else ', and up to date'}")
+    except LoopdaError as error:
+        print(error, file=sys.stderr)
+        sys.exit(error.exit_code)
+    sys.exit(3 if found.doubtful else 0)
+
+
+if __name__ == "__main__":
+    main()
