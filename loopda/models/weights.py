@@ -120,7 +120,7 @@ def new_segmenter(
 
 def _with_statistics(weights: Weights, domain: str) -> Weights:
     """`weights`, of which a checkpoint of this package has the running statistics of `domain`."""
-    if not weights.statistics:
+    if weights.layout.title != OWN:
         return weights
     name = domain if domain in weights.statistics else "shared"
     if name not in weights.statistics:

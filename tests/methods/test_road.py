@@ -369,9 +369,10 @@ def test_a_frozen_network_from_a_checkpoint_keeps_the_statistics_of_the_night_th
             assert torch.equal(state[key], value), key
 
 
-def test_a_checkpoint_without_statistics_has_none_to_keep(base_config, tmp_path):
+@pytest.mark.parametrize("domains", [(), ("day",)])
+def test_a_checkpoint_without_statistics_has_none_to_keep(base_config, tmp_path, domains):
     other = Segmenter(small_network(), CLASSES)
-    other.statistics = {"day": running_statistics(other)}
+    other.statistics = dict.fromkeys(domains, running_statistics(other))
     save_segmenter(other, tmp_path / "model.pt")
     settings = section_of(Settings, base_config, weights=str(tmp_path / "model.pt"), statistics="kept")
     with pytest.raises(DataError, match=r"model\.pt: has no night statistics to keep"):
