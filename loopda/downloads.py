@@ -28,6 +28,7 @@ from loopda.files import move_into_place, sha256
 from loopda.names import bounded
 from loopda.signals import interruptible
 from loopda.text import begin_program
+from loopda.weight_files import described
 
 ATTEMPTS = 3  # of a download; each goes on where the one before broke off
 PAUSE = 2.0  # seconds between them
@@ -130,6 +131,12 @@ CATALOGUE = {
     ),
 }
 
+# what is no backbone alone
+USES = {
+    "a trunk of LPIPS": ("alexnet", "vgg16"),
+    "a whole network": ("loopda-student", "adaptsegnet-gta", "advent-gta"),
+}
+
 
 def fault(reference: str) -> str:
     """What is wrong with a reference to weights, or "": a check without network, before any job starts."""
@@ -138,15 +145,39 @@ def fault(reference: str) -> str:
         return f"{reference}: a SHA-256 has 64 hexadecimal digits"
     if _is_address(address):
         return "" if digest else f"{reference}: an address needs its SHA-256: {address}#sha256=<64 digits>"
+    if reference in CATALOGUE:
+        return ""
     try:
-        if reference in CATALOGUE or expanded(address).is_file():
-            return ""
+        path = expanded(address)
     except ConfigError as error:
         return str(error)
+    if path.exists():
+        try:
+            wrong = described(path)
+        except OSError as error:
+            return f"{address}: {error.strerror}; mend that"
+        return f"{address}: no weights that can be read: {wrong}" if wrong else ""
     return (
         f"no such file: {address}; put the weights there, name some of {', '.join(CATALOGUE)}, "
         "give an address with #sha256=, or set it to an empty string"
     )
+
+
+def misplaced(reference: str, key: str) -> str:
+    """Why a name of the catalogue cannot be what the key `key` (its last two words) wants, or ""."""
+    if reference not in CATALOGUE:
+        return ""
+    use = next((use for use, names in USES.items() if reference in names), "a backbone")
+    wanted = {"convert.weights": ("a whole network",), "decoders.lpips_weights": ("a trunk of LPIPS",)}
+    fitting = wanted.get(key, ("a backbone", "a whole network"))
+    if use in fitting:
+        return ""
+    names = [name for name in CATALOGUE if any(name in USES.get(use, _backbones()) for use in fitting)]
+    return f"{reference} is {use}, {fitting[0]} is wanted: name one of {', '.join(names)}, or a path"
+
+
+def _backbones() -> tuple[str, ...]:
+    return tuple(name for name in CATALOGUE if not any(name in names for names in USES.values()))
 
 
 def locate(reference: str, say: Callable[[str], None] = print) -> Path:
@@ -247,8 +278,8 @@ def _fetch(address: str, path: Path, digest: str, by_hand: str, say: Callable[[s
         if found.startswith(digest.lower()):
             move_into_place(part, path)
             return
+        problem = f"its SHA-256 is {found}, expected {digest}{_told(part)}"
         part.unlink()
-        problem = f"its SHA-256 is {found}, expected {digest}"
         if not begun:
             break  # no leftover of another file spoilt it: the server's file is not the published one
     raise DataError(f"cannot fetch {address}: {problem}. {by_hand}")
@@ -272,7 +303,13 @@ def _append(address: str, part: Path, begun: int) -> None:
 def _verify(path: Path, digest: str, remedy: str) -> None:
     found = sha256(path)
     if not found.startswith(digest.lower()):
-        raise DataError(f"{path}: its SHA-256 is {found}, expected {digest}: {remedy}")
+        raise DataError(f"{path}: its SHA-256 is {found}, expected {digest}: {remedy}{_told(path)}")
+
+
+def _told(path: Path) -> str:
+    """What a file is that is not the one that was wanted, for the end of a message, or ""."""
+    known = described(path)
+    return f"; {known}" if known else ""
 
 
 def main() -> None:

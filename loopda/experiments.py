@@ -610,9 +610,10 @@ def _faults_of_experiment(config: Config, name: str, errors: "_Errors") -> list[
             faults.append(f"{path}: {_message(error)}")
         for path, value in _leaves(resolved):
             if path.endswith("weights") and isinstance(value, str) and value:
-                wrong = downloads.fault(value)
+                where = _path_in_file(stage, resolved, path.split("."), own)
+                wrong = downloads.fault(value) or downloads.misplaced(value, ".".join(where.split(".")[-2:]))
                 if wrong:
-                    faults.append(f"{_path_in_file(stage, resolved, path.split('.'), own)}: {wrong}")
+                    faults.append(f"{where}: {wrong}")
     return faults or _faults_of_sets(config, name)
 
 

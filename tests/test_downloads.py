@@ -240,9 +240,23 @@ def test_the_command_prints_where_the_file_is_or_what_is_wrong(server, monkeypat
 
 @pytest.mark.fault(124, "weights in a home are found")
 def test_a_path_of_weights_may_have_a_home_and_variables(tmp_path, monkeypatch):
-    (tmp_path / "net.pth").touch()
+    (tmp_path / "net.pth").write_bytes(b"\x80\x02")
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.delenv("NOTHING", raising=False)
     assert fault("~/net.pth") == ""
     assert locate("~/net.pth") == tmp_path / "net.pth"
     assert "the environment has no variable NOTHING" in fault("$NOTHING/net.pth")
+
+
+@pytest.mark.fault(141, "a page that lies in the place of published weights is called one beside the digest")
+def test_a_page_in_the_place_of_published_weights_is_called_one(tmp_path, monkeypatch):
+    monkeypatch.setenv("LOOPDA_WEIGHTS", str(tmp_path))
+    (tmp_path / CATALOGUE["vgg16"].file).write_text("<!DOCTYPE html><html><title>Sign in</title></html>")
+    with pytest.raises(DataError, match=r"its SHA-256 is \w{64}, expected 397923af.*a web page"):
+        locate("vgg16")
+
+
+def test_a_server_that_sends_a_page_is_said_to(server):
+    server.content = b"<!DOCTYPE html><html><title>Quota exceeded</title></html>"
+    with pytest.raises(DataError, match="its SHA-256 is .* it is a web page"):
+        locate(reference(server))

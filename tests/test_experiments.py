@@ -600,11 +600,18 @@ def test_an_overlay_in_the_place_of_config_yaml_is_told_so_in_one_line(schemas):
     assert "after --configfile" in line
 
 
-@pytest.mark.parametrize(
-    "path", ["pretrain/weights", "simclr/weights", "convert/weights", "loops/decoders/lpips_weights"]
-)
+WEIGHTS = {
+    "pretrain/weights": "resnet101-v1",
+    "simclr/weights": "simclrv2-r101",
+    "methods/road/weights": "deeplab-init",
+    "convert/weights": "advent-gta",
+    "loops/decoders/lpips_weights": "alexnet",
+}
+
+
+@pytest.mark.parametrize("path", WEIGHTS)
 def test_weights_are_accepted_by_name_and_by_an_address_with_its_digest_alone(config, schemas, path):
-    check(changed(config, path, "resnet101-v1"), schemas)
+    check(changed(config, path, WEIGHTS[path]), schemas)
     check(changed(config, path, f"https://example.org/net.pth#sha256={'0' * 64}"), schemas)
     lines = faults(changed(config, path, "https://example.org/net.pth"), schemas)
     assert any(path.replace("/", ".") in line and "needs its SHA-256" in line for line in lines)
@@ -612,9 +619,31 @@ def test_weights_are_accepted_by_name_and_by_an_address_with_its_digest_alone(co
 
 def test_weights_that_exist_are_accepted(config, schemas, tmp_path):
     weights = tmp_path / "alexnet.pth"
-    weights.touch()
+    weights.write_bytes(bytes.fromhex("80028a0a6cfc9c46f9206aa85019"))  # how a file of torch.save may begin
     config["loops"]["decoders"]["lpips_weights"] = str(weights)
     check(config, schemas)
+
+
+@pytest.mark.parametrize(
+    ("path", "name", "wrong"),
+    [
+        ("pretrain/weights", "vgg16", "vgg16 is a trunk of LPIPS, a backbone is wanted"),
+        ("convert/weights", "resnet101-v1", "resnet101-v1 is a backbone, a whole network is wanted"),
+        ("loops/decoders/lpips_weights", "advent-gta", "advent-gta is a whole network, a trunk of LPIPS is wanted"),
+    ],
+)
+def test_published_weights_of_another_kind_than_a_key_wants_are_refused(config, schemas, path, name, wrong):
+    assert any(line.startswith(f"configuration: {path.replace('/', '.')}: {wrong}") for line in faults(
+        changed(config, path, name), schemas
+    ))  # fmt: skip
+
+
+@pytest.mark.fault(141, "refused when the configuration is read")
+def test_a_web_page_that_was_saved_as_weights_is_refused_when_the_configuration_is_read(config, schemas, tmp_path):
+    page = tmp_path / "resnet101.pth"
+    page.write_text("<!DOCTYPE html><html><title>Quota exceeded</title></html>")
+    found = faults(changed(config, "pretrain/weights", str(page)), schemas)
+    assert any("pretrain.weights" in line and "a web page" in line for line in found)
 
 
 def test_a_whole_number_is_accepted_where_a_fraction_is_expected(config, schemas):

@@ -95,14 +95,16 @@ def frozen_copy(
     """A network of constant weights to imitate, in which nothing is dropped; `say` what it is.
 
     weights: the file of its backbone; None: `segmenter` is copied as it is. statistics: by which it normalises: each
-    batch's, or those that it kept from its training, of `domain` where it has several.
+    batch's, or those that it kept from its training, of `domain` where it has several. These are of the input that its
+    weights were trained with, which it then sees, whatever `segmenter` does.
     """
 
     def tell(text: str) -> None:
         say(f"the frozen network: {text}")
 
     if weights:
-        copied = new_segmenter(segmenter.section, segmenter.classes, weights, say=tell).eval()
+        kept = domain if statistics == "kept" else ""
+        copied = new_segmenter(segmenter.section, segmenter.classes, weights, kept=kept, say=tell).eval()
     else:
         copied = copy.deepcopy(segmenter)
         tell("the source-only model")

@@ -18,6 +18,7 @@ from loopda.models.resnet import (
     stem,
 )
 
+INITIAL_DEVIATION = 0.01  # of the normal numbers that the classifiers of AdaptSegNet, ADVENT and BDL begin with
 DILATIONS = (6, 12, 18, 24)  # of the parallel convolutions, which see ever wider surroundings
 
 
@@ -40,13 +41,13 @@ class AtrousPyramid(nn.Module):
 
 
 class DeepLabV2(nn.Module):
-    """The multi-level network of AdaptSegNet and ADVENT; its arguments are PSPNet's, its head has no others.
+    """The network of AdaptSegNet and ADVENT; its arguments are PSPNet's, its head has no others.
 
-    aspp_branches: 4 as in ADVENT and BDL, or 2 as in AdaptSegNet (see AtrousPyramid).
+    aspp_branches: 4 as in ADVENT and BDL, or 2 as in AdaptSegNet (see AtrousPyramid). levels: 2 for the multi-level
+    network, 1 for one without the classifier on layer3, which then has no auxiliary head.
     """
 
     trunk = ("conv1", "bn1", "layer1", "layer2", "layer3", "layer4")
-    has_aux = True
     aligned = True
 
     def __init__(
@@ -58,6 +59,7 @@ class DeepLabV2(nn.Module):
         stride_in: str = "conv1",
         output_stride: int = 8,
         aspp_branches: int = 4,
+        levels: int = 2,
         bn_pretrain: bool = False,
         freeze_affine: bool = True,
         initialisation: str = "normal",
@@ -68,7 +70,8 @@ class DeepLabV2(nn.Module):
         self.channels = add_layers(self, blocks=blocks, width=width, stride_in=stride_in)
         _, self.shallow_channels, layer3, layer4 = self.channels
         self.bn_pretrain = BatchNorm2d(layer4) if bn_pretrain else None
-        self.layer5 = AtrousPyramid(layer3, classes, aspp_branches)
+        self.has_aux = levels == 2
+        self.layer5 = AtrousPyramid(layer3, classes, aspp_branches) if self.has_aux else None
         self.layer6 = AtrousPyramid(layer4, classes, aspp_branches)
         initialise(self, INITIALISATIONS[initialisation])
         if freeze_affine:
@@ -82,7 +85,7 @@ class DeepLabV2(nn.Module):
         features = self.layer4(middle)
         if self.bn_pretrain is not None:
             features = self.bn_pretrain(features)
-        aux_logits = self.layer5(chosen(middle, aux)) if aux else None
+        aux_logits = self.layer5(chosen(middle, aux)) if aux and self.layer5 is not None else None
         main_logits = self.layer6(features) if logits else None
         return Outputs(shallow, aux_logits, main_logits, features)
 

@@ -8,9 +8,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from loopda.errors import LoopdaError, NumericError
+from loopda.errors import NumericError
 from loopda.files import written
 from loopda.models.segmenter import Segmenter, upsample
+from loopda.weight_files import needs_packages
 
 OPSET = 18  # of ONNX 1.13 (2022): what the runtimes in use understand
 TOLERANCE = 1e-3  # of a probability, between PyTorch and ONNX Runtime: both compute in float32, in another order
@@ -45,11 +46,9 @@ def write_onnx(
     file, when the difference exceeds both TOLERANCE and what rounding explains: a ResNet-101 of random weights differs
     from itself in float64 by 0.004, and from its graph by as much.
     """
-    try:
-        import onnxscript  # noqa: F401  (torch's exporter needs it, and says so only by a traceback)
-        from onnx_ir.passes.common import ClearMetadataAndDocStringPass
-    except ImportError:
-        raise LoopdaError("onnx and onnxscript are not installed: pip install 'loopda[export]'") from None
+    needs_packages(".onnx")  # torch's exporter would miss them by a traceback
+    from onnx_ir.passes.common import ClearMetadataAndDocStringPass
+
     used = segmenter.use_statistics(domain)
     module = Deployed(segmenter).eval()
     width, height = size
@@ -76,10 +75,8 @@ def write_onnx(
 
 @torch.no_grad()
 def _difference(module: Deployed, path: Path, size: tuple[int, int], threads: int) -> tuple[float, float]:
-    try:
-        import onnxruntime
-    except ImportError:
-        raise LoopdaError("onnxruntime is not installed: pip install 'loopda[export]'") from None
+    import onnxruntime
+
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])

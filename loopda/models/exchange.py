@@ -8,9 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from loopda.errors import DataError, LoopdaError
+from loopda.errors import DataError
 from loopda.files import written
 from loopda.models.segmenter import Segmenter
+from loopda.weight_files import AGAIN, described, is_safetensors, needs_packages
 
 _OFFICIAL = {False: "caffe", True: "caffe-rgb"}  # what the authors' evaluator feeds, without and with bn_pretrain
 
@@ -38,8 +39,21 @@ def read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     try:
         with safe_open(path, framework="pt") as file:
             return library.load_file(path), file.metadata() or {}
-    except (SafetensorError, OSError, ValueError) as error:
-        raise DataError(f"{path}: cannot be read as safetensors ({error}); fetch or make it again") from None
+    except (SafetensorError, OSError, ValueError):
+        raise DataError(f"{path}: cannot be read as safetensors: {_reason(path)}") from None
+
+
+def _reason(path: Path) -> str:
+    with open(path, "rb") as file:
+        head = file.read(16)
+    if is_safetensors(head):
+        return f"it is damaged, or ends too early, as of a download or a copy that broke off; {AGAIN}"
+    known = described(path)
+    if known:
+        return known
+    if head.startswith((b"PK", b"\x80")):
+        return "it is a file of torch.save; give it the suffix .pth"
+    return f"it is something else; {AGAIN}"
 
 
 def checkpoint_of(tensors: Mapping[str, Tensor], metadata: Mapping[str, str], path: Path) -> dict[str, Any] | None:
@@ -91,8 +105,7 @@ def write_official(segmenter: Segmenter, path: Path, domain: str) -> None:
 
 
 def _library() -> Any:
-    try:
-        import safetensors.torch
-    except ImportError:
-        raise LoopdaError("safetensors is not installed: pip install 'loopda[export]'") from None
+    needs_packages(".safetensors")
+    import safetensors.torch
+
     return safetensors.torch

@@ -9,9 +9,10 @@ from torch import Tensor, nn
 
 from loopda import distributed
 from loopda.errors import DataError
+from loopda.models.layouts import only_state_dict
 from loopda.models.precision import mixed
 from loopda.models.segmenter import load_checkpoint
-from loopda.models.weights import faults
+from loopda.models.weights import faults, listed
 
 
 class PerceptualDistance(nn.Module):
@@ -40,12 +41,16 @@ class PerceptualDistance(nn.Module):
 
         with torch.device("meta"):  # only names and shapes are wanted
             reference = {"alex": models.alexnet, "vgg": models.vgg16}[net](weights=None).state_dict()
-        weights = load_checkpoint(path)
-        if not isinstance(weights, dict) or not all(isinstance(value, Tensor) for value in weights.values()):
-            raise DataError(f"{path}: not torchvision's {net} weights: not a dictionary of tensors")
+        weights = only_state_dict(load_checkpoint(path))
+        if weights is None:
+            raise DataError(f"{path}: not torchvision's {net} weights: not one dictionary of tensors")
         lines = faults(weights, reference)
         if lines:
-            raise DataError(f"{path}: not torchvision's {net} weights:\n  " + "\n  ".join(lines))
+            other = {"alex": "vgg", "vgg": "alex"}[net]
+            raise DataError(
+                f"{path}: not torchvision's {net} weights, as loops.decoders.lpips says ({other} is the other):\n"
+                f"{listed(lines)}"
+            )
         # lpips cuts the trunk into slices whose layers keep torchvision's running number as their name
         for part in self.distance.net.children():
             for number, layer in part.named_children():

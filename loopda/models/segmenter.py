@@ -5,6 +5,7 @@ to see, and a wrong order or scale is silent; so each network converts for itsel
 """
 
 import hashlib
+import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import chain, repeat
@@ -21,9 +22,11 @@ from loopda.config import Section
 from loopda.errors import DataError
 from loopda.files import sha256, unwritable, written
 from loopda.labels.classes import ClassList
+from loopda.models import torch_files
 from loopda.models.daformer import DAFormer
 from loopda.models.deeplab import DeepLabV2
 from loopda.models.heads_apart import heads_apart
+from loopda.models.layouts import OWN, recognise
 from loopda.models.normalisation import domains_of
 from loopda.models.precision import mixed
 from loopda.models.pspnet import Outputs, PSPNet
@@ -51,8 +54,8 @@ class Network(Section):
     """The section `network`: what `pretrain` and `simclr` build; every later stage reads it from a checkpoint.
 
     A network ignores the keys that are not its own: head_channels and dropout are of pspnet's and daformer's heads,
-    aspp_branches is of deeplab's; encoder and drop_path are daformer's, which has no other keys of a trunk, and whose
-    output stride is 4.
+    aspp_branches and levels are of deeplab's; encoder and drop_path are daformer's, which has no other keys of a trunk,
+    and whose output stride is 4.
     """
 
     name: Literal["pspnet", "deeplab", "daformer"]
@@ -67,8 +70,9 @@ class Network(Section):
     stride_in: Literal["conv1", "conv2"]
     output_stride: Literal[4, 8]
     dropout: Annotated[float, Field(ge=0, lt=1)]
-    # checkpoints from before there were deeplab and daformer do not say these three
+    # checkpoints from before there were deeplab and daformer do not say these
     aspp_branches: Literal[2, 4] = 4
+    levels: Literal[1, 2] = 2
     encoder: Literal["mit_tiny", "mit_b0", "mit_b1", "mit_b2", "mit_b3", "mit_b4", "mit_b5"] = "mit_b0"
     drop_path: Annotated[float, Field(ge=0, lt=1)] = 0.1
     freeze_affine: bool
@@ -78,12 +82,13 @@ class Network(Section):
 
 
 # each network, and the keys of the section that are not its own
+_DEEPLAB = {"aspp_branches", "levels"}
 _TRANSFORMER = {"encoder", "drop_path"}
 _RESNET = {"blocks", "width", "stride_in", "output_stride", "freeze_affine", "initialisation"}
 _NETWORKS = {
-    "pspnet": (PSPNet, {"aspp_branches"} | _TRANSFORMER),
+    "pspnet": (PSPNet, _DEEPLAB | _TRANSFORMER),
     "deeplab": (DeepLabV2, {"head_channels", "dropout"} | _TRANSFORMER),
-    "daformer": (DAFormer, {"aspp_branches"} | _RESNET),
+    "daformer": (DAFormer, _DEEPLAB | _RESNET),
 }
 
 
@@ -270,9 +275,33 @@ def save_checkpoint(checkpoint: dict[str, Any], path: Path) -> None:
 def load_segmenter(path: Path) -> Segmenter:
     """Read a checkpoint that `save_segmenter` wrote; DataError when it is missing, damaged or not finite."""
     checkpoint = load_checkpoint(path)
-    if not isinstance(checkpoint, dict) or checkpoint.get("format") != FORMAT:
-        raise DataError(f"{path}: not a loopda checkpoint of format {FORMAT}; make it again with this version")
+    if not isinstance(checkpoint, dict) or checkpoint.get("format") != FORMAT or "network" not in checkpoint:
+        raise DataError(f"{path}: {_not_a_model(checkpoint, path)}")
     return segmenter_of(checkpoint, path)
+
+
+def _not_a_model(content: object, path: Path) -> str:
+    """What a file is that is read, but no model of this package, and what to do with it."""
+    version = content.get("format") if isinstance(content, dict) else None
+    if version is not None and version != FORMAT:
+        return f"not a loopda checkpoint of format {FORMAT} but {version}; make it again with this version"
+    convert = f"python -m loopda.stages.convert --weights {shlex.quote(str(path))} --model model.pt"
+    try:
+        layout = recognise(content, path).layout
+    except DataError as error:
+        reason = str(error).removeprefix(f"{path}: ")
+        return (
+            f"not a loopda checkpoint (model.pt). Models of others become one by `{convert}`; but this file: {reason}"
+        )
+    if layout.title == OWN:
+        return "a part of a loopda checkpoint; make it again"
+    if not layout.network:
+        return (
+            f"not a loopda checkpoint but a backbone without heads ({layout.title}): training can start from it "
+            "(pretrain.weights, simclr.weights); name a model.pt, or a whole model of others after "
+            "python -m loopda.stages.convert"
+        )
+    return f"not a loopda checkpoint but a model of others ({layout.title}); make one of it: {convert}"
 
 
 def segmenter_of(checkpoint: Mapping[str, Any], path: Path) -> Segmenter:
@@ -288,7 +317,7 @@ def segmenter_of(checkpoint: Mapping[str, Any], path: Path) -> Segmenter:
         segmenter.statistics = checkpoint["statistics"]
         segmenter.input_size = _input_size(checkpoint["provenance"])
     except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
-        reason = str(error).splitlines()[0]
+        reason = " ".join(str(error).split())[:200]
         raise DataError(f"{path}: parts are missing or do not fit ({reason}); make it again") from None
     named = {"model": checkpoint["model"], **checkpoint["statistics"]}
     for part, values in named.items():
@@ -307,21 +336,12 @@ def _input_size(provenance: Mapping[str, Any]) -> tuple[int, int] | None:
 
 
 def load_checkpoint(path: Path) -> object:
-    """torch.load without code execution; a missing or damaged file is a DataError that names it.
+    """torch.load without code execution; DataError for a missing or damaged file, and one that is something else.
 
     What `save_checkpoint` wrote is compared with its SHA-256: a flipped bit would pass torch. Files of others, and of
     versions of this package that wrote none, have nothing to compare with.
     """
-    if not Path(path).is_file():
-        raise DataError(f"{path}: no such weights file; check the path, or run the stage that makes it")
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises five unrelated types for damaged files
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise DataError(
-            f"{path}: cannot be read as weights ({reason}); the file is damaged or not a plain checkpoint: "
-            "fetch or make it again"
-        ) from None
+    content = torch_files.read(Path(path))
     if isinstance(content, dict) and DIGEST in content and content.pop(DIGEST) != content_digest(content):
         raise DataError(
             f"{path}: its content does not match the SHA-256 in it: bytes have changed since it was written; delete it "

@@ -5,7 +5,7 @@ from typing import Literal
 
 from loopda.command import command, writes
 from loopda.config import Section
-from loopda.downloads import locate
+from loopda.downloads import CATALOGUE, locate
 from loopda.errors import ConfigError
 from loopda.files import sha256
 from loopda.labels.classes import CITYSCAPES, load_classes
@@ -13,16 +13,17 @@ from loopda.models.exchange import checkpoint_of, read_safetensors
 from loopda.models.segmenter import save_checkpoint, save_segmenter, segmenter_of
 from loopda.models.weights import foreign_segmenter, read_weights
 from loopda.training.log import Log
+from loopda.weight_files import needs_packages
 
-# published files that are made for the first two branches (loopda.models.deeplab); the tensors do not tell
-TWO_BRANCHES = ("adaptsegnet-gta",)
+# how many branches of their classifiers published networks sum (loopda.models.deeplab)
+BRANCHES = {"adaptsegnet-gta": 2, "advent-gta": 4}
 
 
 class Config(Section):
-    """The section `convert`, whose keys are the flags of the same names."""
+    """The section `convert`, whose keys are the flags of the same names; aspp_branches: 0 as the file tells."""
 
     weights: str
-    aspp_branches: Literal[2, 4]
+    aspp_branches: Literal[0, 2, 4]
 
 
 @writes("model")
@@ -31,23 +32,27 @@ def run(
     weights: str,
     model: Path,
     classes: Path | None = None,
-    aspp_branches: int = 4,
+    aspp_branches: int = 0,
     log: Path | None = None,
 ) -> None:
     """Write `model` from `weights`: a name of the catalogue (python -m loopda.downloads --help), a path, or an address
     with #sha256=.
 
-    Understood are LoopDA's student.pth, AdaptSegNet's and ADVENT's DeepLabV2, and what the stage `export` wrote as
-    .pth or .safetensors. `classes` is the classes.json of `prepare`; without it the 19 classes of Cityscapes.
-    aspp_branches: 4 as in ADVENT and BDL, 2 for networks of AdaptSegNet's code.
+    Understood are LoopDA's student.pth, AdaptSegNet's and ADVENT's DeepLabV2, multi-level and single-level, and what
+    the stage `export` wrote as .pth or .safetensors. `classes` is the classes.json of `prepare`; without it the 19
+    classes of Cityscapes. aspp_branches: of a DeepLabV2's classifiers, 4 as in ADVENT and BDL, 2 for networks of
+    AdaptSegNet's code; 0 takes what a published name or the tensors tell, and where they do not, it must be said.
     """
     lines = Log(log, "convert")
     if not weights:
         raise ConfigError("convert.weights is empty: name the model to convert")
-    if aspp_branches not in (2, 4) or (weights in TWO_BRANCHES and aspp_branches != 2):
+    if aspp_branches not in (0, 2, 4):
         raise ConfigError(
-            f"aspp_branches {aspp_branches}: {weights} needs {2 if weights in TWO_BRANCHES else '2 or 4'}"
+            f"convert.aspp_branches (--aspp-branches) {aspp_branches}: choose 2 or 4, or 0 as the file tells"
         )
+    if weights.endswith(".safetensors"):
+        needs_packages(".safetensors")
+    aspp_branches = published_branches(weights, "", aspp_branches)
     path = locate(weights, lines.say)
     if path.suffix == ".safetensors":
         checkpoint = checkpoint_of(*read_safetensors(path), path)
@@ -56,23 +61,46 @@ def run(
             save_checkpoint(checkpoint, model)
             lines.say(f"{path}: an export of this package, restored with its statistics")
             return
+    digest = sha256(path)
+    aspp_branches = published_branches(weights, digest, aspp_branches)
     found = read_weights(path)
     known = load_classes(classes) if classes else CITYSCAPES
     segmenter = foreign_segmenter(found, known, aspp_branches=aspp_branches)
     section = segmenter.section
+    for note in found.notes:
+        lines.say(note)
     save_segmenter(
         segmenter,
         model,
         stage="convert",
-        config={"weights": weights, "aspp_branches": aspp_branches},
-        sha256=sha256(path),
+        config={"weights": weights, "aspp_branches": section.aspp_branches},
+        sha256=digest,
         layout=found.layout.title,
     )
-    head = f", {aspp_branches} of 4 branches are summed" if section.name == "deeplab" else ""
+    head = f", {section.aspp_branches} of 4 branches are summed" if section.name == "deeplab" else ""
+    head += ", single-level: without an auxiliary head" if section.levels == 1 else ""
     lines.say(
         f"{path}: {found.layout.title}, {section.name} of blocks {list(section.blocks)}, {len(known)} classes{head}; "
         f"its input is {section.normalisation}, its statistics are its own running averages"
     )
+    if not found.class_names:
+        lines.say(
+            f"the file does not name its classes: they are taken to be {', '.join(known.names[:3])} ... in this order"
+        )
+
+
+def published_branches(weights: str, digest: str, stated: int) -> int:
+    """aspp_branches of a published file, by its name or its SHA-256; of any other file what is `stated`.
+
+    ConfigError where both are known and differ.
+    """
+    for name, count in BRANCHES.items():
+        begins = CATALOGUE[name].sha256
+        if weights == name or (begins and digest.startswith(begins)):
+            if stated not in (0, count):
+                raise ConfigError(f"convert.aspp_branches (--aspp-branches) {stated}: {name} needs {count}")
+            return count
+    return stated
 
 
 if __name__ == "__main__":

@@ -9,8 +9,10 @@ from loopda.models.exchange import write_official, write_safetensors
 from loopda.models.segmenter import DOMAINS, load_checkpoint, load_segmenter
 from loopda.training.device import use_threads
 from loopda.training.log import Log
+from loopda.weight_files import needs_packages
 
 EVALUATED = (960, 540)  # width and height in the authors' evaluation code
+SUFFIXES = (".pth", ".safetensors", ".onnx")
 OFFICIAL_SIZES = ((3, 4, 23, 3), 64, 512, 19)  # blocks, width, head channels, classes
 
 
@@ -37,6 +39,11 @@ def run(
     use_threads(threads)
     if domain not in DOMAINS:
         raise ConfigError(f"domain {domain!r}: choose {' or '.join(DOMAINS)}")
+    if exported.suffix not in SUFFIXES:
+        raise ConfigError(f"{exported}: the suffix says the format: {', '.join(SUFFIXES)}")
+    needs_packages(exported.suffix)
+    if (width or height) and min(width, height) < 16:
+        raise ConfigError(f"{width} x {height}: an image has at least 16 x 16 pixels")
     segmenter = load_segmenter(model)
     if exported.suffix == ".pth":
         write_official(segmenter, exported, domain)
@@ -51,18 +58,14 @@ def run(
     elif exported.suffix == ".safetensors":
         write_safetensors(load_checkpoint(model), exported)
         lines.say(f"{exported}: safetensors, with network, classes and all statistics in its metadata")
-    elif exported.suffix == ".onnx":
+    else:
         if not width and not height:
             width, height = segmenter.input_size or EVALUATED
-        if min(width, height) < 16:
-            raise ConfigError(f"{width} x {height}: an image has at least 16 x 16 pixels")
         worst, other = write_onnx(segmenter, exported, domain, (width, height), threads)
         lines.say(
             f"{exported}: ONNX for {width} x {height} pixels; against PyTorch the largest difference of a probability "
             f"is {worst:.2g}, {100 * other:.4f} % of the labels differ"
         )
-    else:
-        raise ConfigError(f"{exported}: the suffix says the format: .pth, .safetensors or .onnx")
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from loopda.errors import DataError
 from loopda.losses.features import feature_distance
 from loopda.methods.method import supervision
 from loopda.methods.road import Road, Settings, regions_of
-from loopda.models.segmenter import Segmenter
+from loopda.models.segmenter import Segmenter, estimate_statistics, running_statistics, save_segmenter
 from loopda.training.optimizer import descend
 
 CHANNELS = 128  # of the small network's last features
@@ -291,3 +291,89 @@ def test_weights_that_are_missing_or_of_another_network_are_refused(base_config,
     torch.save(Segmenter(small_network(width=8), CLASSES).network.state_dict(), path)
     with pytest.raises(DataError, match="do not fit"):
         Road(section_of(Settings, base_config, weights=str(path)), small_segmenter(), None)
+
+
+# ---------------------------------------------------------------- the input of a frozen network
+
+
+def taken_of_unscaled_images(path):
+    """Weights in the layout of the caffe-style initialisation, whose statistics are of BGR minus mean, not divided."""
+    theirs = Segmenter(small_network(normalisation="caffe-255"), CLASSES)
+    estimate_statistics(theirs, [random_night().images for _ in range(3)])
+    names = {n: n.replace("layer0.0.", "conv1.").replace("layer0.1.", "bn1.") for n in theirs.network.state_dict()}
+    trunk = {f"Scale.{new}": theirs.network.state_dict()[old] for old, new in names.items() if old.startswith("layer")}
+    torch.save(trunk, path)
+
+
+def deviation_after_the_first_normalisation(segmenter, images):
+    seen = []
+    handle = segmenter.network.layer0[1].register_forward_hook(lambda _, __, output: seen.append(output))
+    segmenter(images)
+    handle.remove()
+    return seen[0].std(dim=(0, 2, 3)).mean().item()
+
+
+@pytest.mark.fault(142, "the frozen network sees the input that its statistics are of")
+def test_a_frozen_network_that_keeps_its_file_s_statistics_sees_the_input_that_they_are_of(base_config, tmp_path):
+    path = tmp_path / "init.pth"
+    taken_of_unscaled_images(path)
+    images = random_night().images
+    guides = {}
+    for statistics in ("kept", "batch"):
+        section = section_of(Settings, base_config, weights=str(path), statistics=statistics)
+        method = Road(section, small_segmenter(), None)  # whose input is caffe: divided by 128
+        guides[statistics] = method.guide
+    assert guides["kept"].section.normalisation == "caffe-255"
+    assert guides["batch"].section.normalisation == "caffe"  # LoopDA's choice, which the batch's statistics absorb
+    # a normalised channel varies by 1; of an input that is divided by 128, by 1/128
+    assert 0.5 < deviation_after_the_first_normalisation(guides["kept"], images) < 2
+    first, second = (guides["kept"](one.expand(2, -1, -1, -1)).features for one in images)
+    assert (first - second).abs().mean() > 0.1 * first.std()
+
+
+def test_a_frozen_network_has_the_stride_of_the_network_that_its_statistics_were_taken_in(base_config, tmp_path):
+    path = tmp_path / "resnet.pth"  # in torchvision's layout
+    tensors = Segmenter(small_network(), CLASSES).network.state_dict()
+    names = {n: n.replace("layer0.0.", "conv1.").replace("layer0.1.", "bn1.") for n in tensors if n.startswith("layer")}
+    torch.save({new: tensors[old] for old, new in names.items()}, path)
+    found = {}
+    for statistics in ("kept", "batch"):
+        section = section_of(Settings, base_config, weights=str(path), statistics=statistics)
+        found[statistics] = Road(section, small_segmenter(), None).guide.section.stride_in
+    assert found == {"kept": "conv2", "batch": "conv1"}
+
+
+def test_statistics_of_an_input_that_the_file_does_not_tell_are_not_kept(base_config, tmp_path):
+    tensors = Segmenter(small_network(), CLASSES).network.state_dict()
+    names = {n: n.replace("layer0.0.", "conv1.").replace("layer0.1.", "bn1.") for n in tensors if n.startswith("layer")}
+    torch.save({"state_dict": {new: tensors[old] for old, new in names.items()}}, tmp_path / "resnet.pth")
+    settings = section_of(Settings, base_config, weights=str(tmp_path / "resnet.pth"), statistics="kept")
+    with pytest.raises(DataError, match="does not tell which input its statistics are of"):
+        Road(settings, small_segmenter(), None)
+
+
+@pytest.mark.parametrize("statistics", ["per_domain", "shared"])
+def test_a_frozen_network_from_a_checkpoint_keeps_the_statistics_of_the_night_there(base_config, tmp_path, statistics):
+    path = tmp_path / "model.pt"
+    other = Segmenter(small_network(statistics=statistics), CLASSES)
+    names = ["day", "night"] if statistics == "per_domain" else ["shared"]
+    other.statistics = {
+        name: {key: torch.rand_like(value) + place for key, value in running_statistics(other).items()}
+        for place, name in enumerate(names)
+    }
+    save_segmenter(other, path)
+    method = Road(section_of(Settings, base_config, weights=str(path), statistics="kept"), small_segmenter(), None)
+    state = method.guide.network.state_dict()
+    for key, value in other.statistics[names[-1]].items():
+        if key.startswith("layer"):
+            assert torch.equal(state[key], value), key
+
+
+@pytest.mark.parametrize("domains", [(), ("day",)])
+def test_a_checkpoint_without_statistics_has_none_to_keep(base_config, tmp_path, domains):
+    other = Segmenter(small_network(), CLASSES)
+    other.statistics = dict.fromkeys(domains, running_statistics(other))
+    save_segmenter(other, tmp_path / "model.pt")
+    settings = section_of(Settings, base_config, weights=str(tmp_path / "model.pt"), statistics="kept")
+    with pytest.raises(DataError, match=r"model\.pt: has no night statistics to keep"):
+        Road(settings, small_segmenter(), None)

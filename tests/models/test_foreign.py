@@ -7,10 +7,10 @@ import pytest
 import torch
 from torch.nn import functional
 
-from loopda.errors import DataError
+from loopda.errors import ConfigError, DataError
 from loopda.labels.classes import CITYSCAPES, ClassList
-from loopda.models.segmenter import Segmenter
-from loopda.models.weights import foreign_segmenter, read_weights
+from loopda.models.segmenter import Segmenter, load_segmenter, save_segmenter
+from loopda.models.weights import branches_told, foreign_segmenter, read_weights
 
 RESNET101 = (3, 4, 23, 3)
 FEW = ClassList(
@@ -268,7 +268,9 @@ def test_every_missing_unexpected_misshapen_and_not_finite_tensor_is_in_one_erro
     with pytest.raises(DataError) as raised:
         imported(tmp_path, tensors, FEW)
     lines = [line.strip() for line in str(raised.value).splitlines()]
-    assert lines[0].endswith("student.pth: these weights do not fit the network:")
+    assert lines[0].endswith(
+        "student.pth: these weights do not fit the network: it is not a whole network of official LoopDA"
+    )
     assert sorted(lines[1:-1]) == sorted(
         [f"{name} is missing" for name in missing]
         + [
@@ -277,7 +279,7 @@ def test_every_missing_unexpected_misshapen_and_not_finite_tensor_is_in_one_erro
             "extra.weight has no place in the network",
         ]
     )
-    assert lines[-1].startswith("5 faults in all")
+    assert lines[-1] == "5 faults in all"
 
 
 def test_a_network_of_another_number_of_classes_is_refused(tmp_path):
@@ -285,7 +287,7 @@ def test_a_network_of_another_number_of_classes_is_refused(tmp_path):
         imported(tmp_path, small_official(), CITYSCAPES)
 
 
-def test_a_single_level_deeplab_is_refused_with_what_it_lacks(tmp_path):
+def test_a_deeplab_without_its_main_classifier_is_refused_with_what_it_lacks(tmp_path):
     tensors = {k: v for k, v in drawn(deeplab_layout(counters=True, **SMALL)).items() if not k.startswith("layer6.")}
     with pytest.raises(DataError, match=r"layer6\.conv2d_list\.0\.weight is missing"):
         imported(tmp_path, tensors, FEW)
@@ -322,3 +324,84 @@ def test_the_plain_computation_sees_a_wrong_order_of_channels(tmp_path):
     rgb = picture()
     with pytest.raises(AssertionError):
         assert_same(wrong, rgb, official_logits(bgr(rgb) / 128, tensors))
+
+
+# single-level networks, and the branches of their classifiers
+
+
+def single_level(name, seed=0):
+    """The tensors of a network whose one classifier, on layer4, is called `name`."""
+    tensors = drawn(deeplab_layout(counters=name == "layer6", **SMALL), seed)
+    tensors = {key: value for key, value in tensors.items() if not key.startswith("layer5.")}
+    return {key.replace("layer6.", f"{name}."): value for key, value in tensors.items()}
+
+
+@pytest.mark.parametrize(("name", "stated", "branches"), [("layer6", 0, 4), ("layer5", 2, 2), ("layer5", 4, 4)])
+@pytest.mark.fault(147, "imported, with the logits of a plain computation")
+def test_a_single_level_network_gives_the_logits_of_a_plain_computation(tmp_path, name, stated, branches):
+    """ADVENT's code calls the classifier layer6, AdaptSegNet's and BDL's layer5."""
+    tensors = single_level(name)
+    tensors["conv1.weight"] /= 64
+    segmenter = imported(tmp_path, tensors, FEW, stated)
+    assert (segmenter.section.levels, segmenter.section.aspp_branches) == (1, branches)
+    assert not segmenter.network.has_aux
+    rgb = picture()
+    state = {key.replace("layer5.", "layer6."): value for key, value in tensors.items()}
+    state |= {key.replace("layer6.", "layer5."): torch.zeros(3, 64, 3, 3) if value.ndim == 4 else torch.zeros(3)
+              for key, value in state.items() if key.startswith("layer6.")}  # fmt: skip
+    _, expected = deeplab_logits(bgr(rgb), state, branches)
+    segmenter.use_statistics("night")
+    with torch.no_grad():
+        outputs = segmenter(rgb / 127.5 - 1)
+    assert outputs.aux is None
+    assert torch.allclose(outputs.logits, expected, atol=1e-5 * float(expected.abs().max()))
+    save_segmenter(segmenter, tmp_path / "model.pt")
+    assert load_segmenter(tmp_path / "model.pt").section == segmenter.section
+
+
+def with_branches(*, untouched, seed=0):
+    """A multi-level network whose last branches hold the numbers of their initialisation, or were trained like all."""
+    draws = torch.Generator().manual_seed(seed)
+    tensors = drawn(deeplab_layout(counters=False, **SMALL), seed)
+    for name, value in tensors.items():
+        if "conv2d_list" in name and name.endswith("weight"):
+            initial = torch.randn(value.shape, generator=draws) * 0.01
+            trained = 0.85 * initial + 0.01 * torch.randn(value.shape, generator=draws)  # by decay and gradients
+            tensors[name] = initial if int(name.split(".")[2]) in untouched else trained
+    return tensors
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.fault(148, "the branches that were never trained tell it")
+def test_branches_that_were_never_trained_tell_that_two_are_summed(tmp_path, seed):
+    tensors = with_branches(untouched=(2, 3), seed=seed)
+    assert branches_told(tensors) == 2
+    assert imported(tmp_path, tensors, FEW, 0).section.aspp_branches == 2
+    with pytest.raises(ConfigError, match=r"convert\.aspp_branches .* is 4, but two of the four .* never trained"):
+        imported(tmp_path, tensors, FEW, 4)
+
+
+@pytest.mark.parametrize("untouched", [(), (0, 1, 2, 3), (1, 2, 3), (3,)])
+@pytest.mark.fault(148, "where the file does not tell, the key and its two values are named")
+def test_where_the_file_does_not_tell_its_branches_they_must_be_said(tmp_path, untouched):
+    tensors = with_branches(untouched=untouched)
+    with pytest.raises(ConfigError, match=r"set convert\.aspp_branches \(--aspp-branches\) to 2 .*AdaptSegNet.* to 4"):
+        imported(tmp_path, tensors, FEW, 0)
+    for stated in (2, 4):
+        assert imported(tmp_path, tensors, FEW, stated).section.aspp_branches == stated
+
+
+def test_a_network_of_another_kind_has_no_branches_to_tell(tmp_path):
+    assert imported(tmp_path, small_official(), FEW, 0).section.name == "pspnet"
+
+
+# the order of classes
+
+
+@pytest.mark.parametrize("key", ["CLASSES", "classes"])
+@pytest.mark.fault(149, "another order of classes is refused where the file says its own")
+def test_classes_in_another_order_than_the_class_list_are_refused(tmp_path, key):
+    content = {"meta": {key: ["a", "c", "b"]}, "state_dict": small_official()}
+    with pytest.raises(DataError, match="another order than the class list: number 1 is c there and b here"):
+        imported(tmp_path, content, FEW)
+    imported(tmp_path, content | {"meta": {key: ("A", "b", "c")}}, FEW)

@@ -99,6 +99,14 @@ def test_weights_of_torchvisions_trunk_are_really_used(distance, copies, picture
     assert not any(value.requires_grad for value in loaded.parameters())
 
 
+def test_a_trunk_that_a_training_wrapped_is_loaded_like_a_plain_one(pictures, tmp_path):
+    weights = trunk_weights()
+    torch.save(weights, tmp_path / "plain.pth")
+    torch.save({"state_dict": {f"module.{n}": v for n, v in weights.items()}, "epoch": 3}, tmp_path / "wrapped.pth")
+    plain, wrapped = (PerceptualDistance("alex", tmp_path / f"{name}.pth") for name in ("plain", "wrapped"))
+    assert torch.equal(plain(*pictures), wrapped(*pictures))
+
+
 @pytest.mark.parametrize("damage", ["missing", "another shape", "list", "text"])
 def test_a_file_that_is_not_the_trunk_is_refused_by_its_name(copies, tmp_path, damage):
     path = tmp_path / "alexnet.pth"

@@ -6,6 +6,7 @@ from checkpoints import Payload, small_network
 from torch import nn
 from torchvision.models import ResNet101_Weights
 
+import loopda
 from loopda.errors import DataError, DeviceError
 from loopda.labels.classes import ClassList, Encoding
 from loopda.models.segmenter import (
@@ -187,6 +188,42 @@ def test_a_file_of_another_kind_is_refused(tmp_path, content):
     torch.save(content, tmp_path / "other.pt")
     with pytest.raises(DataError, match=r"other\.pt: not a loopda checkpoint"):
         load_segmenter(tmp_path / "other.pt")
+
+
+def foreign(kind):
+    """A file that somebody may give in the place of a model.pt."""
+    state = segmenter().network.state_dict()
+    trunk = {name: value for name, value in state.items() if name.startswith("layer")}
+    torchvision = {name.replace("layer0.0.", "conv1.").replace("layer0.1.", "bn1."): v for name, v in trunk.items()}
+    return {"student": state, "wrapped": {"state_dict": {f"module.{n}": v for n, v in state.items()}},
+            "backbone": torchvision, "unknown": {"conv1.weight": torch.zeros(1)}}[kind]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [
+        ("student", "a model of others (official LoopDA); make one of it: python -m loopda.stages.convert --weights "),
+        ("wrapped", "a model of others (official LoopDA); make one of it: python -m loopda.stages.convert --weights "),
+        ("backbone", "a backbone without heads (torchvision's ResNet)"),
+        ("unknown", "python -m loopda.stages.convert --weights "),
+    ],
+)
+def test_a_model_of_others_is_refused_with_the_command_that_converts_it(tmp_path, kind, expected):
+    path = tmp_path / "my student.pth"
+    torch.save(foreign(kind), path)
+    for read in (load_segmenter, loopda.load):
+        with pytest.raises(DataError) as raised:
+            read(path)
+        assert expected in str(raised.value)
+        if expected.endswith("--weights "):
+            assert f"--weights '{path}' --model model.pt" in str(raised.value)  # can be pasted into a shell
+
+
+def test_a_safetensors_file_is_refused_with_the_command_that_converts_it(tmp_path):
+    path = tmp_path / "net.safetensors"
+    path.write_bytes((64).to_bytes(8, "little") + b'{"w":{"dtype":"F32"}}'.ljust(64) + bytes(8))
+    with pytest.raises(DataError, match=r"a safetensors file: python -m loopda\.stages\.convert"):
+        load_segmenter(path)
 
 
 @pytest.mark.parametrize("damage", ["network", "model", "another shape", "one tensor"])

@@ -2,13 +2,16 @@
 
 import json
 import re
+import sys
 
 import pytest
 import torch
 from checkpoints import small_network
 
 from loopda.command import command
+from loopda.downloads import CATALOGUE
 from loopda.errors import ConfigError, DataError
+from loopda.files import sha256
 from loopda.labels.classes import CITYSCAPES
 from loopda.models.segmenter import (
     Segmenter,
@@ -132,6 +135,22 @@ def test_an_export_that_the_authors_code_cannot_build_says_so(model, tmp_path, c
     assert "not this one" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("suffix", "package"),
+    [(".safetensors", "safetensors"), (".onnx", "onnx"), (".onnx", "onnxscript"), (".onnx", "onnxruntime")],
+)
+def test_a_package_that_a_format_needs_is_missed_before_any_work(tmp_path, monkeypatch, suffix, package):
+    monkeypatch.setitem(sys.modules, package, None)  # importing it fails
+    with pytest.raises(ConfigError, match=rf"{package}\b.*pip install 'loopda\[export\]'"):
+        export.run(model=tmp_path / "no such.pt", exported=tmp_path / f"net{suffix}")
+
+
+def test_converting_a_safetensors_file_misses_the_package_before_any_work(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "safetensors", None)
+    with pytest.raises(ConfigError, match=r"pip install 'loopda\[export\]'"):
+        convert.run(weights=str(tmp_path / "no such.safetensors"), model=tmp_path / "model.pt")
+
+
 # convert
 
 
@@ -146,9 +165,35 @@ def test_a_converted_deeplab_knows_how_many_branches_are_summed(tmp_path, branch
 def test_a_published_network_of_two_branches_is_not_converted_with_four(tmp_path, monkeypatch):
     monkeypatch.setenv("LOOPDA_WEIGHTS", str(tmp_path))
     with pytest.raises(ConfigError, match="adaptsegnet-gta needs 2"):
-        convert.run(weights="adaptsegnet-gta", model=tmp_path / "model.pt")
+        convert.run(weights="adaptsegnet-gta", model=tmp_path / "model.pt", aspp_branches=4)
     with pytest.raises(ConfigError, match=r"weights is empty"):
         convert.run(weights="", model=tmp_path / "model.pt")
+
+
+@pytest.mark.parametrize("known_by", ["name", "content"])
+@pytest.mark.fault(148, "a published file tells by its name and by its SHA-256, under any name")
+def test_adaptsegnets_file_is_converted_with_its_two_branches(tmp_path, monkeypatch, known_by):
+    monkeypatch.setenv("LOOPDA_WEIGHTS", str(tmp_path))
+    entry = CATALOGUE["adaptsegnet-gta"]
+    deeplab_file(tmp_path / entry.file)
+    published = entry._replace(sha256=sha256(tmp_path / entry.file)[:8])
+    monkeypatch.setitem(CATALOGUE, "adaptsegnet-gta", published)
+    path = tmp_path / "mine.pth"
+    path.write_bytes((tmp_path / entry.file).read_bytes())
+    weights = "adaptsegnet-gta" if known_by == "name" else str(path)
+    convert.run(weights=weights, model=tmp_path / "model.pt")
+    assert load_segmenter(tmp_path / "model.pt").section.aspp_branches == 2
+    with pytest.raises(ConfigError, match="adaptsegnet-gta needs 2"):
+        convert.run(weights=weights, model=tmp_path / "model.pt", aspp_branches=4)
+
+
+@pytest.mark.fault(148, "a file that does not tell is not converted with a number that nobody said")
+def test_a_deeplab_by_path_is_not_converted_with_a_number_of_branches_that_nobody_said(tmp_path):
+    deeplab_file(tmp_path / "net.pth")
+    with pytest.raises(SystemExit) as raised:
+        command(convert.run, ["--weights", str(tmp_path / "net.pth"), "--model", str(tmp_path / "model.pt")])
+    assert raised.value.code == ConfigError.exit_code
+    assert not (tmp_path / "model.pt").exists()
 
 
 def test_a_named_model_is_converted_from_the_folder_of_weights(tmp_path, monkeypatch, capsys):
@@ -164,6 +209,7 @@ def test_a_converted_model_is_evaluated_like_our_own(miniature, tmp_path):
     convert.run(
         weights=str(tmp_path / "net.pth"),
         model=tmp_path / "model.pt",
+        aspp_branches=4,
         classes=miniature.path("prepare", "classes.json"),
     )
     scores = tmp_path / "evaluate" / "convert.json"
@@ -220,7 +266,7 @@ def test_a_backbone_of_another_width_stops_pretraining_before_it_starts(miniatur
     torchvision_file(tmp_path / "resnet.pth")
     section = miniature.section("pretrain", weights=str(tmp_path / "resnet.pth"))
     section = section.model_copy(update={"network": section.network.model_copy(update={"width": 8})})
-    with pytest.raises(DataError, match=r"layer1\.0\.conv2\.weight is \(4, 4, 3, 3\), the network has \(8, 8, 3, 3\)"):
+    with pytest.raises(DataError, match=r"network\.blocks to \[1, 1, 1, 1\] and network\.width to 4"):
         pretrain.run(**miniature.arguments("pretrain", tmp_path / "pretrain", config=section))
     assert not (tmp_path / "pretrain" / "model.pt").exists()
 

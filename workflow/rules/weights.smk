@@ -1,3 +1,6 @@
+from loopda.weight_files import needs_packages
+
+
 def section_of_convert(wildcards):
     return experiments.section(config, wildcards.experiment, "convert")
 
@@ -5,6 +8,15 @@ def section_of_convert(wildcards):
 def size_of_evaluate(wildcards):
     """Width and height of the images that `evaluate` scores, for which an exported graph is made."""
     return experiments.section(config, wildcards.experiment, "evaluate")["input"]["size"]
+
+
+def model_to_export(wildcards):
+    """The model that is exported; before anything is trained for it, the packages are missed that its format needs."""
+    try:
+        needs_packages(f".{wildcards.suffix}")
+    except ConfigError as error:
+        raise WorkflowError(str(error)) from None
+    return model_of_stage(wildcards)
 
 
 rule convert:
@@ -33,7 +45,7 @@ rule convert:
 rule export:
     """Write one stage's model for others: as official student.pth (pth), as safetensors, or as onnx."""
     input:
-        model=model_of_stage,
+        model=model_to_export,
     output:
         exported="results/export/{experiment}/seed{seed}/{stage}.{suffix}",
     log:

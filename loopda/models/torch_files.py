@@ -1,0 +1,79 @@
+"""Reading what torch.save wrote, without running code in it, and saying what a file is that cannot be read so."""
+
+import re
+import warnings
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from loopda.errors import DataError, LoopdaError
+from loopda.weight_files import AGAIN, described, is_safetensors
+
+TENSORS_ALONE = "where the model can be loaded, save its tensors alone: torch.save(model.state_dict(), 'tensors.pth')"
+
+_LEGACY = bytes.fromhex("80028a0a6cfc9c46f9206aa85019")  # begins the files of PyTorch before 1.6
+
+# what plain numbers of NumPy are pickled as, under the names of NumPy 1 and 2: trainings save scores so. None of it
+# runs code of the file; types of objects are not among them
+_TYPES = [type(np.dtype(code)) for code in ("?", *"bBhHiIlLqQ", *"efdg", *"FD", "U", "S")]
+NUMBERS = [
+    np.dtype,
+    np.ndarray,
+    *_TYPES,
+    *((getattr(np._core.multiarray, name), f"numpy.{core}.multiarray.{name}")
+      for core in ("core", "_core") for name in ("scalar", "_reconstruct")),
+]  # fmt: skip
+
+
+def read(path: Path) -> object:
+    """torch.load with weights_only=True, and numbers of NumPy besides; DataError that says what the file is."""
+    if not path.exists():
+        raise DataError(f"{path}: no such weights file; check the path, or run the stage that makes it")
+    try:
+        with torch.serialization.safe_globals(NUMBERS), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch's words about what it cannot read; ours follow
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except (LoopdaError, MemoryError, PermissionError):
+        raise
+    except Exception as error:  # torch raises five unrelated types for damaged files
+        if "can't allocate memory" in str(error):
+            raise
+        raise DataError(f"{path}: cannot be read as weights: {_reason(path, str(error))}") from None
+
+
+def _reason(path: Path, error: str) -> str:
+    """What `path` is, and what to do about it. Torch's own words advise to run the code in the file: never shown."""
+    known = described(path)
+    if known:
+        return known
+    objects = _objects(path, error)
+    if objects:
+        named = ", ".join(objects[:4]) + (f" and {len(objects) - 4} more" if objects[4:] else "")
+        if any(name.startswith("torch.nn.modules.") for name in objects):
+            return f"it holds a whole module as Python objects ({named}), not its tensors; {TENSORS_ALONE}"
+        return f"it holds Python objects besides tensors ({named}), which code would have to make; {TENSORS_ALONE}"
+    with open(path, "rb") as file:
+        head = file.read(len(_LEGACY))
+    if is_safetensors(head):
+        return "it is a safetensors file: python -m loopda.stages.convert makes a model.pt of a whole network in one"
+    if head.startswith(b"PK"):
+        return f"the archive is damaged; {AGAIN}"
+    if head.startswith(_LEGACY):
+        return f"it is damaged, or ends too early, as of a download or a copy that broke off; {AGAIN}"
+    if head[:1] == b"\x80":
+        return f"it is a damaged pickle, or one that PyTorch did not write; {AGAIN}, or {TENSORS_ALONE}"
+    return f"it is damaged, or of no format that PyTorch writes; {AGAIN}"
+
+
+def _objects(path: Path, error: str) -> list[str]:
+    """The classes and functions that the file asks for besides tensors, by name; found without running them."""
+    known = {item[1] if isinstance(item, tuple) else f"{item.__module__}.{item.__qualname__}" for item in NUMBERS}
+    found = set(re.findall(r"(?:GLOBAL|Unsupported (?:class|type)|class(?: of)?) ['`\"]?([A-Za-z_][\w.]*\.\w+)", error))
+    if zipfile.is_zipfile(path):
+        try:
+            found |= set(torch.serialization.get_unsafe_globals_in_checkpoint(path))
+        except Exception:  # of a damaged archive: torch's types again
+            return []
+    return sorted(found - known)
