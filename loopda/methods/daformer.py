@@ -21,6 +21,7 @@ from loopda.downloads import locate
 from loopda.errors import ConfigError
 from loopda.labels.grid import coverage
 from loopda.labels.mixing import VALUES, class_mask, paste
+from loopda.labels.thresholds import counted_rows
 from loopda.losses.features import feature_distance
 from loopda.losses.segmentation import weighted_cross_entropy
 from loopda.methods.method import Losses, Method, frozen_copy, supervision
@@ -132,10 +133,9 @@ class DAFormer(Method):
         confidence, labels = probabilities.max(dim=1)
         sure = (confidence >= self.settings.threshold).float()
         share = distributed.mean(sure.sum(), sure.numel())
-        weights = share.expand(labels.shape).clone()
-        height = labels.shape[1]
-        weights[:, : round(self.settings.ignore_top * height)] = 0
-        weights[:, height - round(self.settings.ignore_bottom * height) :] = 0
+        rows = counted_rows(labels.shape[1], (self.settings.ignore_top, self.settings.ignore_bottom))
+        weights = torch.zeros(labels.shape, device=labels.device)
+        weights[:, rows] = share
         return labels, weights
 
     def thing_cells(self, labels: Tensor, size: tuple[int, int]) -> Tensor:

@@ -7,6 +7,7 @@ from unittest.mock import MagicMock
 
 import pytest
 import torch
+import yaml
 from checkpoints import small_network
 
 from loopda.data.batches import DayBatch, NightBatch
@@ -75,6 +76,18 @@ def test_the_weight_is_the_share_of_the_batchs_pixels_that_reach_the_threshold_a
     assert weights[:, 1].unique().tolist() == [12 / 32]  # one number, for unsure pixels and the other image too
     assert not weights[:, 0].any()
     assert not weights[:, 2:].any()
+
+
+@pytest.mark.parametrize(("height", "kept"), [(512, slice(15, 392)), (80, slice(2, 61))])
+def test_the_papers_rows_of_512_are_15_and_120_and_as_many_shares_of_other_crops(root, height, kept):
+    overlay = yaml.safe_load((root / "workflow/config/paper-methods.yaml").read_text())
+    section = overlay["experiments"]["paper-longer"]["methods"]["daformer"]
+    rows = {name: section[name] for name in ("ignore_top", "ignore_bottom")}
+    method = DAFormer(settings(feature_distance=0.0, threshold=0.0, **rows), segmenter(), None)
+    _, weights = saying(method, torch.zeros(1, 19, 2, 2)).pseudo_labels(torch.zeros(1, 3, height, 16))
+    expected = torch.zeros(1, height, 16)
+    expected[:, kept] = 1.0
+    assert torch.equal(weights, expected)
 
 
 def test_a_cell_is_a_things_where_one_such_class_covers_the_share_of_it():
