@@ -205,7 +205,7 @@ def read_classes(path: Path) -> ClassList:
 
 
 def _told_apart(classes: ClassList) -> ClassList:
-    """`classes`, if there are two at least; ConfigError for one alone, of which no loss can teach a network anything."""
+    """`classes`, if there are two at least; ConfigError for one alone, of which no loss can teach anything."""
     if len(classes) == 1:
         raise ConfigError(
             f"class list: {classes.names[0]!r} is its only class, so there is nothing to tell apart; add a class for "
