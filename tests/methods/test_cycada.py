@@ -33,7 +33,9 @@ def settings(**changes):
         "window": 3,
         "discriminator_width": 8,
         "discriminator_dropout": 0.0,
-        "discriminator_lr": 1e-3,
+        "discriminator_optimizer": {"name": "adam", "lr": 1e-3, "momentum": 0.9, "weight_decay": 0.0},
+        "alignment_optimizer": "same",
+        "stop_after": 0,
     }
     return parse_section(section | changes, Settings, "methods.cycada")
 
