@@ -47,7 +47,7 @@ def test_the_list_says_which_methods_and_in_which_order_and_the_oracle_ends_it(c
 
 def test_the_ablation_has_the_rows_of_table_3_in_their_order(config):
     assert models(config, "ablation")[1:] == [
-        ("adaptsegnet", "adapt"),
+        ("no-loops", "warmup"),
         ("no-outer-loop", "warmup"),
         ("no-inner-loop", "warmup"),
         ("no-rendering", "warmup"),
@@ -56,6 +56,54 @@ def test_the_ablation_has_the_rows_of_table_3_in_their_order(config):
         ("loopda", "self_train"),
         ("loopda", "distill"),
     ]
+
+
+def test_rows_of_table_3_up_to_the_warm_up_differ_in_their_losses_and_not_in_their_budget(config):
+    rows = [one for one in table(config, "ablation")["rows"] if one["stage"] == "warmup"]
+    assert [one["experiment"] for one in rows] == [
+        "no-loops",
+        "no-outer-loop",
+        "no-inner-loop",
+        "no-rendering",
+        "loopda",
+    ]
+    assert {step["steps"] for one in rows for step in one["trained"]} == {config["warmup"]["steps"]}
+    own = {one["experiment"]: one["own"] for one in rows}
+    assert own["no-loops"] == {"loops.inner_loop": False, "loops.outer_loop": False}
+    assert own["loopda"] == {}
+
+
+def differences(config, one, other):
+    """Paths of the settings in which two experiments differ, up to the stage `adapt`."""
+    found = set()
+    for stage in ("pretrain", "translate", "adapt"):
+        sections = [experiments.section(config, name, stage) for name in (one, other)]
+        found |= {f"{stage}.{path}" for path in _differing(*sections)}
+    return found
+
+
+def _differing(one, other, path=""):
+    if isinstance(one, dict) and isinstance(other, dict):
+        keys = one.keys() | other.keys()
+        return {
+            found for key in keys for found in _differing(one.get(key), other.get(key), f"{path}.{key}".lstrip("."))
+        }
+    return set() if one == other else {path}
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "path"),
+    [
+        ("cycada-pixel", "cycada-pixel-no-cycle", "translate.weights.cycle"),
+        ("cycada-pixel-no-semantic", "cycada-pixel-no-semantic-no-cycle", "translate.weights.cycle"),
+        ("cycada-pixel", "cycada-pixel-no-semantic", "translate.weights.semantic"),
+        ("cycada", "cycada-no-semantic", "translate.weights.semantic"),
+        ("cycada", "cycada-pixel", "adapt.method.supervised"),
+        ("cycada-no-semantic", "cycada-pixel-no-semantic", "adapt.method.supervised"),
+    ],
+)
+def test_ablations_of_cycada_differ_in_one_thing(config, one, other, path):
+    assert differences(config, one, other) == {path}
 
 
 def test_the_sweep_of_tau_needs_no_distillation_and_knows_each_value(config):

@@ -302,10 +302,11 @@ def test_the_experiments_of_cycada_that_differ_in_adaptation_alone_share_one_tra
     assert training_stages(config, "cycada") == ["pretrain", "translate", "adapt"]
     assert training_stages(config, "cycada-feature") == model_stages(config, "cycada") == ["pretrain", "adapt"]
     assert owner(config, "cycada-pixel", "translate") == owner(config, "cycada", "translate") == "cycada"
-    for name in ("cycada-no-cycle", "cycada-no-semantic"):
+    assert owner(config, "cycada-pixel-no-semantic", "translate") == "cycada-no-semantic"
+    for name in ("cycada-pixel-no-cycle", "cycada-no-semantic", "cycada-pixel-no-semantic-no-cycle"):
         assert owner(config, name, "pretrain") == "loopda"
         assert owner(config, name, "translate") == name
-    for name in ("cycada", "cycada-pixel", "cycada-feature", "cycada-no-cycle", "cycada-no-semantic"):
+    for name in [name for name in config["parts"] if name.startswith("cycada")]:
         assert owner(config, name, "adapt") == name
 
 

@@ -40,11 +40,11 @@ def iteration(
 
     # labelled day: equations 1 to 6
     d = encode(segmenter, x_d)
-    p_d = fuse(probabilities=probabilities(d), labels=y, alpha=alpha)
+    p_d = fuse(probabilities=probabilities(d), labels=y, alpha=alpha, aligned=True)
     x_d2n = dec_n(d, p_d, x_d)
     d2n = encode(segmenter, x_d2n)
     taught = encode(segmenter, x_d2n.detach()) if nets.settings.detach_translated else d2n
-    p_d2n = fuse(probabilities=probabilities(d2n), labels=y, alpha=alpha)
+    p_d2n = fuse(probabilities=probabilities(d2n), labels=y, alpha=alpha, aligned=True)
     terms = {
         "seg_d": supervision(d, y, weights.aux),
         "inner_d": reconstruction(output=dec_d(d, p_d, x_d), image=x_d),

@@ -255,8 +255,8 @@ def read_classes(path: Path) -> ClassList:
     values = read_yaml(path)
     try:
         if isinstance(values, Mapping) and "base" in values:
-            return CITYSCAPES.subset(parse_section(values, _SubsetFile, str(path)).keep)
-        return _listed(parse_section(values, _ClassFile, str(path)))
+            return _told_apart(CITYSCAPES.subset(parse_section(values, _SubsetFile, str(path)).keep))
+        return _told_apart(_listed(parse_section(values, _ClassFile, str(path))))
     except ConfigError as error:
         lines = [line.removeprefix(f"{path}: ") for line in str(error).splitlines()]
         raise ConfigError("\n".join(f"{path}: {line}" for line in lines)) from None
@@ -265,6 +265,16 @@ def read_classes(path: Path) -> ClassList:
 def read_class_list(named: str) -> ClassList:
     """The class list that the key `data.classes` names: `cityscapes`, or the path of one (see `read_classes`)."""
     return CITYSCAPES if named == "cityscapes" else read_classes(expanded(named))
+
+
+def _told_apart(classes: ClassList) -> ClassList:
+    """`classes`, if there are two at least; ConfigError for one alone, of which no loss can teach anything."""
+    if len(classes) == 1:
+        raise ConfigError(
+            f"class list: {classes.names[0]!r} is its only class, so there is nothing to tell apart; add a class for "
+            "what is void now"
+        )
+    return classes
 
 
 def _listed(section: "_ClassFile") -> ClassList:

@@ -1,5 +1,7 @@
 """Offline class-wise thresholds for pseudo-labels (BDL, Li et al., CVPR 2019), in memory that does not grow."""
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -52,9 +54,10 @@ def keep_confident(
 
 
 def counted_rows(height: int, ignored: tuple[float, float]) -> slice:
-    """The rows of a label map of `height` but for those that lie wholly in the shares `ignored` at its top and bottom.
+    """The rows of a label map of `height` but for the shares `ignored` at its top and bottom, each to the nearest row.
 
-    Each share is less than 0.5, so at least one row is left.
+    15 / 512 of 512 rows are 15, and so are all shares within half a row of it. At least one row is left.
     """
-    top, bottom = (int(share * height) for share in ignored)
-    return slice(top, height - bottom)
+    top, bottom = (math.floor(share * height + 0.5) for share in ignored)
+    top = min(top, height - 1)
+    return slice(top, max(height - bottom, top + 1))

@@ -12,10 +12,12 @@ TINY = 1e-30  # inside the logarithm, as in the authors' code
 def self_information(*, probabilities: Tensor) -> Tensor:
     """I = -p log p / log K of each class, (N, K, H, W) -> (N, K, H, W); each pixel sums to at most 1.
 
+    One class alone is always sure: 0.
+
     The weighted self-information, which AdvEnt's discriminator sees (ADVENT).
     """
     p = probabilities.float()
-    return -p * (p + TINY).log() / math.log(p.shape[1])
+    return -p * (p + TINY).log() / math.log(max(p.shape[1], 2))
 
 
 def entropy(*, probabilities: Tensor) -> Tensor:

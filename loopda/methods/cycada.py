@@ -17,7 +17,13 @@ from loopda.losses.adversarial import SOURCE, TARGET, domain_accuracy, domain_lo
 from loopda.methods.method import Losses, Method, frozen, supervision
 from loopda.models.discriminator import ScoreDiscriminator
 from loopda.models.segmenter import Segmenter
-from loopda.training.optimizer import adam
+from loopda.training.optimizer import (
+    CompanionOptimizer,
+    SegmenterOptimizer,
+    companion_optimizer,
+    segmenter_optimizer,
+)
+from loopda.training.schedule import poly
 
 Share = Annotated[float, Field(ge=0, le=1)]
 
@@ -26,19 +32,23 @@ class Settings(Section):
     """The section `methods.cycada`.
 
     pixel: whether the source images are those of the stage `translate`, pixel-level adaptation. supervised: the share
-    of the steps that are supervision alone, before feature-level alignment; 1: no such alignment. gate: the network
-    learns while the discriminator's accuracy over the last `window` steps is above this.
+    of the steps that are supervision alone, before feature-level alignment; 1: no such alignment. alignment_optimizer:
+    the network's during that; "same": it goes on with the stage's. gate: the network learns while the discriminator's
+    accuracy over the last `window` steps is above this. stop_after: so many steps in a row below it end the adaptation
+    (the steps that are left change nothing); 0: it never ends early.
     """
 
     name: Literal["cycada"]
     pixel: bool
     supervised: Share
+    alignment_optimizer: Literal["same"] | SegmenterOptimizer
     adversarial: Annotated[float, Field(ge=0)]
     gate: Share
     window: Annotated[int, Field(ge=1)]
+    stop_after: Annotated[int, Field(ge=0)]
     discriminator_width: Annotated[int, Field(ge=4)]
     discriminator_dropout: Annotated[float, Field(ge=0, lt=1)]
-    discriminator_lr: Annotated[float, Field(gt=0)]
+    discriminator_optimizer: CompanionOptimizer
 
 
 class Cycada(Method):
@@ -54,19 +64,38 @@ class Cycada(Method):
         # of the last steps, in no order; those that there were not yet count as guesses, so no chance opens the gate
         self.register_buffer("accuracies", torch.full((settings.window,), 0.5))
         self.register_buffer("judged", torch.zeros((), dtype=torch.int64))  # steps of alignment so far
+        self.register_buffer("untaught", torch.zeros((), dtype=torch.int64))  # the last of them that taught nothing
+        # in a tuple, unseen by Module: the network is no part of the method's state
+        self._segmenter = (segmenter,)
 
     @property
     def reads_translations(self) -> bool:
         return self.settings.pixel
 
     def optimizers(self) -> dict[str, Optimizer]:
-        return {"adversaries": adam([self.discriminator], self.settings.discriminator_lr, betas=(0.9, 0.999))}
+        section = self.settings
+        found = {"adversaries": companion_optimizer([self.discriminator], section.discriminator_optimizer)}
+        if section.alignment_optimizer != "same":
+            found["alignment"] = segmenter_optimizer(*self._segmenter, section.alignment_optimizer)
+        return found
+
+    def factors(self, step: int, steps: int) -> dict[str, float]:
+        section, before = self.settings, self.supervised_steps(steps)
+        if section.alignment_optimizer == "same" or step <= before:
+            return {}
+        return {"alignment": poly(step - before, steps=steps - before, power=section.alignment_optimizer.power)}
+
+    def supervised_steps(self, steps: int) -> int:
+        """How many of the first steps are supervision alone."""
+        return round(self.settings.supervised * steps)
 
     def losses(self, segmenter: Segmenter, day: DayBatch, night: NightBatch, step: int, steps: int) -> Losses:
         section = self.settings
+        if section.stop_after and self.untaught >= section.stop_after:
+            return Losses(None, None, {"taught": torch.zeros_like(self.accuracies[0])})
         day_outputs = segmenter(day.images, aux=False)
         seg_d = supervision(day_outputs, day.labels, 0)
-        if step <= section.supervised * steps:
+        if step <= self.supervised_steps(steps):
             return Losses(seg_d, None, {"seg_d": seg_d})
 
         # the discriminator, on score maps that are constant
@@ -84,9 +113,12 @@ class Cycada(Method):
         # the network learns, from the source too, while the discriminator is good enough to teach it
         terms["taught"] = (accuracy > section.gate).float()
         if accuracy <= section.gate:
+            self.untaught += 1
             return Losses(None, told, terms)
+        self.untaught.zero_()
         terms["adv_n"] = domain_loss(scores=frozen(self.discriminator)(night_scores), domain=SOURCE, kind="bce")
-        return Losses(seg_d + section.adversarial * terms["adv_n"], told, terms)
+        learner = "segmenter" if section.alignment_optimizer == "same" else "alignment"
+        return Losses(seg_d + section.adversarial * terms["adv_n"], told, terms, learner)
 
     def remember(self, accuracy: Tensor) -> Tensor:
         """Add the accuracy of this step; returns the mean of the last `window`."""

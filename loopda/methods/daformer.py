@@ -10,7 +10,6 @@ from typing import Annotated, Literal
 import torch
 from pydantic import Field
 from torch import Tensor
-from torch.nn import functional
 
 from loopda import distributed
 from loopda.config import Section
@@ -20,7 +19,9 @@ from loopda.data.dataset import Frames
 from loopda.data.rare_classes import RareClasses
 from loopda.downloads import locate
 from loopda.errors import ConfigError
+from loopda.labels.grid import coverage
 from loopda.labels.mixing import VALUES, class_mask, paste
+from loopda.labels.thresholds import counted_rows
 from loopda.losses.features import feature_distance
 from loopda.losses.segmentation import weighted_cross_entropy
 from loopda.methods.method import Losses, Method, frozen_copy, supervision
@@ -67,6 +68,7 @@ class DAFormer(Method):
         super().__init__(settings, segmenter, source)
         self.teacher = Teacher(segmenter, settings.decay)
         self.augment = mixed_image_augmentation(settings.colour, settings.blur)
+        self.aligned = segmenter.network.aligned
         names = segmenter.classes.names
         self.things = segmenter.classes.dynamic | {index for index, name in enumerate(names) if name in settings.things}
         if settings.feature_distance:
@@ -131,15 +133,13 @@ class DAFormer(Method):
         confidence, labels = probabilities.max(dim=1)
         sure = (confidence >= self.settings.threshold).float()
         share = distributed.mean(sure.sum(), sure.numel())
-        weights = share.expand(labels.shape).clone()
-        height = labels.shape[1]
-        weights[:, : round(self.settings.ignore_top * height)] = 0
-        weights[:, height - round(self.settings.ignore_bottom * height) :] = 0
+        rows = counted_rows(labels.shape[1], (self.settings.ignore_top, self.settings.ignore_bottom))
+        weights = torch.zeros(labels.shape, device=labels.device)
+        weights[:, rows] = share
         return labels, weights
 
     def thing_cells(self, labels: Tensor, size: tuple[int, int]) -> Tensor:
         """The cells (N, *size) bool of which one thing class covers at least `thing_share`; void covers too."""
         things = sorted(self.things)
-        shown = torch.stack([labels == one for one in things], dim=1).float()
-        covered = functional.adaptive_avg_pool2d(shown, size)
-        return (covered >= self.settings.thing_share).any(dim=1)
+        shown = torch.stack([labels == one for one in things], dim=1)
+        return (coverage(shown, size, aligned=self.aligned) >= self.settings.thing_share - 1e-9).any(dim=1)

@@ -146,6 +146,7 @@ class Loops(nn.Module):
                 rendering=section.rendering,
                 coarse_rendering=section.coarse_rendering,
                 image_kernel=section.image_kernel,
+                aligned=network.aligned,
             )
             self.discriminators[side] = MultiScaleDiscriminator(
                 width=section.discriminator_width, scales=section.discriminator_scales
@@ -192,7 +193,7 @@ class Loops(nn.Module):
         weights = self.settings.weights
         (outputs,) = yield [Encode(x, aux=weights.aux > 0)]
         terms = {} if self.alone else {"seg_d": supervision(outputs, y, weights.aux)}
-        p = fuse(probabilities=probabilities(outputs), labels=y, alpha=weights.fusion)  # without gradient
+        p = self.fused(outputs, y)  # without gradient
         inner, x_d2n = yield from self._inner_and_translation("day", "night", outputs, p, x)
         if inner is not None:
             terms["inner_d"] = reconstruction(output=inner, image=x)
@@ -204,7 +205,7 @@ class Loops(nn.Module):
         (translated,) = yield [Encode(x_d2n, aux=weights.aux > 0, apart=self.settings.detach_translated)]
         terms["seg_d2n"] = supervision(translated, y, weights.aux)
         terms["percep_d"] = self.perception(x_d2n, x, translated, outputs)
-        p_d2n = fuse(probabilities=probabilities(translated), labels=y, alpha=weights.fusion)
+        p_d2n = self.fused(translated, y)
         (outer,) = yield [Decode("day", translated, p_d2n, x)]
         terms["outer_d"] = reconstruction(output=outer, image=x)
         return Looped("d", terms, outputs, Translation("d2n", "night", x_d2n))
@@ -244,6 +245,11 @@ class Loops(nn.Module):
         decoded = yield [Decode(name, outputs, p, x) for name, there in wanted.items() if there]
         images = iter(decoded)
         return tuple(next(images) if there else None for there in wanted.values())
+
+    def fused(self, outputs: Outputs, y: Tensor) -> Tensor:
+        """What rendering sees of labelled images: p and y, fused (section 3.1.1)."""
+        p, alpha = probabilities(outputs), self.settings.weights.fusion
+        return fuse(probabilities=p, labels=y, alpha=alpha, aligned=outputs.aligned)
 
     def decode(self, side: Side, outputs: Outputs, p: Tensor, like: Tensor) -> Tensor:
         """Dec_side(z, p) at the size of the image `like`."""

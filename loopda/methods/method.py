@@ -27,11 +27,13 @@ class Losses(NamedTuple):
     segmenter: for the segmentation network and the method's companions, or None: this step does not teach them.
     adversaries: for the method's adversaries, whose inputs carry no gradient, or None.
     terms: what metrics.jsonl shows, by name, without the weights that the method gives them.
+    learner: the optimiser that steps the segmentation network: the stage's own, or one of the method's by its name.
     """
 
     segmenter: Tensor | None
     adversaries: Tensor | None
     terms: Terms
+    learner: str = "segmenter"
 
 
 class Method(nn.Module):
@@ -60,7 +62,11 @@ class Method(nn.Module):
         return False
 
     def optimizers(self) -> dict[str, Optimizer]:
-        """Of "companions" and "adversaries", those that the method has."""
+        """Of "companions" and "adversaries", those that the method has; and learners of the segmentation network."""
+        return {}
+
+    def factors(self, step: int, steps: int) -> dict[str, float]:
+        """On the initial rates of its optimisers at `step`, by name, where they do not follow the stage's rule."""
         return {}
 
     def losses(self, segmenter: Segmenter, day: DayBatch, night: NightBatch, step: int, steps: int) -> Losses:

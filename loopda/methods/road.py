@@ -11,6 +11,7 @@ from loopda.config import Section
 from loopda.data.batches import DayBatch, NightBatch
 from loopda.data.dataset import Frames
 from loopda.downloads import locate
+from loopda.labels.grid import positions
 from loopda.losses.adversarial import SOURCE, TARGET, domain_loss
 from loopda.losses.features import feature_distance
 from loopda.methods.method import Losses, Method, frozen_copy, supervision
@@ -20,6 +21,9 @@ from loopda.training.optimizer import adam
 
 Weight = Annotated[float, Field(ge=0)]
 Count = Annotated[int, Field(ge=1)]
+Shown = tuple[
+    Tensor, Tensor, tuple[int, int]
+]  # features (N, C, h, w), the boxes (N, 4) that they show, H and W of these
 
 
 class Settings(Section):
@@ -84,20 +88,26 @@ class Road(Method):
 
         # spatial-aware adaptation
         if section.spatial:
-            terms["spatial"] = self.alignment((day_outputs.features, day.boxes), (night_features, night.boxes))
+            terms["spatial"] = self.alignment(
+                (day_outputs.features, day.boxes, day.images.shape[2:]),
+                (night_features, night.boxes, night.images.shape[2:]),
+                aligned=segmenter.network.aligned,
+            )
             total = total + section.spatial * terms["spatial"]
         return Losses(total, None, terms)
 
-    def alignment(self, source: tuple[Tensor, Tensor], target: tuple[Tensor, Tensor]) -> Tensor:
+    def alignment(self, source: Shown, target: Shown, *, aligned: bool) -> Tensor:
         """L_spt: sum over regions of the domain classifier's mean loss over the positions there (equations 2 and 3).
 
-        source, target: features (N, C, h, w) with the boxes (N, 4) that they show. A region without positions adds 0.
+        A region without positions adds 0. aligned: how features lie in their crops (Outputs.aligned).
         """
         vectors, regions, domains = [], [], []
-        for (features, boxes), domain in ((source, SOURCE), (target, TARGET)):
+        for (features, boxes, crop), domain in ((source, SOURCE), (target, TARGET)):
             seen = reverse_gradient(features, self.settings.reversal)
             vectors.append(seen.permute(0, 2, 3, 1).reshape(-1, features.shape[1], 1, 1))  # a batch of positions
-            regions.append(regions_of(boxes, features.shape[2:], self.settings.grid).flatten())
+            regions.append(
+                regions_of(boxes, features.shape[2:], self.settings.grid, crop=crop, aligned=aligned).flatten()
+            )
             domains.append(torch.full_like(regions[-1], domain))
         vector, region, domain = torch.cat(vectors), torch.cat(regions), torch.cat(domains)
         total = torch.zeros((), device=vector.device)
@@ -107,20 +117,32 @@ class Road(Method):
         return total
 
 
-def regions_of(boxes: Tensor, size: tuple[int, int], grid: tuple[int, int]) -> Tensor:
+def regions_of(
+    boxes: Tensor, size: tuple[int, int], grid: tuple[int, int], *, crop: tuple[int, int], aligned: bool
+) -> Tensor:
     """The region 0 ... columns * rows - 1, row by row, in which each position of a feature map lies: (N, h, w).
 
     boxes (N, 4): left, top, right and bottom of what the map shows, in shares of the whole image (View.box); size:
-    h and w of the map; grid: columns and rows of the regions of the whole image. A position is the centre of its cell.
+    h and w of the map; grid: columns and rows of the regions of the whole image. crop: H and W in pixels of what the
+    map shows, in which its positions lie by the network's rule `aligned`.
     """
     (height, width), (columns, rows) = size, grid
     left, top, right, bottom = boxes.unbind(dim=1)
-    x = _centres(left, right, width).mul(columns).long().clamp(0, columns - 1)
-    y = _centres(top, bottom, height).mul(rows).long().clamp(0, rows - 1)
+    x = (
+        _across(left, right, positions(width, crop[1], aligned=aligned, device=boxes.device) / crop[1])
+        .mul(columns)
+        .long()
+        .clamp(0, columns - 1)
+    )
+    y = (
+        _across(top, bottom, positions(height, crop[0], aligned=aligned, device=boxes.device) / crop[0])
+        .mul(rows)
+        .long()
+        .clamp(0, rows - 1)
+    )
     return y[:, :, None] * columns + x[:, None, :]
 
 
-def _centres(first: Tensor, last: Tensor, count: int) -> Tensor:
-    """The centres of `count` equal cells between `first` and `last`, (N,) each: (N, count)."""
-    shares = (torch.arange(count, device=first.device) + 0.5) / count
+def _across(first: Tensor, last: Tensor, shares: Tensor) -> Tensor:
+    """The points at `shares` (n,) of the way from `first` to `last`, (N,) each: (N, n)."""
     return first[:, None] + (last - first)[:, None] * shares

@@ -43,13 +43,14 @@ class SemanticRendering(nn.Module):
 
     p arrives at the resolution of the logits and is upsampled bilinearly: a nearest resize would let the gradient of
     the rendering reach only one pixel of p in each block, and at night this gradient is the purpose (section 3.1.2).
-    With `coarse`, g works at the resolution of the logits and its result is upsampled instead of p: at a third of
-    the decoder's cost, on small machines.
+    It is upsampled by the network's rule (aligned corners or not), so that it stays where x is. With `coarse`, g works
+    at the resolution of the logits and its result is upsampled instead of p: at a third of the decoder's cost, on small
+    machines.
     """
 
-    def __init__(self, classes: int, channels: int, semantic_channels: int, *, coarse: bool):
+    def __init__(self, classes: int, channels: int, semantic_channels: int, *, coarse: bool, aligned: bool = True):
         super().__init__()
-        self.coarse = coarse
+        self.coarse, self.aligned = coarse, aligned
         self.semantics = nn.Sequential(
             nn.Conv2d(classes, semantic_channels, 3, padding=1),
             nn.ReLU(inplace=True),
@@ -58,12 +59,12 @@ class SemanticRendering(nn.Module):
 
     def forward(self, x: Tensor, probabilities: Tensor) -> Tensor:
         if self.coarse:
-            return x + x * _resized(self.semantics(probabilities), x)
-        return x + x * self.semantics(_resized(probabilities, x))
+            return x + x * _resized(self.semantics(probabilities), x.shape[2:], self.aligned)
+        return x + x * self.semantics(_resized(probabilities, x.shape[2:], self.aligned))
 
 
-def _resized(tensor: Tensor, like: Tensor) -> Tensor:
-    return functional.interpolate(tensor, size=like.shape[2:], mode="bilinear", align_corners=True)
+def _resized(tensor: Tensor, size: tuple[int, int], aligned: bool) -> Tensor:
+    return functional.interpolate(tensor, size=size, mode="bilinear", align_corners=aligned)
 
 
 class UpsamplingLevel(nn.Module):
@@ -89,7 +90,8 @@ class ImageDecoder(nn.Module):
 
     width is the channels of the stem (256 in the lineage); each of the log2(output_stride) levels halves them.
     The layout is the lineage's plain decoder with the paper's rendering rule at every level; `rendering="none"` is the
-    decoder of Table 3, row (iv), which does not look at p at all. image_kernel is the last convolution's.
+    decoder of Table 3, row (iv), which does not look at p at all. image_kernel is the last convolution's; aligned says
+    how the network's maps lie in the image (Outputs.aligned).
     """
 
     def __init__(
@@ -104,6 +106,7 @@ class ImageDecoder(nn.Module):
         rendering: Rendering,
         coarse_rendering: bool,
         image_kernel: int = 7,
+        aligned: bool = True,
     ):
         super().__init__()
         self.stem = nn.Sequential(
@@ -111,12 +114,12 @@ class ImageDecoder(nn.Module):
         )
         levels = output_stride.bit_length() - 1
         channels = [max(width // 2**level, 8) for level in range(levels + 1)]
-        self.output_stride = output_stride
+        self.output_stride, self.aligned = output_stride, aligned
         self.levels = nn.ModuleList(
             UpsamplingLevel(
                 before,
                 after,
-                SemanticRendering(classes, after, semantic_channels, coarse=coarse_rendering)
+                SemanticRendering(classes, after, semantic_channels, coarse=coarse_rendering, aligned=aligned)
                 if rendering == "residual"
                 else None,
             )
@@ -127,7 +130,7 @@ class ImageDecoder(nn.Module):
     def forward(self, features: Tensor, probabilities: Tensor, size: tuple[int, int]) -> Tensor:
         """`size` is (H, W) of the image; the features' n/8 + 1 grid is resampled to it."""
         height, width = (-(-length // self.output_stride) for length in size)
-        x = functional.interpolate(features, size=(height, width), mode="bilinear", align_corners=True)
+        x = _resized(features, (height, width), self.aligned)
         x = self.stem(x)
         for level in self.levels:
             x = level(x, probabilities)

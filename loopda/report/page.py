@@ -457,9 +457,11 @@ def missing(
     if not expected:
         return lines
     if not any(one.panels for one in drawn):
-        lines.append("pictures of translations and pseudo-labels")
+        why = " (there is no outer loop, and the night images have no day references)" if drawn else ""
+        lines.append(f"pictures of translations and pseudo-labels{why}")
     if not any(one.lor for one in drawn):
-        lines.append("label overlap ratios")
+        why = " (the night images have no day references)" if drawn else ""
+        lines.append(f"label overlap ratios{why}")
     if not any(one.thresholds for one in drawn):
         lines.append("thresholds and counts of the offline pseudo-labels")
     return lines

@@ -33,7 +33,10 @@ METHODS: dict[type[Section], type[Method]] = {
 
 
 class Config(Section):
-    """The section `adapt`, with `input`, `compute` and, as `method`, the one of `methods` that it names."""
+    """The section `adapt`, with `input`, `compute` and, as `method`, the one of `methods` that it names.
+
+    decay_steps: over which the learning rate falls; as many as `steps` at least.
+    """
 
     input: Input
     compute: Compute
@@ -41,6 +44,7 @@ class Config(Section):
     steps: Annotated[int, Field(ge=1)]
     batch_size: Annotated[int, Field(ge=1)]
     warmup_steps: Annotated[int, Field(ge=0)]
+    decay_steps: Annotated[int, Field(ge=0)]
     optimizer: SegmenterOptimizer
 
 
@@ -78,20 +82,22 @@ def run(
         inputs={"pretrained": pretrained, **method.files},
         images=2 * config.batch_size,
     )
-    learners = [optimizers[name] for name in ("segmenter", "companions") if name in optimizers]
+    companions = [optimizers["companions"]] if "companions" in optimizers else []
+    decay_steps = max(config.decay_steps, config.steps)
 
     for step, (day, dark) in training.over(job.batches(draw=method.draw)):
         # set learning rate
-        factor = poly(step, steps=config.steps, power=config.optimizer.power, warmup=config.warmup_steps)
-        for optimizer in optimizers.values():
-            set_learning_rate(optimizer, factor)
+        factor = poly(step, steps=decay_steps, power=config.optimizer.power, warmup=config.warmup_steps)
+        factors = method.factors(step, config.steps)
+        for name, optimizer in optimizers.items():
+            set_learning_rate(optimizer, factors.get(name, factor))
 
         # source supervision and what the method adds
         losses = method.losses(segmenter, day, dark, step, config.steps)
 
         # update: the network with the method's companions, then the adversaries
         if losses.segmenter is not None:
-            training.descend(losses.segmenter, *learners)
+            training.descend(losses.segmenter, optimizers[losses.learner], *companions)
         if losses.adversaries is not None:
             training.descend(losses.adversaries, optimizers["adversaries"])
 

@@ -20,7 +20,6 @@ from loopda.evaluation.predict import predict
 from loopda.files import write_json, written
 from loopda.labels.agreement import Agreement, day_night_agreement, keep_classes, online_label, static_label
 from loopda.labels.classes import ClassList
-from loopda.labels.fusion import fuse
 from loopda.labels.png import read_label
 from loopda.methods.loopda import Loops, LoopSettings, load_loops
 from loopda.methods.method import probabilities
@@ -142,8 +141,7 @@ def rendered(segmenter: Segmenter, nets: Loops, here: str, x: Tensor, y: Tensor 
     there = {"day": "night", "night": "day"}[here]
 
     def seen(outputs: Outputs) -> Tensor:
-        p = probabilities(outputs)
-        return p if y is None else fuse(probabilities=p, labels=y, alpha=nets.settings.weights.fusion)
+        return probabilities(outputs) if y is None else nets.fused(outputs, y)
 
     segmenter.use_statistics(here)
     outputs = segmenter(x)

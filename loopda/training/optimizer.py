@@ -60,6 +60,28 @@ def adam(modules: Iterable[nn.Module], lr: float, betas: tuple[float, float] = (
     return optimizer
 
 
+class CompanionOptimizer(Section):
+    """The optimiser of a method's own network. momentum: of SGD, or Adam's first beta, whose second is 0.999."""
+
+    name: Literal["adam", "sgd"]
+    lr: Positive
+    momentum: Annotated[float, Field(ge=0, lt=1)]
+    weight_decay: Annotated[float, Field(ge=0)]
+
+
+def companion_optimizer(modules: Iterable[nn.Module], section: CompanionOptimizer) -> Optimizer:
+    """Adam or SGD for `modules`."""
+    parameters = [parameter for module in modules for parameter in module.parameters()]
+    rates = {"lr": section.lr, "weight_decay": section.weight_decay, "fused": True}
+    if section.name == "adam":
+        optimizer = Adam(parameters, betas=(section.momentum, 0.999), **rates)
+    else:
+        optimizer = SGD(parameters, momentum=section.momentum, **rates)
+    for group in optimizer.param_groups:
+        group["initial_lr"] = section.lr
+    return optimizer
+
+
 @contextmanager
 def descent(*optimizers: Optimizer) -> Iterator[Learn]:
     """One step of each optimiser, at the end of the block, along the gradient of the sum of all losses that it learns.

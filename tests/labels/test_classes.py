@@ -39,6 +39,16 @@ def test_label_ids_of_cityscapes_become_the_published_train_ids():
     assert {int(raw): int(table[raw]) for raw in np.flatnonzero(table != IGNORE)} == expected
 
 
+@pytest.mark.fault(151, "refused by the class list's name before anything trains")
+@pytest.mark.parametrize("values", [{"classes": [entry()]}, {"base": "cityscapes", "keep": ["road"]}])
+def test_a_list_of_one_class_is_refused_when_it_is_read(tmp_path, values):
+    path = tmp_path / "classes.yaml"
+    path.write_text(json.dumps(values))
+    with pytest.raises(ConfigError, match=r"classes\.yaml: class list: 'road' is its only class") as caught:
+        read_classes(path)
+    assert str(caught.value).count("classes.yaml") == 1
+
+
 def test_label_ids_without_a_train_id_are_void_and_not_unknown():
     void = CITYSCAPES.void_ids("labelIds")
     assert {0, 1, 2, 3, 4, 5, 6, 9, 10, 14, 15, 16, 18, 29, 30, 255} <= void
@@ -186,7 +196,7 @@ def test_the_ids_of_synthia_are_those_of_its_readme():
 
 
 def test_only_255_is_void_unless_the_class_list_says_otherwise(tmp_path):
-    assert read_classes(class_file(tmp_path, [entry()])).void_ids("ids") == {255}
+    assert read_classes(class_file(tmp_path, [entry(), entry("car", (4, 5, 6), ids=(1,))])).void_ids("ids") == {255}
 
 
 @pytest.mark.parametrize(
@@ -206,8 +216,8 @@ def test_only_255_is_void_unless_the_class_list_says_otherwise(tmp_path):
         ([entry(group="moving")], {}, r"classes\.0\.group"),
         ([entry(group="dynamic", shift_sensitive=True)], {}, "road: a shift sensitive class is static"),
         ([entry(color=[1, 2, 3])], {}, r"classes\.0\.color"),
-        ([entry()], {"void": [300]}, r"void\.0"),
-        ([entry()], {"encoding": "indices"}, "'indices' is reserved"),
+        ([entry(), entry("car", (4, 5, 6), ids=(1,))], {"void": [300]}, r"void\.0"),
+        ([entry(), entry("car", (4, 5, 6), ids=(1,))], {"encoding": "indices"}, "'indices' is reserved"),
         ([entry(f"c{i}", (i, 0, 0), [i]) for i in range(255)], {"void": []}, "255 classes; at most 254"),
     ],
 )

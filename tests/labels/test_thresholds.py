@@ -129,11 +129,18 @@ shares = st.floats(0, 0.5, exclude_max=True)
 
 
 @given(st.integers(1, 4096), shares, shares)
-def test_a_row_counts_unless_it_lies_wholly_in_an_ignored_share_and_one_row_always_counts(height, top, bottom):
+def test_the_ignored_rows_are_the_shares_to_the_nearest_row_and_one_row_always_counts(height, top, bottom):
     rows = counted_rows(height, (top, bottom))
     assert 0 <= rows.start < rows.stop <= height
-    assert rows.start <= top * height < rows.start + 1
-    assert height - rows.stop <= bottom * height < height - rows.stop + 1
+    assert abs(rows.start - top * height) <= 0.5
+    assert abs(height - rows.stop - bottom * height) <= 0.5 or rows.stop == rows.start + 1
+
+
+@pytest.mark.parametrize("height", [80, 100, 512, 540, 1080])
+def test_rows_that_are_written_as_a_share_of_the_height_are_these_rows(height):
+    for number in range(height // 2):
+        rows = counted_rows(height, (number / height, round(number / height, 4)))
+        assert (rows.start, height - rows.stop) == (number, number)
 
 
 def test_no_share_ignores_no_row_and_a_share_is_of_the_height():

@@ -75,6 +75,12 @@ def test_entropy_is_1_where_all_classes_are_alike_and_0_where_one_is_certain():
     assert float(entropy(probabilities=certain)) == 0
 
 
+def test_a_single_class_is_sure_and_costs_nothing():
+    p = torch.ones(2, 1, 3, 4, requires_grad=True)
+    assert entropy(probabilities=p).item() == 0
+    assert torch.equal(self_information(probabilities=p).detach(), torch.zeros(2, 1, 3, 4))
+
+
 def test_the_entropy_of_one_pixel_is_the_number_computed_by_hand():
     # p = (1/2, 1/4, 1/4, 0) over 4 classes, in bits: (1/2 + 1/2 + 1/2 + 0) / 2
     p = torch.tensor([0.5, 0.25, 0.25, 0.0]).reshape(1, 4, 1, 1)

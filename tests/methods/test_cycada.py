@@ -33,7 +33,9 @@ def settings(**changes):
         "window": 3,
         "discriminator_width": 8,
         "discriminator_dropout": 0.0,
-        "discriminator_lr": 1e-3,
+        "discriminator_optimizer": {"name": "adam", "lr": 1e-3, "momentum": 0.9, "weight_decay": 0.0},
+        "alignment_optimizer": "same",
+        "stop_after": 0,
     }
     return parse_section(section | changes, Settings, "methods.cycada")
 
@@ -183,5 +185,71 @@ def test_interrupted_before_and_during_the_alignment_it_ends_as_if_it_had_not_be
             miniature.run("adapt", tmp_path / "parts", config=section, translated=translated)
     miniature.run("adapt", tmp_path / "parts", config=section, translated=translated)
     assert f"goes on after step {stopped + 1}" in (tmp_path / "parts.log").read_text()
+    whole, parts = (load_checkpoint(tmp_path / name / "model.pt")["model"] for name in ("whole", "parts"))
+    assert all(torch.equal(whole[name], parts[name]) for name in whole)
+
+
+SGD = {"name": "sgd", "lr": 1e-3, "head_factor": 1.0, "momentum": 0.99, "weight_decay": 0.0, "power": 0.0}
+
+
+def test_the_alignment_has_its_own_optimiser_and_rate_and_the_supervision_before_it_the_stages(case):
+    segmenter, day, night = case
+    method = with_accuracy(method_of(segmenter, supervised=0.5, alignment_optimizer=SGD | {"power": 1.0}), 0.9)
+    optimizer = method.optimizers()["alignment"]
+    assert {(group["lr"], group["momentum"]) for group in optimizer.param_groups} == {(1e-3, 0.99)}
+    learners = [method.losses(segmenter, day, night, step, STEPS).learner for step in range(1, STEPS + 1)]
+    assert learners == ["segmenter"] * 5 + ["alignment"] * 5
+    assert [method.factors(step, STEPS) for step in (1, 5)] == [{}, {}]
+    assert [method.factors(step, STEPS)["alignment"] for step in (6, 7, 10)] == pytest.approx([1.0, 0.8, 0.2])
+
+
+def test_without_an_optimiser_of_its_own_the_alignment_goes_on_with_the_stages(case):
+    segmenter, day, night = case
+    method = with_accuracy(method_of(segmenter), 0.9)
+    assert set(method.optimizers()) == {"adversaries"}
+    assert method.losses(segmenter, day, night, 1, STEPS).learner == "segmenter"
+    assert method.factors(1, STEPS) == {}
+
+
+def test_the_discriminator_learns_by_the_optimiser_that_is_named(case):
+    given = {"name": "sgd", "lr": 1e-5, "momentum": 0.99, "weight_decay": 5e-4}
+    optimizer = method_of(case[0], discriminator_optimizer=given).optimizers()["adversaries"]
+    assert isinstance(optimizer, torch.optim.SGD)
+    assert {(group["lr"], group["momentum"]) for group in optimizer.param_groups} == {(1e-5, 0.99)}
+
+
+def test_an_epoch_without_a_suitable_discriminator_ends_the_adaptation_and_one_that_is_found_counts_anew(case):
+    segmenter, day, night = case
+    method = method_of(segmenter, stop_after=3)
+    accuracies = iter([0.5, 0.5, 0.9, 0.5, 0.5, 0.5, 0.9])
+    method.remember = lambda _: torch.tensor(next(accuracies))
+    found = [method.losses(segmenter, day, night, step, STEPS) for step in range(1, 9)]
+    assert [losses.segmenter is not None for losses in found] == [False, False, True] + [False] * 5
+    assert [losses.adversaries is not None for losses in found] == [True] * 6 + [False] * 2
+    assert next(accuracies) == 0.9  # nobody asked for it
+    resumed = method_of(segmenter, stop_after=3)
+    resumed.load_state_dict(method.state_dict())
+    assert resumed.losses(segmenter, day, night, 9, STEPS).adversaries is None
+
+
+def test_the_papers_alignment_trains_and_goes_on_exactly_where_it_was_killed(miniature, tmp_path, monkeypatch):
+    method = {"name": "cycada", **miniature.config["methods"]["cycada"]}
+    method |= {"discriminator_width": 4, "window": 2, "supervised": 0.5, "gate": 0.45, "alignment_optimizer": SGD}
+    method |= {"discriminator_optimizer": {"name": "sgd", "lr": 1e-3, "momentum": 0.9, "weight_decay": 0.0}}
+    section = miniature.section("adapt", method=method)
+    translated = miniature.path("translate", "source.csv")
+    miniature.run("adapt", tmp_path / "whole", config=section, translated=translated)
+    record = loop.Training.record
+
+    def terminated(self, **values):
+        if self.step == 4 and not self.signal:
+            os.kill(os.getpid(), signal.SIGTERM)
+        record(self, **values)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loop.Training, "record", terminated)
+        with pytest.raises(Interrupted):
+            miniature.run("adapt", tmp_path / "parts", config=section, translated=translated)
+    miniature.run("adapt", tmp_path / "parts", config=section, translated=translated)
     whole, parts = (load_checkpoint(tmp_path / name / "model.pt")["model"] for name in ("whole", "parts"))
     assert all(torch.equal(whole[name], parts[name]) for name in whole)

@@ -7,6 +7,7 @@ from unittest.mock import MagicMock
 
 import pytest
 import torch
+import yaml
 from checkpoints import small_network
 
 from loopda.data.batches import DayBatch, NightBatch
@@ -77,14 +78,37 @@ def test_the_weight_is_the_share_of_the_batchs_pixels_that_reach_the_threshold_a
     assert not weights[:, 2:].any()
 
 
+@pytest.mark.parametrize(("height", "kept"), [(512, slice(15, 392)), (80, slice(2, 61))])
+def test_the_papers_rows_of_512_are_15_and_120_and_as_many_shares_of_other_crops(root, height, kept):
+    overlay = yaml.safe_load((root / "workflow/config/paper-methods.yaml").read_text())
+    section = overlay["experiments"]["paper-longer"]["methods"]["daformer"]
+    rows = {name: section[name] for name in ("ignore_top", "ignore_bottom")}
+    method = DAFormer(settings(feature_distance=0.0, threshold=0.0, **rows), segmenter(), None)
+    _, weights = saying(method, torch.zeros(1, 19, 2, 2)).pseudo_labels(torch.zeros(1, 3, height, 16))
+    expected = torch.zeros(1, height, 16)
+    expected[:, kept] = 1.0
+    assert torch.equal(weights, expected)
+
+
 def test_a_cell_is_a_things_where_one_such_class_covers_the_share_of_it():
-    method = DAFormer(settings(), segmenter(), None)
+    method = DAFormer(settings(), segmenter("daformer"), None)
     assert method.things == {6, 7, *range(11, 19)}
     labels = torch.zeros(1, 4, 12, dtype=torch.long)
     labels[0, :3, :4] = 13  # 12 of 16 pixels are car
     labels[0, :2, 4:8], labels[0, 2:, 4:8] = 13, 11  # half car, half person
     labels[0, :, 8:] = 5  # a pole is no thing
     assert method.thing_cells(labels, (1, 3)).tolist() == [[[True, False, False]]]
+
+
+def test_a_cell_of_aligned_features_lies_on_the_pixel_that_it_is_of():
+    method = DAFormer(settings(), segmenter("pspnet"), None)
+    labels = torch.zeros(1, 9, 9, dtype=torch.long)
+    labels[0, :, 2:7] = 13  # three cells lie on columns 0, 4 and 8, four pixels wide: 2.5 to 6.5 is the middle one
+    assert method.thing_cells(labels, (3, 3))[0].tolist() == [[False, True, False]] * 3
+    labels[0, :, 6] = 0  # from 2.5 to 6: 7/8 of the middle cell
+    assert method.thing_cells(labels, (3, 3))[0].tolist() == [[False, True, False]] * 3
+    labels[0, :, 5] = 0
+    assert method.thing_cells(labels, (3, 3))[0].tolist() == [[False, False, False]] * 3
 
 
 def test_the_student_sees_half_of_the_days_classes_on_the_night_and_learns_the_teachers_labels_around_them(monkeypatch):

@@ -252,8 +252,8 @@ def fused(p, labels, alpha):
     for n in range(p.shape[0]):
         for i in range(p.shape[2]):
             for j in range(p.shape[3]):
-                y = int((i + 0.5) * SIZE[0] / p.shape[2])
-                x = int((j + 0.5) * SIZE[1] / p.shape[3])
+                y = int(i * (SIZE[0] - 1) / (p.shape[2] - 1) + 0.5)  # aligned corners: the nearest pixel
+                x = int(j * (SIZE[1] - 1) / (p.shape[3] - 1) + 0.5)
                 label = int(labels[n, y, x])
                 if label != 255:
                     onehot = torch.eye(p.shape[1])[label]

@@ -37,45 +37,56 @@ def built(base_config):
 # ---------------------------------------------------------------- the region of a position
 
 
-def naive_region(box, i, j, size, grid):
-    """Where in the whole image the centre of cell (i, j) of a map of `size` lies, counted in regions row by row."""
+CROP = (40, 60)  # height and width in pixels of what a map shows
+
+
+def naive_region(box, i, j, size, grid, aligned=False, crop=CROP):
+    """Where in the whole image the place of cell (i, j) of a map of `size` lies, counted in regions row by row."""
     left, top, right, bottom = box
-    x, y = left + (right - left) * (j + 0.5) / size[1], top + (bottom - top) * (i + 0.5) / size[0]
+    places = []
+    for cell, cells, pixels in ((j, size[1], crop[1]), (i, size[0], crop[0])):
+        middle = (cell + 0.5) / cells
+        places.append((cell * (pixels - 1) / (cells - 1) + 0.5) / pixels if aligned and cells > 1 else middle)
+    x, y = left + (right - left) * places[0], top + (bottom - top) * places[1]
     return math.floor(y * grid[1]) * grid[0] + math.floor(x * grid[0])
 
 
+def regions(boxes, size, grid, aligned=False):
+    return regions_of(torch.tensor(boxes), size, grid, crop=CROP, aligned=aligned)
+
+
+@pytest.mark.parametrize("aligned", [True, False])
 @pytest.mark.parametrize("grid", [(1, 1), (1, 2), (2, 2), (3, 3), (4, 2)])
-def test_each_position_lies_in_the_region_of_its_centre_in_the_whole_image(grid):
+def test_each_position_lies_in_the_region_of_its_place_in_the_whole_image(grid, aligned):
     size = (5, 7)
     views = [View(13, 22, 31, 43, flipped) for flipped in (False, True)] + [View(0, 0, 64, 96, False)]
     boxes = [view.box((96, 64)) for view in views]
-    found = regions_of(torch.tensor(boxes), size, grid)
+    found = regions(boxes, size, grid, aligned)
     assert found.shape == (3, *size)
     for n, box in enumerate(boxes):
-        expected = [[naive_region(box, i, j, size, grid) for j in range(size[1])] for i in range(size[0])]
+        expected = [[naive_region(box, i, j, size, grid, aligned) for j in range(size[1])] for i in range(size[0])]
         assert found[n].tolist() == expected
 
 
 def test_the_nine_regions_of_a_whole_image_are_counted_row_by_row():
-    found = regions_of(torch.tensor([[0.0, 0.0, 1.0, 1.0]]), (3, 6), (3, 3))
+    found = regions([[0.0, 0.0, 1.0, 1.0]], (3, 6), (3, 3))
     assert found[0].tolist() == [[0, 0, 1, 1, 2, 2], [3, 3, 4, 4, 5, 5], [6, 6, 7, 7, 8, 8]]
 
 
 def test_two_by_one_of_the_paper_is_a_top_and_a_bottom_region():
-    found = regions_of(torch.tensor([[0.0, 0.0, 1.0, 1.0]]), (4, 2), (1, 2))
+    found = regions([[0.0, 0.0, 1.0, 1.0]], (4, 2), (1, 2))
     assert found[0].tolist() == [[0, 0], [0, 0], [1, 1], [1, 1]]
 
 
 def test_a_crop_lies_where_it_was_cut_out_and_a_mirrored_one_the_other_way_round():
-    boxes = torch.tensor([LEFT, RIGHT, MIRRORED_LEFT])
-    found = regions_of(boxes, (1, 4), (4, 1))
+    found = regions([LEFT, RIGHT, MIRRORED_LEFT], (1, 4), (4, 1))
     assert found[:, 0].tolist() == [[0, 0, 1, 1], [2, 2, 3, 3], [1, 1, 0, 0]]
 
 
 # ---------------------------------------------------------------- spatial-aware adaptation
 
 
-def naive_alignment(classifiers, source, target, grid):
+def naive_alignment(classifiers, source, target, grid, **places):
     """Equations 2 and 3, position by position: a mean for each region over both domains, then their sum."""
     losses = {}
     for (features, boxes), d in ((source, 0), (target, 1)):
@@ -83,10 +94,14 @@ def naive_alignment(classifiers, source, target, grid):
         for n in range(batch):
             for i in range(height):
                 for j in range(width):
-                    m = naive_region(boxes[n].tolist(), i, j, (height, width), grid)
+                    m = naive_region(boxes[n].tolist(), i, j, (height, width), grid, **places)
                     h = classifiers[m](features[n : n + 1, :, i : i + 1, j : j + 1]).sigmoid().item()
                     losses.setdefault(m, []).append(-d * math.log(h) - (1 - d) * math.log(1 - h))
     return sum(sum(region) / len(region) for region in losses.values())
+
+
+def alignment(method, source, target):
+    return method.alignment((*source, CROP), (*target, CROP), aligned=False)
 
 
 def at(box, *, size=(3, 6)):
@@ -99,16 +114,16 @@ def test_the_alignment_is_the_sum_over_regions_of_the_mean_over_both_domains(bui
     method, _ = built(grid=grid)
     source = torch.randn(2, CHANNELS, 3, 4), torch.tensor([View(3, 5, 20, 30, True).box((48, 32)), WHOLE])
     target = torch.randn(3, CHANNELS, 5, 2), torch.tensor([LEFT, MIRRORED_LEFT, RIGHT])
-    found = method.alignment(source, target)
+    found = alignment(method, source, target)
     assert found.item() == pytest.approx(naive_alignment(method.classifiers, source, target, grid), rel=1e-4)
 
 
 @pytest.mark.parametrize("box", [LEFT, MIRRORED_LEFT])
 def test_a_crop_meets_the_classifier_of_the_region_where_it_lies_and_no_other(built, box):
     method, _ = built(grid=(2, 1))
-    loss = method.alignment(at(box), at(box))
+    loss = alignment(method, at(box), at(box))
     assert [reaches(loss, classifier) for classifier in method.classifiers] == [True, False]
-    loss = method.alignment(at(box), at(RIGHT))
+    loss = alignment(method, at(box), at(RIGHT))
     assert [reaches(loss, classifier) for classifier in method.classifiers] == [True, True]
 
 
@@ -120,17 +135,17 @@ def test_a_mirrored_image_meets_the_classifiers_the_other_way_round(built):
     for boxes, order in ((plain, (first, second)), (mirrored, (second, first))):
         scores = [judge(features[:, :, :, j : j + 1]).sigmoid() for j, judge in enumerate(order)]
         expected = sum(-math.log(1 - h.item()) for h in scores)
-        assert method.alignment((features, boxes), nothing).item() == pytest.approx(expected, rel=1e-5)
+        assert alignment(method, (features, boxes), nothing).item() == pytest.approx(expected, rel=1e-5)
 
 
 def test_regions_without_any_position_cost_nothing_and_teach_nobody(built):
     method, _ = built(grid=(3, 3))
     corner = (0.0, 0.0, 0.2, 0.2)
     source, target = at(corner), at(corner)
-    loss = method.alignment(source, target)
+    loss = alignment(method, source, target)
     alone, _ = built(grid=(1, 1))
     alone.classifiers[0].load_state_dict(method.classifiers[0].state_dict())
-    assert loss.item() == pytest.approx(alone.alignment(source, target).item())
+    assert loss.item() == pytest.approx(alignment(alone, source, target).item())
     loss.backward()
     assert source[0].grad.abs().max() > 0
     for classifier in method.classifiers[1:]:
@@ -140,7 +155,7 @@ def test_regions_without_any_position_cost_nothing_and_teach_nobody(built):
 def test_the_loss_of_no_position_at_all_is_a_zero_that_carries_a_graph(built):
     method, _ = built()
     nothing = torch.zeros(0, CHANNELS, 2, 2, requires_grad=True), torch.zeros(0, 4)
-    loss = method.alignment(nothing, nothing)
+    loss = alignment(method, nothing, nothing)
     loss.backward()
     assert loss.item() == 0
 
@@ -149,9 +164,9 @@ def test_the_loss_of_no_position_at_all_is_a_zero_that_carries_a_graph(built):
 def test_features_get_the_gradient_reversed_and_the_classifiers_as_it_is(built, strength):
     method, _ = built(reversal=strength)
     source, target = at(WHOLE), at(LEFT)
-    loss = method.alignment(source, target)
+    loss = alignment(method, source, target)
     method.settings = method.settings.model_copy(update={"reversal": -1.0})  # twice reversed is plain
-    plain = method.alignment(source, target)
+    plain = alignment(method, source, target)
     for features in (source[0], target[0]):
         (ours,), (theirs,) = (torch.autograd.grad(one, features, retain_graph=True) for one in (loss, plain))
         assert theirs.abs().max() > 0
@@ -179,9 +194,8 @@ def test_road_minimises_the_supervision_and_its_two_modules_with_the_weights_of_
     imitated = method.guide(night.images).features
     expected = supervision(of_day, day.labels, 0)
     expected = expected + 0.5 * feature_distance(features=of_night.features, target=imitated)
-    spatial = naive_alignment(
-        method.classifiers, (of_day.features, day.boxes), (of_night.features, night.boxes), (2, 2)
-    )
+    shown = (of_day.features, day.boxes), (of_night.features, night.boxes)
+    spatial = naive_alignment(method.classifiers, *shown, (2, 2), aligned=True, crop=day.images.shape[2:])
     assert found.segmenter.item() == pytest.approx(expected.item() + 0.25 * spatial, rel=1e-4)
     assert found.adversaries is None
     assert set(found.terms) == {"seg_d", "distillation", "spatial"}

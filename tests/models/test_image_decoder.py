@@ -1,9 +1,14 @@
 import pytest
 import torch
+from checkpoints import small_network
+from loops import loop_settings
 from torch import nn
 
+from loopda.labels.classes import CITYSCAPES
+from loopda.methods.loopda import Loops
 from loopda.models.normalisation import InstanceNorm2d
 from loopda.models.renderer import ImageDecoder, SemanticRendering
+from loopda.models.segmenter import Segmenter
 
 FEATURES, CLASSES = 6, 4
 
@@ -64,6 +69,23 @@ def test_rendering_adds_the_raw_features_to_their_product_with_the_semantic_feat
 
     g = bilinear(semantics(p), 8, 6) if coarse else semantics(bilinear(p, 8, 6))
     assert torch.allclose(rendering(x, p), x + x * g, atol=1e-5)
+
+
+def test_what_is_rendered_lies_where_the_network_has_it():
+    """A map without aligned corners is of equal parts: doubled, the first pixels of a cell lie before its middle."""
+    rendering = SemanticRendering(1, 1, 1, coarse=True, aligned=False)
+    rendering.semantics = nn.Identity()
+    ramp = torch.arange(4.0).expand(1, 1, 4, 4)
+    seen = rendering(torch.ones(1, 1, 8, 8), ramp) - 1
+    assert seen[0, 0, 0].tolist() == [0.0, 0.25, 0.75, 1.25, 1.75, 2.25, 2.75, 3.0]
+
+
+@pytest.mark.parametrize("network", [{"name": "pspnet"}, {"name": "daformer", "encoder": "mit_tiny"}])
+def test_the_decoders_of_the_loops_read_maps_by_the_rule_of_their_network(network):
+    segmenter = Segmenter(small_network(**network), CITYSCAPES)
+    loops = Loops(loop_settings(outer_loop=False), segmenter)
+    for decoder in loops.decoders.values():
+        assert {decoder.aligned, *(level.rendering.aligned for level in decoder.levels)} == {segmenter.network.aligned}
 
 
 @pytest.mark.parametrize("coarse", [False, True])

@@ -12,6 +12,7 @@ import pytest
 from interruption import STEP, Killed, die, forgetting, identical, killed_in
 
 from loopda.models.segmenter import load_checkpoint
+from loopda.stages import adapt as adapt_stage
 from loopda.stages.adapt import METHODS
 
 NAMES = [get_args(settings.model_fields["name"].annotation)[0] for settings in METHODS]
@@ -143,3 +144,16 @@ def test_progress_with_other_weights_of_the_frozen_network_is_not_used(miniature
     assert f"the frozen network: the backbone is imported from {weights}" in log
     assert "not used: it belongs to another configuration, other inputs or other code" in log
     assert "goes on" not in log
+
+
+@pytest.mark.parametrize(("decay_steps", "over"), [(0, 6), (4, 6), (12, 12)])
+def test_the_rate_falls_over_the_steps_of_the_decay_where_these_are_more(
+    miniature, tmp_path, monkeypatch, decay_steps, over
+):
+    factors = []
+    monkeypatch.setattr(adapt_stage, "set_learning_rate", lambda _, factor: factors.append(factor))
+    section = miniature.method("source_only")
+    optimizer = section.optimizer.model_copy(update={"power": 1.0})
+    changes = {"decay_steps": decay_steps, "steps": 6, "warmup_steps": 0, "optimizer": optimizer}
+    miniature.run("adapt", tmp_path / "model", config=section.model_copy(update=changes))
+    assert factors == pytest.approx([1 - step / over for step in range(6)])

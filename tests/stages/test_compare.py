@@ -210,4 +210,8 @@ def test_every_published_number_says_where_it_stands_and_on_what_it_was_measured
             assert all((one.method, one.training, one.test, one.source))
             assert all(0 < value <= 100 for value in (one.mIoU, one.fwIoU, one.accuracy) if value is not None)
     assert [one.mIoU for one in published("ablation")] == [20.6, 22.0, 26.3, 28.6, 29.5, 35.7, 37.6, 38.7]
+    assert {one.method for page in experiments.COMPARISONS for one in published(page) if one.mIoU == 20.6} == {
+        "(i) source supervision alone",
+        "source supervision alone",
+    }
     assert [one.mIoU for one in published("tau")] == [35.7, 36.4, 37.6, 37.1, 36.9]

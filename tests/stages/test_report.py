@@ -147,6 +147,16 @@ def test_what_is_missing_is_listed_and_not_invented(tmp_path):
     assert not any(f'id="{part}"' in html for part in ("gallery", "curves", "illustrations", "pseudo-labels"))
 
 
+@pytest.mark.fault(152, "the table says so")
+def test_a_night_without_references_is_said_to_have_none_and_not_to_lack_a_file(full, tmp_path):
+    _, inputs, _ = full
+    values = json.loads(inputs["pictures"][0].read_text())
+    drawn = write(tmp_path / "illustrations.json", values | {"lor": [], "panels": []})
+    _, table, _ = report(tmp_path, scores=inputs["scores"], pictures=[drawn])
+    assert "missing: label overlap ratios (the night images have no day references)\n" in table
+    assert "pseudo-labels (there is no outer loop, and the night images have no day references)\n" in table
+
+
 def test_a_full_set_of_inputs_leaves_nothing_missing(full):
     _, _, (html, table, _) = full
     assert "missing" not in table
