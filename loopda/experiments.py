@@ -300,7 +300,7 @@ def _own_data(base: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]
 
     A set of the town that the overlay does not name is left out beside sets that are not the town's.
     """
-    resolved = merged(base, own)
+    resolved = {name: value for name, value in merged(base, own).items() if name not in SETS or value is not None}
     if not any(name in SETS and not uses_town(layout) for name, layout in resolved.items()):
         return resolved
     return {name: value for name, value in resolved.items() if name not in SETS or name in own or not uses_town(value)}

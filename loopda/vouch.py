@@ -88,8 +88,6 @@ def _jobs(jobs: Jobs, root: Path) -> dict[Job, list[Job]]:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """The command line; exits with the code of a LoopdaError, and with 3 where something cannot be vouched for."""
-    if arguments is None:
-        begin_program()
     parser = argparse.ArgumentParser(prog="python -m loopda.vouch", description=__doc__.partition("\n")[0])
     parser.add_argument("--configfile", nargs="+", type=Path, default=[], metavar="FILE", help="as snakemake takes it")
     parser.add_argument("--dry-run", "-n", action="store_true", help="compare, and change no time")
@@ -108,4 +106,5 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
+    begin_program()
     main()

@@ -6,6 +6,7 @@ import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+import torch
 
 from loopda import downloads
 from loopda.downloads import CATALOGUE, Published, fault, locate
@@ -240,7 +241,7 @@ def test_the_command_prints_where_the_file_is_or_what_is_wrong(server, monkeypat
 
 @pytest.mark.fault(124, "weights in a home are found")
 def test_a_path_of_weights_may_have_a_home_and_variables(tmp_path, monkeypatch):
-    (tmp_path / "net.pth").write_bytes(b"\x80\x02")
+    torch.save({"weight": torch.zeros(1)}, tmp_path / "net.pth")
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.delenv("NOTHING", raising=False)
     assert fault("~/net.pth") == ""

@@ -481,7 +481,7 @@ WRONG = [  # path, value, words of the message
     ("input", [3], ["input", "[3]"]),
     ("pretrain/optimizer", None, ["pretrain.optimizer", "write a value, or remove the key"]),
     ("experiments/tau-1/warmup", {"steps": None}, ["warmup.steps", "None", "experiment tau-1"]),
-    ("experiments/tau-1/data", {"night": None}, ["data.night", "experiment tau-1"]),
+    ("experiments/loopda/data", {"night": None}, ["data.night: there is no such set", "experiment loopda"]),
     ("warmup/compute", None, ["warmup.compute", "None"]),
     ("experiments/mine", None, ["experiments.mine", "expected sections ({} for none)", "None"]),
     ("experiments/mine", False, ["experiments.mine", "expected sections", "False"]),

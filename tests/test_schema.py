@@ -47,8 +47,14 @@ def test_a_configuration_that_the_project_ships_passes_the_check(config, schemas
 
 def test_each_stage_accepts_the_sections_that_the_check_accepts(config):
     for experiment in config["experiments"]:
-        for stage in experiments.STAGES:
-            values = yaml.safe_load(experiments.as_yaml(experiments.section(config, experiment, stage)))
+        sections = [
+            (stage, experiments.section(config, experiment, stage))
+            for stage in experiments.STAGES
+            if stage != "manifest"
+        ]
+        sections += [("manifest", experiments.set_section(config, experiment, name)) for name in ("source", "night")]
+        for stage, section in sections:
+            values = yaml.safe_load(experiments.as_yaml(section))
             parse_section(values, importlib.import_module(f"loopda.stages.{stage}").Config, stage)
 
 

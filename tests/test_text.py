@@ -49,8 +49,9 @@ def test_a_file_in_another_encoding_is_named_with_the_line_and_the_remedy(tmp_pa
     for read, error in ((read_yaml, ConfigError), (read_classes, ConfigError), (read_text, DataError)):
         with pytest.raises(error, match=f"{fault}; save it as UTF-8"):
             read(path)
-    with pytest.raises(DataError, match=f"{fault}; save it as UTF-8; look"):
-        read_table(path, ["image"], remedy="look")
+    if not content.startswith(b"\xff\xfe"):  # tables are read in the UTF-16 of spreadsheet programs
+        with pytest.raises(DataError, match=f"{fault}; save it as UTF-8; look"):
+            read_table(path, ["image"], remedy="look")
 
 
 def test_a_byte_order_mark_is_no_part_of_the_text_and_lines_may_end_as_on_windows(tmp_path):

@@ -87,7 +87,9 @@ def test_a_missing_or_binary_manifest_is_a_data_error(tmp_path):
     with pytest.raises(DataError, match="m.csv: no such table; run the stage `prepare` again"):
         read_manifest(tmp_path / "m.csv")
     (tmp_path / "m.csv").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(DataError, match="m.csv: a text in UTF-16; save it as UTF-8; run the stage `prepare` again"):
+    with pytest.raises(
+        DataError, match="m.csv: a damaged text in UTF-16; save it as UTF-8; run the stage `prepare` again"
+    ):
         read_manifest(tmp_path / "m.csv")
 
 

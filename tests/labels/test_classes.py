@@ -367,7 +367,11 @@ def test_every_colour_of_cityscapes_is_a_class_or_void():
 
 
 def test_void_colours_are_read_from_the_list_and_are_no_colours_of_classes(tmp_path):
-    entries = [{"name": "road", "colour": [0, 0, 0], "ids": [1], "group": "static"}]
+    colours = {"road": [0, 0, 0], "sky": [9, 9, 9]}
+    entries = [
+        {"name": name, "colour": colour, "ids": [number], "group": "static"}
+        for number, (name, colour) in enumerate(colours.items())
+    ]
     path = tmp_path / "classes.yaml"
     path.write_text(yaml.safe_dump({"void_colours": [[1, 2, 3]], "classes": entries}))
     classes = read_classes(path)
