@@ -1,7 +1,8 @@
 # LoopDA end to end. Results have one grammar:
 #   results/<stage>/<experiment>/seed<k>/{model.pt, metrics.jsonl, config.yaml}
 # data stages have no seed; logs/ and benchmarks/ mirror it. An experiment is an overlay in config.yaml; stages that are
-# configured alike are shared, and belong to the first experiment that needs them (loopda/experiments.py).
+# configured alike are shared, and belong to the experiment that has trained them, else to the first that needs them
+# (loopda/experiments.py, loopda/claims.py).
 from os.path import exists
 
 from snakemake.utils import min_version

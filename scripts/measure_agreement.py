@@ -1,7 +1,7 @@
 """How right the labels of self-training are, on the town, where the truth of the night is known.
 
     python scripts/measure_agreement.py --model results/warmup/loopda/seed0/model.pt \
-        --night results/prepare/loopda/night.csv --classes results/prepare/loopda/classes.json \
+        --night results/manifest/loopda/night.csv --classes results/prepare/loopda/classes.json \
         --truth results/town/oracle/night.csv --poses results/town/poses.csv --out agreement.json
 
 Of the model's predictions of night images and of their day references: the online label (section 3.2 of the paper) for

@@ -2,7 +2,7 @@
 
     python scripts/measure_decoders.py --config results/warmup/loopda/seed0/config.yaml \
         --model results/warmup/loopda/seed0/model.pt --loops results/warmup/loopda/seed0/loops.pt \
-        --night results/prepare/loopda/night.csv --classes results/prepare/loopda/classes.json --out decoders.json
+        --night results/manifest/loopda/night.csv --classes results/prepare/loopda/classes.json --out decoders.json
 
 Of the first night images, and of their day references, the mean absolute difference in [0, 2] of an image x and
 

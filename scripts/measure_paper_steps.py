@@ -65,8 +65,8 @@ WIRING = {
         ["model.pt", "metrics.jsonl"],
     ),
     "evaluate": (
-        {name: f"prepare/{name}" for name in ("night_val.csv", "day_val.csv", "summary.json", "classes.json")}
-        | {"model": "distill/model.pt"},
+        {name: f"prepare/{name}" for name in ("night_val.csv", "day_val.csv", "classes.json")}
+        | {"night_tests": "prepare/night_tests/nighttime-driving.csv", "model": "distill/model.pt"},
         ["scores.json"],
     ),
 }

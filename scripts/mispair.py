@@ -1,17 +1,17 @@
 """Night images with the day references of other places: what does Day-Night Agreement do where references are wrong?
 
-    python scripts/mispair.py --night results/prepare/loopda/night.csv --out mispaired.csv
+    python scripts/mispair.py --night results/manifest/loopda/night.csv --out mispaired.csv
 
 rolls the references of the manifest that `prepare` wrote by half its length. Then self-training by hand, from a warm-up
 of `snakemake tau`; so without DNA, and with it where the experiment is loopda instead of no-dna:
 
     python -m loopda.stages.self_train --config results/self_train/no-dna/seed0/config.yaml --night mispaired.csv \
         --warmed-up results/warmup/loopda/seed0/model.pt --loops results/warmup/loopda/seed0/loops.pt \
-        --labels results/pseudo_labels/loopda/seed0/labels.csv --source results/prepare/loopda/source.csv \
+        --labels results/pseudo_labels/loopda/seed0/labels.csv --source results/manifest/loopda/source.csv \
         --classes results/prepare/loopda/classes.json --model mispaired/model.pt --metrics mispaired/metrics.jsonl \
         --log mispaired.log --seed 0 --threads 1
     python -m loopda.stages.evaluate --config results/evaluate/loopda/seed0/config.yaml --model mispaired/model.pt \
-        --night-val results/prepare/loopda/night_val.csv --day-val results/prepare/loopda/day_val.csv \
+        --night-val results/manifest/loopda/night_val.csv --day-val results/manifest/loopda/day_val.csv \
         --classes results/prepare/loopda/classes.json --scores mispaired/scores.json --experiment mispaired --seed 0 \
         --log mispaired.log
 """
