@@ -16,6 +16,7 @@ import torch
 sys.path.insert(0, str(Path(__file__).parent))  # tests import miniature.py, checkpoints.py and others by their names
 
 import miniature as miniatures
+import process_state
 import small_disk
 
 from loopda.models.compilation import compiled_once
@@ -24,6 +25,22 @@ ROOT = Path(__file__).parent.parent
 
 hypothesis.settings.register_profile("untimed", deadline=None)  # a busy machine is no fault
 hypothesis.settings.load_profile("untimed")
+
+
+@pytest.fixture(autouse=True)
+def same_process() -> Iterator[None]:
+    """No test leaves anything to the next, which therefore ends in the same way alone and in any order."""
+    with process_state.same_process():
+        yield
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_fixture_setup(fixturedef: pytest.FixtureDef[Any]) -> Iterator[None]:
+    """What many tests share is the same whichever of them asks first, and making it leaves nothing to that one."""
+    if fixturedef.scope == "function":
+        return (yield)
+    with process_state.same_arithmetic():
+        return (yield)
 
 
 @pytest.fixture(scope="session")

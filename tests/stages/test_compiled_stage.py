@@ -1,11 +1,11 @@
-"""A stage with compute.compiled: about the same losses, and the same bits whether or not it was killed."""
-
-import json
+"""A stage with compute.compiled: the losses and gradients of another, and the same bits whether or not it was killed."""
 
 import pytest
 import torch
 import torch._inductor.config
+from double_precision import ROUNDING
 from interruption import STEP, Killed, die, identical, killed_in
+from torch.testing import assert_close
 
 from loopda.errors import ConfigError, DeviceError
 from loopda.models.segmenter import load_checkpoint
@@ -23,24 +23,29 @@ def section(miniature):
     return changed
 
 
-def test_compiled_networks_learn_as_the_others_and_go_on_to_the_same_bits(miniature, section, traced, tmp_path):
-    eager_run, whole, killed = (tmp_path / name for name in ("eager", "whole", "killed"))
-    miniature.run("warmup", eager_run, config=section())
-    miniature.run("warmup", whole, config=section(compiled=True))
+@pytest.mark.fault(101, "a step of compiled networks agrees with that of the others to nine digits")
+def test_compiled_networks_have_the_losses_and_the_gradients_of_the_others(first_step, traced):
+    eager = first_step("warmup", {"compiled": False}, decoder_warmup=0)
+    assert traced() == 0
+    compiled = first_step("warmup", {"compiled": True}, decoder_warmup=0)
     assert traced() > 5
-    compiled, eager = (
-        json.loads(path.read_text().splitlines()[-1]) for path in (whole / "metrics.jsonl", eager_run / "metrics.jsonl")
-    )
-    for name in eager.keys() - {"images_per_second", "seconds"}:
-        assert compiled[name] == pytest.approx(eager[name], rel=0.01), name
+    assert compiled.recorded == pytest.approx(eager.recorded, rel=ROUNDING)
+    assert_close(compiled.weights, eager.weights, rtol=ROUNDING, atol=ROUNDING)
 
+
+def test_a_compiled_stage_that_was_killed_goes_on_to_the_same_bits(miniature, section, traced, tmp_path):
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    config = section(compiled=True)
+    config = config.model_copy(update={"loops": config.loops.model_copy(update={"outer_loop": False})})
+    miniature.run("warmup", whole, config=config)
+    assert traced() > 1
     with pytest.MonkeyPatch.context() as patch:
         killed_in(patch, STEP)
         with pytest.raises(Killed):
-            miniature.run("warmup", killed, config=section(compiled=True))
+            miniature.run("warmup", killed, config=config)
         die()
     assert not (killed / "model.pt").exists()
-    miniature.run("warmup", killed, config=section(compiled=True))
+    miniature.run("warmup", killed, config=config)
     for name in ("model.pt", "loops.pt"):
         assert identical(load_checkpoint(killed / name), load_checkpoint(whole / name)), name
 
