@@ -22,6 +22,8 @@ import small_disk
 from loopda.models.compilation import compiled_once
 
 ROOT = Path(__file__).parent.parent
+# the files that take longest; with the plugin for random order they come in a random one
+FIRST = ("test_snakemake.py", "test_resume.py", "test_several_processes.py", "test_compilation.py", "test_paper.py")
 
 hypothesis.settings.register_profile("untimed", deadline=None)  # a busy machine is no fault
 hypothesis.settings.load_profile("untimed")
@@ -60,6 +62,12 @@ def load_script() -> Callable[[str], ModuleType]:
         return module
 
     return load
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The files with the longest tests come first, so that of two processes none has a long one left at the end."""
+    items.sort(key=lambda item: FIRST.index(item.path.name) if item.path.name in FIRST else len(FIRST))
 
 
 @pytest.fixture

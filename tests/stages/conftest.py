@@ -31,7 +31,8 @@ class FirstStep(NamedTuple):
 def first_step(miniature, tmp_path) -> Callable[..., FirstStep]:
     """first_step(stage, compute, **changes): a stage of one step, with this in section `compute`.
 
-    In double precision, or in single. Without dropout: which of its draws an image gets depends on the images beside which it is computed.
+    In double precision, or in single. Without dropout: which of its draws an image gets depends on the images beside
+    which it is computed.
     """
 
     def run(stage: str, compute: dict[str, Any], *, double: bool = True, **changes: Any) -> FirstStep:

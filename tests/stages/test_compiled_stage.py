@@ -1,4 +1,4 @@
-"""A stage with compute.compiled: the losses and gradients of another, and the same bits whether or not it was killed."""
+"""A stage with compute.compiled: the losses and gradients of any other, and the same bits after it was killed."""
 
 import pytest
 import torch
