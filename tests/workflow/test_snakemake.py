@@ -310,7 +310,7 @@ def test_other_pseudo_labels_reach_self_train_although_the_run_stopped_in_betwee
 
 def test_another_town_reaches_the_training_although_the_run_stopped_in_between(copy, miniature_town):
     """The same files with other pixels: the manifests keep their text."""
-    change = {"town": {**miniature_town, "supersample": 2}}
+    change = {"town": {**miniature_town, "seed": 1}}
     (data,) = copy.results("prepare").iterdir()
     finished = copy.snakemake(f"results/prepare/{data.name}/source.csv", change=change)
     assert finished.code == 0, finished.output
