@@ -21,7 +21,7 @@ from loopda import distributed
 from loopda.command import command
 from loopda.training import loop
 
-SECONDS = 300  # at most, for all work of a process
+SECONDS = 1200  # at most, for all work of a process
 
 
 class Task(NamedTuple):

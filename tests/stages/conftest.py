@@ -31,11 +31,13 @@ class FirstStep(NamedTuple):
 def first_step(miniature, tmp_path) -> Callable[..., FirstStep]:
     """first_step(stage, compute, **changes): a stage of one step, with this in section `compute`.
 
-    In double precision, or in single. Without dropout: which of its draws an image gets depends on the images beside
-    which it is computed.
+    In double precision, or in single. Without dropout unless asked for: which of its draws an image gets depends on the
+    images beside which it is computed.
     """
 
-    def run(stage: str, compute: dict[str, Any], *, double: bool = True, **changes: Any) -> FirstStep:
+    def run(
+        stage: str, compute: dict[str, Any], *, double: bool = True, dropout: bool = False, **changes: Any
+    ) -> FirstStep:
         recorded, out = {}, tmp_path / "-".join([stage, *map(str, compute.values())])
         section = miniature.section(stage, **{"steps": 1, "optimizer": PLAIN} | changes)
         config = section.model_copy(update={"compute": section.compute.model_copy(update=compute)})
@@ -48,7 +50,8 @@ def first_step(miniature, tmp_path) -> Callable[..., FirstStep]:
 
         with double_precision() if double else nullcontext(), pytest.MonkeyPatch.context() as patch:
             patch.setattr(Training, "record", noted)
-            patch.setattr(functional, "dropout2d", lambda x, *_: x)
+            if not dropout:
+                patch.setattr(functional, "dropout2d", lambda x, *_: x)
             miniature.run(stage, out, **arguments)
         model = load_checkpoint(out / "model.pt")
         weights = {"model": model["model"], **model["statistics"]}
