@@ -24,6 +24,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 
 os.environ["OMP_NUM_THREADS"] = "1"
@@ -126,7 +127,17 @@ def undisturbed(pid: int, stages: tuple[str, ...]) -> tuple[int, dict[str, float
         now = at_work(stages)
         if stage:
             seconds[stage] += time.monotonic() - before
-    return 1 if code is None else code, seconds
+    if code is None:
+        raise lives_on(pid, stages)
+    return code, seconds
+
+
+def lives_on(pid: int, stages: tuple[str, ...]) -> SystemExit:
+    """What ends the soak where the pipeline does not end, which is killed here."""
+    stage = at_work(stages)
+    os.kill(pid, signal.SIGKILL)
+    wait(pid)
+    return SystemExit(f"the pipeline lives on, in {stage or 'no stage'}")
 
 
 def come(pid: int, one: Interruption, seconds: float, stages: tuple[str, ...]) -> bool:
@@ -150,7 +161,7 @@ def come(pid: int, one: Interruption, seconds: float, stages: tuple[str, ...]) -
                 return False
     finally:
         os.close(process)
-    raise SystemExit(f"the pipeline lives on, in {at_work(stages)}")
+    raise lives_on(pid, stages)
 
 
 def interrupt(pid: int, one: Interruption, draws: random.Random, real_disk: bool) -> tuple[int, str]:
@@ -164,12 +175,11 @@ def interrupt(pid: int, one: Interruption, draws: random.Random, real_disk: bool
         case "FULL DISK" if real_disk:
             fill(Path("ballast"))
         case "FULL DISK":
-            resource.prlimit(pid, resource.RLIMIT_FSIZE, (4096, resource.RLIM_INFINITY))
+            with suppress(ProcessLookupError):  # it has just ended
+                resource.prlimit(pid, resource.RLIMIT_FSIZE, (4096, resource.RLIM_INFINITY))
     code = wait(pid, LONGEST)
     if code is None:
-        os.kill(pid, signal.SIGKILL)
-        wait(pid)
-        raise SystemExit(f"{one.kind}: the pipeline lives on, in {one.stage}")
+        raise lives_on(pid, STAGES)
     for path in (ASKED, Path("ballast")):
         path.unlink(missing_ok=True)
     return code, damage_newest(one.stage, draws) if one.kind == "DAMAGE" else ""
