@@ -9,7 +9,7 @@ demo: setup
 	. $(BIN)/activate && snakemake --cores all --resources gpu=1
 
 test: setup
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 	@echo "left out: tests of a real SLURM cluster, which need its packages and several minutes (make slurm-test)"
 
 slurm-test: setup

@@ -25,7 +25,14 @@ from loopda.text import begin_program, replace_what_cannot_be_shown
 
 Run = Callable[..., None]
 
-LOST = "Connection closed by peer"  # what gloo says where another process has ended
+# what gloo and NCCL say where another process has ended: which of them depends on what that had still to send
+LOST = (
+    "Connection closed by peer",
+    "Connection reset by peer",
+    "Broken pipe",
+    "Connection refused",
+    "remote process exited",
+)
 
 
 def command(run: Run, arguments: list[str] | None = None) -> None:
@@ -147,7 +154,7 @@ def explained(error: Exception) -> LoopdaError | None:
             f"compute.reproducibility exact: this network cannot be trained so on this device ({first.split('.')[0]}); "
             "choose seeded, or --device cpu"
         )
-    if processes.count() > 1 and LOST in str(error):
+    if processes.count() > 1 and any(words in str(error) for words in LOST):
         return DeviceError("another process of this stage has ended; what it says is the cause")
     if _is_torchs(error, "AcceleratorError") or first.startswith("CUDA error"):
         return DeviceError(f"the device failed ({first}); run the same command again: it goes on from the last step")

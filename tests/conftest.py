@@ -16,14 +16,33 @@ import torch
 sys.path.insert(0, str(Path(__file__).parent))  # tests import miniature.py, checkpoints.py and others by their names
 
 import miniature as miniatures
+import process_state
 import small_disk
 
 from loopda.models.compilation import compiled_once
 
 ROOT = Path(__file__).parent.parent
+# the files that take longest; with the plugin for random order they come in a random one
+FIRST = ("test_snakemake.py", "test_resume.py", "test_several_processes.py", "test_compilation.py", "test_paper.py")
 
 hypothesis.settings.register_profile("untimed", deadline=None)  # a busy machine is no fault
 hypothesis.settings.load_profile("untimed")
+
+
+@pytest.fixture(autouse=True)
+def same_process() -> Iterator[None]:
+    """No test leaves anything to the next, which therefore ends in the same way alone and in any order."""
+    with process_state.same_process():
+        yield
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_fixture_setup(fixturedef: pytest.FixtureDef[Any]) -> Iterator[None]:
+    """What many tests share is the same whichever of them asks first, and making it leaves nothing to that one."""
+    if fixturedef.scope == "function":
+        return (yield)
+    with process_state.same_arithmetic():
+        return (yield)
 
 
 @pytest.fixture(scope="session")
@@ -43,6 +62,12 @@ def load_script() -> Callable[[str], ModuleType]:
         return module
 
     return load
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The files with the longest tests come first, so that of two processes none has a long one left at the end."""
+    items.sort(key=lambda item: FIRST.index(item.path.name) if item.path.name in FIRST else len(FIRST))
 
 
 @pytest.fixture
@@ -72,8 +97,15 @@ def miniature_town() -> dict[str, Any]:
 
 @pytest.fixture(scope="session")
 def miniature(tmp_path_factory: pytest.TempPathFactory, base_config: dict[str, Any]) -> miniatures.Miniature:
-    """The experiment `smoke` on the miniature town. Its files are shared: a test changes copies of them."""
-    return miniatures.miniature_in(tmp_path_factory.mktemp("miniature"), base_config)
+    """The experiment `smoke` on the miniature town. Its files are shared: a test changes copies of them.
+
+    All stages run here, and none when a test first asks for it, for that test may have changed how stages work.
+    """
+    made = miniatures.miniature_in(tmp_path_factory.mktemp("miniature"), base_config)
+    for stage, (_, outputs) in miniatures.WIRING.items():
+        if stage not in ("evaluate", "illustrate"):  # whose results no other stage reads
+            made.path(stage, next(iter(outputs)))
+    return made
 
 
 @pytest.fixture(scope="session")

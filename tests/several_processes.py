@@ -14,13 +14,14 @@ from typing import Any, NamedTuple
 
 import miniature
 import torch
+from double_precision import in_double_precision
 from torch import distributed as collective
 
 from loopda import distributed
 from loopda.command import command
 from loopda.training import loop
 
-SECONDS = 300  # at most, for all work of a process
+SECONDS = 1200  # at most, for all work of a process
 
 
 class Task(NamedTuple):
@@ -72,15 +73,6 @@ def alone() -> Iterator[bool]:
         yield first
     os.environ["WORLD_SIZE"] = count
     distributed.wait()
-
-
-def in_double_precision() -> None:
-    """From now on, in this process."""
-    torch.set_default_dtype(torch.float64)
-    torch.Tensor.float = torch.Tensor.double
-    translate = importlib.import_module("loopda.stages.translate")
-    to_images = translate.to_images
-    translate.to_images = lambda arrays: to_images(arrays).double()
 
 
 def noting(path: Path, interrupt: Callable[[int], None] = lambda step: None) -> None:

@@ -3,8 +3,9 @@
     python -m tests.soak --interruptions 100 --seed 7
 
 The pipeline is one process that runs each stage whose outputs are not there, in order. It is stopped by TERM or INT,
-killed, killed with its newest checkpoint damaged, or its disk is filled; then it is started again. When it is done
-before all interruptions have been, another begins. After each one, every result that exists must be the final one.
+killed, killed with its newest checkpoint damaged, or its disk is filled; then it is started again. Which stage is
+interrupted how stands in a plan (tests/soak_plan.py), which takes several runs of the pipeline. After each
+interruption, every result that exists must be the final one; the last lines say what was made of the plan.
 
 May differ: the times in metrics.jsonl; logs; progress; hidden leftovers of processes that were killed while they wrote.
 """
@@ -23,14 +24,15 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
-from typing import NamedTuple
 
 os.environ["OMP_NUM_THREADS"] = "1"
 sys.path.insert(0, str(Path(__file__).parent))
 
 import small_disk
 from miniature import WIRING, base_config, miniature_in
+from soak_plan import Interruption, damage, damaged, planned, rounds, table
 
 from loopda.command import command
 from loopda.signals import SIGNALS
@@ -49,7 +51,7 @@ STAGES = (
     "adapt",
 )
 STAGES += ("distill", "evaluate", "illustrate")
-KINDS = ("TERM", "INT", "KILL", "DAMAGE", "FULL DISK")
+SAVING = tuple(stage for stage in STAGES if "metrics" in WIRING[stage][1])  # they train
 # how each may end the pipeline; a signal between two stages, or before the first, finds nothing to save
 ENDS = {
     "TERM": {75, -signal.SIGTERM},
@@ -57,20 +59,14 @@ ENDS = {
     "KILL": {-signal.SIGKILL},
     "DAMAGE": {-signal.SIGKILL},
     "FULL DISK": {4},
-    "NONE": {0},
 }
 TIMES = ("seconds", "images_per_second")  # in metrics.jsonl
 KILOBYTES = 96 * 1024
+ASKED = Path("asked")  # exists from an interruption to the end of the process
+LONGEST = 300.0  # seconds that a run of the pipeline may take, and what is left of it after an interruption
+MOST_MISSES = 8  # of an interruption whose stage was done before its moment; each time it comes twice as soon
 
 Words = dict[str, list[str]]
-
-
-class Ended(NamedTuple):
-    """code: of the exit, or minus a signal. seconds: that the pipeline ran. story: what was done to it."""
-
-    code: int
-    seconds: float
-    story: str
 
 
 def begin(folder: Path, stages: tuple[str, ...]) -> Words:
@@ -103,6 +99,8 @@ def start(words: Words, log: Path) -> int:
         for stage, flags in words.items():
             if not done(stage):
                 command(importlib.import_module(f"loopda.stages.{stage}").run, flags)
+                if ASKED.exists():  # the interruption came too late for this stage, and is not for another
+                    os._exit(0)
     except SystemExit as exited:
         os._exit(exited.code or 0)
     os._exit(0)
@@ -116,31 +114,75 @@ def wait(pid: int, seconds: float = 300.0) -> int | None:
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) if ended else None
 
 
-def interrupt(pid: int, kind: str, delay: float, draws: random.Random, real_disk: bool) -> Ended:
-    """Do `kind` to the pipeline after `delay` seconds, unless it is done before."""
-    began = time.monotonic()
-    code = wait(pid, delay)
-    if code is not None:
-        return Ended(code, time.monotonic() - began, "was done before")
-    story = f"in {next((stage for stage in STAGES if not done(stage)), 'no stage')}"
-    match kind:
+def at_work(stages: tuple[str, ...]) -> str | None:
+    """The stage that the pipeline is at; None at its end."""
+    return next((stage for stage in stages if not done(stage)), None)
+
+
+def undisturbed(pid: int, stages: tuple[str, ...]) -> tuple[int, dict[str, float]]:
+    """The exit code of the pipeline, and the seconds that each stage took."""
+    seconds, began, now, code = dict.fromkeys(stages, 0.0), time.monotonic(), at_work(stages), None
+    while code is None and time.monotonic() - began < LONGEST:
+        before, code, stage = time.monotonic(), wait(pid, 0.002), now
+        now = at_work(stages)
+        if stage:
+            seconds[stage] += time.monotonic() - before
+    if code is None:
+        raise lives_on(pid, stages)
+    return code, seconds
+
+
+def lives_on(pid: int, stages: tuple[str, ...]) -> SystemExit:
+    """What ends the soak where the pipeline does not end, which is killed here."""
+    stage = at_work(stages)
+    os.kill(pid, signal.SIGKILL)
+    wait(pid)
+    return SystemExit(f"the pipeline lives on, in {stage or 'no stage'}")
+
+
+def come(pid: int, one: Interruption, seconds: float, stages: tuple[str, ...]) -> bool:
+    """Wait for the moment of an interruption; False where its stage was done before.
+
+    It is counted from the start of the stage, or where a checkpoint will be damaged from its first checkpoint. The
+    process lives on, or has ended and can still be waited for.
+    """
+    process = os.pidfd_open(pid)
+    latest, moment = time.monotonic() + LONGEST, None
+    try:
+        while time.monotonic() < latest:
+            stage = at_work(stages)
+            if stage is None or stages.index(stage) > stages.index(one.stage):
+                return False
+            begun = stage == one.stage and (one.kind != "DAMAGE" or checkpoints(one.stage))
+            moment = time.monotonic() + one.moment * seconds if begun and moment is None else moment
+            if moment is not None and time.monotonic() >= moment:
+                return True
+            if select.select([process], [], [], 0.002)[0]:
+                return False
+    finally:
+        os.close(process)
+    raise lives_on(pid, stages)
+
+
+def interrupt(pid: int, one: Interruption, draws: random.Random, real_disk: bool) -> tuple[int, str]:
+    """Do it to the pipeline, and wait for its end: its exit code, and what was done in words."""
+    ASKED.touch()
+    match one.kind:
         case "TERM" | "INT":
-            os.kill(pid, getattr(signal, f"SIG{kind}"))
+            os.kill(pid, getattr(signal, f"SIG{one.kind}"))
         case "KILL" | "DAMAGE":
             os.kill(pid, signal.SIGKILL)
         case "FULL DISK" if real_disk:
             fill(Path("ballast"))
         case "FULL DISK":
-            resource.prlimit(pid, resource.RLIMIT_FSIZE, (4096, resource.RLIM_INFINITY))
-    code = wait(pid)
+            with suppress(ProcessLookupError):  # it has just ended
+                resource.prlimit(pid, resource.RLIMIT_FSIZE, (4096, resource.RLIM_INFINITY))
+    code = wait(pid, LONGEST)
     if code is None:
-        os.kill(pid, signal.SIGKILL)
-        wait(pid)
-        raise SystemExit(f"{kind}: the pipeline lives on, {story}")
-    Path("ballast").unlink(missing_ok=True)
-    if kind == "DAMAGE":
-        story += damaged(draws)
-    return Ended(code, time.monotonic() - began, story)
+        raise lives_on(pid, STAGES)
+    for path in (ASKED, Path("ballast")):
+        path.unlink(missing_ok=True)
+    return code, damage_newest(one.stage, draws) if one.kind == "DAMAGE" else ""
 
 
 def fill(ballast: Path) -> None:
@@ -153,23 +195,23 @@ def fill(ballast: Path) -> None:
             return
 
 
-def damaged(draws: random.Random) -> str:
-    """Damage the newest checkpoint of some stage as a disk might; returns what was done, in words."""
-    found = sorted(Path().glob("*/state/step-*/state.pt"), key=lambda path: path.stat().st_mtime_ns)
+def checkpoints(stage: str) -> list[Path]:
+    """Those of a stage that are whole, the newest last."""
+    return sorted(path.parent for path in Path(stage).glob("state/step-*/manifest.json"))
+
+
+def damage_newest(stage: str, draws: random.Random) -> str:
+    """Damage the newest checkpoint of the stage; returns what was done, in words, or "" where it has none any more."""
+    found = checkpoints(stage)
     if not found:
-        return ", no checkpoint to damage"
-    content = bytearray(found[-1].read_bytes())
-    how = draws.choice(("truncated", "emptied", "flipped", "without its manifest"))
-    if how == "truncated":
-        content = content[: len(content) // 2]
-    elif how == "emptied":
-        content = bytearray()
-    elif how == "flipped":
-        content[draws.randrange(len(content))] ^= 1 << draws.randrange(8)
+        return ""
+    chosen = damage(found[-1], draws)
+    content = damaged(chosen.path.read_bytes(), chosen.how, draws)
+    if content is None:
+        chosen.path.unlink()
     else:
-        (found[-1].parent / "manifest.json").unlink(missing_ok=True)
-    found[-1].write_bytes(content)
-    return f", {found[-1].parent} {how}"
+        chosen.path.write_bytes(content)
+    return f", {chosen.path} {chosen.how}"
 
 
 def artefacts(stages: tuple[str, ...]) -> dict[str, str]:
@@ -202,38 +244,52 @@ def differences(one: dict[str, str], other: dict[str, str]) -> list[str]:
 
 
 def soak(folder: Path, *, interruptions: int, seed: int, stages: tuple[str, ...]) -> str:
-    """Interrupt the pipeline `interruptions` times; returns a line about it. SystemExit says what differed."""
+    """Interrupt the pipeline `interruptions` times; returns lines about it. SystemExit says what differed."""
     draws, log = random.Random(seed), Path(tempfile.mkdtemp(prefix="soak-")) / "log.txt"
     folder.mkdir(parents=True, exist_ok=True)
     real_disk = small_disk.mount(folder, KILOBYTES)
-    began = time.monotonic()
-    code = wait(start(begin(folder / "whole", stages), log))
-    undisturbed = time.monotonic() - began
+    code, seconds = undisturbed(start(begin(folder / "whole", stages), log), stages)
     if code:
         raise SystemExit(f"the undisturbed run ended with {code}; see {log}")
     golden = artefacts(stages)
     print(f"seed {seed}; {'a real small disk' if real_disk else 'a limit of file sizes'}; log {log}")
-    print(f"undisturbed: {len(golden)} files in {undisturbed:.1f} s", flush=True)
+    print(f"undisturbed: {len(golden)} files in {sum(seconds.values()):.1f} s", flush=True)
 
-    count, rounds, kinds = 0, 0, Counter[str]()
-    while count < interruptions:
-        rounds += 1
-        words = begin(folder / "disturbed", stages)
-        while any(not done(stage) for stage in stages):
-            kind = draws.choice(KINDS) if count < interruptions else "NONE"
-            delay = draws.uniform(0, undisturbed / 3) if kind != "NONE" else 300.0
-            ended = interrupt(start(words, log), kind, delay, draws, real_disk)
-            if ended.story != "was done before":
-                count, kinds = count + 1, kinds + Counter([kind])
-                print(f"{count:4} {kind:9} after {ended.seconds:5.2f} s {ended.story}: exit {ended.code}", flush=True)
-            if ended.code not in ENDS[kind] | {0}:
-                raise SystemExit(f"{kind} must not end in exit {ended.code}; see {log}")
+    plan = planned(interruptions, seed=seed, stages=stages, saving=SAVING)
+    ahead, made, misses, runs = rounds(plan, seed=seed), Counter[tuple[str, str]](), Counter[Interruption](), 0
+    while ahead:
+        runs += 1
+        left = sorted(ahead.pop(0), key=lambda one: stages.index(one.stage))
+        words, late = begin(folder / "disturbed", stages), []
+        pid = start(words, log)
+        while left:
+            one = left.pop(0)
+            if not come(pid, one, seconds[one.stage], stages):
+                late.append(one)
+                continue
+            code, story = interrupt(pid, one, draws, real_disk)
+            if one.kind == "DAMAGE" and not story:
+                late.append(one)
+            else:
+                made[one.stage, one.kind] += 1
+                print(f"{made.total():4} {one.kind:9} in {one.stage}{story}: exit {code}", flush=True)
+            if code not in ENDS[one.kind] | {0}:
+                raise SystemExit(f"{one.kind} must not end in exit {code}; see {log}")
             if wrong := [path for path, digest in declared(stages).items() if golden[path] != digest]:
                 raise SystemExit(f"not as they end undisturbed: {', '.join(wrong)}")
+            pid = start(words, log)
+        code = wait(pid, LONGEST)
+        if code != 0:
+            raise SystemExit(f"run {runs} ended with {code}; see {log}")
         if wrong := differences(golden, artefacts(stages)):
-            raise SystemExit(f"round {rounds}: these differ: {', '.join(wrong)}")
-    shown = ", ".join(f"{number} {kind}" for kind, number in sorted(kinds.items()))
-    return f"{count} interruptions ({shown}) in {rounds} rounds of {len(golden)} files: 0 differences"
+            raise SystemExit(f"run {runs}: these differ: {', '.join(wrong)}")
+        for one in late:
+            misses[one._replace(moment=0.0)] += 1
+            if misses[one._replace(moment=0.0)] > MOST_MISSES:
+                raise SystemExit(f"{one.stage} is always done before {one.kind}")
+        ahead += [[one._replace(moment=one.moment / 2) for one in late]] if late else []
+    head = f"{made.total()} interruptions in {runs} runs of {len(golden)} files: 0 differences"
+    return f"{table(made, stages)}\n{head}"
 
 
 def main() -> None:

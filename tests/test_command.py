@@ -115,6 +115,15 @@ def test_a_device_that_fails_is_one_line_and_exit_code_4(tmp_path):
     assert "the device failed (CUDA error: device-side assert triggered)" in line
 
 
+@pytest.mark.parametrize("words", ["Connection closed by peer", "Connection reset by peer", "writev: Broken pipe"])
+@pytest.mark.fault(103, "exit code 4 and the cause named, in whatever words the connection ends")
+def test_the_end_of_another_process_is_no_bug_however_the_connection_ends(words, tmp_path, monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    error = RuntimeError(f"[gloo/transport/tcp/pair.cc:545] [127.0.0.1]:8110: {words}. This is typically caused by")
+    assert ended(error, tmp_path / "log") == 4
+    assert "another process of this stage has ended" in (tmp_path / "log").read_text()
+
+
 def test_a_bug_shows_its_traceback(tmp_path):
     assert ended(AssertionError("a bug"), tmp_path / "log") == 1
     assert "Traceback" in (tmp_path / "log").read_text()

@@ -1,11 +1,14 @@
 """LPIPS (Zhang et al., CVPR 2018) from the `lpips` package, frozen, without any download."""
 
 import warnings
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from loopda import distributed
 from loopda.errors import DataError
@@ -27,7 +30,9 @@ class PerceptualDistance(nn.Module):
         super().__init__()
         import lpips  # slow to import, and only this class needs it
 
-        with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
+        # the classifier of alexnet, 94 % of its weights, is drawn last and thrown away; vgg16 draws its trunk after it
+        drawn = _ConvolutionsAlone() if net == "alex" else nullcontext()
+        with warnings.catch_warnings(), torch.random.fork_rng(devices=[]), drawn:
             warnings.simplefilter("ignore")  # torchvision deprecates the argument that lpips passes
             torch.manual_seed(0)
             self.distance = lpips.LPIPS(net=net, pnet_rand=True, verbose=False)
@@ -63,6 +68,19 @@ class PerceptualDistance(nn.Module):
 
     def forward(self, images: Tensor, references: Tensor) -> Tensor:
         return distributed.mean(self.distance(images, references).sum(), len(images))
+
+
+class _ConvolutionsAlone(TorchFunctionMode):
+    """Linear layers that are built in the block keep the weights that their memory happens to hold."""
+
+    def __torch_function__(
+        self, function: Callable, types: Sequence[type], given: Sequence[Any] = (), options: Mapping | None = None
+    ) -> Any:
+        if function is nn.init.kaiming_uniform_:
+            values = given[0] if given else options["tensor"]
+            if values.dim() == 2:
+                return values
+        return function(*given, **(options or {}))
 
 
 @mixed

@@ -30,8 +30,8 @@ def save_state(folder: Path, step: int, parts: Mapping[str, Any], fingerprint: s
 
     When the disk is full, the older checkpoints stay and a DeviceError says what to do.
     """
-    final = folder / f"step-{step:07d}"
-    temporary = folder / f".step-{step:07d}.{os.getpid()}"
+    final = folder / _name(step)
+    temporary = folder / f".{_name(step)}.{os.getpid()}"
     try:
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir(parents=True)
@@ -96,6 +96,8 @@ def _fault(checkpoint: Path, fingerprint: str) -> str:
         manifest = json.loads((checkpoint / "manifest.json").read_text(encoding="utf-8"))
         if manifest["fingerprint"] != fingerprint:
             return "it belongs to another configuration, other inputs or other code"
+        if checkpoint.name != _name(manifest["step"]):
+            return f"its manifest is of step {manifest['step']}"
         if sha256(checkpoint / "state.pt") != manifest["sha256"]:
             return "its content does not match its sha256"
         load_checkpoint(checkpoint / "state.pt")
@@ -109,6 +111,10 @@ def _checkpoints(folder: Path, every: int = 1, until: int | None = None) -> list
     steps = {path: int(path.name.removeprefix("step-")) for path in folder.glob("step-*")}
     wanted = [path for path, step in steps.items() if step % every == 0 and (until is None or step <= until)]
     return sorted(wanted, reverse=True)
+
+
+def _name(step: int) -> str:
+    return f"step-{step:07d}"
 
 
 def _write_state(path: Path, state: Mapping[str, Any]) -> None:

@@ -159,7 +159,7 @@ def test_distillation_of_one_pixel_is_the_number_computed_by_hand():
     # t = (3/4, 1/4), s = (1/2, 1/2): 3/4 log 3/2 + 1/4 log 1/2; exchanged it would be 0.1438410
     teacher = torch.tensor([3.0, 1.0]).log().reshape(1, 2, 1, 1)
     loss = distillation(student=torch.zeros(1, 2, 1, 1), teacher=teacher, labels=torch.tensor([[[0]]]))
-    assert loss.item() == pytest.approx(0.1308120)
+    assert loss.item() == pytest.approx(0.1308120, rel=1e-5)  # the logarithms cancel in part
 
 
 def test_the_teacher_gets_no_gradient_from_distillation_and_the_student_does():

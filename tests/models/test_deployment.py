@@ -56,7 +56,10 @@ def test_the_graph_makes_the_label_map_of_predict_from_bytes(exported, domain):
     assert (label.dtype, label.shape) == (np.uint8, (1, SIZE[1], SIZE[0]))
     assert probabilities.shape == (1, 19, SIZE[1], SIZE[0])
     assert np.abs(probabilities.max(axis=1) - confidence.numpy()).max() < 1e-4
-    assert (label == labels.numpy()).mean() > 0.999
+    # another class may win only where the best two are as near to each other as rounding
+    second, first = np.sort(probabilities, axis=1)[:, -2:].swapaxes(0, 1)
+    assert (label == labels.numpy())[first - second > 1e-4].all()
+    assert (first - second > 1e-4).mean() > 0.9
     assert len(np.unique(label)) > 1
 
 
@@ -83,7 +86,7 @@ def test_the_graph_says_its_classes_and_nothing_about_the_machine_that_made_it(e
 
 def test_a_deeplab_with_another_input_is_exported_too(tmp_path):
     worst, other = write_onnx(trained("deeplab", "imagenet"), tmp_path / "net.onnx", "night", (32, 24), 1)
-    assert 0 < worst < 1e-4
+    assert worst < 1e-4
     assert other < 0.01
 
 

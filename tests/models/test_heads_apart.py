@@ -5,6 +5,7 @@ import copy
 import pytest
 import torch
 from checkpoints import small_network
+from double_precision import ROUNDING
 
 from loopda.labels.classes import CITYSCAPES
 from loopda.models.recomputation import recompute
@@ -44,10 +45,10 @@ def test_all_gradients_are_those_of_a_call_for_the_images_and_one_for_constant_i
     outputs = segmenter.with_heads_apart(images, aux=aux)
     loss(outputs, outputs).backward()
     loss(twice(same_images, aux=False, logits=False), twice(same_images.detach(), aux=aux)).backward()
-    torch.testing.assert_close(images.grad, same_images.grad, rtol=1e-9, atol=1e-15)
+    torch.testing.assert_close(images.grad, same_images.grad, rtol=ROUNDING, atol=1e-12)
     assert gradients(segmenter).keys() == gradients(twice).keys()
     for key, expected in gradients(twice).items():
-        torch.testing.assert_close(gradients(segmenter)[key], expected, rtol=1e-9, atol=1e-15)
+        torch.testing.assert_close(gradients(segmenter)[key], expected, rtol=ROUNDING, atol=1e-12)
 
 
 def test_the_images_learn_nothing_from_the_logits():

@@ -5,6 +5,7 @@ import copy
 import pytest
 import torch
 from checkpoints import small_network
+from double_precision import ROUNDING
 from torch import nn
 
 from loopda.labels.classes import CITYSCAPES
@@ -49,7 +50,8 @@ def test_afterwards_there_are_no_domains_even_if_the_block_failed(images):
 @pytest.mark.parametrize("name", ["pspnet", "deeplab", "daformer"])
 def test_batches_together_have_the_outputs_of_a_call_each_and_the_auxiliary_head_only_where_asked_for(images, name):
     section = small_network(name=name, dropout=0.0, drop_path=0.0)
-    together = Segmenter(section, CITYSCAPES).train()
+    together = Segmenter(section, CITYSCAPES).train().double()
+    images = [image.double() for image in images]
     apart = copy.deepcopy(together)
     has_aux = together.network.has_aux
     found = together.together(images, aux=[False, False, True])
@@ -57,12 +59,12 @@ def test_batches_together_have_the_outputs_of_a_call_each_and_the_auxiliary_head
     expected = {place: apart(images[place], aux=place == 2) for place in (2, 0, 1)}
     for place, outputs in enumerate(found):
         for part in ("shallow", "features", "logits"):
-            assert torch.allclose(getattr(outputs, part), getattr(expected[place], part), rtol=1e-4, atol=1e-5)
+            assert torch.allclose(getattr(outputs, part), getattr(expected[place], part), rtol=ROUNDING, atol=ROUNDING)
         assert (outputs.aux is not None) == (place == 2 and has_aux)
     if has_aux:
-        assert torch.allclose(found[2].aux, expected[2].aux, rtol=1e-4, atol=1e-5)
+        assert torch.allclose(found[2].aux, expected[2].aux, rtol=ROUNDING, atol=ROUNDING)
     for one, other in zip(together.buffers(), apart.buffers(), strict=True):
-        assert torch.allclose(one, other, rtol=1e-4, atol=1e-6)
+        assert torch.allclose(one, other, rtol=ROUNDING, atol=ROUNDING)
 
 
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last], ids=str)

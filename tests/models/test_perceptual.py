@@ -1,4 +1,5 @@
 import copy
+import warnings
 
 import pytest
 import torch
@@ -69,6 +70,18 @@ def test_the_distance_is_the_same_whatever_was_drawn_before_it_was_built(distanc
     after = torch.rand(3)
     torch.manual_seed(99)
     assert torch.equal(after, torch.rand(3))  # building it took nothing from the run's own random numbers
+
+
+def test_the_random_trunk_is_the_one_that_lpips_draws_although_no_classifier_is_drawn_with_it(distance):
+    import lpips
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.manual_seed(0)
+        whole = lpips.LPIPS(net="alex", pnet_rand=True, verbose=False)
+    found, expected = list(distance.parameters()), list(whole.parameters())
+    assert len(found) == len(expected) > 10
+    assert all(torch.equal(one, other) for one, other in zip(found, expected, strict=True))
 
 
 def test_the_distance_is_frozen_but_its_gradient_reaches_the_images(distance, pictures):

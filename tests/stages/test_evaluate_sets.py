@@ -111,9 +111,9 @@ def test_a_further_set_is_scored_under_its_name_with_the_statistics_of_night(eva
 def test_at_full_size_the_network_sees_the_same_and_labels_stay_as_they_are_in_their_files(
     evaluated, small_model, prepared
 ):
-    domains = evaluated(full_size=["night", "driving"])
+    domains = evaluated(full_size=["night", "driving"], batch_size=1)  # as the model below sees them
     assert list(domains) == ["night", "night-full", "day", "driving", "driving-full"]
-    assert domains["night"] == evaluated()["night"]
+    assert domains["night"] == evaluated(batch_size=1)["night"]
     model = load(small_model, size=SIZE, device="cpu")
     for name, manifest in (("night", "night_val.csv"), ("driving", "night_tests/driving.csv")):
         full = domains[f"{name}-full"]
@@ -128,7 +128,7 @@ def test_at_full_size_the_network_sees_the_same_and_labels_stay_as_they_are_in_t
 
 
 def test_logits_are_upsampled_where_the_section_says_so(evaluated, small_model):
-    domain = evaluated(upsampled="logits")["night"]
+    domain = evaluated(upsampled="logits", batch_size=1)["night"]
     assert domain["protocol"]["upsampling"].startswith("logits")
     segmenter = load_segmenter(small_model)
     segmenter.use_statistics("night")

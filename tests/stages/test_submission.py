@@ -66,9 +66,12 @@ def test_pixels_below_a_confidence_are_invalid_in_one_folder_alone(submit):
     file = submit(invalid_below=0.3)
     name = f"{FRAMES[0]}_rgb_anon.png"
     labels, invalid = (read_grey(zipfile.Path(file, f"{folder}/{name}"), 8) for folder in FOLDERS[:2])
-    unclear = read_grey(zipfile.Path(file, f"confidence/{name}"), 16) < 0.3 * 65535
-    assert 0 < unclear.sum() < unclear.size
-    assert np.array_equal(invalid, np.where(unclear, 255, labels))
+    stored = read_grey(zipfile.Path(file, f"confidence/{name}"), 16).astype(float)
+    unclear, sure = stored < 0.3 * 65535 - 1, stored > 0.3 * 65535 + 1  # between them what is stored is rounded
+    assert unclear.any()
+    assert sure.any()
+    assert (invalid[unclear] == 255).all()
+    assert np.array_equal(invalid[sure], labels[sure])
 
 
 def test_names_can_end_in_id(submit):

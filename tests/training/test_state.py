@@ -119,6 +119,12 @@ def manifest_of_another_checkpoint(checkpoint: Path) -> None:
     shutil.copy(checkpoint.parent / "step-0000010" / "manifest.json", checkpoint / "manifest.json")
 
 
+def manifest_with_a_flipped_step(checkpoint: Path) -> None:
+    path = checkpoint / "manifest.json"
+    manifest = json.loads(path.read_text())
+    path.write_text(json.dumps(manifest | {"step": manifest["step"] ^ 2}))
+
+
 def malicious(checkpoint: Path) -> None:
     torch.save({"network": Payload(checkpoint.parent / "payload ran")}, checkpoint / "state.pt")
     path = checkpoint / "manifest.json"
@@ -142,13 +148,14 @@ DAMAGES = [
     half_a_manifest,
     manifest_of_another_kind,
     manifest_of_another_checkpoint,
+    manifest_with_a_flipped_step,
     malicious,
     of_other_parts,
 ]
 
 
 @pytest.mark.parametrize("damage", DAMAGES, ids=lambda damage: damage.__name__)
-@pytest.mark.fault(14, "ten kinds of damage: the one before is used with a warning")
+@pytest.mark.fault(14, "eleven kinds of damage: the one before is used with a warning")
 def test_a_damaged_newest_checkpoint_gives_way_to_the_one_before_with_a_message(folder, damage):
     damage(newest(folder))
     step, value, said = loaded(folder)
