@@ -38,7 +38,7 @@ def test_nothing_is_there_and_the_first_in_the_file_owns_what_is_shared(config, 
     assert owned(config, tmp_path, "warmup") == "second"
 
 
-@pytest.mark.fault(173, "an experiment written above another takes over none of its trained stages")
+@pytest.mark.fault(95, "an experiment written above another takes over none of its trained stages")
 def test_an_experiment_above_does_not_take_over_what_one_below_has_trained(config, tmp_path):
     job = Job("warmup", "first", 0)
     leave(tmp_path, config, job, *job.files)
@@ -47,7 +47,7 @@ def test_an_experiment_above_does_not_take_over_what_one_below_has_trained(confi
     assert owned(config, tmp_path, "pretrain") == "second"
 
 
-@pytest.mark.fault(173, "nor what it has begun to train")
+@pytest.mark.fault(95, "nor what it has begun to train")
 def test_a_training_that_has_begun_stays_whose_it_is(config, tmp_path):
     job = Job("warmup", "first", 3)
     leave(tmp_path, config, job, f"{job.folder}/state/step-0000002/state.pt")

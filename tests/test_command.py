@@ -29,7 +29,7 @@ def ended(error: Exception | None, log: Path) -> int:
     return 0
 
 
-@pytest.mark.fault(124, "a home and variables in the paths of a command are filled in, or refused with exit code 2")
+@pytest.mark.fault(52, "a home and variables in the paths of a command are filled in, or refused with exit code 2")
 def test_paths_of_a_command_may_have_a_home_and_variables(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("PART", "a")
@@ -86,7 +86,7 @@ def test_a_name_that_is_not_utf8_where_a_table_is_written_is_no_bug(tmp_path):
     assert line == r"DataError: Z\xfcrich.png: a name that is not UTF-8; rename, and run the same command again"
 
 
-@pytest.mark.fault(133, "the warning stands in the log too")
+@pytest.mark.fault(75, "the warning stands in the log too")
 def test_what_the_package_warns_of_goes_to_the_log_and_to_standard_error(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(text, "_warned", set())
 
@@ -116,7 +116,7 @@ def test_a_device_that_fails_is_one_line_and_exit_code_4(tmp_path):
 
 
 @pytest.mark.parametrize("words", ["Connection closed by peer", "Connection reset by peer", "writev: Broken pipe"])
-@pytest.mark.fault(103, "exit code 4 and the cause named, in whatever words the connection ends")
+@pytest.mark.fault(99, "exit code 4 and the cause named, in whatever words the connection ends")
 def test_the_end_of_another_process_is_no_bug_however_the_connection_ends(words, tmp_path, monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "2")
     error = RuntimeError(f"[gloo/transport/tcp/pair.cc:545] [127.0.0.1]:8110: {words}. This is typically caused by")

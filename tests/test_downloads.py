@@ -239,7 +239,7 @@ def test_the_command_prints_where_the_file_is_or_what_is_wrong(server, monkeypat
     assert "no such file" in capsys.readouterr().err
 
 
-@pytest.mark.fault(124, "weights in a home are found")
+@pytest.mark.fault(52, "weights in a home are found")
 def test_a_path_of_weights_may_have_a_home_and_variables(tmp_path, monkeypatch):
     torch.save({"weight": torch.zeros(1)}, tmp_path / "net.pth")
     monkeypatch.setenv("HOME", str(tmp_path))
@@ -249,7 +249,7 @@ def test_a_path_of_weights_may_have_a_home_and_variables(tmp_path, monkeypatch):
     assert "the environment has no variable NOTHING" in fault("$NOTHING/net.pth")
 
 
-@pytest.mark.fault(141, "a page that lies in the place of published weights is called one beside the digest")
+@pytest.mark.fault(82, "a page that lies in the place of published weights is called one beside the digest")
 def test_a_page_in_the_place_of_published_weights_is_called_one(tmp_path, monkeypatch):
     monkeypatch.setenv("LOOPDA_WEIGHTS", str(tmp_path))
     (tmp_path / CATALOGUE["vgg16"].file).write_text("<!DOCTYPE html><html><title>Sign in</title></html>")

@@ -75,7 +75,7 @@ def test_a_null_in_an_overlay_is_a_value_and_not_the_value_beneath():
     assert merged({"a": {"b": 1}}, {"a": {"b": None}}) == {"a": {"b": None}}
 
 
-@pytest.mark.fault(166, "the keys of the layout that is replaced are gone")
+@pytest.mark.fault(61, "the keys of the layout that is replaced are gone")
 def test_a_layout_at_the_top_of_a_later_file_replaces_that_of_an_earlier_one_as_in_an_experiment(config):
     mine = {"layout": "folder", "root": "mine", "images": "*.jpg"}
     moved = {"layout": "dark_zurich", "root": "elsewhere"}
@@ -90,7 +90,7 @@ def test_a_layout_at_the_top_of_a_later_file_replaces_that_of_an_earlier_one_as_
     assert list(found) == list(by_key)
 
 
-@pytest.mark.fault(166, "also where a third file goes back to the first layout")
+@pytest.mark.fault(61, "also where a third file goes back to the first layout")
 def test_a_layout_that_a_file_replaces_and_the_next_one_names_again_has_the_keys_of_the_last_alone(config):
     overlays = [
         {"experiments": {"mine": {"data": {"night": {"layout": "folder", "root": "x", "images": "*.jpg"}}}}},
@@ -553,7 +553,7 @@ def test_every_fault_is_listed_at_once_and_none_of_them_twice(config, schemas):
     assert len(found) == len(set(found))
 
 
-@pytest.mark.fault(167, "one line, with how many have it")
+@pytest.mark.fault(62, "one line, with how many have it")
 @pytest.mark.parametrize(
     ("path", "value", "fault"),
     [
@@ -570,7 +570,7 @@ def test_a_fault_of_every_experiment_is_one_line_with_three_of_them(config, sche
     assert re.search(rf"\(experiments [\w., -]+ and {count} more\)$", line)
 
 
-@pytest.mark.fault(167, "one line, with how many have it")
+@pytest.mark.fault(62, "one line, with how many have it")
 @pytest.mark.parametrize(
     ("overlay", "fault"),
     [
@@ -639,7 +639,7 @@ def test_published_weights_of_another_kind_than_a_key_wants_are_refused(config, 
     ))  # fmt: skip
 
 
-@pytest.mark.fault(141, "refused when the configuration is read")
+@pytest.mark.fault(82, "refused when the configuration is read")
 def test_a_web_page_that_was_saved_as_weights_is_refused_when_the_configuration_is_read(config, schemas, tmp_path):
     page = tmp_path / "resnet101.pth"
     page.write_text("<!DOCTYPE html><html><title>Quota exceeded</title></html>")
@@ -666,7 +666,7 @@ def test_an_experiment_on_a_table_of_images_passes(config, schemas):
 
 
 @pytest.mark.parametrize("name", ["e" * 201, "ü" * 101], ids=["letters", "bytes"])
-@pytest.mark.fault(132, "refused when the configuration is read, with its length and the limit")
+@pytest.mark.fault(74, "refused when the configuration is read, with its length and the limit")
 def test_a_name_that_is_too_long_for_the_files_called_by_it_is_refused_before_anything_starts(config, schemas, name):
     (line,) = faults(with_experiment(config, name, {}), schemas)
     assert f"a name of {len(name.encode())} bytes" in line
@@ -676,7 +676,7 @@ def test_a_name_that_is_too_long_for_the_files_called_by_it_is_refused_before_an
     assert "at most 200" in line
 
 
-@pytest.mark.fault(135, "experiments that share a folder on a disk without capital letters are refused")
+@pytest.mark.fault(77, "experiments that share a folder on a disk without capital letters are refused")
 def test_experiments_that_differ_in_capital_letters_alone_are_refused(config, schemas):
     (line,) = faults(with_experiment(config, "LoopDA", {}), schemas)
     assert "loopda and LoopDA differ in capital letters alone" in line

@@ -17,7 +17,7 @@ def test_up_to_three_faults_of_a_cause_stay_as_they_are(tmp_path):
     assert not (tmp_path / "all.txt").exists()
 
 
-@pytest.mark.fault(127, "one line with the count, three examples, and the file that has them all")
+@pytest.mark.fault(55, "one line with the count, three examples, and the file that has them all")
 @pytest.mark.parametrize(
     "what",
     [
@@ -69,7 +69,7 @@ def test_where_the_file_cannot_be_written_every_line_is_told(tmp_path):
     assert shortened(message, tmp_path / "file/all.txt") == message
 
 
-@pytest.mark.fault(127, "every command does so, beside its log or its output, until it has no fault")
+@pytest.mark.fault(55, "every command does so, beside its log or its output, until it has no fault")
 @pytest.mark.parametrize("logged", [True, False])
 def test_a_command_tells_many_faults_in_few_lines_beside_its_log_or_output(tmp_path, capsys, logged):
     wrong = faults(4831)

@@ -66,7 +66,7 @@ KINDS = {
 
 
 @pytest.mark.parametrize("name", KINDS)
-@pytest.mark.fault(116, "each kind has a name and a remedy")
+@pytest.mark.fault(70, "each kind has a name and a remedy")
 def test_a_file_of_another_kind_is_told_by_its_first_bytes(name):
     kind = kind_of(KINDS[name][:HEAD])
     assert kind.name.startswith(name)

@@ -103,7 +103,7 @@ def flushing(monkeypatch):
 
 
 @pytest.mark.parametrize("number", ["EINVAL", "EOPNOTSUPP", "EBADF", "EACCES", "EPERM", "ENOSYS", "EISDIR"])
-@pytest.mark.fault(134, "a warning, once; the file is written")
+@pytest.mark.fault(76, "a warning, once; the file is written")
 def test_a_folder_that_cannot_be_flushed_is_said_once_and_the_file_is_there(tmp_path, flushing, caplog, number):
     flushing(getattr(errno, number), folders=True, files=False)
     for content in ("first", "second"):
@@ -135,7 +135,7 @@ def test_a_file_that_cannot_be_flushed_is_borne(tmp_path, flushing):
 
 @pytest.mark.parametrize("folders", [False, True])
 @pytest.mark.parametrize("number", ["ENOSPC", "EIO", "EDQUOT"])
-@pytest.mark.fault(134, "a disk that is full or broken still ends the stage with 4")
+@pytest.mark.fault(76, "a disk that is full or broken still ends the stage with 4")
 def test_a_full_or_broken_disk_that_shows_when_flushing_is_an_error(tmp_path, flushing, number, folders):
     flushing(getattr(errno, number), folders=folders, files=not folders)
     with pytest.raises(DeviceError, match="run the same command again"):
@@ -143,7 +143,7 @@ def test_a_full_or_broken_disk_that_shows_when_flushing_is_an_error(tmp_path, fl
 
 
 @pytest.mark.parametrize("number", ["EEXIST", "EPERM", "EBUSY"])
-@pytest.mark.fault(135, "a warning; the new file is there, and the old one where the second step fails")
+@pytest.mark.fault(77, "a warning; the new file is there, and the old one where the second step fails")
 def test_where_no_file_can_be_renamed_over_another_it_is_replaced_in_two_steps(tmp_path, monkeypatch, number):
     monkeypatch.setattr(text, "_warned", set())
     rename = os.rename
@@ -173,7 +173,7 @@ def test_where_no_file_can_be_renamed_over_another_it_is_replaced_in_two_steps(t
 @pytest.mark.parametrize(
     "stem", ["e" * 235, "ü" * 124, "夜" * 83, "[1]" * 70], ids=["letters", "umlauts", "han", "glob"]
 )
-@pytest.mark.fault(132, "what is written beside a file while it is made has a shorter name than the file")
+@pytest.mark.fault(74, "what is written beside a file while it is made has a shorter name than the file")
 def test_a_file_whose_name_just_fits_is_written_and_leaves_nothing_behind(tmp_path, stem):
     path = tmp_path / f"{stem}.json"
     with sole_writer(path), written(path) as temporary:
@@ -197,7 +197,7 @@ def test_a_name_that_is_too_long_is_to_be_made_shorter(tmp_path):
         write_text(tmp_path / ("e" * 300), "text")
 
 
-@pytest.mark.fault(136, "a log has the name with its bytes escaped")
+@pytest.mark.fault(78, "a log has the name with its bytes escaped")
 def test_a_name_that_is_not_utf8_is_escaped_in_a_log(tmp_path):
     name = os.fsdecode(b"B\xe4d.png")
     append_text(tmp_path / "log", f"{name}: no image\n")

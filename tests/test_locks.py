@@ -71,7 +71,7 @@ def holder(tmp_path) -> Iterator[Callable[[], subprocess.Popen]]:
         process.communicate()
 
 
-@pytest.mark.fault(133, "a warning, once; the stage works, and nothing is left of its lock")
+@pytest.mark.fault(75, "a warning, once; the stage works, and nothing is left of its lock")
 def test_a_stage_works_where_there_are_no_locks_and_leaves_none(tmp_path, without_locks, caplog):
     for name in ("model.pt", "other.pt"):
         with sole_writer(tmp_path / name):
@@ -81,7 +81,7 @@ def test_a_stage_works_where_there_are_no_locks_and_leaves_none(tmp_path, withou
     assert "this file system has no locks" in warning
 
 
-@pytest.mark.fault(133, "a second writer is refused by the host and pid of the first; a killed one's lock is free")
+@pytest.mark.fault(75, "a second writer is refused by the host and pid of the first; a killed one's lock is free")
 def test_without_locks_a_second_writer_is_refused_until_the_first_is_killed(tmp_path, without_locks, holder):
     first = holder()
     with pytest.raises(DataError, match=f"another process .*pid {first.pid} since"):
@@ -96,7 +96,7 @@ def test_without_locks_the_end_of_a_process_releases_what_it_held(tmp_path, with
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.fault(133, "the lock of another machine is free when it gives no sign of life any more")
+@pytest.mark.fault(75, "the lock of another machine is free when it gives no sign of life any more")
 def test_a_lock_of_another_machine_is_refused_while_it_changes_and_free_afterwards(
     tmp_path, monkeypatch, without_locks
 ):
@@ -136,7 +136,7 @@ def test_a_number_that_another_process_has_got_since_does_not_keep_a_lock(tmp_pa
     take(tmp_path / ".model.pt.lock").release()
 
 
-@pytest.mark.fault(135, "locks do not rely on the numbers of files")
+@pytest.mark.fault(77, "locks do not rely on the numbers of files")
 def test_a_lock_is_taken_where_a_file_has_another_number_each_time(tmp_path, monkeypatch):
     numbers = iter(range(10**6))
     stat = os.stat
@@ -162,7 +162,7 @@ def test_an_error_that_is_no_lack_of_locks_stays_one(tmp_path, monkeypatch):
         take(tmp_path / "lock")
 
 
-@pytest.mark.fault(133, "the status asks whether the process is alive")
+@pytest.mark.fault(75, "the status asks whether the process is alive")
 def test_without_locks_the_status_asks_for_the_process(tmp_path, without_locks):
     log = tmp_path / "seed0.log"
     with at_work(log):
@@ -173,7 +173,7 @@ def test_without_locks_the_status_asks_for_the_process(tmp_path, without_locks):
     assert not is_held(log)
 
 
-@pytest.mark.fault(133, "two jobs have different GPUs, and that of a killed one is free")
+@pytest.mark.fault(75, "two jobs have different GPUs, and that of a killed one is free")
 def test_without_locks_gpus_are_leased_by_files(tmp_path, monkeypatch, without_locks):
     monkeypatch.setenv("LOOPDA_LEASES", str(tmp_path / "leases"))
     monkeypatch.setattr(lease, "_held", {})
@@ -185,7 +185,7 @@ def test_without_locks_gpus_are_leased_by_files(tmp_path, monkeypatch, without_l
         lease.lease(["GPU-a", "GPU-b"], wait=0)
 
 
-@pytest.mark.fault(135, "a lease whose file's mode cannot be changed is one all the same")
+@pytest.mark.fault(77, "a lease whose file's mode cannot be changed is one all the same")
 def test_a_gpu_is_leased_where_modes_of_files_cannot_be_changed(tmp_path, monkeypatch):
     def denied(*_: object) -> None:
         raise PermissionError(errno.EPERM, "Operation not permitted")

@@ -16,7 +16,7 @@ def test_a_name_that_is_short_enough_stays_as_it_is(name):
 
 
 @pytest.mark.parametrize("name", ["n" * 201, "ü" * 101, "夜" * 90, os.fsdecode(b"\xfc" * 230)], ids=len)
-@pytest.mark.fault(132, "a longer name is cut, by its bytes and not its letters, and ends in a digest")
+@pytest.mark.fault(74, "a longer name is cut, by its bytes and not its letters, and ends in a digest")
 def test_a_longer_name_is_cut_by_bytes_and_differs_from_another_with_the_same_beginning(name):
     cut, other = bounded(name), bounded(f"{name}x")
     assert len(os.fsencode(cut)) <= 200
@@ -28,7 +28,7 @@ def test_a_few_experiments_are_named_whole():
     assert joined(["loopda", "advent"]) == "loopda+advent"
 
 
-@pytest.mark.fault(131, "the table of many experiments has a name that ends in a digest of all of theirs")
+@pytest.mark.fault(73, "the table of many experiments has a name that ends in a digest of all of theirs")
 def test_many_experiments_have_a_name_of_bounded_length_that_depends_on_each_and_on_their_order():
     names = [f"night-adaptation-{number:02d}-lr" for number in range(12)]
     name = joined(names)
@@ -39,7 +39,7 @@ def test_many_experiments_have_a_name_of_bounded_length_that_depends_on_each_and
     assert len(joined(["n" * 200, "m" * 200])) <= 200
 
 
-@pytest.mark.fault(136, "the name is said with its bytes escaped, and how to rename it")
+@pytest.mark.fault(78, "the name is said with its bytes escaped, and how to rename it")
 def test_names_that_are_not_utf8_are_one_line_with_three_examples_and_the_remedy():
     paths = [Path(f"{number}{NOT_UTF8}") for number in range(5)]
     (fault,) = faults_of_names([*paths, Path("dä/night.png")])
@@ -52,7 +52,7 @@ def test_names_that_are_not_utf8_are_one_line_with_three_examples_and_the_remedy
 @pytest.mark.parametrize(
     ("name", "shown"), [("a\nb.png", r"a\nb.png"), ("\x1b[2J.png", r"\x1b[2J.png"), ("a\u2028.png", r"a\u2028.png")]
 )
-@pytest.mark.fault(137, "the name is refused, with the character escaped")
+@pytest.mark.fault(79, "the name is refused, with the character escaped")
 def test_a_name_with_a_control_character_is_a_fault_and_shown_on_one_line(name, shown):
     assert faults_of_names([Path(name)]) == [f"{shown}: a name with a line break or another control character; rename"]
 

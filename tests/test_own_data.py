@@ -27,7 +27,7 @@ def mine(config: dict[str, Any], *names: str, **more: Any) -> dict[str, Any]:
     return config | {"run": ["mine"]}
 
 
-@pytest.mark.fault(171, "a set that is left out beside one's own is not there: not the town's")
+@pytest.mark.fault(93, "a set that is left out beside one's own is not there: not the town's")
 @pytest.mark.parametrize("left_out", ["day_val", "night_val"])
 def test_a_set_that_is_left_out_beside_sets_of_ones_own_is_not_the_towns(config, left_out):
     config = mine(config, *(name for name in LAYOUTS if name != left_out))
@@ -36,14 +36,14 @@ def test_a_set_that_is_left_out_beside_sets_of_ones_own_is_not_the_towns(config,
     assert experiments.faults_of_data(config, "mine") == []
 
 
-@pytest.mark.fault(171, "also where the configuration itself names sets of one's own")
+@pytest.mark.fault(93, "also where the configuration itself names sets of one's own")
 def test_the_section_data_itself_leaves_out_what_is_the_towns(config):
     for name in ("source", "night", "day_val"):
         config["data"][name] = LAYOUTS[name]
     assert set(sets(config, "loopda")) == {"source", "night", "day_val"}
 
 
-@pytest.mark.fault(171, "the town beside one's own by name is refused")
+@pytest.mark.fault(93, "the town beside one's own by name is refused")
 def test_a_set_of_the_town_that_is_named_beside_ones_own_is_refused(config):
     town = dict(config["data"]["night_val"])
     config = mine(config, "source", "night", "day_val", night_val=town)
@@ -63,7 +63,7 @@ def test_the_towns_own_tables_are_no_data_of_ones_own(config):
     assert experiments.faults_of_data(config, "oracle") == []
 
 
-@pytest.mark.fault(172, "another set to measure on leaves every training, and what it reads, where it is")
+@pytest.mark.fault(94, "another set to measure on leaves every training, and what it reads, where it is")
 @pytest.mark.parametrize(
     "change",
     [

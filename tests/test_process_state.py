@@ -43,7 +43,7 @@ def state() -> tuple:
 
 
 @pytest.mark.parametrize("what", LEFT_BEHIND)
-@pytest.mark.fault(102, "whatever a test changes is as it was before the next one")
+@pytest.mark.fault(98, "whatever a test changes is as it was before the next one")
 def test_what_a_test_leaves_behind_is_put_back(what, tmp_path):
     before = state()
     with same_process():

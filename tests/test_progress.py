@@ -94,7 +94,7 @@ def test_a_full_disk_ends_no_work_and_leaves_what_was_told_before(tmp_path, monk
     assert [path.name for path in tmp_path.iterdir()] == ["seed0.progress.json"]
 
 
-@pytest.mark.fault(132, "the status sees a stage whose log has a long name")
+@pytest.mark.fault(74, "the status sees a stage whose log has a long name")
 def test_a_log_whose_name_is_long_has_its_progress_told(tmp_path):
     log = tmp_path / f"{'e' * 235}.log"
     tell(log, step=3)

@@ -353,7 +353,7 @@ def command(folder: Path, *arguments: str, package: Path | None = None) -> subpr
     )
 
 
-@pytest.mark.fault(168, "as in a checkout")
+@pytest.mark.fault(63, "as in a checkout")
 def test_the_status_runs_from_the_files_that_a_wheel_has(root, tmp_path):
     patterns = tomllib.loads((root / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"]["loopda"]
     for pattern in ("**/*.py", *patterns):
@@ -367,7 +367,7 @@ def test_the_status_runs_from_the_files_that_a_wheel_has(root, tmp_path):
     assert json.loads(finished.stdout)
 
 
-@pytest.mark.fault(168, "without config.yaml it says where to go")
+@pytest.mark.fault(63, "without config.yaml it says where to go")
 def test_a_folder_without_config_yaml_has_no_status_and_is_told_so(tmp_path):
     finished = command(tmp_path)
     assert finished.returncode == 2
@@ -386,7 +386,7 @@ def test_a_folder_without_config_yaml_has_no_status_and_is_told_so(tmp_path):
         ("warmup:\n\tsteps: 3\n", "mine.yaml:2: not valid YAML: a tab"),
     ],
 )
-@pytest.mark.fault(161, "also where the status reads them")
+@pytest.mark.fault(56, "also where the status reads them")
 def test_the_status_reads_overlays_strictly(root, tmp_path, text, says):
     (tmp_path / "mine.yaml").write_text(text)
     with pytest.raises(ConfigError) as raised:

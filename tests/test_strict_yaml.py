@@ -35,7 +35,7 @@ def test_what_the_project_ships_is_read_as_yaml_itself_reads_it(path):
     assert read_yaml(path) == yaml.safe_load(path.read_text(encoding="utf-8"))
 
 
-@pytest.mark.fault(161, "refused by file and line")
+@pytest.mark.fault(56, "refused by file and line")
 def test_the_first_of_two_equal_keys_does_not_vanish_wherever_they_stand(tmp_path):
     text = "run: [a]\nwarmup: {steps: 1, steps: 2}\nlist:\n- {a: 1,\n   'a': 2}\nrun: [b]\nrun: [c]\n"
     found = faults(written(tmp_path, text))
@@ -48,7 +48,7 @@ def test_the_first_of_two_equal_keys_does_not_vanish_wherever_they_stand(tmp_pat
     ]
 
 
-@pytest.mark.fault(161, "refused by file and line in JSON")
+@pytest.mark.fault(56, "refused by file and line in JSON")
 def test_equal_keys_of_json_are_refused_even_where_tabs_indent_it(tmp_path):
     path = written(tmp_path, '{"run": ["a"],\n\t"warmup": {},\n\t"warmup": {"steps": 1}}', "mine.json")
     (fault,) = faults(path)
@@ -84,7 +84,7 @@ def test_an_alias_to_what_holds_it_is_refused(tmp_path):
         ("void:\n", 1, "void"),
     ],
 )
-@pytest.mark.fault(162, "refused by file and line")
+@pytest.mark.fault(57, "refused by file and line")
 def test_a_key_without_a_value_is_not_the_default(tmp_path, text, line, name):
     (fault,) = faults(written(tmp_path, text))
     assert fault.startswith(f"mine.yaml:{line}: {name} has no value; write one")
@@ -114,7 +114,7 @@ def test_a_null_that_is_written_is_a_value(tmp_path):
         ("~", "no value"),
     ],
 )
-@pytest.mark.fault(163, "refused by file and line, with the quotes that help")
+@pytest.mark.fault(58, "refused by file and line, with the quotes that help")
 def test_a_name_that_yaml_changes_is_refused_and_kept_in_quotes(tmp_path, name, meant):
     found = faults(written(tmp_path, f"experiments:\n  {name}: {{}}\n"))
     assert found == [f'mine.yaml:2: YAML reads the name {name} in experiments as {meant}; put it in quotes: "{name}"']
@@ -140,7 +140,7 @@ def test_a_name_that_yaml_changes_is_refused_and_kept_in_quotes(tmp_path, name, 
         ("!!python/tuple [a]", ["tag"]),
     ],
 )
-@pytest.mark.fault(163, "a value that YAML changes is refused as well")
+@pytest.mark.fault(58, "a value that YAML changes is refused as well")
 def test_a_value_that_yaml_changes_is_refused_by_its_line(tmp_path, value, says):
     found = faults(written(tmp_path, f"a: 1\nb: [2, {value}]\n"))
     assert all(fault.startswith("mine.yaml:2: ") for fault in found)
@@ -182,7 +182,7 @@ def test_plain_numbers_truth_values_and_words_stay_what_they_are(tmp_path):
         (b"x: !!int three\n", ": not valid YAML: "),
     ],
 )
-@pytest.mark.fault(164, "refused by file and line")
+@pytest.mark.fault(59, "refused by file and line")
 def test_a_file_that_is_no_yaml_is_refused_in_one_line(tmp_path, content, says):
     path = tmp_path / "mine.yaml"
     path.write_bytes(content)
@@ -234,7 +234,7 @@ class Numbers(Section):
     ],
     ids=str,
 )
-@pytest.mark.fault(165, "the message says how YAML writes it")
+@pytest.mark.fault(60, "the message says how YAML writes it")
 def test_a_value_of_another_type_is_refused_with_what_to_write(values, says):
     with pytest.raises(ConfigError, match="mine: .*") as raised:
         parse_section(json.loads(json.dumps(values)), Numbers, "mine")
@@ -251,7 +251,7 @@ def test_a_value_of_another_type_is_refused_with_what_to_write(values, says):
         ("void:\nclasses: []\n", ":1: void has no value"),
     ],
 )
-@pytest.mark.fault(161, "in a class list too")
+@pytest.mark.fault(56, "in a class list too")
 def test_a_class_list_is_read_as_strictly(tmp_path, text, says):
     with pytest.raises(ConfigError) as raised:
         read_classes(written(tmp_path, text))

@@ -42,7 +42,7 @@ def run(arguments: list[str | Path], **environment: str) -> subprocess.Completed
     ],
     ids=["Latin-1", "UTF-16", "UTF-16 without a mark"],
 )
-@pytest.mark.fault(138, "exit code 2 or 3 with the file, its line and the remedy")
+@pytest.mark.fault(80, "exit code 2 or 3 with the file, its line and the remedy")
 def test_a_file_in_another_encoding_is_named_with_the_line_and_the_remedy(tmp_path, content, fault):
     path = tmp_path / "f.yaml"
     path.write_bytes(content)
@@ -61,7 +61,7 @@ def test_a_byte_order_mark_is_no_part_of_the_text_and_lines_may_end_as_on_window
     assert read_yaml(path) == {"name": "Straße", "other": 1}
 
 
-@pytest.mark.fault(138, "names in tables are UTF-8 whatever the locale: the program starts again in UTF-8 mode")
+@pytest.mark.fault(80, "names in tables are UTF-8 whatever the locale: the program starts again in UTF-8 mode")
 def test_a_program_reads_and_writes_names_as_utf8_in_a_locale_that_has_them_otherwise(tmp_path):
     (tmp_path / "dä").mkdir()
     (tmp_path / "program.py").write_text(PROGRAM, encoding="utf-8")
@@ -76,7 +76,7 @@ def test_a_program_reads_and_writes_names_as_utf8_in_a_locale_that_has_them_othe
     assert shown.endswith("['Stra?e.png'] .\n")
 
 
-@pytest.mark.fault(138, "letters beyond ASCII in the configuration are refused before any job, with PYTHONUTF8=1")
+@pytest.mark.fault(80, "letters beyond ASCII in the configuration are refused before any job, with PYTHONUTF8=1")
 def test_snakemake_in_such_a_locale_is_refused_where_names_have_other_letters(monkeypatch):
     check_encoding({"experiments": {"dä": None}})
     monkeypatch.setattr(sys, "getfilesystemencoding", lambda: "iso8859-1")
@@ -93,7 +93,7 @@ def test_snakemake_in_such_a_locale_is_refused_where_names_have_other_letters(mo
         ("ascii", r"38.7 +- 0.6 . d? Z\xfcrich ?"),
     ],
 )
-@pytest.mark.fault(139, "characters that the terminal has not are replaced by others")
+@pytest.mark.fault(81, "characters that the terminal has not are replaced by others")
 def test_a_terminal_is_shown_what_it_can_show(monkeypatch, encoding, shown):
     stream = io.TextIOWrapper(io.BytesIO(), encoding=encoding, errors="strict")
     monkeypatch.setattr(sys, "stdout", stream)
@@ -103,7 +103,7 @@ def test_a_terminal_is_shown_what_it_can_show(monkeypatch, encoding, shown):
     assert stream.buffer.getvalue().decode(encoding) == f"{shown}\n"
 
 
-@pytest.mark.fault(139, "the state of a run is shown in a Latin-1 terminal too narrow for a line")
+@pytest.mark.fault(81, "the state of a run is shown in a Latin-1 terminal too narrow for a line")
 def test_the_status_is_shown_in_a_latin1_terminal_that_is_too_narrow_for_a_line(root, tmp_path):
     shutil.copy(root / "config.yaml", tmp_path)
     done = subprocess.run(

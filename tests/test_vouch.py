@@ -40,7 +40,7 @@ def state(folder: Path, config: dict[str, Any], job: Job) -> str:
     return found[job].state
 
 
-@pytest.mark.fault(174, "every result that its record agrees with is up to date again")
+@pytest.mark.fault(96, "every result that its record agrees with is up to date again")
 def test_what_agrees_with_its_record_gets_one_time_and_is_up_to_date(project):
     folder, config = project
     assert copied_without_times(config, folder)
@@ -52,7 +52,7 @@ def test_what_agrees_with_its_record_gets_one_time_and_is_up_to_date(project):
     assert not copied_without_times(config, folder)
 
 
-@pytest.mark.fault(174, "what does not agree is listed and left as it is")
+@pytest.mark.fault(96, "what does not agree is listed and left as it is")
 @pytest.mark.parametrize("damage", ["content", "section", "record", "input"])
 def test_what_does_not_agree_with_its_record_is_listed_and_left(project, damage):
     folder, config = project

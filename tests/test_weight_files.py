@@ -59,7 +59,7 @@ FILES = {
 
 
 @pytest.mark.parametrize("name", FILES)
-@pytest.mark.fault(141, "the message says what the file is")
+@pytest.mark.fault(82, "the message says what the file is")
 def test_what_was_saved_as_weights_is_named(tmp_path, name):
     content, expected = FILES[name]
     (tmp_path / "net.pth").write_bytes(content)

@@ -111,7 +111,7 @@ def test_label_maps_in_colours_are_kept_apart_by_the_colours_of_the_class_list(t
     assert np.array_equal(by_some, np.array([1, 255, 255, 0], dtype=np.uint8)[label])
 
 
-@pytest.mark.fault(135, "an entry of the cache is read as a whole where the file system maps no files into memory")
+@pytest.mark.fault(77, "an entry of the cache is read as a whole where the file system maps no files into memory")
 def test_an_entry_is_read_where_files_cannot_be_mapped_into_memory(tmp_path, folder, monkeypatch):
     (tmp_path / "a.png").touch()
     array, load = np.arange(6, dtype=np.uint8), np.load

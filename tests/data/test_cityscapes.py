@@ -98,7 +98,7 @@ def test_a_class_list_that_knows_neither_kind_of_label_is_a_config_error_with_th
         rows(root, "train", other, labelled=True)
 
 
-@pytest.mark.fault(121, "images outside of the split, its cities or the naming are said")
+@pytest.mark.fault(49, "images outside of the split, its cities or the naming are said")
 def test_images_that_no_split_or_city_holds_and_labels_without_an_image_are_said(root):
     images, labels = root / "leftImg8bit", root / "gtFine"
     strays = {
@@ -119,7 +119,7 @@ def test_images_that_no_split_or_city_holds_and_labels_without_an_image_are_said
         assert [line for line in left_out.lines() if line.startswith(f"1 left out, {cause}") and str(path) in line]
 
 
-@pytest.mark.fault(125, "labels of the test images are not public, and one line says so")
+@pytest.mark.fault(53, "labels of the test images are not public, and one line says so")
 def test_the_labels_of_the_test_images_are_not_public(root):
     (root / "leftImg8bit/train").rename(root / "leftImg8bit/test")
     for number in range(3):

@@ -194,7 +194,7 @@ def test_a_wrong_root_says_what_the_root_must_hold(tmp_path):
         rows(tmp_path / "nowhere", "train", CITYSCAPES, labelled=False)
 
 
-@pytest.mark.fault(125, "a list of pairs of another tree is one line, not one for each of thousands of files")
+@pytest.mark.fault(53, "a list of pairs of another tree is one line, not one for each of thousands of files")
 def test_a_pair_list_of_another_tree_is_one_line(merged):
     lines = [f"train/night/OTHER/OTHER_frame_{n:06d},train/day/OTHER/OTHER_frame_{n:06d}\n" for n in range(2416)]
     (merged / PAIRS).write_text("".join(lines))
@@ -205,7 +205,7 @@ def test_a_pair_list_of_another_tree_is_one_line(merged):
     assert "and 2413 more: it belongs to another tree; correct `root`, or name that of this tree with `pairs:`" in line
 
 
-@pytest.mark.fault(125, "labels of Dark Zurich's test images: one line says that they are not public")
+@pytest.mark.fault(53, "labels of Dark Zurich's test images: one line says that they are not public")
 @pytest.mark.parametrize(
     ("split", "why"), [("train", "were published"), ("test", "are not public: measure on `split: val")]
 )
@@ -222,7 +222,7 @@ def test_labels_that_were_never_published_are_one_line_that_says_so(merged, spli
     assert why in line
 
 
-@pytest.mark.fault(121, "night images without a pair, and references and labels without an image, are said")
+@pytest.mark.fault(49, "night images without a pair, and references and labels without an image, are said")
 def test_what_belongs_to_no_image_is_said(merged):
     extra = image(merged / "rgb_anon/train/night/GOPR0376/GOPR0376_frame_000999_rgb_anon.png")
     with noting() as left_out:
@@ -236,7 +236,7 @@ def test_what_belongs_to_no_image_is_said(merged):
     assert said == ["1 left out, references without an image", "1 left out, label maps without an image"]
 
 
-@pytest.mark.fault(123, "the list of pairs beside a linked root is found")
+@pytest.mark.fault(51, "the list of pairs beside a linked root is found")
 def test_the_pair_list_beside_a_linked_root_or_beside_the_link_is_found(merged, tmp_path):
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()

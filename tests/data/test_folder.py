@@ -142,7 +142,7 @@ def test_another_pattern_is_refused(role, pattern):
         parse_section({"layout": "folder", "root": "x", "images": "*.jpg", role: pattern}, FolderLayout, "c.yaml")
 
 
-@pytest.mark.fault(121, "labels and references are found whatever the letters of their suffixes")
+@pytest.mark.fault(49, "labels and references are found whatever the letters of their suffixes")
 def test_labels_and_references_may_have_suffixes_in_other_letters(root):
     (root / "drive/a/0001.jpg").rename(root / "drive/a/0001.JPG")
     (root / "masks/a/0001_labelIds.png").rename(root / "masks/a/0001_labelIds.PNG")
@@ -153,7 +153,7 @@ def test_labels_and_references_may_have_suffixes_in_other_letters(root):
     assert check_rows(found, CITYSCAPES, labelled=True, workers=1).faults == []
 
 
-@pytest.mark.fault(121, "labels and references without an image are said by count and example")
+@pytest.mark.fault(49, "labels and references without an image are said by count and example")
 def test_labels_and_references_without_an_image_are_said_and_labels_are_no_left_out_images(root):
     trees.label(root / "masks/a/0009_labelIds.png")
     trees.photograph(root / "day/a/c/0009.jpg")
@@ -173,7 +173,7 @@ def test_labels_and_references_without_an_image_are_said_and_labels_are_no_left_
     assert left_out.lines() == []
 
 
-@pytest.mark.fault(125, "labels of which none is there: one line with the pattern and examples")
+@pytest.mark.fault(53, "labels of which none is there: one line with the pattern and examples")
 @pytest.mark.parametrize(("role", "labelled"), [("labels", True), ("references", False)])
 def test_where_no_label_or_reference_is_there_one_line_says_so(root, role, labelled):
     with pytest.raises(DataError) as caught:
@@ -183,7 +183,7 @@ def test_where_no_label_or_reference_is_there_one_line_says_so(root, role, label
     assert line.endswith(f"and 2 more; correct `{role}`")
 
 
-@pytest.mark.fault(124, "a folder with [ in its name is taken by its name, and the message says how to write it")
+@pytest.mark.fault(52, "a folder with [ in its name is taken by its name, and the message says how to write it")
 def test_a_folder_with_brackets_in_its_name_is_taken_by_it(tmp_path):
     trees.photograph(tmp_path / "drive[1]/a/0001.jpg")
     trees.photograph(tmp_path / "day/a/0001.jpg")
@@ -193,7 +193,7 @@ def test_a_folder_with_brackets_in_its_name_is_taken_by_it(tmp_path):
         rows(tmp_path, "drive[2]/*.jpg", CITYSCAPES, labelled=False)
 
 
-@pytest.mark.fault(124, "variables are filled in below `root`, which no pattern leaves")
+@pytest.mark.fault(52, "variables are filled in below `root`, which no pattern leaves")
 def test_variables_in_a_pattern_are_filled_in_and_it_stays_below_the_root(root, monkeypatch):
     monkeypatch.setenv("PART", "a")
     found = rows(root, "drive/$PART/*.jpg", CITYSCAPES, labelled=False, references="day/${PART}/{stem}.jpg")

@@ -99,7 +99,7 @@ def test_what_means_no_image_is_refused_by_its_name(tmp_path, monkeypatch, where
         find_images(where)
 
 
-@pytest.mark.fault(121, "prediction reads linked folders and suffixes in any letters, and says what it leaves out")
+@pytest.mark.fault(49, "prediction reads linked folders and suffixes in any letters, and says what it leaves out")
 def test_linked_folders_and_suffixes_in_any_letters_are_images_and_what_is_left_out_is_said(drive, tmp_path):
     for name in ("ext/3.PNG", "ext/4.Jpg", "ext/5.webp"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
@@ -123,7 +123,7 @@ def test_a_hidden_folder_is_taken_where_it_is_named(drive):
     assert names(find_images([str(drive / ".cache/*.png")])) == ["3"]
 
 
-@pytest.mark.fault(122, "results of an earlier prediction below the images are no images, and the log says so")
+@pytest.mark.fault(50, "results of an earlier prediction below the images are no images, and the log says so")
 def test_what_an_earlier_prediction_wrote_is_known_by_its_record(drive):
     record = drive / "out/predictions.jsonl"
     assert "out/labels/a/1" in names(find_images([str(drive)]))  # of whom, nothing tells
@@ -138,7 +138,7 @@ def test_what_an_earlier_prediction_wrote_is_known_by_its_record(drive):
     assert "out/labels/a/1" in names(find_images([str(drive)]))
 
 
-@pytest.mark.fault(122, "what the workflow wrote below the images is none of them, and the log says so")
+@pytest.mark.fault(50, "what the workflow wrote below the images is none of them, and the log says so")
 def test_the_folders_of_the_workflow_below_the_images_are_no_images(drive):
     for name in ("results/evaluate/a.png", "logs/b.png"):
         (drive / name).parent.mkdir(parents=True)
@@ -171,7 +171,7 @@ def test_links_into_a_hidden_store_are_images_like_others(drive):
     assert names(find_images([str(drive / "b")])) == ["1", "2", "itself"]  # the last is a fault, when it is opened
 
 
-@pytest.mark.fault(124, "a folder with [ in its name is taken by its name")
+@pytest.mark.fault(52, "a folder with [ in its name is taken by its name")
 def test_a_folder_or_file_with_brackets_in_its_name_is_taken_by_it(tmp_path):
     for name in ("drive[1]/a.png", "drive1/b.png", "drive[1]/c[2]_d.png"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
@@ -182,7 +182,7 @@ def test_a_folder_or_file_with_brackets_in_its_name_is_taken_by_it(tmp_path):
     assert names(find_images([str(tmp_path / "drive[12]/*.png")])) == ["drive1/b"]
 
 
-@pytest.mark.fault(124, "~ and variables of the environment are filled in, or refused by their name")
+@pytest.mark.fault(52, "~ and variables of the environment are filled in, or refused by their name")
 def test_a_home_and_variables_are_filled_in(drive, monkeypatch):
     monkeypatch.setenv("HOME", str(drive))
     monkeypatch.setenv("DRIVE", "a")
@@ -195,7 +195,7 @@ def test_a_home_and_variables_are_filled_in(drive, monkeypatch):
     assert names(find_images([str(drive / "list.txt")])) == ["1", "2"]
 
 
-@pytest.mark.fault(123, "a list in a linked folder leads to the files that it names")
+@pytest.mark.fault(51, "a list in a linked folder leads to the files that it names")
 def test_a_list_in_a_linked_folder_goes_up_from_the_real_one(drive, tmp_path):
     (drive / "lists").mkdir()
     (drive / "lists/night.txt").write_text("../a/1.png\n../b/1.jpeg\n")
@@ -215,7 +215,7 @@ def test_a_list_with_backslashes_other_letters_and_repeated_lines_is_read_and_sa
         find_images([str(drive / "night.txt")])
 
 
-@pytest.mark.fault(125, "a list of another tree: one line says so")
+@pytest.mark.fault(53, "a list of another tree: one line says so")
 def test_a_list_of_another_tree_is_one_line(drive):
     (drive / "night.txt").write_text("".join(f"other/{number}.png\n" for number in range(50)))
     with pytest.raises(DataError) as caught:

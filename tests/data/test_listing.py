@@ -70,7 +70,7 @@ def test_a_list_without_names_is_a_data_error_that_names_it(tmp_path, content, f
 # what is read
 
 
-@pytest.mark.fault(121, "a set has all files of linked folders, each once")
+@pytest.mark.fault(49, "a set has all files of linked folders, each once")
 def test_folders_are_read_through_links_each_once(tree, tmp_path):
     folder = tree("n/monday/1.png", "n/monday/2.png")
     (tmp_path / "ext").mkdir()
@@ -93,7 +93,7 @@ def test_of_several_names_of_a_file_that_without_a_link_is_taken(tree):
     assert found(folder, "n/*.png") == (["n/b.png"], [f"1 left out, {listing.AGAIN}: n/a.png"])
 
 
-@pytest.mark.fault(121, "suffixes count in any letters, in every layout")
+@pytest.mark.fault(49, "suffixes count in any letters, in every layout")
 def test_suffixes_may_be_written_in_any_letters_but_names_may_not(tree):
     folder = tree("n/a_rgb.png", "n/b_rgb.PNG", "n/c_rgb.Png", "n/d_RGB.png")
     assert found(folder, "n/*_rgb.png") == (
@@ -108,7 +108,7 @@ def test_suffixes_may_be_written_in_any_letters_but_names_may_not(tree):
 # what is left out
 
 
-@pytest.mark.fault(121, "what is not in the set is said by cause, count and example")
+@pytest.mark.fault(49, "what is not in the set is said by cause, count and example")
 def test_whatever_is_left_out_is_said_by_cause_count_and_example(tree):
     folder = tree("1.png", *(f"{number}.webp" for number in range(5)), "note.md", "deeper/2.png", "deeper/a.txt")
     (folder / "folder.png").mkdir()
@@ -134,7 +134,7 @@ def test_names_that_no_log_can_hold_are_left_out_in_other_words(tree):
     line.encode()
 
 
-@pytest.mark.fault(121, "a folder without permission is named")
+@pytest.mark.fault(49, "a folder without permission is named")
 def test_a_folder_without_permission_is_named(tree, monkeypatch):
     folder = tree("a/1.png", "b/2.png")
     scandir = os.scandir
@@ -160,7 +160,7 @@ SYSTEMS = (
 )
 
 
-@pytest.mark.fault(122, "hidden folders and those of systems are left out, and it is said")
+@pytest.mark.fault(50, "hidden folders and those of systems are left out, and it is said")
 @pytest.mark.parametrize("name", SYSTEMS)
 def test_hidden_files_and_folders_and_those_of_systems_are_left_out_unless_they_are_named(tree, name):
     folder = tree("1.png", name)
@@ -182,7 +182,7 @@ def test_the_names_of_results_are_those_that_the_stages_write():
 # paths in tables and lists
 
 
-@pytest.mark.fault(124, "backslashes are taken for / where there is no such file; a drive of Windows is refused")
+@pytest.mark.fault(52, "backslashes are taken for / where there is no such file; a drive of Windows is refused")
 def test_a_path_in_a_table_may_have_backslashes_a_home_and_variables(tree, monkeypatch):
     folder = tree("night/images/1.PNG", "odd\\name.png", "$RECYCLE.BIN/2.png")
     monkeypatch.setenv("HOME", str(folder))
@@ -198,7 +198,7 @@ def test_a_path_in_a_table_may_have_backslashes_a_home_and_variables(tree, monke
         named_path("\\\\nas\\night\\1.png", folder)
 
 
-@pytest.mark.fault(123, "a relative path is written from the real folder")
+@pytest.mark.fault(51, "a relative path is written from the real folder")
 def test_a_relative_path_from_a_linked_folder_leads_to_the_file(tree, tmp_path, monkeypatch):
     folder = tree("1.png")
     (tmp_path / "scratch/deep/results").mkdir(parents=True)
@@ -210,7 +210,7 @@ def test_a_relative_path_from_a_linked_folder_leads_to_the_file(tree, tmp_path, 
             assert os.path.samefile(place / from_folder(file, place), folder / "1.png")
 
 
-@pytest.mark.fault(124, "a table of a spreadsheet program is read: separators, marks, line ends, quotes, blanks")
+@pytest.mark.fault(52, "a table of a spreadsheet program is read: separators, marks, line ends, quotes, blanks")
 @pytest.mark.parametrize(
     "content",
     [

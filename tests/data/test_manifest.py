@@ -232,7 +232,7 @@ def test_train_ids_under_the_name_of_label_ids_are_found_out_by_the_whole_set(tm
 ROADS = [0, 0, 0, 7, 17]  # nothing but a road and a pole is drawn
 
 
-@pytest.mark.fault(111, "a note, since the numbers may be right")
+@pytest.mark.fault(65, "a note, since the numbers may be right")
 def test_label_ids_of_roads_alone_are_no_fault_but_a_note_that_names_both_meanings(tmp_path):
     checked = check_rows(rows_with_bands(tmp_path, ROADS, ROADS), CITYSCAPES, labelled=True)
     [note] = [note for note in checked.notes if note.startswith("label ")]
@@ -245,7 +245,7 @@ def test_label_ids_of_roads_alone_are_no_fault_but_a_note_that_names_both_meanin
 
 @pytest.mark.parametrize("labels", [ROADS, TRAIN_IDS])
 @pytest.mark.parametrize("keep", [None, ["road", "pole"]])
-@pytest.mark.fault(111, "what the user states is neither doubted nor remarked on")
+@pytest.mark.fault(65, "what the user states is neither doubted nor remarked on")
 def test_an_encoding_that_the_user_states_is_never_doubted(tmp_path, labels, keep):
     classes = CITYSCAPES.subset(keep) if keep else CITYSCAPES
     rows = rows_with_bands(tmp_path, [*labels, 7], labels)
@@ -295,7 +295,7 @@ def in_own_order(tmp_path):
     ]
 
 
-@pytest.mark.fault(113, "one line for all files of a set, with an example and both ways out")
+@pytest.mark.fault(67, "one line for all files of a set, with an example and both ways out")
 def test_a_palette_that_contradicts_the_numbers_is_a_fault_with_both_ways_out(in_own_order):
     [fault] = check_rows(in_own_order, CITYSCAPES, labelled=True, stated=True).faults
     assert fault.startswith(f"label {in_own_order[0].label} and 2 more: the colours of the palette contradict")
@@ -312,7 +312,7 @@ def test_palettes_that_differ_from_file_to_file_are_one_line(in_own_order):
     assert "and 2 more" in fault
 
 
-@pytest.mark.fault(113, "the numbers count, and a note says what the colours say")
+@pytest.mark.fault(67, "the numbers count, and a note says what the colours say")
 def test_the_numbers_count_where_the_user_ignores_palettes(in_own_order):
     checked = check_rows(in_own_order, CITYSCAPES, labelled=True, ignore_palettes=True)
     assert checked.faults == []
@@ -320,7 +320,7 @@ def test_the_numbers_count_where_the_user_ignores_palettes(in_own_order):
     assert checked.pixels[0] == 3 * 8
 
 
-@pytest.mark.fault(113, "the colours count")
+@pytest.mark.fault(67, "the colours count")
 def test_the_colours_count_where_the_user_says_so(in_own_order):
     checked = check_rows([replace(row, encoding="colours") for row in in_own_order], CITYSCAPES, labelled=True)
     assert checked.faults == []
@@ -332,7 +332,7 @@ def test_the_colours_count_where_the_user_says_so(in_own_order):
 # several images of a set
 
 
-@pytest.mark.fault(118, "a note with the count and an example, for links and copies")
+@pytest.mark.fault(72, "a note with the count and an example, for links and copies")
 def test_one_picture_under_several_names_is_noted(tmp_path):
     first = image(tmp_path / "a.png", value=1)
     (tmp_path / "b.png").symlink_to(first)
@@ -372,7 +372,7 @@ def test_the_content_of_an_image_is_known_apart_from_that_of_its_label(good):
     assert one.reference_content == other.reference_content != ""
 
 
-@pytest.mark.fault(117, "the fewer are counted, with an example of either")
+@pytest.mark.fault(71, "the fewer are counted, with an example of either")
 def test_images_of_both_orientations_are_noted_with_their_counts_and_an_example(tmp_path):
     sizes = [(8, 4), (8, 4), (4, 8), (4, 4)]
     rows = [Row(image(tmp_path / f"{n}.png", size, n)) for n, size in enumerate(sizes)]
@@ -384,7 +384,7 @@ def test_images_of_both_orientations_are_noted_with_their_counts_and_an_example(
     assert check_rows([rows[0], rows[1], rows[3]], CITYSCAPES, labelled=False).notes == []
 
 
-@pytest.mark.fault(117, "the tag that turns the image is named as the cause")
+@pytest.mark.fault(71, "the tag that turns the image is named as the cause")
 def test_a_label_that_is_not_turned_as_its_image_is_says_so(good):
     exif = Image.Exif()
     exif[0x0112] = 6
@@ -393,7 +393,7 @@ def test_a_label_that_is_not_turned_as_its_image_is_says_so(good):
     assert "since its EXIF tag turns it (orientation 6), and the label is not turned; turn the label like it" in fault
 
 
-@pytest.mark.fault(117, "a note, where sizes do not tell whether the label was turned too")
+@pytest.mark.fault(71, "a note, where sizes do not tell whether the label was turned too")
 def test_labelled_images_that_are_turned_upside_down_are_noted(good):
     exif = Image.Exif()
     exif[0x0112] = 3

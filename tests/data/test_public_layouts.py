@@ -91,7 +91,7 @@ def test_hidden_files_that_archivers_leave_are_no_images(name, tmp_path):
     assert (len(found.rows), found.faults) == (5, [])
 
 
-@pytest.mark.fault(121, "in each layout of a public data set suffixes may have other letters, and folders may be links")
+@pytest.mark.fault(49, "in each layout of a public data set suffixes may have other letters, and folders may be links")
 @pytest.mark.parametrize("name", READERS)
 def test_suffixes_in_other_letters_and_linked_folders_make_no_set_smaller(name, tmp_path):
     build, read = READERS[name]
@@ -110,7 +110,7 @@ def test_suffixes_in_other_letters_and_linked_folders_make_no_set_smaller(name, 
     assert (len(found.rows), found.faults) == (5, [])
 
 
-@pytest.mark.fault(125, "labels that are not unpacked are one line, in each layout")
+@pytest.mark.fault(53, "labels that are not unpacked are one line, in each layout")
 @pytest.mark.parametrize("name", READERS)
 def test_where_no_label_is_there_one_line_says_so(name, tmp_path):
     build, read = READERS[name]
@@ -124,7 +124,7 @@ def test_where_no_label_is_there_one_line_says_so(name, tmp_path):
     assert "none of the 5 label maps is there, such as " in line
 
 
-@pytest.mark.fault(125, "a list of names of another tree: one line says so")
+@pytest.mark.fault(53, "a list of names of another tree: one line says so")
 @pytest.mark.parametrize("name", ["nighttime_driving", "bdd100k_night"])
 def test_a_list_of_names_of_another_tree_is_one_line(name, tmp_path):
     build, _ = READERS[name]
@@ -164,7 +164,7 @@ def test_a_list_of_names_gives_the_images_and_their_order_whatever_folders_it_na
     assert checked(rows).faults == []
 
 
-@pytest.mark.fault(126, "LoopDA's nd_val.txt: each image once, and the log says so")
+@pytest.mark.fault(54, "LoopDA's nd_val.txt: each image once, and the log says so")
 def test_a_list_that_names_each_image_twice_is_taken_once_and_says_so(tmp_path):
     root = trees.nighttime_driving(tmp_path)
     images = sorted((root / "leftImg8bit/test/night").iterdir())

@@ -23,7 +23,7 @@ def layout(root: Path, **more: str) -> FolderLayout:
     return FolderLayout(layout="folder", root=root, images="*.jpg", labels="{stem}_mask.png", **more)
 
 
-@pytest.mark.fault(117, "the note of a set that was checked before is kept")
+@pytest.mark.fault(71, "the note of a set that was checked before is kept")
 def test_what_was_noted_of_a_set_is_read_again_with_it(folder, tmp_path):
     of_set = find(layout(folder, encoding="indices", palette="ignore"), CITYSCAPES, labelled=True, workers=1)
     assert [note.partition(" ")[0] for note in of_set.checked.notes] == ["label", "1"]
@@ -35,7 +35,7 @@ def test_what_was_noted_of_a_set_is_read_again_with_it(folder, tmp_path):
 
 
 @pytest.mark.parametrize("encoding", ["indices", "labelIds"])
-@pytest.mark.fault(113, "a stated encoding does not silence it")
+@pytest.mark.fault(67, "a stated encoding does not silence it")
 def test_a_stated_encoding_does_not_silence_a_palette_that_contradicts_it(folder, encoding):
     [fault] = find(layout(folder, encoding=encoding), CITYSCAPES, labelled=True, workers=1).checked.faults
     assert "contradict" in fault

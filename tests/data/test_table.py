@@ -48,14 +48,14 @@ def test_a_label_name_that_does_not_tell_is_a_fault_unless_the_encoding_is_given
     assert {row.encoding for row in found} == {"labelTrainIds"}
 
 
-@pytest.mark.fault(111, "the names of files do not matter where the encoding is stated")
+@pytest.mark.fault(65, "the names of files do not matter where the encoding is stated")
 def test_a_stated_encoding_counts_whatever_the_names_of_the_files_say(table):
     path = table("image,label\na.png,a_labelTrainIds.png\n")
     assert [row.encoding for row in rows(path, CITYSCAPES, labelled=True, encoding="labelIds")] == ["labelIds"]
     assert [row.encoding for row in rows(path, CITYSCAPES, labelled=True)] == ["labelTrainIds"]
 
 
-@pytest.mark.fault(111, "without a stated encoding a name that the class list contradicts is refused")
+@pytest.mark.fault(65, "without a stated encoding a name that the class list contradicts is refused")
 def test_a_name_that_says_another_kind_than_the_class_list_has_is_a_fault_unless_the_encoding_is_given(table):
     alone = replace(CITYSCAPES, encodings={"labelIds": CITYSCAPES.encodings["labelIds"]})
     path = table("image,label\na.png,a_labelTrainIds.png\n")
@@ -103,7 +103,7 @@ def test_a_written_table_reads_back_as_the_same_files_from_wherever_it_lies(tmp_
     assert str(tmp_path) not in Path("results/pair/pairs.csv").read_text()
 
 
-@pytest.mark.fault(123, "a table in a folder of links leads to its files")
+@pytest.mark.fault(51, "a table in a folder of links leads to its files")
 def test_a_table_in_a_linked_folder_leads_to_its_files_and_is_read_through_a_link_to_it(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for name in ("night/a.png", "day/b.png"):
@@ -120,7 +120,7 @@ def test_a_table_in_a_linked_folder_leads_to_its_files_and_is_read_through_a_lin
     assert row.image.samefile("night/a.png")
 
 
-@pytest.mark.fault(124, "backslashes, variables and other letters are read as they are meant, or named by their line")
+@pytest.mark.fault(52, "backslashes, variables and other letters are read as they are meant, or named by their line")
 def test_paths_of_other_systems_are_read_and_those_that_cannot_be_are_named_by_their_lines(
     table, tmp_path, monkeypatch
 ):
@@ -137,7 +137,7 @@ def test_paths_of_other_systems_are_read_and_those_that_cannot_be_are_named_by_t
     assert "mine.csv, line 3: C:\\night\\a.png: a path of a Windows machine" in second
 
 
-@pytest.mark.fault(125, "a table of another tree: one line says so; where some files are there, the others are named")
+@pytest.mark.fault(53, "a table of another tree: one line says so; where some files are there, the others are named")
 def test_a_table_of_another_tree_is_one_line(table, tmp_path):
     lines = [f"elsewhere/{number}.png" for number in range(40)]
     with pytest.raises(DataError) as caught:

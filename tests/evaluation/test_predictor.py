@@ -56,7 +56,7 @@ def test_a_path_a_pil_image_and_an_array_are_the_same_image(small_model, tmp_pat
         model.predict(tmp_path / "b.png")
 
 
-@pytest.mark.fault(114, "the predictor takes them by the entrance of files")
+@pytest.mark.fault(68, "the predictor takes them by the entrance of files")
 def test_pil_images_and_arrays_are_turned_and_refused_as_files_are(small_model, tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 6

@@ -107,7 +107,7 @@ BAD_IMAGES = {
 
 @pytest.mark.parametrize("name", BAD_IMAGES)
 @pytest.mark.fault(22, "one line that names it, for every kind of image")
-@pytest.mark.fault(116, "one line that names it, what it is, and what to do")
+@pytest.mark.fault(70, "one line that names it, what it is, and what to do")
 def test_an_image_that_cannot_be_used_is_a_data_error_of_one_line_that_names_it(tmp_path, name):
     data, fault = BAD_IMAGES[name]
     (tmp_path / name).write_bytes(data)
@@ -180,7 +180,7 @@ def text_behind_the_pixels(size):
 
 
 @pytest.mark.parametrize("kind", ["iTXt", "zTXt", "tEXt", "iCCP", "behind"])
-@pytest.mark.fault(115, "its pixels are read, whichever chunk holds the text")
+@pytest.mark.fault(69, "its pixels are read, whichever chunk holds the text")
 def test_a_png_with_millions_of_bytes_of_text_is_read_as_any_other(tmp_path, kind):
     data = text_behind_the_pixels(3_000_000) if kind == "behind" else with_text(kind, 3_000_000)
     (tmp_path / "a.png").write_bytes(data)
@@ -188,7 +188,7 @@ def test_a_png_with_millions_of_bytes_of_text_is_read_as_any_other(tmp_path, kin
 
 
 @pytest.mark.parametrize("kind", ["zTXt", "iCCP"])
-@pytest.mark.fault(115, "a text that unpacks to more than a limit is refused before it is unpacked")
+@pytest.mark.fault(69, "a text that unpacks to more than a limit is refused before it is unpacked")
 def test_a_text_over_the_limit_is_refused_by_its_name_and_not_called_damage(tmp_path, kind, monkeypatch):
     monkeypatch.setattr(png, "MOST_TEXT", 2 * 2**20)
     (tmp_path / "a.png").write_bytes(with_text(kind, 3_000_000))
@@ -260,7 +260,7 @@ def of_file(path):
 
 
 @pytest.mark.parametrize("loaded", [False, True])
-@pytest.mark.fault(114, "a PIL image is converted, or refused, as its file is")
+@pytest.mark.fault(68, "a PIL image is converted, or refused, as its file is")
 def test_a_pil_image_is_converted_or_refused_as_its_file_is(tmp_path, loaded):
     for path in files(tmp_path):
         with Image.open(path) as image:
@@ -277,7 +277,7 @@ def test_a_pil_image_is_converted_or_refused_as_its_file_is(tmp_path, loaded):
 
 
 @pytest.mark.parametrize("mode", ["I", "F", "I;16", "CMYK", "YCbCr", "HSV", "LAB"])
-@pytest.mark.fault(114, "a mode that cannot be converted without a guess is refused")
+@pytest.mark.fault(68, "a mode that cannot be converted without a guess is refused")
 def test_a_pil_image_in_another_mode_is_refused_and_not_cut_off_to_white(mode):
     with pytest.raises(DataError, match="the PIL image: an image (with (16|32) bits a channel|in colour mode)"):
         photograph(Image.new(mode, (4, 4)))
@@ -341,7 +341,7 @@ BAD_ARRAYS = {
 
 
 @pytest.mark.parametrize("name", BAD_ARRAYS)
-@pytest.mark.fault(114, "an array of other numbers or another shape is refused with the way to make it one")
+@pytest.mark.fault(68, "an array of other numbers or another shape is refused with the way to make it one")
 def test_what_is_no_image_is_refused_with_the_remedy(name):
     image, remedy = BAD_ARRAYS[name]
     with pytest.raises(DataError, match=remedy):
@@ -461,7 +461,7 @@ def saved(path, image):
 
 
 @pytest.mark.parametrize("mode", ["RGB", "RGBA", "P"])
-@pytest.mark.fault(113, "where the user asks for it, colours are read, in whatever order a palette has them")
+@pytest.mark.fault(67, "where the user asks for it, colours are read, in whatever order a palette has them")
 def test_a_label_in_colours_is_read_as_the_classes_that_have_them(tmp_path, mode):
     label = LABEL.copy()
     label[0, :5] = IGNORE  # black
@@ -478,7 +478,7 @@ def test_the_colours_of_classes_that_are_left_out_are_void(tmp_path):
     assert np.array_equal(read_label(path, COLOURS, some), expected)
 
 
-@pytest.mark.fault(113, "a colour that no class has is named with its place and how often it occurs")
+@pytest.mark.fault(67, "a colour that no class has is named with its place and how often it occurs")
 def test_a_colour_that_no_class_has_is_a_fault_with_its_place_and_count(tmp_path):
     rgb = CITYSCAPES.colour_map(LABEL)
     rgb[2, 3], rgb[4, 5] = (1, 2, 3), (3, 2, 1)

@@ -327,7 +327,7 @@ def deviation_after_the_first_normalisation(segmenter, images):
     return seen[0].std(dim=(0, 2, 3)).mean().item()
 
 
-@pytest.mark.fault(142, "the frozen network sees the input that its statistics are of")
+@pytest.mark.fault(83, "the frozen network sees the input that its statistics are of")
 def test_a_frozen_network_that_keeps_its_file_s_statistics_sees_the_input_that_they_are_of(base_config, tmp_path):
     path = tmp_path / "init.pth"
     taken_of_unscaled_images(path)

@@ -337,7 +337,7 @@ def single_level(name, seed=0):
 
 
 @pytest.mark.parametrize(("name", "stated", "branches"), [("layer6", 0, 4), ("layer5", 2, 2), ("layer5", 4, 4)])
-@pytest.mark.fault(147, "imported, with the logits of a plain computation")
+@pytest.mark.fault(88, "imported, with the logits of a plain computation")
 def test_a_single_level_network_gives_the_logits_of_a_plain_computation(tmp_path, name, stated, branches):
     """ADVENT's code calls the classifier layer6, AdaptSegNet's and BDL's layer5."""
     tensors = single_level(name)
@@ -372,7 +372,7 @@ def with_branches(*, untouched, seed=0):
 
 
 @pytest.mark.parametrize("seed", range(5))
-@pytest.mark.fault(148, "the branches that were never trained tell it")
+@pytest.mark.fault(89, "the branches that were never trained tell it")
 def test_branches_that_were_never_trained_tell_that_two_are_summed(tmp_path, seed):
     tensors = with_branches(untouched=(2, 3), seed=seed)
     assert branches_told(tensors) == 2
@@ -382,7 +382,7 @@ def test_branches_that_were_never_trained_tell_that_two_are_summed(tmp_path, see
 
 
 @pytest.mark.parametrize("untouched", [(), (0, 1, 2, 3), (1, 2, 3), (3,)])
-@pytest.mark.fault(148, "where the file does not tell, the key and its two values are named")
+@pytest.mark.fault(89, "where the file does not tell, the key and its two values are named")
 def test_where_the_file_does_not_tell_its_branches_they_must_be_said(tmp_path, untouched):
     tensors = with_branches(untouched=untouched)
     with pytest.raises(ConfigError, match=r"set convert\.aspp_branches \(--aspp-branches\) to 2 .*AdaptSegNet.* to 4"):
@@ -399,7 +399,7 @@ def test_a_network_of_another_kind_has_no_branches_to_tell(tmp_path):
 
 
 @pytest.mark.parametrize("key", ["CLASSES", "classes"])
-@pytest.mark.fault(149, "another order of classes is refused where the file says its own")
+@pytest.mark.fault(90, "another order of classes is refused where the file says its own")
 def test_classes_in_another_order_than_the_class_list_are_refused(tmp_path, key):
     content = {"meta": {key: ["a", "c", "b"]}, "state_dict": small_official()}
     with pytest.raises(DataError, match="another order than the class list: number 1 is c there and b here"):

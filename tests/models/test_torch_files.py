@@ -26,7 +26,7 @@ def refusal(path):
 
 
 @pytest.mark.parametrize("zipped", [True, False])
-@pytest.mark.fault(143, "read, for numbers run no code")
+@pytest.mark.fault(84, "read, for numbers run no code")
 def test_numbers_of_numpy_in_a_checkpoint_are_read(tmp_path, zipped):
     scores = {"miou": np.float64(0.4), "step": np.int64(3), "lr": np.float32(0.1), "best": np.bool_(True)}
     arrays = {"ious": np.array([0.1, 0.9]), "counts": np.arange(4, dtype=np.uint8).reshape(2, 2)}
@@ -57,7 +57,7 @@ def test_numbers_of_numpy_1_and_2_are_read(tmp_path, core):
     ],
     ids=["Namespace", "path", "objects of NumPy"],
 )
-@pytest.mark.fault(143, "objects besides tensors are named, with how to save the tensors")
+@pytest.mark.fault(84, "objects besides tensors are named, with how to save the tensors")
 def test_objects_besides_tensors_are_named_with_how_to_save_the_tensors(tmp_path, content, named, zipped):
     torch.save(content(), tmp_path / "w.pth", _use_new_zipfile_serialization=zipped)
     text = refusal(tmp_path / "w.pth")
@@ -75,7 +75,7 @@ def test_a_whole_module_is_called_one(tmp_path, zipped):
 
 @pytest.mark.parametrize("zipped", [True, False])
 @pytest.mark.parametrize("share", [0.001, 0.1, 0.5, 0.999])
-@pytest.mark.fault(141, "a download that broke off is called that")
+@pytest.mark.fault(82, "a download that broke off is called that")
 def test_a_file_that_ends_too_early_is_called_that(tmp_path, share, zipped):
     torch.save({"w": torch.zeros(5000)}, tmp_path / "w.pth", _use_new_zipfile_serialization=zipped)
     content = (tmp_path / "w.pth").read_bytes()

@@ -368,7 +368,7 @@ WRAPPED = {
 
 @pytest.mark.parametrize("names", [lambda name: name, torchvision_name], ids=["ours", "torchvision"])
 @pytest.mark.parametrize("wrapper", WRAPPED)
-@pytest.mark.fault(144, "the network in it is taken, and the log says whence")
+@pytest.mark.fault(85, "the network in it is taken, and the log says whence")
 def test_a_network_is_found_whatever_it_is_wrapped_in(tmp_path, wrapper, names):
     net = network()
     weights = backbone(net)
@@ -426,7 +426,7 @@ OTHERS = {
 
 
 @pytest.mark.parametrize("name", OTHERS)
-@pytest.mark.fault(145, "named for what it is")
+@pytest.mark.fault(86, "named for what it is")
 def test_other_files_with_tensors_are_named_for_what_they_are(tmp_path, name):
     content, expected = OTHERS[name]
     assert expected in refused(tmp_path, content)
@@ -475,7 +475,7 @@ def test_weights_of_another_precision_are_loaded_in_float32(tmp_path, dtype):
 
 
 @pytest.mark.parametrize("kind", ["whole numbers", "complex numbers", "without values"])
-@pytest.mark.fault(146, "refused: numbers are never taken for others")
+@pytest.mark.fault(87, "refused: numbers are never taken for others")
 def test_weights_that_are_no_plain_numbers_are_refused(tmp_path, kind):
     weights = backbone(network())
     value = weights["layer1.0.conv2.weight"]

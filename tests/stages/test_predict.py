@@ -70,7 +70,7 @@ def test_every_image_gets_the_label_map_of_its_own_size_under_its_own_path(predi
     assert json.loads((out / "classes.json").read_text())["names"] == list(CITYSCAPES.names)
 
 
-@pytest.mark.fault(117, "`predict` says how many were squeezed, and how to leave each at its own size")
+@pytest.mark.fault(71, "`predict` says how many were squeezed, and how to leave each at its own size")
 def test_images_of_another_orientation_than_the_working_size_are_counted(predict, drive, tmp_path):
     predict(log=tmp_path / "log.txt")
     text = (tmp_path / "log.txt").read_text()
@@ -195,7 +195,7 @@ def test_results_in_the_folder_of_the_images_are_not_taken_for_images(predict, p
     assert len(predicted) == 3
 
 
-@pytest.mark.fault(122, "two predictions with their results below the images see the same images")
+@pytest.mark.fault(50, "two predictions with their results below the images see the same images")
 def test_results_of_an_earlier_prediction_below_the_images_are_no_images(predict, predicted, drive, capsys):
     predict(out=drive / "first", pictures=["overlay", "colour"])
     out = predict(out=drive / "second") and drive / "second"
@@ -270,7 +270,7 @@ def test_the_command_has_an_exit_code_for_each_end(small_model, drive, capsys, t
     assert f"{drive}/b/1.png: not a PNG or JPEG" in capsys.readouterr().err
 
 
-@pytest.mark.fault(136, "the image is predicted; one at fault is named with its bytes escaped, exit code 3")
+@pytest.mark.fault(78, "the image is predicted; one at fault is named with its bytes escaped, exit code 3")
 def test_names_that_are_not_utf8_are_predicted_and_those_at_fault_named(small_model, drive, tmp_path, capsys):
     folder = os.fsencode(drive)
     os.rename(folder + b"/b/1.png", folder + b"/b/Z\xfcrich.png")
@@ -286,7 +286,7 @@ def test_names_that_are_not_utf8_are_predicted_and_those_at_fault_named(small_mo
     assert "1 at fault" in (tmp_path / "log").read_text(encoding="utf-8")
 
 
-@pytest.mark.fault(137, "exit code 3 with the name before anything is predicted")
+@pytest.mark.fault(79, "exit code 3 with the name before anything is predicted")
 def test_a_name_with_a_line_break_is_refused_on_one_line(predict, drive):
     (drive / "a/1.png").rename(drive / "a/1\n2.png")
     with pytest.raises(DataError, match=r"a/1\\n2\.png: a line break .* rename"):

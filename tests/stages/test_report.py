@@ -147,7 +147,7 @@ def test_what_is_missing_is_listed_and_not_invented(tmp_path):
     assert not any(f'id="{part}"' in html for part in ("gallery", "curves", "illustrations", "pseudo-labels"))
 
 
-@pytest.mark.fault(152, "the table says so")
+@pytest.mark.fault(92, "the table says so")
 def test_a_night_without_references_is_said_to_have_none_and_not_to_lack_a_file(full, tmp_path):
     _, inputs, _ = full
     values = json.loads(inputs["pictures"][0].read_text())

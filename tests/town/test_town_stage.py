@@ -95,7 +95,7 @@ def test_the_oracle_has_the_true_labels_of_every_night_of_training_in_a_place_of
     assert len(list(root.glob("oracle/*/*.png"))) == len(lines)
 
 
-@pytest.mark.fault(123, "the town's own table leads to its files from a linked folder")
+@pytest.mark.fault(51, "the town's own table leads to its files from a linked folder")
 def test_the_oracle_in_a_linked_folder_leads_to_the_images(tmp_path: Path) -> None:
     (tmp_path / "town").mkdir()
     (tmp_path / "disk/deep/oracle").mkdir(parents=True)

@@ -514,7 +514,7 @@ def dry_run(folder: Path, *arguments: str) -> Finished:
         ("config.yaml", "run:\n\t- loopda\n", "config.yaml:2: not valid YAML: a tab"),
     ],
 )
-@pytest.mark.fault(161, "also where Snakemake has read them first")
+@pytest.mark.fault(56, "also where Snakemake has read them first")
 def test_what_yaml_drops_or_changes_ends_a_run_before_any_job(tmp_path, root, name, text, says):
     (tmp_path / name).write_text(text)
     overlay = ["--configfile", name] if name == "mine.yaml" else []
@@ -524,7 +524,7 @@ def test_what_yaml_drops_or_changes_ends_a_run_before_any_job(tmp_path, root, na
     assert "Traceback" not in finished.output
 
 
-@pytest.mark.fault(166, "and Snakemake's merging does not bring them back")
+@pytest.mark.fault(61, "and Snakemake's merging does not bring them back")
 def test_data_at_the_top_of_an_overlay_may_have_another_layout(tmp_path, root):
     (tmp_path / "mine.yaml").write_text("data:\n  night: {layout: folder, root: mine, images: 'night/*.jpg'}\n")
     target, overlay = "results/prepare/loopda/config.yaml", ["--configfile", "mine.yaml"]
@@ -564,7 +564,7 @@ use rule * from segmentation as segmentation_*
         ),
     ],
 )
-@pytest.mark.fault(169, "its configuration is the one beside the Snakefile, with the module's over it")
+@pytest.mark.fault(64, "its configuration is the one beside the Snakefile, with the module's over it")
 def test_the_workflow_is_a_module_of_another_one_whose_folder_has_another_config_yaml(
     tmp_path, root, line, text, experiment
 ):
@@ -576,7 +576,7 @@ def test_the_workflow_is_a_module_of_another_one_whose_folder_has_another_config
     assert "python -m loopda.stages.warmup" in finished.output
 
 
-@pytest.mark.fault(169, "its faults are told as everywhere")
+@pytest.mark.fault(64, "its faults are told as everywhere")
 def test_what_is_wrong_with_the_configuration_of_a_module_is_told_without_a_traceback(tmp_path, root):
     (tmp_path / "Snakefile").write_text(MODULE.format(snakefile=root / "Snakefile", config="config: config"))
     for text, says in (("warmup: {stepz: 3}\n", "stepz"), ("run: [a]\nrun: [b]\n", "config.yaml:2: 'run' occurs")):
@@ -603,7 +603,7 @@ def test_images_of_ones_own_are_prepared_without_building_the_town(complete, emp
     assert not empty.results("town").exists()
 
 
-@pytest.mark.fault(131, "the dry run names the table as the run will, with every experiment's scores in it")
+@pytest.mark.fault(73, "the dry run names the table as the run will, with every experiment's scores in it")
 def test_the_table_of_many_experiments_has_a_name_of_bounded_length(empty):
     names = [f"night-adaptation-{number:02d}-lr" for number in range(12)]
     one = {"extends": "smoke", "until": "pretrain"}
