@@ -9,7 +9,7 @@ from pathlib import Path
 from loopda.experiments import STAGES, Config, as_yaml, section, set_section, sets
 
 BEGUN, FINISHED = 1, 2
-_UNFINISHED = ("config.yaml", "state")  # what lies in a folder of results before they are there
+_UNFINISHED = ("config.yaml", "state", "checked")  # what lies in a folder of results before they are there
 
 
 def claims(config: Config, root: Path) -> dict[str, dict[str, int]]:
@@ -29,7 +29,7 @@ def claims(config: Config, root: Path) -> dict[str, dict[str, int]]:
                         found[f"manifest/{name}"][experiment] = FINISHED if finished else BEGUN
                 continue
             text = None
-            for place in folder.glob("seed*"):
+            for place in [folder] if stage == "prepare" and folder.is_dir() else folder.glob("seed*"):
                 text = text or as_yaml(section(config, experiment, stage))
                 if _is_of(place, text):
                     made = [path.name for path in place.iterdir() if path.name not in _UNFINISHED]

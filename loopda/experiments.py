@@ -157,14 +157,14 @@ def owner_of_set(config: Config, experiment: str, name: str) -> str:
 
 
 def checked_with(config: Config, experiment: str) -> list[str]:
-    """The experiments whose data are checked, all sets together, before a stage of `experiment` trains: those of `run`
-    that share any of these stages, or else itself."""
+    """The experiments under whose names the data are checked, all sets together, before a stage of `experiment` trains:
+    the data of those of `run` that share any of these stages, or else its own."""
     sharing = [
         name
         for name in config["run"]
         if any(owner(config, name, stage) == experiment for stage in training_stages(config, name))
     ]
-    return sharing or [experiment]
+    return list(dict.fromkeys(owner(config, name, "prepare") for name in sharing or [experiment]))
 
 
 def _first(config: Config, what: str, alike: Iterable[str]) -> str:
@@ -710,7 +710,10 @@ def faults_of_data(config: Config, name: str) -> list[str]:
         ]
     needed = LEARNT if training_stages(config, name) else ()
     what = {"source": "labelled day images to learn from", "night": "unlabelled night images to adapt to"}
-    return [f"data.{one}: there is no such set; name {what[one]}" for one in needed if one not in known]
+    beside = (
+        f" beside {', '.join(others)}, and the built-in town's is not mixed with data of your own" if others else ""
+    )
+    return [f"data.{one}: there is no such set{beside}; name {what[one]}" for one in needed if one not in known]
 
 
 def _plain_errors(error: ValidationError) -> list[ValidationError]:

@@ -55,7 +55,8 @@ def test_a_set_of_the_town_that_is_named_beside_ones_own_is_refused(config):
 def test_what_every_training_reads_is_required(config, needed):
     config = mine(config, *(name for name in LAYOUTS if name != needed))
     (fault,) = experiments.faults_of_data(config, "mine")
-    assert fault.startswith(f"data.{needed}: there is no such set; name ")
+    assert fault.startswith(f"data.{needed}: there is no such set beside data.")
+    assert "the built-in town's is not mixed with data of your own; name " in fault
 
 
 def test_the_towns_own_tables_are_no_data_of_ones_own(config):

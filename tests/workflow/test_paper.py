@@ -78,9 +78,8 @@ def test_a_dry_run_walks_the_whole_experiment(snakemake):
     assert (jobs["evaluate"], jobs["submission"], jobs["town"]) == (4, 2, 0)
     made = set(re.findall(r"results/submission/\S+\.zip", output))
     assert made == {f"results/submission/paper/seed0/{stage}.zip" for stage in ("self_train", "distill")}
-    assert (
-        len(re.findall(r"input: .*results/prepare/paper/summary\.json", output)) == 4
-    )  # where evaluate finds the sets
+    further = r"input: .*results/manifest/paper/night_tests/nighttime-driving\.csv.*\n +output: results/evaluate/"
+    assert len(re.findall(further, output)) == 4
 
 
 def test_a_model_is_trained_and_scored_on_every_set_by_both_protocols(snakemake, home):
@@ -111,7 +110,10 @@ def test_a_damaged_image_of_a_further_set_ends_the_run_before_anything_trains(sn
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        ({"evaluate": {"full_size": ["acdc"]}}, "evaluate.full_size: no set 'acdc'; there are night, day, nighttime-"),
+        (
+            {"evaluate": {"full_size": ["acdc"]}},
+            "evaluate.full_size: no set 'acdc' to measure on; there are night, day, nighttime-",
+        ),
         ({"data": {"night_tests": {"day": {"layout": "table", "csv": "x.csv"}}}}, "the name 'day' is taken"),
     ],
     ids=["unknown set", "taken name"],

@@ -229,7 +229,7 @@ def test_the_status_lists_the_jobs_that_snakemake_would_run_and_no_other(empty, 
     overlays = [empty.folder / name for name in ("smoke.yaml", "miniature.yaml", "change.yaml")]
     jobs = Jobs(read_config(overlays, empty.folder))
     listed = {job.files[0].removeprefix("results/") for job in jobs.with_ancestors(jobs.of_target(target))}
-    assert listed == {name for name in finished.outputs() if not name.endswith("/config.yaml")}
+    assert listed == {name for name in finished.outputs() if not name.endswith(("/config.yaml", "/checked"))}
 
 
 @pytest.mark.fault(21, "a second run does nothing")
@@ -290,8 +290,8 @@ def test_a_deleted_page_is_made_again_with_its_deleted_score_and_nothing_else(co
     assert after.keys() == before.keys()
     rewritten = {name for name in after if after[name] != before[name]}
     maps = {name for name in rewritten if name.startswith(f"evaluate/{SEED}/warmup/")}
-    page = {"report/smoke/report.html", "report/smoke/table.txt"}
-    assert rewritten - maps == {f"evaluate/{SEED}/warmup.json", *page}
+    page = {"report/smoke/report.html", "report/smoke/table.txt", "report/smoke/report.made.json"}
+    assert rewritten - maps == {f"evaluate/{SEED}/warmup.json", f"evaluate/{SEED}/warmup.made.json", *page}
 
 
 def test_a_deleted_model_that_is_asked_for_is_trained_again_from_what_is_there(copy):
@@ -311,11 +311,11 @@ def test_other_pseudo_labels_reach_self_train_although_the_run_stopped_in_betwee
 def test_another_town_reaches_the_training_although_the_run_stopped_in_between(copy, miniature_town):
     """The same files with other pixels: the manifests keep their text."""
     change = {"town": {**miniature_town, "seed": 1}}
-    (data,) = copy.results("prepare").iterdir()
-    finished = copy.snakemake(f"results/prepare/{data.name}/source.csv", change=change)
+    sets = [f"results/manifest/smoke/{name}.csv" for name in ("source", "night", "day_val", "night_val")]
+    finished = copy.snakemake(*sets, change=change)
     assert finished.code == 0, finished.output
     following = copy.snakemake("--dry-run", change=change)
-    assert following.jobs()["prepare"] == 0, "the run did not stop behind it"
+    assert following.jobs()["manifest"] == 0, "the run did not stop behind it"
     assert f"pretrain/{SEED}/model.pt" in following.outputs()
 
 
@@ -377,7 +377,7 @@ def test_a_stage_that_outlives_its_workflow_is_joined_by_no_second_writer(copy):
 def test_neither_a_copy_nor_a_touch_nor_a_comment_runs_anything_again(copy):
     with open(copy.folder / "config.yaml", "a") as file:
         file.write("# a comment\n")
-    for touched in (copy.folder / "config.yaml", *copy.results("prepare").rglob("*.csv")):
+    for touched in (copy.folder / "config.yaml", *copy.results("manifest").rglob("*.csv")):
         touched.touch()
     assert "Nothing to be done" in copy.snakemake("--dry-run").output
 
@@ -435,6 +435,7 @@ def test_self_training_reads_the_references_that_pair_has_found(copy):
     assert {path.name for path in copy.results(f"pair/{SEED}").iterdir()} == {
         "config.yaml",
         "night.csv",
+        "night.made.json",
         "pairs.csv",
         "ranking.json",
         "contact_sheet.png",
@@ -526,11 +527,16 @@ def test_what_yaml_drops_or_changes_ends_a_run_before_any_job(tmp_path, root, na
 
 @pytest.mark.fault(61, "and Snakemake's merging does not bring them back")
 def test_data_at_the_top_of_an_overlay_may_have_another_layout(tmp_path, root):
-    (tmp_path / "mine.yaml").write_text("data:\n  night: {layout: folder, root: mine, images: 'night/*.jpg'}\n")
+    night = "  night: {layout: folder, root: mine, images: 'night/*.jpg'}\n"
+    (tmp_path / "mine.yaml").write_text(f"data:\n  source: {{layout: table, csv: mine.csv}}\n{night}")
     target, overlay = "results/prepare/loopda/config.yaml", ["--configfile", "mine.yaml"]
     finished = dry_run(tmp_path, target, "--printshellcmds", "--snakefile", str(root / "Snakefile"), *overlay)
     assert finished.code == 0, finished.output
-    assert re.search(r"night:\n +layout: folder\n +root: mine\n +images: night/\*.jpg\n\w", finished.output)
+    assert re.search(r"night:\n +layout: folder\n +root: mine\n +images: night/\*.jpg\n", finished.output)
+    (tmp_path / "mine.yaml").write_text(f"data:\n{night}")
+    finished = dry_run(tmp_path, target, "--snakefile", str(root / "Snakefile"), *overlay)
+    (fault,) = [line for line in finished.output.splitlines() if line.startswith("configuration:")]
+    assert fault.startswith("configuration: data.source: there is no such set beside data.night, and the built-in town")
 
 
 def test_a_folder_without_config_yaml_works_with_the_one_beside_the_snakefile(tmp_path, root):
@@ -597,7 +603,7 @@ def test_images_of_ones_own_are_prepared_without_building_the_town(complete, emp
     }
     roots = {name: {"root": f"images/{folder}"} for name, folder in folders.items()}
     change = {"run": ["mine"], "experiments": {"mine": {"data": roots}}}
-    finished = empty.snakemake("results/prepare/mine/source.csv", change=change)
+    finished = empty.snakemake("results/prepare/mine/summary.json", change=change)
     assert finished.code == 0, finished.output
     assert empty.results("prepare/mine/summary.json").exists()
     assert not empty.results("town").exists()

@@ -26,7 +26,8 @@ def report_metrics(wildcards):
 
 def report_sections(wildcards):
     stages = experiments.training_stages(config, wildcards.experiment)
-    return [f"results/prepare/{wildcards.experiment}/config.yaml", *seeded(wildcards.experiment, stages, "config.yaml")]
+    data = experiments.owner(config, wildcards.experiment, "prepare")
+    return [f"results/prepare/{data}/config.yaml", *seeded(wildcards.experiment, stages, "config.yaml")]
 
 
 def report_pictures(wildcards):
