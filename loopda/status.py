@@ -92,7 +92,7 @@ class Queue:
 
     def of(self, job: Job) -> tuple[str, str] | None:
         """The id and state of the SLURM job that is to make `job`, by the comment that Snakemake's plugin gives it."""
-        wildcards = "_".join(job.wildcards)
+        wildcards = "_".join(job.wildcards).replace("/", "_")
         return self.jobs.get(f"rule_{job.stage}_wildcards_{wildcards}" if wildcards else f"rule_{job.stage}")
 
     def runs(self, number: str) -> bool:

@@ -288,6 +288,17 @@ def test_a_job_in_slurms_queue_is_queued_under_its_number(run, squeue):
     assert run.line(Job("simclr", "loopda", 0)) == "simclr loopda 0 running SLURM job 13, starting"
 
 
+def test_the_manifest_of_a_further_night_set_is_found_in_slurms_queue(run, squeue):
+    tests = {"rain": {"layout": "nighttime_driving", "root": "rain"}}
+    run.config["data"] = {name: tests["rain"] for name in ("source", "night")} | {
+        "classes": "cityscapes",
+        "night_tests": tests,
+    }
+    run.jobs = Jobs(run.config)
+    squeue(("12", "PENDING", "rule_manifest_wildcards_loopda_night_tests_rain"))
+    assert run.status(Job("manifest", "loopda", data_set="night_tests/rain")).slurm_job == "12"
+
+
 def test_jobs_of_another_folder_are_not_this_ones(run, squeue):
     run.finish_before(WARMUP)
     squeue(("12", "PENDING", "rule_warmup_wildcards_loopda_0", "/elsewhere"))
