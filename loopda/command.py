@@ -16,7 +16,7 @@ from loopda import processes
 from loopda.config import Section, expanded, read_section
 from loopda.errors import ConfigError, DataError, DeviceError, Interrupted, LoopdaError
 from loopda.fault_list import shortened
-from loopda.files import NO_SPACE, append_text, sole_writer, unwritable
+from loopda.files import NO_SPACE, append_text, named, sole_writer, unwritable
 from loopda.names import printable
 from loopda.progress import at_work
 from loopda.provenance import write_record
@@ -83,6 +83,7 @@ def _run(run: Run, values: dict[str, Any], faults: Path, program: str, hints: di
         if log and processes.is_first():  # a stage that is resumed keeps the story of its first part
             append_text(Path(log), f"---- {time.strftime('%Y-%m-%d %H:%M:%S')} {program}\n")
         with at_work(log), _explaining():
+            _refuse_fewer_than_none(values)
             if "config" in values:
                 values["config"] = read_section(values["config"], hints["config"])
             with remembered():
@@ -119,6 +120,12 @@ def writes(output: str) -> Callable[[Run], Run]:
         return alone
 
     return decorate
+
+
+def _refuse_fewer_than_none(values: dict[str, Any]) -> None:
+    for name in ("threads", "workers"):
+        if (count := values.get(name)) is not None and count < 0:
+            raise ConfigError(f"--{name} {count}: there must be 1 at least")
 
 
 def _files(values: dict[str, Any]) -> list[Path]:
@@ -222,8 +229,9 @@ def _expanded(value: Any) -> Any:
 
 def _fault_file(run: Run, values: dict[str, Any]) -> Path:
     """Where a long list of faults goes: beside the log, else beside the output, else into the working directory."""
-    beside = values.get("log") or values.get(getattr(run, "output", "")) or Path(_module_name(run).rpartition(".")[-1])
-    return Path(beside).with_suffix(".faults.txt")
+    beside = values.get("log") or values.get(getattr(run, "output", "")) or _module_name(run).rpartition(".")[-1]
+    beside = named(Path(beside))
+    return beside.parent / f"{beside.stem}.faults.txt"
 
 
 def _module_name(run: Callable[..., None]) -> str:

@@ -16,9 +16,14 @@ def expanded(path: Path | str, folder: Path | str = "") -> Path:
     """`path`, which may be relative to `folder`, with a leading ~ and $VARIABLES or ${VARIABLES} filled in.
 
     A part that is the name of a file or folder as it stands is left alone. ConfigError where there is no such home, or
-    the environment has no such variable, or an empty one.
+    the environment has no such variable, or an empty one; and where it is no path of this machine, but an address, or
+    begins with a drive of Windows.
     """
     text = str(path)
+    if (why := next((why for begin, why in _ELSEWHERE if re.match(begin, text)), "")) and not os.path.lexists(
+        os.path.join(folder, text)
+    ):
+        raise ConfigError(f"{text}: {why}")
     if "$" not in text and not text.startswith("~"):
         return Path(path)
     done: list[str] = []
@@ -28,6 +33,12 @@ def expanded(path: Path | str, folder: Path | str = "") -> Path:
             part = _filled_in(part, text)
         done.append(part)
     return Path("/".join(done))
+
+
+_ELSEWHERE = (
+    (r"[A-Za-z][A-Za-z0-9+.-]+:/", "an address, not a path; fetch what is there first, and write where it lies here"),
+    (r"[A-Za-z]:[\\/]|\\\\", "a path of a Windows machine; write where the file lies on this one, with /"),
+)
 
 
 def _filled_in(part: str, text: str) -> str:

@@ -11,6 +11,7 @@ import itertools
 import json
 import os
 import re
+import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
@@ -39,6 +40,8 @@ SYSTEM = frozenset(
     }
 )
 """Folders that systems make, in small letters; most others are hidden by their first dot."""
+SYSTEM_FILES = frozenset({"thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r"})
+"""Files that systems make, in small letters."""
 
 PICTURES = frozenset(
     {
@@ -157,10 +160,17 @@ def named_parts(folder: Path, parts: Sequence[str]) -> int:
 
 
 def existing(path: Path) -> Path:
-    """`path`; where there is no such file, the one whose suffix has other letters (a.PNG for a.png), if there is."""
-    if path.suffix and not os.path.lexists(path):
-        for letters in itertools.product(*({letter, letter.lower(), letter.upper()} for letter in path.suffix)):
-            other = path.with_name(path.stem + "".join(letters))
+    """`path`; where there is no such file, the one whose suffix has other letters (a.PNG for a.png), or whose accented
+    letters are stored in the other of Unicode's two forms, as macOS and its archives do, if there is."""
+    if os.path.lexists(path):
+        return path
+    forms = [
+        path,
+        *(Path(unicodedata.normalize(form, str(path))) for form in ("NFC", "NFD") if not str(path).isascii()),
+    ]
+    for one in dict.fromkeys(forms):
+        for letters in itertools.product(*({letter, letter.lower(), letter.upper()} for letter in one.suffix)):
+            other = one.with_name(one.stem + "".join(letters)) if one.name else one
             if os.path.lexists(other):
                 return other
     return path
@@ -170,12 +180,10 @@ def named_path(text: str, folder: Path) -> Path:
     """The file that a table or list in `folder` means by `text`: absolute, or relative to `folder`.
 
     A leading ~ and $VARIABLES are filled in, and backslashes are taken for / where there is no file with such a name.
-    ConfigError where the environment has no such variable, or the path is one of another machine.
+    ConfigError as `expanded`, of a path of another machine too.
     """
     path = folder / expanded(text, folder)
     if "\\" in text and not os.path.lexists(path):
-        if re.match(r"[A-Za-z]:\\|\\\\", text):
-            raise ConfigError(f"{text}: a path of a Windows machine; write where the file lies on this one, with /")
         path = folder / expanded(text.replace("\\", "/"), folder)
     return existing(path)
 
@@ -403,7 +411,7 @@ class _Search:
     def _visible(self, folder: _Folder, entry: os.DirEntry, part: str) -> bool:
         """Whether an entry that `part` of the pattern stands for is neither hidden nor a result; noted where it is."""
         cause = ""
-        hidden = entry.name.startswith(".") or (entry.name.lower() in SYSTEM and _is_folder(entry))
+        hidden = entry.name.startswith(".") or entry.name.lower() in (SYSTEM if _is_folder(entry) else SYSTEM_FILES)
         if hidden and part[:1] != entry.name[:1]:
             cause = HIDDEN
         elif self._is_result(folder, entry):
@@ -425,7 +433,7 @@ class _Search:
     def _pictures(self, entry: os.DirEntry) -> Iterator[Path]:
         """The pictures that an entry which is left out is, or holds."""
         if not _is_folder(entry):
-            if self._matches(entry.name) or Path(entry.name).suffix.lower() in PICTURES:
+            if Path(entry.name).suffix.lower() in PICTURES or (self._matches(entry.name) and not self.any_picture):
                 yield Path(entry.path)
             return
         inside = (Path(folder, name) for folder, _, names in os.walk(entry.path) for name in names)

@@ -133,6 +133,8 @@ class ClassList:
         unknown = [name for name in keep if name not in self.names]
         if unknown:
             raise ConfigError(f"class list: no class {', '.join(unknown)}; there are {', '.join(self.names)}")
+        if twice := _repeated(keep):
+            raise ConfigError(f"class list: `keep` names {', '.join(map(repr, twice))} twice; once is enough")
         kept = [self.names.index(name) for name in keep]
         encodings = {}
         for name, encoding in self.encodings.items():
@@ -253,6 +255,8 @@ def read_classes(path: Path) -> ClassList:
     ```
     """
     values = read_yaml(path)
+    if isinstance(values, Mapping) and {"names", "encodings"} <= values.keys():
+        raise ConfigError(f"{path}: a classes.json that a stage wrote; name the class list (YAML) that it was made of")
     try:
         if isinstance(values, Mapping) and "base" in values:
             return _told_apart(CITYSCAPES.subset(parse_section(values, _SubsetFile, str(path)).keep))
@@ -264,7 +268,14 @@ def read_classes(path: Path) -> ClassList:
 
 def read_class_list(named: str) -> ClassList:
     """The class list that the key `data.classes` names: `cityscapes`, or the path of one (see `read_classes`)."""
-    return CITYSCAPES if named == "cityscapes" else read_classes(expanded(named))
+    if named == "cityscapes":
+        return CITYSCAPES
+    path = expanded(named)
+    if not path.exists():
+        raise ConfigError(
+            f"{named}: no such class list; `classes` is the path of one (YAML), or `cityscapes` in small letters"
+        )
+    return read_classes(path)
 
 
 def _told_apart(classes: ClassList) -> ClassList:
@@ -354,8 +365,20 @@ def _faults(classes: ClassList) -> list[str]:
             faults.append(f"encoding {name}: {count} classes but ids for {len(encoding.ids)}")
         values = [value for ids in encoding.ids for value in ids] + sorted(encoding.void)
         faults += [f"encoding {name}: id {value} is not in 0 .. 255" for value in values if not _is_byte(value)]
-        faults += [f"encoding {name}: id {value} stands for two things" for value in _repeated(values)]
+        faults += [
+            f"encoding {name}: id {value} stands for {_meanings(classes, encoding, value)}"
+            for value in _repeated(values)
+        ]
     return faults
+
+
+def _meanings(classes: ClassList, encoding: Encoding, value: int) -> str:
+    """All that a raw id which occurs several times is said to mean."""
+    names = [name for name, ids in zip(classes.names, encoding.ids, strict=False) for one in ids if one == value]
+    if value not in encoding.void:
+        return f"{' and '.join(names)}; give each class ids of its own"
+    only = " (what it is where the list does not say)" if encoding.void == {IGNORE} else ""
+    return f"{' and '.join(names)}, and is void{only}; take it out of one: `void: []` is a list without any"
 
 
 def _is_byte(value: object) -> bool:

@@ -6,6 +6,7 @@ DataError of one line that names it and the remedy; nothing is filled in. (One t
 closed properly around too few rows, as no truncation makes it. The decoders themselves take that for whole.)
 """
 
+import errno
 import os
 import struct
 import threading
@@ -20,7 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFile, PngImagePlugin
 
-from loopda.errors import DataError
+from loopda.config import expanded
+from loopda.errors import ConfigError, DataError
 from loopda.file_kinds import HEAD, kind_of, remedy_for
 from loopda.files import patiently, written
 from loopda.labels.classes import COLOURS, SYNTHIA, UNKNOWN, ClassList
@@ -98,10 +100,11 @@ def photograph(image: Photograph) -> Image.Image:
     alpha channel, (H, W) or (H, W, 1) grey. A PIL image may come from any format that Pillow has decoded; it is turned
     upright where it still has its EXIF orientation (`ImageOps.exif_transpose` turns it and takes that away).
     """
-    if isinstance(image, str) and "://" in image:
-        raise DataError(f"{image}: an address, not a path; fetch the file first")
     if isinstance(image, str | os.PathLike):
-        return read_image(Path(image))
+        try:
+            return read_image(expanded(os.fsdecode(image)))
+        except ConfigError as error:
+            raise DataError(str(error)) from None
     if isinstance(image, Image.Image):
         name = str(getattr(image, "filename", "")) or "the PIL image"
         return _upright_rgb(_loaded(image, name), name)
@@ -159,7 +162,7 @@ def read_raw_label(path: Path, encoding: str = "", classes: ClassList | None = N
             f" or palette), not a rendering in colours; {remedy}"
         )
     if image.mode != "P" and depth != 8:
-        raise DataError(f"{path}: a label map with {depth} bits a channel; save its ids as 8-bit grey")
+        raise DataError(f"{path}: a label map with {_bits(depth)} a channel; save its ids as 8-bit grey")
     palette = None
     if image.mode == "P":
         palette = np.array(image.getpalette("RGB") or [], dtype=np.uint8).reshape(-1, 3)
@@ -253,6 +256,10 @@ def _read_colours(path: Path, classes: ClassList) -> NDArray[np.uint8]:
             " without it, resize it by nearest neighbour"
         )
     return label
+
+
+def _bits(depth: int) -> str:
+    return "1 bit" if depth == 1 else f"{depth} bits"
 
 
 def _is_grey(image: Image.Image) -> bool:
@@ -476,6 +483,10 @@ def _unreadable(path: Path | zipfile.Path | str, error: Exception) -> DataError:
             return DataError(f"{path}: a folder, not an image file")
         case PermissionError():
             return DataError(f"{path}: no permission to read it")
+        case OSError(errno=errno.ELOOP):
+            return DataError(f"{path}: a link that leads back to itself; link it to the file")
+        case OSError(errno=int(), strerror=str(reason)):
+            return DataError(f"{path}: cannot be read ({reason}); mend that, or fetch it again")
     reason = " ".join(str(error).split()) or type(error).__name__
     if "MAX_TEXT" in reason:
         return DataError(

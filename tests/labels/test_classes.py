@@ -168,7 +168,7 @@ def test_files_that_hold_class_indices_mean_those_of_the_subset(tmp_path):
     ("values", "fault"),
     [
         ({"keep": ["road", "tree", "lamp"]}, "no class tree, lamp; there are road, sidewalk"),
-        ({"keep": ["road", "road"]}, "name 'road' occurs twice"),
+        ({"keep": ["road", "road"]}, "names 'road' twice"),
         ({"keep": []}, "keep"),
         ({}, "keep"),
         ({"keep": "road"}, "keep"),
@@ -203,8 +203,8 @@ def test_only_255_is_void_unless_the_class_list_says_otherwise(tmp_path):
     ("entries", "more", "fault"),
     [
         ([], {}, "empty"),
-        ([entry(), entry("wall", (4, 5, 6), [0])], {}, "id 0 stands for two things"),
-        ([entry(ids=[255])], {}, "id 255 stands for two things"),
+        ([entry(), entry("wall", (4, 5, 6), [0])], {}, "id 0 stands for road and wall"),
+        ([entry(ids=[255])], {}, "id 255 stands for road, and is void"),
         ([entry(), entry("road", (4, 5, 6), [1])], {}, "name 'road' occurs twice"),
         ([entry(), entry("wall", (1, 2, 3), [1])], {}, r"colour \[1, 2, 3\] occurs twice"),
         ([entry(colour=(1, 2))], {}, r"classes\.0\.colour"),

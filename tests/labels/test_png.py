@@ -335,7 +335,7 @@ BAD_ARRAYS = {
     "list": ([NOISE, NOISE], "one image at a time"),
     "bytes": (b"\x89PNG", "open it first"),
     "file": (io.BytesIO(), "open it first"),
-    "address": ("https://somewhere/a.png", "an address, not a path; fetch the file first"),
+    "address": ("https://somewhere/a.png", "an address, not a path; fetch what is there first"),
     "None": (None, "NoneType is no image; give a path"),
 }
 
@@ -430,7 +430,7 @@ BAD_LABELS = {
     "grey_alpha.png": (encoded(Image.fromarray(NOISE).convert("LA"), "PNG"), "colour mode LA"),
     "grey16.png": (png_bytes(2, 2, 16, 0, [b"\0\2\0\4"] * 2), "16 bits a channel"),
     "rgb16.png": (png_bytes(1, 2, 16, 2, [b"\1\2\3\4\5\6"] * 2), "16 bits a channel"),
-    "grey1.png": (png_bytes(8, 2, 1, 0, [b"\x55"] * 2), "1 bits a channel"),
+    "grey1.png": (png_bytes(8, 2, 1, 0, [b"\x55"] * 2), "1 bit a channel"),
     "grey2.png": (png_bytes(4, 2, 2, 0, [b"\x1b"] * 2), "2 bits a channel"),
     "grey4.png": (png_bytes(2, 2, 4, 0, [b"\x12"] * 2), "4 bits a channel"),
     "turned.png": (encoded(Image.fromarray(LABEL), "PNG", exif=turned(3)), "turned by an EXIF tag"),
