@@ -16,6 +16,7 @@ from loopda.data.listing import (
     named_parts,
     named_path,
     noting,
+    refuse_list_from_elsewhere,
     refuse_list_of_another_tree,
     text_of,
 )
@@ -88,6 +89,8 @@ def _meant_by(text: str, outside: Path | None) -> tuple[Path, list[Path]]:
         listed = _listed(path)
         return Path(os.path.commonpath([file.parent for file in listed])), listed
     if path.is_file():
+        if path.suffix.lower() in (".csv", ".tsv", ".lst", ".list"):
+            raise DataError(f"{text}: a list of images is a .txt file with one path a line, and no other table")
         return path.parent, [path]
     parts = path.parts[1:]
     named = named_parts(Path("/"), parts[:-1])
@@ -129,6 +132,7 @@ def _listed(path: Path) -> list[Path]:
         found[file] = None
     if faults:
         raise DataError("\n".join(faults))
+    refuse_list_from_elsewhere(path, [name for _, name in names], list(found))
     refuse_list_of_another_tree(path, list(found), "correct the list, or put it where its paths start from")
     return list(found)
 

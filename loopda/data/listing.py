@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from loopda.config import expanded
-from loopda.errors import ConfigError, DataError
+from loopda.errors import DataError
 from loopda.fault_list import SHOWN, examples
 from loopda.text import read_text
 
@@ -224,6 +224,16 @@ def refuse_list_of_another_tree(names: Path, paths: Sequence[Path], remedy: str)
     if len(absent) < count:
         lines += [f"{path}: no such file, but {names.name} names it" for path in absent]
     raise DataError("\n".join(lines))
+
+
+def refuse_list_from_elsewhere(names: Path, texts: Sequence[str], paths: Sequence[Path]) -> None:
+    """DataError where none of the files `paths` is there, which the list `names` means by `texts`, but all of them are
+    where the same texts start from the working directory."""
+    if texts and not any(path.exists() for path in paths) and all(Path(text).exists() for text in texts):
+        raise DataError(
+            f"{names}: its paths start from its own folder, where there is no {texts[0]}; from the working directory"
+            f" there is: write {from_folder(Path(texts[0]), names.parent)}, or move the list"
+        )
 
 
 def text_of(path: Path) -> str:

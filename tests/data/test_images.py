@@ -215,6 +215,21 @@ def test_a_list_with_backslashes_other_letters_and_repeated_lines_is_read_and_sa
         find_images([str(drive / "night.txt")])
 
 
+@pytest.mark.fault(51, "a list whose paths start from the working directory: one line says where they start")
+def test_a_list_of_paths_from_the_working_directory_is_said_to_be_one(drive, monkeypatch):
+    monkeypatch.chdir(drive)
+    (drive / "lists").mkdir()
+    (drive / "lists/night.txt").write_text("a/1.png\nb/1.jpeg\n")
+    with pytest.raises(DataError, match=r"lists/night.txt: .* no a/1.png; .*: write \.\./a/1.png, or move the list$"):
+        find_images(["lists/night.txt"])
+
+
+def test_a_table_is_no_list_of_images(drive):
+    (drive / "night.csv").write_text("image\na/1.png\n")
+    with pytest.raises(DataError, match=r"night.csv: a list of images is a \.txt file with one path a line"):
+        find_images([str(drive / "night.csv")])
+
+
 @pytest.mark.fault(53, "a list of another tree: one line says so")
 def test_a_list_of_another_tree_is_one_line(drive):
     (drive / "night.txt").write_text("".join(f"other/{number}.png\n" for number in range(50)))

@@ -17,6 +17,7 @@ from loopda.labels.classes import (
     ClassList,
     Encoding,
     load_classes,
+    read_class_list,
     read_classes,
 )
 
@@ -197,6 +198,16 @@ def test_the_ids_of_synthia_are_those_of_its_readme():
 
 def test_only_255_is_void_unless_the_class_list_says_otherwise(tmp_path):
     assert read_classes(class_file(tmp_path, [entry(), entry("car", (4, 5, 6), ids=(1,))])).void_ids("ids") == {255}
+
+
+def test_a_class_list_of_no_file_or_of_a_stage_is_said_to_be_one(tmp_path):
+    with pytest.raises(ConfigError, match="Cityscapes: no such class list; .* `cityscapes` in small letters"):
+        read_class_list("Cityscapes")
+    (tmp_path / "classes.json").write_text(json.dumps(CITYSCAPES.to_json()))
+    with pytest.raises(
+        ConfigError, match="^[^\n]*classes.json: a classes.json that a stage wrote; name the class list"
+    ):
+        read_class_list(str(tmp_path / "classes.json"))
 
 
 @pytest.mark.parametrize(
