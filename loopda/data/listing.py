@@ -104,6 +104,13 @@ def leave_out(cause: str, *what: Path | str) -> None:
         listener.add(cause, *what)
 
 
+def with_left_out(message: str) -> str:
+    """`message`, that nothing was found, with a line for each cause of what was left out meanwhile, if anyone listens
+    to that."""
+    listener = _listener.get()
+    return "\n".join([message, *(listener.lines() if listener else ())])
+
+
 def pass_on(found: LeftOut) -> None:
     """Note what is `found`, if anyone listens."""
     for cause, what in found.by_cause.items():

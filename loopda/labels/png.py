@@ -155,7 +155,8 @@ def read_raw_label(path: Path, encoding: str = "", classes: ClassList | None = N
         remedy = (
             "save one channel alone"
             if _is_grey(image)
-            else "where its colours are those of the class list, `encoding: colours` reads them"
+            else "where its colours are those of the class list, `encoding: colours` (layout folder or table) reads"
+            " them"
         )
         raise DataError(
             f"{path}: a label map in colour mode {image.mode}; expected one channel of class ids (8-bit grey"

@@ -425,7 +425,7 @@ BAD_LABELS = {
     "bmp.png": (encoded(Image.fromarray(LABEL), "BMP"), "a BMP picture; convert it to PNG"),
     "grey_as_rgb.png": (encoded(Image.fromarray(LABEL).convert("RGB"), "PNG"), "save one channel alone"),
     "jpeg.png": (encoded(Image.fromarray(LABEL), "JPEG"), "a label map in JPEG"),
-    "rgb.png": (encoded(Image.fromarray(NOISE), "PNG"), "colour mode RGB.*`encoding: colours` reads them"),
+    "rgb.png": (encoded(Image.fromarray(NOISE), "PNG"), "colour mode RGB.*`encoding: colours` .* reads them"),
     "rgba.png": (encoded(Image.fromarray(NOISE).convert("RGBA"), "PNG"), "colour mode RGBA"),
     "grey_alpha.png": (encoded(Image.fromarray(NOISE).convert("LA"), "PNG"), "colour mode LA"),
     "grey16.png": (png_bytes(2, 2, 16, 0, [b"\0\2\0\4"] * 2), "16 bits a channel"),
