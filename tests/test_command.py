@@ -157,6 +157,36 @@ def test_fewer_threads_than_none_are_refused(capsys):
     assert "--threads -1: there must be 1 at least" in capsys.readouterr().err
 
 
+@pytest.mark.fault(37, "a flag that comes twice adds to what it said; one without a value has its default")
+def test_a_flag_may_come_twice_or_without_a_value():
+    seen = {}
+
+    def run(*, images: list[Path], pictures: list[str] = (), threads: int = 2, size: str = "", log: Path | None = None):
+        seen.update(images=images, pictures=list(pictures), threads=threads, size=size)
+
+    command(run, ["--images", "a", "b", "--threads", "--images", "c", "--size"])
+    assert seen == {"images": [Path("a"), Path("b"), Path("c")], "pictures": [], "threads": 2, "size": ""}
+    command(run, ["--images", "--pictures", "x", "--pictures", "y"])
+    assert (seen["images"], seen["pictures"]) == ([], ["x", "y"])
+
+
+@pytest.mark.fault(37, "a log or an output that is one of the inputs is refused before it is touched")
+@pytest.mark.parametrize("flags", [["--log", "m"], ["--log", "link"], ["--model", "m"], ["--log", "x", "--model", "x"]])
+def test_no_input_is_overwritten(flags, tmp_path, monkeypatch, capsys):
+    @writes("model")
+    def run(*, weights: str, model: Path, log: Path | None = None) -> None:
+        raise AssertionError("it ran")
+
+    monkeypatch.chdir(tmp_path)
+    Path("m").write_text("weights")
+    Path("link").symlink_to("m")
+    with pytest.raises(SystemExit) as ended:
+        command(run, ["--weights", "m", "--model", "c", *flags])
+    assert ended.value.code == ConfigError.exit_code
+    assert "are one file" in capsys.readouterr().err
+    assert Path("m").read_text() == "weights"
+
+
 @pytest.mark.parametrize("out", [".", "..", "../inner"])
 def test_a_folder_without_a_name_of_its_own_may_be_written(out, tmp_path, monkeypatch):
     @writes("out")
