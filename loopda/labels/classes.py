@@ -16,6 +16,7 @@ from pydantic import Field
 
 from loopda.config import Section, expanded, parse_section, read_yaml
 from loopda.errors import ConfigError, DataError
+from loopda.names import has_control_characters
 
 IGNORE = 255
 
@@ -306,7 +307,13 @@ def load_classes(path: Path) -> ClassList:
         return ClassList.from_json(json.loads(Path(path).read_text(encoding="utf-8")))
     except FileNotFoundError:
         raise DataError(f"{path}: no such class list; the stage `prepare` writes it") from None
+    except OSError as error:
+        raise DataError(f"{path}: a class list that cannot be read ({error.strerror})") from None
     except (json.JSONDecodeError, UnicodeDecodeError, DataError) as error:
+        if Path(path).suffix.lower() in (".yaml", ".yml"):
+            raise DataError(
+                f"{path}: a YAML file; wanted is the classes.json that the stage `prepare` makes of it"
+            ) from None
         raise DataError(f"{path}: damaged class list ({error}); run the stage `prepare` again") from None
 
 
@@ -335,6 +342,11 @@ def _faults(classes: ClassList) -> list[str]:
     if count > MOST_CLASSES:
         faults.append(f"{count} classes; at most {MOST_CLASSES} fit beside the value {IGNORE} for ignored pixels")
     faults += [f"the name {name!r} occurs twice" for name in _repeated(classes.names)]
+    faults += [
+        f"the name {name!r} is empty, or has a line break or a blank at an end; write a word"
+        for name in classes.names
+        if not name or name != name.strip() or has_control_characters(name)
+    ]
     if len(classes.colours) != count:
         faults.append(f"{count} names but {len(classes.colours)} colours")
     wrong = [

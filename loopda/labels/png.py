@@ -463,7 +463,9 @@ def _too_large(path: Path | zipfile.Path | str) -> DataError:
 def _of_another_kind(path: Path | zipfile.Path, head: bytes) -> DataError:
     """What a file is that Pillow takes for neither a PNG nor a JPEG, which begins with the bytes `head`."""
     if head.startswith(b"\x89PNG\r\n\x1a\n"):
-        return DataError(f"{path}: damaged image (a PNG without its header); fetch it again")
+        return DataError(
+            f"{path}: damaged image (a PNG whose first chunks are missing or fail their checksum); fetch it again"
+        )
     if head.startswith(b"\xff\xd8\xff"):
         return DataError(
             f"{path}: a damaged JPEG file, or one of a kind that is not read (12 bits, lossless); fetch it again, or"

@@ -108,6 +108,11 @@ def test_a_damaged_class_list_is_a_data_error_that_names_the_file(tmp_path, dama
 def test_a_missing_class_list_says_which_stage_writes_it(tmp_path):
     with pytest.raises(DataError, match="classes.json: no such class list; the stage `prepare`"):
         load_classes(tmp_path / "classes.json")
+    (tmp_path / "mine.yaml").write_text("base: cityscapes\nkeep: [road, car]\n")
+    with pytest.raises(DataError, match="a YAML file; wanted is the classes.json that the stage `prepare` makes of it"):
+        load_classes(tmp_path / "mine.yaml")
+    with pytest.raises(DataError, match="a class list that cannot be read .Is a directory"):
+        load_classes(tmp_path)
 
 
 def test_a_class_list_in_yaml_gives_names_groups_ids_and_void(tmp_path):
@@ -216,6 +221,8 @@ def test_a_class_list_of_no_file_or_of_a_stage_is_said_to_be_one(tmp_path):
         ([], {}, "empty"),
         ([entry(), entry("wall", (4, 5, 6), [0])], {}, "id 0 stands for road and wall"),
         ([entry(ids=[255])], {}, "id 255 stands for road, and is void"),
+        ([entry("ro\nad"), entry("car", (4, 5, 6), [1])], {}, "'ro.*ad' is empty, or has a line break or a blank"),
+        ([entry("road "), entry("car", (4, 5, 6), [1])], {}, "'road ' is empty, or has a line break or a blank"),
         ([entry(), entry("road", (4, 5, 6), [1])], {}, "name 'road' occurs twice"),
         ([entry(), entry("wall", (1, 2, 3), [1])], {}, r"colour \[1, 2, 3\] occurs twice"),
         ([entry(colour=(1, 2))], {}, r"classes\.0\.colour"),

@@ -84,7 +84,12 @@ def test_every_exif_orientation_is_turned_as_pillow_itself_turns_it(tmp_path, or
     assert np.array_equal(np.array(read_image(path)), expected)
 
 
+# a text after the header (33 bytes) whose checksum is wrong
+_PNG = encoded(Image.fromarray(NOISE), "PNG")
+WRONG_CHECKSUM = _PNG[:33] + b"\0\0\0\3tEXta\0b" + bytes(4) + _PNG[33:]
+
 BAD_IMAGES = {
+    "checksum.png": (WRONG_CHECKSUM, "first chunks are missing or fail their checksum; fetch it again"),
     "truncated.png": (encoded(Image.fromarray(NOISE), "PNG")[:1000], "damaged image"),
     "truncated.jpg": (encoded(Image.fromarray(NOISE), "JPEG")[:-20], "damaged image"),
     "empty.png": (b"", "an empty file"),
