@@ -441,7 +441,7 @@ class _Search:
         if self.outside and _is_folder(entry) and self._real(folder, entry) == self.outside:
             return True
         if entry.name in RESULTS:
-            return _is_record(folder.path / RECORD)
+            return is_record(folder.path / RECORD)
         if entry.name in _OF_THE_WORKFLOW and _is_folder(entry):
             made_here = any(one.name == ".snakemake" for one in self._entries(folder))
             return made_here or any(folder.path.glob("results/prepare/*/summary.json"))
@@ -490,7 +490,7 @@ def _is_folder(entry: os.DirEntry) -> bool:
         return False
 
 
-def _is_record(path: Path) -> bool:
+def is_record(path: Path) -> bool:
     """Whether a file is the record of predictions that `evaluation.records` writes."""
     with suppress(OSError, ValueError), open(path, encoding="utf-8") as file:
         head = json.loads(file.readline())
