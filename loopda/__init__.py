@@ -29,9 +29,10 @@ def load(
     file is missing or damaged, or has no statistics of the domain. DeviceError: there is no such device.
     """
     # here, because the Snakefile imports parts of this package each time it is parsed, and must not wait for PyTorch
+    from loopda.config import expanded
     from loopda.evaluation.predictor import Predictor
     from loopda.models.segmenter import load_segmenter
     from loopda.training.device import choose_device
 
-    segmenter = load_segmenter(Path(model)).to(choose_device(device, shared=True))
+    segmenter = load_segmenter(expanded(model)).to(choose_device(device, shared=True))
     return Predictor(segmenter, domain=domain, size=size, tile=tile, overlap=overlap)

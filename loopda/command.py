@@ -4,6 +4,7 @@ import argparse
 import functools
 import inspect
 import logging
+import os
 import sys
 import time
 import traceback
@@ -16,7 +17,7 @@ from loopda import processes
 from loopda.config import Section, expanded, read_section
 from loopda.errors import ConfigError, DataError, DeviceError, Interrupted, LoopdaError
 from loopda.fault_list import shortened
-from loopda.files import NO_SPACE, append_text, sole_writer, unwritable
+from loopda.files import NO_SPACE, append_text, named, sole_writer, unwritable
 from loopda.names import printable
 from loopda.progress import at_work
 from loopda.provenance import write_record
@@ -54,18 +55,21 @@ def command(run: Run, arguments: list[str] | None = None) -> None:
     for name, parameter in inspect.signature(run).parameters.items():
         kind, many = _kind(hints[name])
         required = parameter.default is inspect.Parameter.empty
+        several = {"nargs": "*", "action": "extend"}  # a flag that comes twice adds to what it said before
+        optional = {"nargs": "?", "default": parameter.default, "const": parameter.default}
         parser.add_argument(
             f"--{name.replace('_', '-')}",
             type=Path if issubclass(kind, Section) else kind,
-            nargs="*" if many else None if required else "?",
             required=required,
-            default=None if required else parameter.default,
             metavar=name.upper(),
+            **(several if many else {} if required else optional),
         )
     if arguments is None:
         begin_program()
     replace_what_cannot_be_shown()
-    values = vars(parser.parse_args(arguments))
+    defaults = {name: parameter.default for name, parameter in inspect.signature(run).parameters.items()}
+    given = vars(parser.parse_args(arguments))
+    values = {name: defaults[name] if value is None else value for name, value in given.items()}
     log = values.get("log")
     faults = _fault_file(run, values)
     with _warnings_to(log):
@@ -73,9 +77,10 @@ def command(run: Run, arguments: list[str] | None = None) -> None:
 
 
 def _run(run: Run, values: dict[str, Any], faults: Path, program: str, hints: dict[str, type]) -> None:
-    log = values.get("log")
+    log = None  # none is written until it is known to be no input
     try:
         values = {name: _expanded(value) for name, value in values.items()}
+        _refuse_one_file_twice(run, values)
         log, faults = values.get("log"), _fault_file(run, values)
         if processes.is_first():
             with suppress(OSError):
@@ -83,6 +88,7 @@ def _run(run: Run, values: dict[str, Any], faults: Path, program: str, hints: di
         if log and processes.is_first():  # a stage that is resumed keeps the story of its first part
             append_text(Path(log), f"---- {time.strftime('%Y-%m-%d %H:%M:%S')} {program}\n")
         with at_work(log), _explaining():
+            _refuse_fewer_than_none(values)
             if "config" in values:
                 values["config"] = read_section(values["config"], hints["config"])
             with remembered():
@@ -119,6 +125,24 @@ def writes(output: str) -> Callable[[Run], Run]:
         return alone
 
     return decorate
+
+
+def _refuse_fewer_than_none(values: dict[str, Any]) -> None:
+    for name in ("threads", "workers"):
+        if (count := values.get(name)) is not None and count < 0:
+            raise ConfigError(f"--{name} {count}: there must be 1 at least")
+
+
+def _refuse_one_file_twice(run: Run, values: dict[str, Any]) -> None:
+    """ConfigError where the log or the output is a file that another flag names, which it would damage or replace."""
+    for name in ("log", getattr(run, "output", "")):
+        for other, given in values.items() if values.get(name) else ():
+            for path in given if isinstance(given, list) else [given]:
+                named_file = isinstance(path, Path) or (isinstance(path, str) and path and os.path.isfile(path))
+                if other != name and named_file and os.path.realpath(path) == os.path.realpath(values[name]):
+                    raise ConfigError(
+                        f"--{name} and --{other} are one file, {path}, which would be lost; choose another for --{name}"
+                    )
 
 
 def _files(values: dict[str, Any]) -> list[Path]:
@@ -222,8 +246,9 @@ def _expanded(value: Any) -> Any:
 
 def _fault_file(run: Run, values: dict[str, Any]) -> Path:
     """Where a long list of faults goes: beside the log, else beside the output, else into the working directory."""
-    beside = values.get("log") or values.get(getattr(run, "output", "")) or Path(_module_name(run).rpartition(".")[-1])
-    return Path(beside).with_suffix(".faults.txt")
+    beside = values.get("log") or values.get(getattr(run, "output", "")) or _module_name(run).rpartition(".")[-1]
+    beside = named(Path(beside))
+    return beside.parent / f"{beside.stem}.faults.txt"
 
 
 def _module_name(run: Callable[..., None]) -> str:

@@ -3,8 +3,9 @@
 import json
 import os
 import re
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
@@ -16,9 +17,14 @@ def expanded(path: Path | str, folder: Path | str = "") -> Path:
     """`path`, which may be relative to `folder`, with a leading ~ and $VARIABLES or ${VARIABLES} filled in.
 
     A part that is the name of a file or folder as it stands is left alone. ConfigError where there is no such home, or
-    the environment has no such variable, or an empty one.
+    the environment has no such variable, or an empty one; and where it is no path of this machine, but an address, or
+    begins with a drive of Windows.
     """
     text = str(path)
+    if (why := next((why for begin, why in _ELSEWHERE if re.match(begin, text)), "")) and not os.path.lexists(
+        os.path.join(folder, text)
+    ):
+        raise ConfigError(f"{text}: {why}")
     if "$" not in text and not text.startswith("~"):
         return Path(path)
     done: list[str] = []
@@ -28,6 +34,12 @@ def expanded(path: Path | str, folder: Path | str = "") -> Path:
             part = _filled_in(part, text)
         done.append(part)
     return Path("/".join(done))
+
+
+_ELSEWHERE = (
+    (r"[A-Za-z][A-Za-z0-9+.-]+:/", "an address, not a path; fetch what is there first, and write where it lies here"),
+    (r"[A-Za-z]:[\\/]|\\\\", "a path of a Windows machine; write where the file lies on this one, with /"),
+)
 
 
 def _filled_in(part: str, text: str) -> str:
@@ -69,6 +81,8 @@ _WANTED = {
     "string_type": "string",
     "path_type": "string",
     "literal_error": "string",
+    "tuple_type": "array",
+    "list_type": "array",
 }
 
 AnySection = TypeVar("AnySection", bound=Section)
@@ -88,8 +102,26 @@ def parse_section(values: object, section: type[AnySection], where: str) -> AnyS
         return section.model_validate_json(json.dumps(values))
     except ValidationError as error:
         faults = [
-            f"{where}: {'.'.join(str(part) for part in fault['loc']) or 'the section'}: {fault['msg']}"
+            f"{where}: {'.'.join(str(part) for part in fault['loc']) or 'the section'}: {_message(fault, section)}"
             + remedy(fault["input"], _WANTED.get(fault["type"]))
             for fault in error.errors()
         ]
         raise ConfigError("\n".join(faults)) from None
+
+
+def _message(fault: Mapping[str, Any], section: type[Section]) -> str:
+    """pydantic's words, or those of the field where they would be a regular expression."""
+    if fault["type"] != "string_pattern_mismatch":
+        return fault["msg"]
+    described = _described(section.model_json_schema(), fault["ctx"]["pattern"])
+    return f"{fault['input']!r} is not {described}" if described else fault["msg"]
+
+
+def _described(schema: Any, pattern: str) -> str:
+    """The description that stands beside `pattern` somewhere in a JSON schema, "" where there is none."""
+    if isinstance(schema, dict):
+        if schema.get("pattern") == pattern and "description" in schema:
+            return schema["description"]
+        schema = list(schema.values())
+    inside = (_described(part, pattern) for part in schema) if isinstance(schema, list) else ()
+    return next(filter(None, inside), "")

@@ -22,6 +22,7 @@ READS = 3
 PAUSE = 1.0  # seconds between them
 MOMENTARY = (errno.EIO, errno.ESTALE, errno.ETIMEDOUT)
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_IN_THE_WAY = (errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENOTEMPTY)
 # what file systems answer that do not know a call: some networks' and those in user space
 NO_FLUSHING = (
     *(errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EBADF, errno.EPERM, errno.EACCES),
@@ -68,7 +69,17 @@ def unwritable(path: Path | str, error: Exception) -> DeviceError:
     reason = getattr(error, "strerror", None) or str(error).partition("\n")[0]
     remedy = "check the disk and its permissions" if number not in (*NO_SPACE, None) else "free some disk space"
     remedy = "choose a shorter name" if number == errno.ENAMETOOLONG else remedy
+    if number in _IN_THE_WAY and (there := _in_the_way(Path(path))):
+        reason, remedy = there, "choose another name, or move that away,"
     return DeviceError(f"{path}: cannot be written ({reason}); {remedy} and run the same command again")
+
+
+def _in_the_way(path: Path) -> str:
+    """What lies where a folder is needed for `path`, or where it is to be; "" where nothing does."""
+    for folder in reversed(path.parents):
+        if os.path.lexists(folder) and not folder.is_dir():
+            return f"{folder} is a file or a link to nowhere, and not a folder"
+    return "a folder has that name" if path.is_dir() else ""
 
 
 @contextmanager
@@ -78,6 +89,7 @@ def sole_writer(path: Path) -> Iterator[None]:
     A folder that is made for the lock goes again where nothing is written into it. DataError, which says who holds it,
     where another process does; DeviceError where nothing can be written.
     """
+    path = named(path)
     made = [folder for folder in path.parents if not folder.exists()]
     lock = take_lock(path)
     try:
@@ -92,9 +104,15 @@ def sole_writer(path: Path) -> Iterator[None]:
                 folder.rmdir()
 
 
+def named(path: Path) -> Path:
+    """`path`; from the root on where it ends in no name, as `.` and `..` do, so that another can stand beside it."""
+    return path if path.name not in ("", "..") else Path(os.path.abspath(path))
+
+
 def take_lock(path: Path) -> Lock:
     """The lock of `path`, to be given to `release`; errors as in `sole_writer`. The end of the process releases it."""
-    place = path.with_name(f".{bounded(path.name)}.lock")
+    path = named(path)
+    place = path.parent / f".{bounded(path.name)}.lock"
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
         return locks.take(place)

@@ -73,8 +73,10 @@ def refuse_equal_keys(path: Path) -> None:
 def remedy(value: Any, wanted: Any) -> str:
     """What to write where YAML has read `value` as another type than the `wanted`; "" where that is not known.
 
-    wanted: as JSON schemas call it: "number", "integer", "boolean" or "string".
+    wanted: as JSON schemas call it: "number", "integer", "boolean", "string" or "array".
     """
+    if wanted == "array" and not isinstance(value, bool) and re.fullmatch(r"[\w ./-]+", str(value)):
+        return f"; one alone is written [{value}]"
     if isinstance(value, str) and wanted in ("number", "integer"):
         number = _number_in_text(value, wanted)
         return f"; to YAML this is a text: write {number}" if number else ""

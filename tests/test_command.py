@@ -12,7 +12,7 @@ import torch
 from loopda import text
 from loopda.command import command, writes
 from loopda.errors import ConfigError, DataError, DeviceError, Interrupted, NumericError
-from loopda.files import sole_writer
+from loopda.files import sole_writer, write_text
 
 
 def ended(error: Exception | None, log: Path) -> int:
@@ -144,6 +144,70 @@ def test_a_second_writer_of_a_result_is_refused_by_the_name_of_the_first(tmp_pat
     with sole_writer(tmp_path / "scores.json"):
         assert f"pid {os.getpid()}" in refused(tmp_path / "scores.json")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.fault(37, "flags that make no sense are refused before anything is read")
+def test_fewer_threads_than_none_are_refused(capsys):
+    def run(*, threads: int = 2, log: Path | None = None) -> None:
+        raise AssertionError("it ran")
+
+    with pytest.raises(SystemExit) as ended:
+        command(run, ["--threads", "-1"])
+    assert ended.value.code == ConfigError.exit_code
+    assert "--threads -1: there must be 1 at least" in capsys.readouterr().err
+
+
+@pytest.mark.fault(37, "a flag that comes twice adds to what it said; one without a value has its default")
+def test_a_flag_may_come_twice_or_without_a_value():
+    seen = {}
+
+    def run(*, images: list[Path], pictures: list[str] = (), threads: int = 2, size: str = "", log: Path | None = None):
+        seen.update(images=images, pictures=list(pictures), threads=threads, size=size)
+
+    command(run, ["--images", "a", "b", "--threads", "--images", "c", "--size"])
+    assert seen == {"images": [Path("a"), Path("b"), Path("c")], "pictures": [], "threads": 2, "size": ""}
+    command(run, ["--images", "--pictures", "x", "--pictures", "y"])
+    assert (seen["images"], seen["pictures"]) == ([], ["x", "y"])
+
+
+@pytest.mark.fault(37, "a log or an output that is one of the inputs is refused before it is touched")
+@pytest.mark.parametrize("flags", [["--log", "m"], ["--log", "link"], ["--model", "m"], ["--log", "x", "--model", "x"]])
+def test_no_input_is_overwritten(flags, tmp_path, monkeypatch, capsys):
+    @writes("model")
+    def run(*, weights: str, model: Path, log: Path | None = None) -> None:
+        raise AssertionError("it ran")
+
+    monkeypatch.chdir(tmp_path)
+    Path("m").write_text("weights")
+    Path("link").symlink_to("m")
+    with pytest.raises(SystemExit) as ended:
+        command(run, ["--weights", "m", "--model", "c", *flags])
+    assert ended.value.code == ConfigError.exit_code
+    assert "are one file" in capsys.readouterr().err
+    assert Path("m").read_text() == "weights"
+
+
+@pytest.mark.parametrize("out", [".", "..", "../inner"])
+def test_a_folder_without_a_name_of_its_own_may_be_written(out, tmp_path, monkeypatch):
+    @writes("out")
+    def run(*, out: Path) -> None:
+        (out / "result").touch()
+
+    (tmp_path / "inner").mkdir()
+    monkeypatch.chdir(tmp_path / "inner")
+    command(run, ["--out", out])
+    assert Path(out, "result").exists()
+
+
+@pytest.mark.fault(13, "what lies in the way of a folder is named, with exit code 4")
+@pytest.mark.parametrize(
+    ("name", "there"), [("file/out", "file is a file or a link to nowhere"), ("folder", "a folder has that name")]
+)
+def test_what_lies_in_the_way_of_an_output_is_named(name, there, tmp_path):
+    (tmp_path / "file").touch()
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(DeviceError, match=f"{there}.*; choose another name"):
+        write_text(tmp_path / name, "")
 
 
 @pytest.mark.fault(39, "the lock of a process that was killed is free, and what it had half written is removed")

@@ -192,7 +192,7 @@ def test_a_path_is_itself_and_is_verified_where_it_says_a_digest(tmp_path):
         ("resnet101", "no such file: resnet101"),
         ("https://example.org/net.pth", "needs its SHA-256"),
         ("https://example.org/net.pth#sha256=12", "64 hexadecimal digits"),
-        ("file:///etc/hostname", "no such file"),
+        ("file:///etc/hostname", "an address, not a path"),
     ],
 )
 def test_a_reference_that_cannot_work_is_refused_before_anything_starts(text, expected):

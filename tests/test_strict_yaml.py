@@ -2,9 +2,11 @@
 
 import json
 from pathlib import Path
+from typing import Annotated
 
 import pytest
 import yaml
+from pydantic import Field
 
 from loopda.config import Section, parse_section
 from loopda.errors import ConfigError
@@ -217,6 +219,8 @@ class Numbers(Section):
     steps: int = 1
     flag: bool = True
     word: str = ""
+    several: tuple[int, ...] = ()
+    pattern: Annotated[str, Field(pattern="^..$", description="two letters")] = "ab"
 
 
 @pytest.mark.parametrize(
@@ -231,6 +235,8 @@ class Numbers(Section):
         ({"flag": "y"}, "write true or false"),
         ({"word": False}, "put the word in quotes"),
         ({"word": 2024}, 'in quotes, "2024"'),
+        ({"several": 7}, "one alone is written [7]"),
+        ({"pattern": "x"}, "pattern: 'x' is not two letters"),
     ],
     ids=str,
 )
@@ -245,6 +251,7 @@ def test_a_value_of_another_type_is_refused_with_what_to_write(values, says):
     ("text", "says"),
     [
         ("base: cityscapes\nkeep: [road, no]\n", "keep.1: "),
+        ("base: cityscapes\nkeep: road\n", "one alone is written [road]"),
         ("base: cityscapes\nkeep: [road]\nkeep: [car]\n", ":3: 'keep' occurs twice"),
         ("classes:\n- {name: off, colour: [0, 0, 0], ids: [0], group: static}\n", "put the word in quotes"),
         ("classes:\n- {name: a, colour: [0, 0, 0], ids: [010], group: static}\n", ":2: YAML reads 010 as octal"),

@@ -14,7 +14,7 @@ can.
 from pathlib import Path
 
 from loopda.data.label_files import check_labels, label_file
-from loopda.data.listing import existing, files, leave_out_beside, leave_out_unused
+from loopda.data.listing import existing, files, leave_out_beside, leave_out_unused, with_left_out
 from loopda.data.manifest import Row
 from loopda.errors import DataError
 from loopda.labels.classes import ClassList
@@ -33,7 +33,9 @@ def rows(root: Path, split: str, classes: ClassList, *, labelled: bool, conditio
     images = files(folder, f"*/*{_IMAGE}")
     if not images:
         raise DataError(
-            f"{folder}: no <recording>/*{_IMAGE} in it; `root` must be the folder that holds rgb_anon/ and gt/"
+            with_left_out(
+                f"{folder}: no <recording>/*{_IMAGE} in it; `root` must be the folder that holds rgb_anon/ and gt/"
+            )
         )
     leave_out_beside(folder.parent, ("train", "val", "test", "train_ref", "val_ref", "test_ref"))
     references = folder.with_name(f"{split}_ref")

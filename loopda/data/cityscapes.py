@@ -7,7 +7,7 @@
 from pathlib import Path
 
 from loopda.data.label_files import check_labels, label_file
-from loopda.data.listing import files, leave_out_beside
+from loopda.data.listing import files, leave_out_beside, with_left_out
 from loopda.data.manifest import Row
 from loopda.errors import DataError
 from loopda.labels.classes import ClassList
@@ -23,8 +23,10 @@ def rows(root: Path, split: str, classes: ClassList, *, labelled: bool) -> list[
     images = files(Path(root, "leftImg8bit", split), "*/*_leftImg8bit.png")
     if not images:
         raise DataError(
-            f"{Path(root, 'leftImg8bit', split)}: no <city>/*_leftImg8bit.png in it;"
-            " `root` must be the folder that holds leftImg8bit/ and gtFine/"
+            with_left_out(
+                f"{Path(root, 'leftImg8bit', split)}: no <city>/*_leftImg8bit.png in it;"
+                " `root` must be the folder that holds leftImg8bit/ and gtFine/"
+            )
         )
     leave_out_beside(Path(root, "leftImg8bit"), ("train", "val", "test", "train_extra", "demoVideo"))
     found = []

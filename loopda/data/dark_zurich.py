@@ -24,6 +24,7 @@ from loopda.data.listing import (
     leave_out_unused,
     read_fields,
     refuse_list_of_another_tree,
+    with_left_out,
 )
 from loopda.data.manifest import Row
 from loopda.errors import DataError
@@ -54,8 +55,10 @@ def rows(root: Path, split: str, classes: ClassList, *, labelled: bool, pairs: P
         nights = files(base / "rgb_anon" / split / "night", f"*/*{_IMAGE}")
         if not nights:
             raise DataError(
-                f"{base / 'rgb_anon' / split / 'night'}: no <recording>/*{_IMAGE} in it; unpack this split, or"
-                " correct `split`"
+                with_left_out(
+                    f"{base / 'rgb_anon' / split / 'night'}: no <recording>/*{_IMAGE} in it; unpack this split, or"
+                    " correct `split`"
+                )
             )
         references = _references_by_frame(base / "rgb_anon" / f"{split}_ref" / "day")
         found = [Row(night, reference=references.get(_frame(night))) for night in nights]
@@ -104,7 +107,11 @@ def _training_pairs(base: Path, pairs: Path) -> list[Row]:
     except (OSError, csv.Error) as error:
         raise DataError(f"{pairs}: not a CSV table: {error}") from None
     for number, fields in lines:
-        if len(fields) == 2 and all(fields):
+        if len(fields) == 2 and "day" in Path(fields[0]).parts[:2] and "day" not in Path(fields[1]).parts[:2]:
+            faults.append(
+                f"{pairs}, line {number}: the day image stands first; a line is `night,day`: change the order"
+            )
+        elif len(fields) == 2 and all(fields):
             night, day = (existing(base / "rgb_anon" / f"{field}{_IMAGE}") for field in fields)
             found.append(Row(night, reference=day))
         else:

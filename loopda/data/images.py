@@ -8,14 +8,18 @@ from typing import NamedTuple
 
 from loopda.config import expanded
 from loopda.data.listing import (
+    OWN,
     READ,
+    RECORD,
     absolute,
     files,
     is_pattern,
+    is_record,
     leave_out,
     named_parts,
     named_path,
     noting,
+    refuse_list_from_elsewhere,
     refuse_list_of_another_tree,
     text_of,
 )
@@ -50,7 +54,8 @@ def find_images(where: Sequence[str], *, outside: Path | None = None) -> Found:
     a file      itself; the root is its folder.
 
     Several of them have the deepest folder that holds their roots for a root. What `listing.files` leaves out, and what
-    is below `outside` (the folder of the results), is left out of folders and patterns. An image that is named twice is
+    is below `outside` (the folder of the results), is left out of folders and patterns; and so is a folder of results
+    that is named beside others. An image that is named twice is
     one image. What is named by itself or in a list is taken whatever its suffix, and whether or not it is there: the
     fault is found when it is opened. DataError where nothing is found, where most of a list is not there, and where two
     images would have the same name (a.png and a.jpg).
@@ -63,6 +68,9 @@ def find_images(where: Sequence[str], *, outside: Path | None = None) -> Found:
     roots = []
     with noting() as left_out:
         for text in where:
+            if len(where) > 1 and _is_results(path := absolute(expanded(text)), outside):
+                leave_out(OWN, path)  # of `drive/*` that a shell has written out
+                continue
             root, found = _meant_by(str(expanded(text)), outside)
             if not found:
                 raise DataError(
@@ -71,12 +79,24 @@ def find_images(where: Sequence[str], *, outside: Path | None = None) -> Found:
             roots.append(root)
             paths.update(found)
     left_out.forget(paths)  # one of `where` may name what another one leaves out
+    if not roots:
+        raise DataError("\n".join(["no images are named but results", *left_out.lines()]))
     root = Path(os.path.commonpath(roots))
     sources = sorted((Source(path, path.relative_to(root).with_suffix("").as_posix()) for path in paths), key=_by_name)
     _refuse_same_names(sources)
     if wrong := [path for path in sorted(paths) if has_control_characters(path)]:
         raise DataError(f"{examples(wrong)}: a line break or another control character in the name; rename")
     return Found(sources, left_out.lines())
+
+
+def _is_results(path: Path, outside: Path | None) -> bool:
+    """Whether `path` is the folder of these results, or one that has nothing but results of an earlier run."""
+    if not path.is_dir():
+        return False
+    if outside and os.path.realpath(path) == os.path.realpath(outside):
+        return True
+    with noting():
+        return is_record(path / RECORD) and not files(path, "**/*", any_picture=True)
 
 
 def _meant_by(text: str, outside: Path | None) -> tuple[Path, list[Path]]:
@@ -88,6 +108,8 @@ def _meant_by(text: str, outside: Path | None) -> tuple[Path, list[Path]]:
         listed = _listed(path)
         return Path(os.path.commonpath([file.parent for file in listed])), listed
     if path.is_file():
+        if path.suffix.lower() in (".csv", ".tsv", ".lst", ".list"):
+            raise DataError(f"{text}: a list of images is a .txt file with one path a line, and no other table")
         return path.parent, [path]
     parts = path.parts[1:]
     named = named_parts(Path("/"), parts[:-1])
@@ -129,6 +151,7 @@ def _listed(path: Path) -> list[Path]:
         found[file] = None
     if faults:
         raise DataError("\n".join(faults))
+    refuse_list_from_elsewhere(path, [name for _, name in names], list(found))
     refuse_list_of_another_tree(path, list(found), "correct the list, or put it where its paths start from")
     return list(found)
 

@@ -11,6 +11,7 @@ import itertools
 import json
 import os
 import re
+import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
@@ -19,7 +20,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from loopda.config import expanded
-from loopda.errors import ConfigError, DataError
+from loopda.errors import DataError
 from loopda.fault_list import SHOWN, examples
 from loopda.text import read_text
 
@@ -39,6 +40,8 @@ SYSTEM = frozenset(
     }
 )
 """Folders that systems make, in small letters; most others are hidden by their first dot."""
+SYSTEM_FILES = frozenset({"thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r"})
+"""Files that systems make, in small letters."""
 
 PICTURES = frozenset(
     {
@@ -101,6 +104,13 @@ def leave_out(cause: str, *what: Path | str) -> None:
         listener.add(cause, *what)
 
 
+def with_left_out(message: str) -> str:
+    """`message`, that nothing was found, with a line for each cause of what was left out meanwhile, if anyone listens
+    to that."""
+    listener = _listener.get()
+    return "\n".join([message, *(listener.lines() if listener else ())])
+
+
 def pass_on(found: LeftOut) -> None:
     """Note what is `found`, if anyone listens."""
     for cause, what in found.by_cause.items():
@@ -157,10 +167,17 @@ def named_parts(folder: Path, parts: Sequence[str]) -> int:
 
 
 def existing(path: Path) -> Path:
-    """`path`; where there is no such file, the one whose suffix has other letters (a.PNG for a.png), if there is."""
-    if path.suffix and not os.path.lexists(path):
-        for letters in itertools.product(*({letter, letter.lower(), letter.upper()} for letter in path.suffix)):
-            other = path.with_name(path.stem + "".join(letters))
+    """`path`; where there is no such file, the one whose suffix has other letters (a.PNG for a.png), or whose accented
+    letters are stored in the other of Unicode's two forms, as macOS and its archives do, if there is."""
+    if os.path.lexists(path):
+        return path
+    forms = [
+        path,
+        *(Path(unicodedata.normalize(form, str(path))) for form in ("NFC", "NFD") if not str(path).isascii()),
+    ]
+    for one in dict.fromkeys(forms):
+        for letters in itertools.product(*({letter, letter.lower(), letter.upper()} for letter in one.suffix)):
+            other = one.with_name(one.stem + "".join(letters)) if one.name else one
             if os.path.lexists(other):
                 return other
     return path
@@ -170,12 +187,10 @@ def named_path(text: str, folder: Path) -> Path:
     """The file that a table or list in `folder` means by `text`: absolute, or relative to `folder`.
 
     A leading ~ and $VARIABLES are filled in, and backslashes are taken for / where there is no file with such a name.
-    ConfigError where the environment has no such variable, or the path is one of another machine.
+    ConfigError as `expanded`, of a path of another machine too.
     """
     path = folder / expanded(text, folder)
     if "\\" in text and not os.path.lexists(path):
-        if re.match(r"[A-Za-z]:\\|\\\\", text):
-            raise ConfigError(f"{text}: a path of a Windows machine; write where the file lies on this one, with /")
         path = folder / expanded(text.replace("\\", "/"), folder)
     return existing(path)
 
@@ -216,6 +231,16 @@ def refuse_list_of_another_tree(names: Path, paths: Sequence[Path], remedy: str)
     if len(absent) < count:
         lines += [f"{path}: no such file, but {names.name} names it" for path in absent]
     raise DataError("\n".join(lines))
+
+
+def refuse_list_from_elsewhere(names: Path, texts: Sequence[str], paths: Sequence[Path]) -> None:
+    """DataError where none of the files `paths` is there, which the list `names` means by `texts`, but all of them are
+    where the same texts start from the working directory."""
+    if texts and not any(path.exists() for path in paths) and all(Path(text).exists() for text in texts):
+        raise DataError(
+            f"{names}: its paths start from its own folder, where there is no {texts[0]}; from the working directory"
+            f" there is: write {from_folder(Path(texts[0]), names.parent)}, or move the list"
+        )
 
 
 def text_of(path: Path) -> str:
@@ -403,7 +428,7 @@ class _Search:
     def _visible(self, folder: _Folder, entry: os.DirEntry, part: str) -> bool:
         """Whether an entry that `part` of the pattern stands for is neither hidden nor a result; noted where it is."""
         cause = ""
-        hidden = entry.name.startswith(".") or (entry.name.lower() in SYSTEM and _is_folder(entry))
+        hidden = entry.name.startswith(".") or entry.name.lower() in (SYSTEM if _is_folder(entry) else SYSTEM_FILES)
         if hidden and part[:1] != entry.name[:1]:
             cause = HIDDEN
         elif self._is_result(folder, entry):
@@ -416,7 +441,7 @@ class _Search:
         if self.outside and _is_folder(entry) and self._real(folder, entry) == self.outside:
             return True
         if entry.name in RESULTS:
-            return _is_record(folder.path / RECORD)
+            return is_record(folder.path / RECORD)
         if entry.name in _OF_THE_WORKFLOW and _is_folder(entry):
             made_here = any(one.name == ".snakemake" for one in self._entries(folder))
             return made_here or any(folder.path.glob("results/prepare/*/summary.json"))
@@ -425,7 +450,7 @@ class _Search:
     def _pictures(self, entry: os.DirEntry) -> Iterator[Path]:
         """The pictures that an entry which is left out is, or holds."""
         if not _is_folder(entry):
-            if self._matches(entry.name) or Path(entry.name).suffix.lower() in PICTURES:
+            if Path(entry.name).suffix.lower() in PICTURES or (self._matches(entry.name) and not self.any_picture):
                 yield Path(entry.path)
             return
         inside = (Path(folder, name) for folder, _, names in os.walk(entry.path) for name in names)
@@ -465,7 +490,7 @@ def _is_folder(entry: os.DirEntry) -> bool:
         return False
 
 
-def _is_record(path: Path) -> bool:
+def is_record(path: Path) -> bool:
     """Whether a file is the record of predictions that `evaluation.records` writes."""
     with suppress(OSError, ValueError), open(path, encoding="utf-8") as file:
         head = json.loads(file.readline())

@@ -53,6 +53,11 @@ class Row:
         return self.content.partition(":")[0]
 
     @property
+    def label_content(self) -> str:
+        """The digest of the label's file; "" where there is none, or until `check_rows` has opened it."""
+        return self.content.split(":")[1] if self.label else ""
+
+    @property
     def reference_content(self) -> str:
         """The digest of the reference's file; "" where there is none, or until `check_rows` has opened it."""
         return self.content.rpartition(":")[2]
@@ -166,8 +171,9 @@ def check_rows(
     numbers (a note where `ignore_palettes`); train ids for sure in files that are called labelIds, unless the user has
     `stated` the encoding; no rows at all. Names that no table can hold, or not so that every process reads the same
     (`loopda.names`), are the only faults where there are any.
-    Notes: train ids perhaps; images of both orientations in one set; one picture under several names, or as its own
-    reference; labelled images that EXIF turns.
+    Notes: train ids perhaps, or for sure where an encoding is stated; images of both orientations in one set; one
+    picture under several names, or as its own reference; labelled images that EXIF turns; equal label maps of different
+    images; label maps that were smoothed.
     A file that several rows share (many nights have the same day reference) is opened once, by one of
     `workers` threads (default: one for each processor that this process may use): the decoders release
     Python's lock.
@@ -220,8 +226,8 @@ def check_rows(
     pixels, ignored = _by_class(counts, classes)
     if labelled and not faults and not pixels.any():
         faults.append(f"label {rows[0].label} and all others: every pixel is void; these are no usable labels")
-    elif labelled and pixels.any() and not stated:
-        sure, perhaps = _misnamed(rows, counts, classes)
+    elif labelled and pixels.any():
+        sure, perhaps = _misnamed(rows, counts, classes, stated=stated)
         faults += sure
         notes += perhaps
     notes += [
@@ -229,6 +235,8 @@ def check_rows(
         *_mixed_orientations(good),
         *_same_pictures(good),
         *_turned_beside_labels(good, image_found),
+        *_same_labels([row for row in good if row.label and _shows_several(label_found[row.label, row.encoding])]),
+        *_smoothed([(path, label) for (path, _), label in label_found.items() if not isinstance(label, str)]),
     ]
     references = [
         Row(path, width=one.width, height=one.height, content=f"{one.digest}::")
@@ -253,6 +261,14 @@ def same_pictures(first: Iterable[Row], second: Iterable[Row]) -> list[tuple[Pat
         if twin is not None:
             found.append((row.image, twin))
     return found
+
+
+def same_labels(first: Iterable[Row], second: Iterable[Row]) -> list[tuple[Path, Path]]:
+    """(label, its twin) for each label map of the checked rows `first` that is one of `second` too, by path or link,
+    where it belongs to another image."""
+    twins = {os.path.realpath(row.label): row for row in second if row.label}
+    found = [(row, twins.get(os.path.realpath(row.label))) for row in first if row.label]
+    return [(row.label, twin.label) for row, twin in found if twin and row.image_content != twin.image_content]
 
 
 def _identities(row: Row) -> list[str]:
@@ -302,6 +318,8 @@ class _LabelFile(NamedTuple):
     count: np.ndarray  # pixels of each of the 256 raw ids
     palette: bytes | None  # three bytes for each id
     digest: str
+    edges: int  # pairs of neighbours in a row with different ids
+    steps: int  # pixels whose id lies between those of their two neighbours in the row
 
 
 def _look_at_image(path: Path) -> _ImageFile | str:
@@ -320,8 +338,16 @@ def _look_at_label(path: Path, encoding: str, classes: ClassList) -> _LabelFile 
     except DataError as error:
         return str(error)
     count = np.bincount(ids.ravel(), minlength=256)
+    rising = np.sign(np.diff(ids.astype(np.int16), axis=1)).astype(np.int8)
+    edges, steps = np.count_nonzero(rising), np.count_nonzero(rising[:, 1:] * rising[:, :-1] > 0)
     return _LabelFile(
-        ids.shape[1], ids.shape[0], count, None if palette is None else palette.tobytes(), _digest_of(path)
+        ids.shape[1],
+        ids.shape[0],
+        count,
+        None if palette is None else palette.tobytes(),
+        _digest_of(path),
+        edges,
+        steps,
     )
 
 
@@ -370,8 +396,11 @@ def _by_class(counts: dict[str, np.ndarray], classes: ClassList) -> tuple[np.nda
     return pixels, ignored
 
 
-def _misnamed(rows: Sequence[Row], counts: dict[str, np.ndarray], classes: ClassList) -> tuple[list[str], list[str]]:
-    """(faults, notes) where files that are called labelIds hold train ids, for sure or perhaps.
+def _misnamed(
+    rows: Sequence[Row], counts: dict[str, np.ndarray], classes: ClassList, *, stated: bool
+) -> tuple[list[str], list[str]]:
+    """(faults, notes) where files that are called labelIds hold train ids, for sure or perhaps. Where the user has
+    `stated` that they are labelIds, that is what they are, and what is sure else is a note.
 
     Each train id is a legal label id too, so no single file tells. But a set of label ids in which none is over 18
     shows no vegetation, sky, person or car at all. If most of its pixels are void besides, and fewer would be as train
@@ -379,23 +408,26 @@ def _misnamed(rows: Sequence[Row], counts: dict[str, np.ndarray], classes: Class
     a parking, a rail track, a guard rail, a bridge, a tunnel or a pole group, which fill little of label ids; as train
     ids these are terrain, sky, truck, bus, train and bicycle.
     """
-    stated, meant = LABEL_KINDS
-    if stated not in counts or not {stated, meant} <= classes.encodings.keys():
+    called, meant = LABEL_KINDS
+    if called not in counts or not {called, meant} <= classes.encodings.keys():
         return [], []
-    count, total = counts[stated], counts[stated].sum()
-    void, void_if_meant = (count[sorted(classes.void_ids(kind))].sum() for kind in (stated, meant))
+    count, total = counts[called], counts[called].sum()
+    void, void_if_meant = (count[sorted(classes.void_ids(kind))].sum() for kind in (called, meant))
     if count[_OVER_TRAIN_IDS].any() or 2 * void <= total or void_if_meant >= void:
         return [], []
-    example = next(row.label for row in rows if row.encoding == stated)
+    example = next(row.label for row in rows if row.encoding == called)
     line = (
-        f"label {example} and all others of its kind: as {stated}, {void / total:.0%} of their pixels are void and none"
+        f"label {example} and all others of its kind: as {called}, {void / total:.0%} of their pixels are void and none"
         f" shows a class over id 18; "
     )
     rare = count[_RARE_LABEL_IDS].sum() / total
     if rare >= RARE:
-        line += f"{rare:.0%} have ids that are rare in {stated} and common in {meant}; "
+        line += f"{rare:.0%} have ids that are rare in {called} and common in {meant}; "
+    if stated:
+        line += f"they are read as {called}, as `encoding` says; if they are {meant}, say `encoding: {meant}`"
+        return [], [line] if rare >= RARE else []
     line += (
-        f"if they are {stated}, say so: `encoding: {stated}` in the data set (layout folder or table); if they are"
+        f"if they are {called}, say so: `encoding: {called}` in the data set (layout folder or table); if they are"
         f" {meant}, say `encoding: {meant}`, or give them names that end in _{meant}.png"
     )
     return ([line], []) if rare >= RARE else ([], [line])
@@ -492,6 +524,50 @@ def _turned_beside_labels(rows: Sequence[Row], images: Mapping[Path, _ImageFile 
         f" (orientation {images[turned[0].image].orientation}): their labels must be upright too; look at the contact"
         " sheet"
     ]
+
+
+def _shows_several(label: _LabelFile | str) -> bool:
+    """Whether a label map shows more than one id; maps of one alone are often equal."""
+    return not isinstance(label, str) and np.count_nonzero(label.count) > 1
+
+
+def _same_labels(rows: Sequence[Row]) -> list[str]:
+    """A note where different images of `rows` have equal label maps, by link or copy."""
+    by_content: dict[str, dict[str, Row]] = defaultdict(dict)
+    for row in rows:
+        if row.label_content:
+            by_content[row.label_content].setdefault(row.image_content, row)
+    repeated = [list(alike.values()) for alike in by_content.values() if len(alike) > 1]
+    if not repeated:
+        return []
+    first, second = repeated[0][:2]
+    return [
+        f"{sum(map(len, repeated))} of {len(rows)} images share a label map with another image, by link or copy, such"
+        f" as {second.image} (whose {second.label} is {first.label}): right only where both show the same scene"
+    ]
+
+
+def _smoothed(labels: Sequence[tuple[Path, _LabelFile]]) -> list[str]:
+    """A note where ids between those of two classes lie along most of their edges.
+
+    All of these may be legal ids, so that nothing else tells. An edge of a map that was drawn or resized by nearest
+    neighbour is one step of the ids; smoothing makes several steps in one direction.
+    """
+    edges, steps = (sum(getattr(label, what) for _, label in labels) for what in ("edges", "steps"))
+    if edges < LEAST_EDGES or steps < SMOOTHED * edges:
+        return []
+    example, _ = max(labels, key=lambda one: one[1].steps)
+    return [
+        f"label {example} and others: along {steps / edges:.0%} of the edges between two ids lie ids between them, as"
+        " smoothing makes and drawing does not: they stand for classes that are not there; if the maps were resized, do"
+        " it by nearest neighbour, and never save them as JPEG"
+    ]
+
+
+SMOOTHED = 0.18
+"""Our choice: label maps that were drawn have less than 0.1 such pixels an edge (0.00 at 1024 x 512, 0.08 at 64 x 32);
+resized by Lanczos filters or saved as JPEG they have 0.2, by linear interpolation 0.45 to 0.66."""
+LEAST_EDGES = 500
 
 
 def _repetitions(rows: Sequence[Row]) -> list[str]:

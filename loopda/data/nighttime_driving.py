@@ -12,7 +12,14 @@ read first: there are corrected labels (of CIConv) whose labelTrainIds are still
 from pathlib import Path
 
 from loopda.data.label_files import check_labels, label_file
-from loopda.data.listing import existing, files, leave_out_unused, read_names, refuse_list_of_another_tree
+from loopda.data.listing import (
+    existing,
+    files,
+    leave_out_unused,
+    read_names,
+    refuse_list_of_another_tree,
+    with_left_out,
+)
 from loopda.data.manifest import Row
 from loopda.errors import DataError
 from loopda.labels.classes import ClassList
@@ -30,8 +37,10 @@ def rows(root: Path, classes: ClassList, *, labelled: bool, names: Path | None =
     images = _named(folder, names) if names else files(folder, f"*{_IMAGE}")
     if not images:
         raise DataError(
-            f"{folder}: no *{_IMAGE} in it; `root` must be the folder that holds leftImg8bit/ and"
-            " gtCoarse_daytime_trainvaltest/"
+            with_left_out(
+                f"{folder}: no *{_IMAGE} in it; `root` must be the folder that holds leftImg8bit/ and"
+                " gtCoarse_daytime_trainvaltest/"
+            )
         )
     labels = Path(root, "gtCoarse_daytime_trainvaltest", "test", "night")
     found = []

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from loopda.data.label_files import first_label
-from loopda.data.listing import existing, files, leave_out, noting
+from loopda.data.listing import existing, files, leave_out, noting, with_left_out
 from loopda.data.manifest import Row
 from loopda.errors import ConfigError, DataError
 from loopda.fault_list import SHOWN, examples
@@ -26,7 +26,10 @@ def rows(
     there = {path.stem for path in files(images, "*.png")}
     if not there:
         raise DataError(
-            f"{images}: no <number>.png in it; `root` must be the folder that holds {images.name}/ beside its labels"
+            with_left_out(
+                f"{images}: no <number>.png in it; `root` must be the folder that holds {images.name}/ beside its"
+                " labels"
+            )
         )
     with noting():  # what lies beside label maps is no image
         of_labels = {path.stem.removesuffix(_TRAIN_IDS): path for path in files(labels, "*.png")}

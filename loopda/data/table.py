@@ -9,7 +9,13 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from loopda.data.label_files import encoding_by_name
-from loopda.data.listing import existing, from_folder, named_path, refuse_list_of_another_tree
+from loopda.data.listing import (
+    existing,
+    from_folder,
+    named_path,
+    refuse_list_from_elsewhere,
+    refuse_list_of_another_tree,
+)
 from loopda.data.manifest import Row, read_table
 from loopda.errors import ConfigError, DataError
 from loopda.files import written
@@ -64,6 +70,8 @@ def rows(table: Path, classes: ClassList, *, labelled: bool, encoding: str | Non
         found.append(Row(image, label, reference, kind))
     if faults:
         raise DataError("\n".join(faults))
+    images = [line["image"] for _, line in lines]
+    refuse_list_from_elsewhere(Path(table), images, [row.image for row in found])
     for paths in ([row.image for row in found], [row.label for row in found if labelled and row.label]):
         refuse_list_of_another_tree(Path(table), paths, "correct `csv`, or the paths in it")
     return found

@@ -56,15 +56,19 @@ class Predictor:
             raise ConfigError(f"domain {domain!r}: choose {' or '.join(DOMAINS)}")
         size = _checked(size) if size and size != "image" else size
         tile = _checked(tile) if tile else None
-        if overlap is not None and (tile is None or not 0 <= overlap < min(tile)):
-            raise ConfigError(f"overlap {overlap}: it must be 0 or more, and less than the sides of a tile")
+        if overlap is not None and tile is None:
+            raise ConfigError(f"overlap {overlap}: there are no tiles that could overlap; give the size of one (tile)")
+        if overlap is not None and (overlap != int(overlap) or not 0 <= overlap < min(tile)):
+            raise ConfigError(
+                f"overlap {overlap}: it must be a whole number, 0 or more, and less than the sides of a tile"
+            )
         self.segmenter = segmenter
         self.domain = domain
         self.statistics = segmenter.use_statistics(domain)
         trained = None if tile else segmenter.input_size
         self.size: Size | Literal["image"] = size or trained or "image"
         self.tile = tile
-        self.overlap = (min(tile) // 4 if overlap is None else overlap) if tile else 0
+        self.overlap = (min(tile) // 4 if overlap is None else int(overlap)) if tile else 0
 
     @property
     def classes(self) -> ClassList:
@@ -134,7 +138,9 @@ class Predictor:
 
 
 def _checked(size: Size | str) -> Size:
-    return parse_size(size if isinstance(size, str) else f"{size[0]}x{size[1]}")
+    if isinstance(size, list | tuple):
+        size = "x".join(str(side) for side in size)
+    return parse_size(size if isinstance(size, str) else str(size))
 
 
 def _starts(length: int, tile: int, overlap: int) -> list[int]:

@@ -45,6 +45,11 @@ class Records:
         made = record["files"]
         return all(made.get(self._key(file)) == digest(file) != "" for file in files)
 
+    def files(self, sources: Iterable[Source]) -> set[Path]:
+        """All files that were made of `sources`, as far as these settings and their images are those of now."""
+        records = [self.images[source.name] for source in sources if source.name in self.images]
+        return {self.folder / file for record in records for file in record["files"]}
+
     def add(self, source: Source, content: str, files: Mapping[Path, str]) -> None:
         """Note the finished `files` (with their digests) of an image, besides others that were made of it before."""
         before = self.images.get(source.name, {"content": None})
@@ -78,7 +83,17 @@ def _read(path: Path) -> tuple[dict[str, Any] | None, dict[str, dict[str, Any]]]
         except ValueError:
             break  # cut off when the process was killed or the disk was full
     head = lines[0] if lines else None
-    return head, {line["name"]: line for line in lines[1:]}
+    return head, {line["name"]: line for line in lines[1:] if _is_of_an_image(line)}
+
+
+def _is_of_an_image(line: object) -> bool:
+    """Whether a line is such as `Records.add` writes; of any other nothing is held, and its image is made again."""
+    return (
+        isinstance(line, dict)
+        and {"name", "image", "content", "files"} <= line.keys()
+        and isinstance(line["name"], str)
+        and isinstance(line["files"], dict)
+    )
 
 
 def _refuse_other_images(records: Mapping[str, Mapping[str, Any]], sources: Iterable[Source], path: Path) -> None:

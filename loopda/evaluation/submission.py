@@ -57,6 +57,8 @@ def faults(archive: Path, names: Sequence[str], *, count: int = COUNT, size: Siz
     try:
         with zipfile.ZipFile(archive) as file:
             return [*_wrong_names(file, names, count), *_wrong_files(file, names, size)]
+    except FileNotFoundError:
+        raise DataError(f"{archive}: no such zip to check; with --model it is made") from None
     except (OSError, zipfile.BadZipFile) as error:
         raise DataError(f"{archive}: not a zip that can be read: {error}") from None
 

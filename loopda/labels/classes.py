@@ -16,6 +16,7 @@ from pydantic import Field
 
 from loopda.config import Section, expanded, parse_section, read_yaml
 from loopda.errors import ConfigError, DataError
+from loopda.names import has_control_characters
 
 IGNORE = 255
 
@@ -133,6 +134,8 @@ class ClassList:
         unknown = [name for name in keep if name not in self.names]
         if unknown:
             raise ConfigError(f"class list: no class {', '.join(unknown)}; there are {', '.join(self.names)}")
+        if twice := _repeated(keep):
+            raise ConfigError(f"class list: `keep` names {', '.join(map(repr, twice))} twice; once is enough")
         kept = [self.names.index(name) for name in keep]
         encodings = {}
         for name, encoding in self.encodings.items():
@@ -253,6 +256,8 @@ def read_classes(path: Path) -> ClassList:
     ```
     """
     values = read_yaml(path)
+    if isinstance(values, Mapping) and {"names", "encodings"} <= values.keys():
+        raise ConfigError(f"{path}: a classes.json that a stage wrote; name the class list (YAML) that it was made of")
     try:
         if isinstance(values, Mapping) and "base" in values:
             return _told_apart(CITYSCAPES.subset(parse_section(values, _SubsetFile, str(path)).keep))
@@ -264,7 +269,14 @@ def read_classes(path: Path) -> ClassList:
 
 def read_class_list(named: str) -> ClassList:
     """The class list that the key `data.classes` names: `cityscapes`, or the path of one (see `read_classes`)."""
-    return CITYSCAPES if named == "cityscapes" else read_classes(expanded(named))
+    if named == "cityscapes":
+        return CITYSCAPES
+    path = expanded(named)
+    if not path.exists():
+        raise ConfigError(
+            f"{named}: no such class list; `classes` is the path of one (YAML), or `cityscapes` in small letters"
+        )
+    return read_classes(path)
 
 
 def _told_apart(classes: ClassList) -> ClassList:
@@ -295,7 +307,13 @@ def load_classes(path: Path) -> ClassList:
         return ClassList.from_json(json.loads(Path(path).read_text(encoding="utf-8")))
     except FileNotFoundError:
         raise DataError(f"{path}: no such class list; the stage `prepare` writes it") from None
+    except OSError as error:
+        raise DataError(f"{path}: a class list that cannot be read ({error.strerror})") from None
     except (json.JSONDecodeError, UnicodeDecodeError, DataError) as error:
+        if Path(path).suffix.lower() in (".yaml", ".yml"):
+            raise DataError(
+                f"{path}: a YAML file; wanted is the classes.json that the stage `prepare` makes of it"
+            ) from None
         raise DataError(f"{path}: damaged class list ({error}); run the stage `prepare` again") from None
 
 
@@ -324,6 +342,11 @@ def _faults(classes: ClassList) -> list[str]:
     if count > MOST_CLASSES:
         faults.append(f"{count} classes; at most {MOST_CLASSES} fit beside the value {IGNORE} for ignored pixels")
     faults += [f"the name {name!r} occurs twice" for name in _repeated(classes.names)]
+    faults += [
+        f"the name {name!r} is empty, or has a line break or a blank at an end; write a word"
+        for name in classes.names
+        if not name or name != name.strip() or has_control_characters(name)
+    ]
     if len(classes.colours) != count:
         faults.append(f"{count} names but {len(classes.colours)} colours")
     wrong = [
@@ -354,8 +377,20 @@ def _faults(classes: ClassList) -> list[str]:
             faults.append(f"encoding {name}: {count} classes but ids for {len(encoding.ids)}")
         values = [value for ids in encoding.ids for value in ids] + sorted(encoding.void)
         faults += [f"encoding {name}: id {value} is not in 0 .. 255" for value in values if not _is_byte(value)]
-        faults += [f"encoding {name}: id {value} stands for two things" for value in _repeated(values)]
+        faults += [
+            f"encoding {name}: id {value} stands for {_meanings(classes, encoding, value)}"
+            for value in _repeated(values)
+        ]
     return faults
+
+
+def _meanings(classes: ClassList, encoding: Encoding, value: int) -> str:
+    """All that a raw id which occurs several times is said to mean."""
+    names = [name for name, ids in zip(classes.names, encoding.ids, strict=False) for one in ids if one == value]
+    if value not in encoding.void:
+        return f"{' and '.join(names)}; give each class ids of its own"
+    only = " (what it is where the list does not say)" if encoding.void == {IGNORE} else ""
+    return f"{' and '.join(names)}, and is void{only}; take it out of one: `void: []` is a list without any"
 
 
 def _is_byte(value: object) -> bool:

@@ -6,6 +6,7 @@ DataError of one line that names it and the remedy; nothing is filled in. (One t
 closed properly around too few rows, as no truncation makes it. The decoders themselves take that for whole.)
 """
 
+import errno
 import os
 import struct
 import threading
@@ -20,7 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFile, PngImagePlugin
 
-from loopda.errors import DataError
+from loopda.config import expanded
+from loopda.errors import ConfigError, DataError
 from loopda.file_kinds import HEAD, kind_of, remedy_for
 from loopda.files import patiently, written
 from loopda.labels.classes import COLOURS, SYNTHIA, UNKNOWN, ClassList
@@ -98,10 +100,11 @@ def photograph(image: Photograph) -> Image.Image:
     alpha channel, (H, W) or (H, W, 1) grey. A PIL image may come from any format that Pillow has decoded; it is turned
     upright where it still has its EXIF orientation (`ImageOps.exif_transpose` turns it and takes that away).
     """
-    if isinstance(image, str) and "://" in image:
-        raise DataError(f"{image}: an address, not a path; fetch the file first")
     if isinstance(image, str | os.PathLike):
-        return read_image(Path(image))
+        try:
+            return read_image(expanded(os.fsdecode(image)))
+        except ConfigError as error:
+            raise DataError(str(error)) from None
     if isinstance(image, Image.Image):
         name = str(getattr(image, "filename", "")) or "the PIL image"
         return _upright_rgb(_loaded(image, name), name)
@@ -152,14 +155,15 @@ def read_raw_label(path: Path, encoding: str = "", classes: ClassList | None = N
         remedy = (
             "save one channel alone"
             if _is_grey(image)
-            else "where its colours are those of the class list, `encoding: colours` reads them"
+            else "where its colours are those of the class list, `encoding: colours` (layout folder or table) reads"
+            " them"
         )
         raise DataError(
             f"{path}: a label map in colour mode {image.mode}; expected one channel of class ids (8-bit grey"
             f" or palette), not a rendering in colours; {remedy}"
         )
     if image.mode != "P" and depth != 8:
-        raise DataError(f"{path}: a label map with {depth} bits a channel; save its ids as 8-bit grey")
+        raise DataError(f"{path}: a label map with {_bits(depth)} a channel; save its ids as 8-bit grey")
     palette = None
     if image.mode == "P":
         palette = np.array(image.getpalette("RGB") or [], dtype=np.uint8).reshape(-1, 3)
@@ -253,6 +257,10 @@ def _read_colours(path: Path, classes: ClassList) -> NDArray[np.uint8]:
             " without it, resize it by nearest neighbour"
         )
     return label
+
+
+def _bits(depth: int) -> str:
+    return "1 bit" if depth == 1 else f"{depth} bits"
 
 
 def _is_grey(image: Image.Image) -> bool:
@@ -455,7 +463,9 @@ def _too_large(path: Path | zipfile.Path | str) -> DataError:
 def _of_another_kind(path: Path | zipfile.Path, head: bytes) -> DataError:
     """What a file is that Pillow takes for neither a PNG nor a JPEG, which begins with the bytes `head`."""
     if head.startswith(b"\x89PNG\r\n\x1a\n"):
-        return DataError(f"{path}: damaged image (a PNG without its header); fetch it again")
+        return DataError(
+            f"{path}: damaged image (a PNG whose first chunks are missing or fail their checksum); fetch it again"
+        )
     if head.startswith(b"\xff\xd8\xff"):
         return DataError(
             f"{path}: a damaged JPEG file, or one of a kind that is not read (12 bits, lossless); fetch it again, or"
@@ -476,6 +486,10 @@ def _unreadable(path: Path | zipfile.Path | str, error: Exception) -> DataError:
             return DataError(f"{path}: a folder, not an image file")
         case PermissionError():
             return DataError(f"{path}: no permission to read it")
+        case OSError(errno=errno.ELOOP):
+            return DataError(f"{path}: a link that leads back to itself; link it to the file")
+        case OSError(errno=int(), strerror=str(reason)):
+            return DataError(f"{path}: cannot be read ({reason}); mend that, or fetch it again")
     reason = " ".join(str(error).split()) or type(error).__name__
     if "MAX_TEXT" in reason:
         return DataError(

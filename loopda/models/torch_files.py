@@ -13,6 +13,8 @@ from loopda.weight_files import AGAIN, described, is_safetensors
 
 TENSORS_ALONE = "where the model can be loaded, save its tensors alone: torch.save(model.state_dict(), 'tensors.pth')"
 
+_SAFETENSORS = "it is a safetensors file: python -m loopda.stages.convert makes a model.pt of a whole network in one"
+
 _LEGACY = bytes.fromhex("80028a0a6cfc9c46f9206aa85019")  # begins the files of PyTorch before 1.6
 
 # what plain numbers of NumPy are pickled as, under the names of NumPy 1 and 2: trainings save scores so. None of it
@@ -31,6 +33,8 @@ def read(path: Path) -> object:
     """torch.load with weights_only=True, and numbers of NumPy besides; DataError that says what the file is."""
     if not path.exists():
         raise DataError(f"{path}: no such weights file; check the path, or run the stage that makes it")
+    if path.is_file() and is_safetensors(_head(path)):  # newer versions of PyTorch read the tensors alone
+        raise DataError(f"{path}: cannot be read as weights: {_SAFETENSORS}")
     try:
         with torch.serialization.safe_globals(NUMBERS), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch's words about what it cannot read; ours follow
@@ -54,10 +58,7 @@ def _reason(path: Path, error: str) -> str:
         if any(name.startswith("torch.nn.modules.") for name in objects):
             return f"it holds a whole module as Python objects ({named}), not its tensors; {TENSORS_ALONE}"
         return f"it holds Python objects besides tensors ({named}), which code would have to make; {TENSORS_ALONE}"
-    with open(path, "rb") as file:
-        head = file.read(len(_LEGACY))
-    if is_safetensors(head):
-        return "it is a safetensors file: python -m loopda.stages.convert makes a model.pt of a whole network in one"
+    head = _head(path)
     if head.startswith(b"PK"):
         return f"the archive is damaged; {AGAIN}"
     if head.startswith(_LEGACY):
@@ -65,6 +66,11 @@ def _reason(path: Path, error: str) -> str:
     if head[:1] == b"\x80":
         return f"it is a damaged pickle, or one that PyTorch did not write; {AGAIN}, or {TENSORS_ALONE}"
     return f"it is damaged, or of no format that PyTorch writes; {AGAIN}"
+
+
+def _head(path: Path) -> bytes:
+    with open(path, "rb") as file:
+        return file.read(len(_LEGACY))
 
 
 def _objects(path: Path, error: str) -> list[str]:

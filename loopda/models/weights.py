@@ -281,6 +281,8 @@ def faults(found: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> list[st
                 lines.append(f"{name} is missing")
         elif found[name].shape != value.shape:
             lines.append(f"{name} is {tuple(found[name].shape)}, the network has {tuple(value.shape)}")
+        elif found[name].layout != torch.strided:
+            lines.append(f"{name} holds {found[name].layout}, no plain numbers (sparse?)")
         elif value.is_floating_point() and (found[name].dtype not in _FLOATS or found[name].is_meta):
             lines.append(f"{name} holds {found[name].dtype} on {found[name].device}, no plain numbers (quantised?)")
         elif not found[name].isfinite().all():
@@ -297,7 +299,7 @@ def listed(lines: Sequence[str]) -> str:
         if counts[kind] <= EXAMPLES:
             shown.append(f"  {line}")
     shown += [f"  and {count - EXAMPLES} more {_KINDS[kind]}" for kind, count in counts.items() if count > EXAMPLES]
-    return "\n".join([*shown, f"{len(lines)} faults in all"])
+    return "\n".join([*shown, f"{len(lines)} fault{'s' * (len(lines) != 1)} in all"])
 
 
 def _load(network: nn.Module, weights: Weights, part: re.Pattern[str], hint: str) -> None:

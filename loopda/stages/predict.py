@@ -27,6 +27,7 @@ from loopda.errors import ConfigError, DataError
 from loopda.evaluation.inference import predict_images
 from loopda.evaluation.predictor import Prediction
 from loopda.evaluation.records import FILE, Records
+from loopda.fault_list import examples
 from loopda.files import sha256, write_json, written
 from loopda.labels.overlay import legend, overlay
 from loopda.labels.png import write_label
@@ -115,6 +116,13 @@ def run(
         f"{done.predicted} images in {duration(done.seconds)} ({done.speed:.1f} images/s), {done.kept} were there"
         f" before, {len(done.faults)} at fault: {out / FILE}"
     )
+    kept = {path for source in found.sources for path in files(source).values()} | records.files(found.sources)
+    lying = [path for kind in ("labels", *PICTURES) for path in sorted((out / kind).rglob("[!.]*.*"))]
+    if earlier := [path for path in lying if path not in kept and path.suffix in (".png", ".jpg")]:
+        lines.say(
+            f"{len(earlier)} files in {out} are of earlier runs, of images that are not named now or by another model"
+            f" or settings, such as {examples(earlier)}: they stay as they were; delete them, or choose another folder"
+        )
     if done.squeezed:
         lines.say(
             f"{len(done.squeezed)} images have another orientation than the working size, such as {done.squeezed[0]}:"

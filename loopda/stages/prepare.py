@@ -16,7 +16,7 @@ from loopda.command import command, writes
 from loopda.config import Section
 from loopda.data.contact_sheet import contact_sheet
 from loopda.data.layouts import DataSet
-from loopda.data.manifest import Row, same_pictures, write_manifest
+from loopda.data.manifest import Row, same_labels, same_pictures, write_manifest
 from loopda.data.sets import UNLABELLED, Found, absent, candidates, find, named, read_found, statistics
 from loopda.errors import ConfigError, DataError
 from loopda.experiments import wrong_set_names
@@ -72,8 +72,8 @@ def run(
     found: by name of their folders, the found.json of sets that the stage `manifest` has checked already; they are not
     opened again. source ... day: where to write the manifests; none is written of a set that the section leaves out.
     day: without a set of that name, the different day references of `night`; without any, the images of `source`.
-    Nothing is written when anything is wrong: one DataError lists the faults of all data sets, each with the set's key
-    in the configuration, its folder or file, and the remedy.
+    Nothing is written when anything is wrong: one DataError (or, where the section itself is at fault, a ConfigError)
+    lists the faults of all data sets, each with the set's key in the configuration, its folder or file, and the remedy.
     town: not read; the workflow may name it where the data are the built-in town, so that the town is built
     first. workers: threads that open files, by default one for each processor that the process may use; their
     number changes no result.
@@ -89,6 +89,7 @@ def run(
     checked = {path.parent.name: path for path in found or ()}
     sets: dict[str, Found] = {}
     faults: list[str] = []
+    wrong: list[str] = []
 
     # find and check
     for name, data_set in data_sets.items():
@@ -98,8 +99,12 @@ def run(
                 continue
             sets[name] = find(data_set, class_list, labelled=name not in UNLABELLED, workers=workers)
             faults += [f"{keys[name]}: {fault}" for fault in sets[name].checked.faults]
-        except (DataError, ConfigError) as error:
+        except ConfigError as error:
+            wrong += [f"{keys[name]}: {line}" for line in str(error).splitlines()]
+        except DataError as error:
             faults += [f"{keys[name]}: {line}" for line in str(error).splitlines()]
+    if wrong:
+        raise ConfigError("\n".join([*wrong, *faults]))
     if faults := [*faults, *misplaced(sets)]:
         raise DataError("\n".join(faults))
 
@@ -194,6 +199,12 @@ def remarks(found: dict[str, Found], classes: ClassList) -> list[str]:
             notes.append(
                 f"{name}: {', '.join(unlearnt)}: in its labels, but not in those of source; no model can learn them,"
                 " and they count as 0 in its mean (a class list with `keep` can leave them out)"
+            )
+        if taken := same_labels(found[name].checked.rows, found["source"].checked.rows):
+            label, twin = taken[0]
+            notes.append(
+                f"{name}: {len(taken)} of its label maps are those of other images in source"
+                f" ({label}{_as(label, twin)}, for one): right only where both images show the same scene"
             )
     references = found["night"].checked.references if "night" in found else []
     for name in measured(found):

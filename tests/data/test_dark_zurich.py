@@ -176,6 +176,17 @@ def test_an_empty_pair_list_is_a_data_error(merged):
         rows(merged, "train", CITYSCAPES, labelled=False)
 
 
+def test_a_pair_list_in_the_other_order_is_a_fault_before_day_images_become_night(merged):
+    write_pairs(merged / PAIRS, [(day, night) for night, day in TRAIN[:2]])
+    with pytest.raises(DataError) as caught:
+        rows(merged, "train", CITYSCAPES, labelled=False)
+    assert [f"line {n}: the day image stands first; a line is `night,day`" in str(caught.value) for n in (1, 2, 3)] == [
+        True,
+        True,
+        False,
+    ]
+
+
 def test_a_pair_listed_twice_is_a_fault(merged):
     write_pairs(merged / PAIRS, [*TRAIN, TRAIN[0]])
     checked = check_rows(rows(merged, "train", CITYSCAPES, labelled=False), CITYSCAPES, labelled=False)

@@ -215,6 +215,37 @@ def test_a_list_with_backslashes_other_letters_and_repeated_lines_is_read_and_sa
         find_images([str(drive / "night.txt")])
 
 
+@pytest.mark.fault(51, "a list whose paths start from the working directory: one line says where they start")
+def test_a_list_of_paths_from_the_working_directory_is_said_to_be_one(drive, monkeypatch):
+    monkeypatch.chdir(drive)
+    (drive / "lists").mkdir()
+    (drive / "lists/night.txt").write_text("a/1.png\nb/1.jpeg\n")
+    with pytest.raises(DataError, match=r"lists/night.txt: .* no a/1.png; .*: write \.\./a/1.png, or move the list$"):
+        find_images(["lists/night.txt"])
+
+
+@pytest.mark.fault(50, "a shell's `drive/*` names results too: they are left out, and it is said")
+def test_results_that_are_named_beside_images_are_left_out(drive):
+    for folder in ("first", "out"):
+        (drive / folder / "labels").mkdir(parents=True, exist_ok=True)
+        (drive / folder / "labels/1.png").touch()
+        (drive / folder / "predictions.jsonl").write_text('{"by": {}}\n')
+    written_out = sorted(str(path) for path in drive.glob("[!.]*") if path.is_dir())
+    found = find_images(written_out, outside=drive / "out")
+    assert names(found) == ["a/1", "a/2", "b/1"]
+    assert f"2 left out, results that this package wrote: {drive}/first, {drive}/out" in found.left_out
+    with pytest.raises(DataError, match="no image in it"):
+        find_images([str(drive / "first")])
+    with pytest.raises(DataError, match="no images are named but results\n2 left out, results that this package wrote"):
+        find_images([str(drive / "first"), str(drive / "out")])
+
+
+def test_a_table_is_no_list_of_images(drive):
+    (drive / "night.csv").write_text("image\na/1.png\n")
+    with pytest.raises(DataError, match=r"night.csv: a list of images is a \.txt file with one path a line"):
+        find_images([str(drive / "night.csv")])
+
+
 @pytest.mark.fault(53, "a list of another tree: one line says so")
 def test_a_list_of_another_tree_is_one_line(drive):
     (drive / "night.txt").write_text("".join(f"other/{number}.png\n" for number in range(50)))

@@ -1,4 +1,5 @@
 import os
+import unicodedata
 
 import pytest
 
@@ -175,6 +176,16 @@ def test_a_hidden_folder_without_pictures_is_not_worth_a_word(tree):
     assert found(tree("1.png", ".git/config", ".DS_Store"), "**/*.png") == (["1.png"], [])
 
 
+@pytest.mark.fault(50, "files that systems make are no images, whatever the pattern")
+def test_files_that_systems_make_are_no_images_and_worth_a_word_only_where_the_pattern_means_them(tree):
+    folder = tree("1.png", "Thumbs.db", "desktop.ini", ".DS_Store", ".results.lock")
+    assert found(folder, "*.png") == (["1.png"], [])
+    assert found(folder, "*")[0] == ["1.png"]
+    with noting() as left_out:
+        assert files(folder, "**/*", any_picture=True) == [folder / "1.png"]
+    assert left_out.lines() == []
+
+
 def test_the_names_of_results_are_those_that_the_stages_write():
     assert {"labels", "legend.png", *PICTURES, *FOLDERS} == RESULTS
 
@@ -196,6 +207,26 @@ def test_a_path_in_a_table_may_have_backslashes_a_home_and_variables(tree, monke
         named_path("$RECYCLE/2.png", folder)
     with pytest.raises(ConfigError, match="a path of a Windows machine"):
         named_path("\\\\nas\\night\\1.png", folder)
+
+
+@pytest.mark.fault(52, "an address is no path: refused, and nothing is written to a folder of its name")
+@pytest.mark.parametrize("address", ["https://host/1.png", "s3://bucket/1.png", "file:///1.png", "https:/host/1.png"])
+def test_an_address_is_no_path_of_this_machine(tree, address):
+    with pytest.raises(ConfigError, match=f"^{address}: an address, not a path; fetch what is there first"):
+        named_path(address, tree("1.png"))
+    with pytest.raises(ConfigError, match="C:/1.png: a path of a Windows machine"):
+        named_path("C:/1.png", tree("1.png"))
+    odd = tree("odd:/1.png")
+    assert named_path("odd:/1.png", odd) == odd / "odd:/1.png"
+
+
+@pytest.mark.fault(52, "accented letters are the same in both forms of Unicode")
+@pytest.mark.parametrize(("stored", "asked"), [("NFD", "NFC"), ("NFC", "NFD")])
+def test_a_name_with_accents_is_found_in_either_form_of_unicode(tree, stored, asked):
+    folder = tree(unicodedata.normalize(stored, "Zürich/Grün.PNG"))
+    name = unicodedata.normalize(asked, "Zürich/Grün.png")
+    assert existing(folder / name) == folder / unicodedata.normalize(stored, "Zürich/Grün.PNG")
+    assert existing(folder / "Zürich/Blau.png") == folder / "Zürich/Blau.png"
 
 
 @pytest.mark.fault(51, "a relative path is written from the real folder")

@@ -243,15 +243,17 @@ def test_label_ids_of_roads_alone_are_no_fault_but_a_note_that_names_both_meanin
     assert (checked.pixels[0], checked.pixels[5]) == (16, 16)
 
 
-@pytest.mark.parametrize("labels", [ROADS, TRAIN_IDS])
+@pytest.mark.parametrize(("labels", "sure"), [(ROADS, False), (TRAIN_IDS, True)])
 @pytest.mark.parametrize("keep", [None, ["road", "pole"]])
-@pytest.mark.fault(65, "what the user states is neither doubted nor remarked on")
-def test_an_encoding_that_the_user_states_is_never_doubted(tmp_path, labels, keep):
+@pytest.mark.fault(65, "what the user states is never refused, and remarked on only where it is wrong for sure")
+def test_an_encoding_that_the_user_states_is_never_doubted_without_need(tmp_path, labels, sure, keep):
     classes = CITYSCAPES.subset(keep) if keep else CITYSCAPES
     rows = rows_with_bands(tmp_path, [*labels, 7], labels)
     checked = check_rows(rows, classes, labelled=True, stated=True)
     assert checked.faults == []
-    assert not any("label" in note for note in checked.notes)
+    notes = [note for note in checked.notes if "label" in note]
+    assert len(notes) == sure
+    assert all("read as labelIds, as `encoding` says; if they are labelTrainIds, say" in note for note in notes)
 
 
 @pytest.mark.parametrize(
@@ -272,6 +274,45 @@ def test_label_ids_are_not_taken_for_train_ids(tmp_path, labels):
 def test_a_class_list_that_knows_label_ids_alone_cannot_tell_train_ids(tmp_path):
     alone = replace(CITYSCAPES, encodings={"labelIds": CITYSCAPES.encodings["labelIds"]})
     assert check_rows(rows_with_bands(tmp_path, TRAIN_IDS), alone, labelled=True).faults == []
+
+
+# labels that are shared, or smoothed
+
+
+@pytest.mark.parametrize("kind", ["copy", "link", "other"])
+@pytest.mark.fault(72, "one label map of several images, by link or copy, is noted")
+def test_equal_label_maps_of_different_images_are_noted(tmp_path, kind):
+    rows = rows_with_bands(tmp_path, [7, 17], [7, 23])
+    image(rows[1].image, (8, 2), 91)
+    if kind != "other":
+        rows[1].label.unlink()
+        shutil.copy(rows[0].label, rows[1].label) if kind == "copy" else rows[1].label.symlink_to(rows[0].label)
+    checked = check_rows(rows, CITYSCAPES, labelled=True, stated=True)
+    notes = [note for note in checked.notes if "share a label map" in note]
+    assert checked.faults == []
+    assert len(notes) == (kind != "other")
+    assert all(f"such as {rows[1].image} (whose {rows[1].label} is {rows[0].label})" in note for note in notes)
+
+
+@pytest.mark.parametrize(
+    ("resized", "noted"),
+    [
+        (Image.Resampling.NEAREST, False),
+        (Image.Resampling.BILINEAR, True),
+        (Image.Resampling.BICUBIC, True),
+        (Image.Resampling.LANCZOS, True),
+    ],
+)
+@pytest.mark.fault(67, "label maps that were smoothed are noted, though all of their ids are legal")
+def test_label_maps_that_were_smoothed_are_noted(tmp_path, resized, noted):
+    drawn = np.kron(np.random.default_rng(0).choice([7, 11, 26], (30, 60)), np.ones((8, 8))).astype(np.uint8)
+    smaller = Image.fromarray(drawn).resize((300, 150), resized)
+    smaller.save(tmp_path / "label.png")
+    Image.new("RGB", (300, 150)).save(tmp_path / "image.png")
+    row = Row(tmp_path / "image.png", tmp_path / "label.png", encoding="labelIds")
+    checked = check_rows([row], CITYSCAPES, labelled=True, stated=True)
+    assert checked.faults == []
+    assert any("by nearest neighbour" in note for note in checked.notes) == noted
 
 
 # palettes and colours

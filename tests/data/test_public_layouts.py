@@ -83,6 +83,17 @@ def test_a_wrong_root_says_what_the_root_must_hold(name, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["nighttime_driving", "acdc", "gta5", "synthia"])
+@pytest.mark.fault(49, "where nothing is found, what was left out is said with it")
+def test_where_all_images_have_another_format_the_message_says_so(name, tmp_path):
+    build, read = READERS[name]
+    build(tmp_path)
+    for row in read(tmp_path, CITYSCAPES, labelled=True):
+        row.image.rename(row.image.with_suffix(".webp"))
+    with noting(), pytest.raises(DataError, match=r"in it; .*\n5 left out, of another format than .*\.webp"):
+        read(tmp_path, CITYSCAPES, labelled=True)
+
+
+@pytest.mark.parametrize("name", ["nighttime_driving", "acdc", "gta5", "synthia"])
 def test_hidden_files_that_archivers_leave_are_no_images(name, tmp_path):
     build, read = READERS[name]
     for path in list(build(tmp_path).rglob("*.png")):

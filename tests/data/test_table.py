@@ -29,6 +29,16 @@ def test_relative_paths_are_relative_to_the_table_and_absolute_ones_stay(table, 
     assert second.reference == tmp_path / "ref/b.jpg"
 
 
+@pytest.mark.fault(51, "a table whose paths start from the working directory: one line says where they start")
+def test_a_table_of_paths_from_the_working_directory_is_said_to_be_one(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "lists").mkdir()
+    (tmp_path / "a.png").touch()
+    (tmp_path / "lists/night.csv").write_text("image\na.png\n")
+    with pytest.raises(DataError, match=r"^lists/night.csv: .* there is no a.png; .*: write \.\./a.png, or move"):
+        rows(Path("lists/night.csv"), CITYSCAPES, labelled=False)
+
+
 def test_the_columns_label_and_reference_may_be_left_out(table):
     [row] = rows(table("image\na.png\n"), CITYSCAPES, labelled=False)
     assert (row.label, row.reference) == (None, None)

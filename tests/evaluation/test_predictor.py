@@ -214,7 +214,11 @@ def test_no_more_probabilities_than_the_limit_are_upsampled_at_a_time(monkeypatc
         ({"tile": "0x0"}, "'0x0' is no size"),
         ({"tile": "64x32", "overlap": 32}, "overlap 32"),
         ({"tile": "64x32", "overlap": -1}, "overlap -1"),
-        ({"overlap": 4}, "overlap 4"),
+        ({"overlap": 4}, "overlap 4: there are no tiles"),
+        ({"tile": "64x32", "overlap": 2.5}, "overlap 2.5: it must be a whole number"),
+        ({"size": (64,)}, "'64' is no size"),
+        ({"size": (64, 32, 3)}, "'64x32x3' is no size"),
+        ({"tile": 64}, "'64' is no size"),
     ],
 )
 def test_options_that_make_no_sense_are_refused_by_name(small_model, options, fault):

@@ -17,6 +17,7 @@ from loopda.labels.classes import (
     ClassList,
     Encoding,
     load_classes,
+    read_class_list,
     read_classes,
 )
 
@@ -107,6 +108,11 @@ def test_a_damaged_class_list_is_a_data_error_that_names_the_file(tmp_path, dama
 def test_a_missing_class_list_says_which_stage_writes_it(tmp_path):
     with pytest.raises(DataError, match="classes.json: no such class list; the stage `prepare`"):
         load_classes(tmp_path / "classes.json")
+    (tmp_path / "mine.yaml").write_text("base: cityscapes\nkeep: [road, car]\n")
+    with pytest.raises(DataError, match="a YAML file; wanted is the classes.json that the stage `prepare` makes of it"):
+        load_classes(tmp_path / "mine.yaml")
+    with pytest.raises(DataError, match="a class list that cannot be read .Is a directory"):
+        load_classes(tmp_path)
 
 
 def test_a_class_list_in_yaml_gives_names_groups_ids_and_void(tmp_path):
@@ -168,7 +174,7 @@ def test_files_that_hold_class_indices_mean_those_of_the_subset(tmp_path):
     ("values", "fault"),
     [
         ({"keep": ["road", "tree", "lamp"]}, "no class tree, lamp; there are road, sidewalk"),
-        ({"keep": ["road", "road"]}, "name 'road' occurs twice"),
+        ({"keep": ["road", "road"]}, "names 'road' twice"),
         ({"keep": []}, "keep"),
         ({}, "keep"),
         ({"keep": "road"}, "keep"),
@@ -199,12 +205,24 @@ def test_only_255_is_void_unless_the_class_list_says_otherwise(tmp_path):
     assert read_classes(class_file(tmp_path, [entry(), entry("car", (4, 5, 6), ids=(1,))])).void_ids("ids") == {255}
 
 
+def test_a_class_list_of_no_file_or_of_a_stage_is_said_to_be_one(tmp_path):
+    with pytest.raises(ConfigError, match="Cityscapes: no such class list; .* `cityscapes` in small letters"):
+        read_class_list("Cityscapes")
+    (tmp_path / "classes.json").write_text(json.dumps(CITYSCAPES.to_json()))
+    with pytest.raises(
+        ConfigError, match="^[^\n]*classes.json: a classes.json that a stage wrote; name the class list"
+    ):
+        read_class_list(str(tmp_path / "classes.json"))
+
+
 @pytest.mark.parametrize(
     ("entries", "more", "fault"),
     [
         ([], {}, "empty"),
-        ([entry(), entry("wall", (4, 5, 6), [0])], {}, "id 0 stands for two things"),
-        ([entry(ids=[255])], {}, "id 255 stands for two things"),
+        ([entry(), entry("wall", (4, 5, 6), [0])], {}, "id 0 stands for road and wall"),
+        ([entry(ids=[255])], {}, "id 255 stands for road, and is void"),
+        ([entry("ro\nad"), entry("car", (4, 5, 6), [1])], {}, "'ro.*ad' is empty, or has a line break or a blank"),
+        ([entry("road "), entry("car", (4, 5, 6), [1])], {}, "'road ' is empty, or has a line break or a blank"),
         ([entry(), entry("road", (4, 5, 6), [1])], {}, "name 'road' occurs twice"),
         ([entry(), entry("wall", (1, 2, 3), [1])], {}, r"colour \[1, 2, 3\] occurs twice"),
         ([entry(colour=(1, 2))], {}, r"classes\.0\.colour"),

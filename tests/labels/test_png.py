@@ -84,7 +84,12 @@ def test_every_exif_orientation_is_turned_as_pillow_itself_turns_it(tmp_path, or
     assert np.array_equal(np.array(read_image(path)), expected)
 
 
+# a text after the header (33 bytes) whose checksum is wrong
+_PNG = encoded(Image.fromarray(NOISE), "PNG")
+WRONG_CHECKSUM = _PNG[:33] + b"\0\0\0\3tEXta\0b" + bytes(4) + _PNG[33:]
+
 BAD_IMAGES = {
+    "checksum.png": (WRONG_CHECKSUM, "damaged image .*first chunks are missing or fail their checksum"),
     "truncated.png": (encoded(Image.fromarray(NOISE), "PNG")[:1000], "damaged image"),
     "truncated.jpg": (encoded(Image.fromarray(NOISE), "JPEG")[:-20], "damaged image"),
     "empty.png": (b"", "an empty file"),
@@ -335,7 +340,7 @@ BAD_ARRAYS = {
     "list": ([NOISE, NOISE], "one image at a time"),
     "bytes": (b"\x89PNG", "open it first"),
     "file": (io.BytesIO(), "open it first"),
-    "address": ("https://somewhere/a.png", "an address, not a path; fetch the file first"),
+    "address": ("https://somewhere/a.png", "an address, not a path; fetch what is there first"),
     "None": (None, "NoneType is no image; give a path"),
 }
 
@@ -425,12 +430,12 @@ BAD_LABELS = {
     "bmp.png": (encoded(Image.fromarray(LABEL), "BMP"), "a BMP picture; convert it to PNG"),
     "grey_as_rgb.png": (encoded(Image.fromarray(LABEL).convert("RGB"), "PNG"), "save one channel alone"),
     "jpeg.png": (encoded(Image.fromarray(LABEL), "JPEG"), "a label map in JPEG"),
-    "rgb.png": (encoded(Image.fromarray(NOISE), "PNG"), "colour mode RGB.*`encoding: colours` reads them"),
+    "rgb.png": (encoded(Image.fromarray(NOISE), "PNG"), "colour mode RGB.*`encoding: colours` .* reads them"),
     "rgba.png": (encoded(Image.fromarray(NOISE).convert("RGBA"), "PNG"), "colour mode RGBA"),
     "grey_alpha.png": (encoded(Image.fromarray(NOISE).convert("LA"), "PNG"), "colour mode LA"),
     "grey16.png": (png_bytes(2, 2, 16, 0, [b"\0\2\0\4"] * 2), "16 bits a channel"),
     "rgb16.png": (png_bytes(1, 2, 16, 2, [b"\1\2\3\4\5\6"] * 2), "16 bits a channel"),
-    "grey1.png": (png_bytes(8, 2, 1, 0, [b"\x55"] * 2), "1 bits a channel"),
+    "grey1.png": (png_bytes(8, 2, 1, 0, [b"\x55"] * 2), "1 bit a channel"),
     "grey2.png": (png_bytes(4, 2, 2, 0, [b"\x1b"] * 2), "2 bits a channel"),
     "grey4.png": (png_bytes(2, 2, 4, 0, [b"\x12"] * 2), "4 bits a channel"),
     "turned.png": (encoded(Image.fromarray(LABEL), "PNG", exif=turned(3)), "turned by an EXIF tag"),

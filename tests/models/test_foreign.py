@@ -282,6 +282,14 @@ def test_every_missing_unexpected_misshapen_and_not_finite_tensor_is_in_one_erro
     assert lines[-1] == "5 faults in all"
 
 
+@pytest.mark.fault(87, "refused by name")
+def test_a_tensor_that_is_stored_sparsely_is_no_plain_one(tmp_path):
+    tensors = small_official()
+    tensors["final1.0.weight"] = tensors["final1.0.weight"].to_sparse()
+    with pytest.raises(DataError, match=r"final1\.0\.weight holds torch\.sparse_coo, .*\n1 fault in all$"):
+        imported(tmp_path, tensors, FEW)
+
+
 def test_a_network_of_another_number_of_classes_is_refused(tmp_path):
     with pytest.raises(DataError, match="a network of 3 classes, but the class list has 19"):
         imported(tmp_path, small_official(), CITYSCAPES)

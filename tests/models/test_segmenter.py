@@ -9,6 +9,7 @@ from torchvision.models import ResNet101_Weights
 import loopda
 from loopda.errors import DataError, DeviceError
 from loopda.labels.classes import ClassList, Encoding
+from loopda.models.exchange import write_safetensors
 from loopda.models.segmenter import (
     Segmenter,
     content_digest,
@@ -222,6 +223,11 @@ def test_a_model_of_others_is_refused_with_the_command_that_converts_it(tmp_path
 def test_a_safetensors_file_is_refused_with_the_command_that_converts_it(tmp_path):
     path = tmp_path / "net.safetensors"
     path.write_bytes((64).to_bytes(8, "little") + b'{"w":{"dtype":"F32"}}'.ljust(64) + bytes(8))
+    with pytest.raises(DataError, match=r"a safetensors file: python -m loopda\.stages\.convert"):
+        load_segmenter(path)
+    pytest.importorskip("safetensors")
+    save_segmenter(segmenter(), tmp_path / "model.pt")
+    write_safetensors(load_checkpoint(tmp_path / "model.pt"), path)
     with pytest.raises(DataError, match=r"a safetensors file: python -m loopda\.stages\.convert"):
         load_segmenter(path)
 

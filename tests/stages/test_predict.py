@@ -173,6 +173,35 @@ def test_a_record_that_was_cut_off_costs_its_own_image_only(predict, predicted):
     assert path.read_text() == whole
 
 
+@pytest.mark.fault(42, "a line of another kind costs its own image only")
+@pytest.mark.parametrize(
+    "line", ["[1, 2]", "{}", '{"name": 3}', '{"name": "b/1", "image": "", "content": "", "files": []}']
+)
+def test_a_record_of_another_shape_costs_nothing_but_its_image(predict, predicted, line):
+    path = predict() / "predictions.jsonl"
+    with open(path, "a") as file:
+        print(line, file=file)
+    predicted.clear()
+    predict()
+    assert predicted == []
+
+
+@pytest.mark.fault(50, "results of an earlier run that are not made again are said")
+def test_results_that_stay_of_an_earlier_run_are_said(predict, drive, small_model, tmp_path, capsys):
+    out = predict(pictures=["overlay"])
+    predict()
+    assert "earlier runs" not in capsys.readouterr().err
+    other = tmp_path / "other.pt"
+    other.write_bytes(small_model.read_bytes() + b"\0")
+    (drive / "b/1.png").unlink()
+    predict(model=other)
+    assert (
+        f"4 files in {out} are of earlier runs, of images that are not named now or by another model or settings, such"
+        f" as {out}/labels/b/1.png, {out}/overlay/a/1.jpg, {out}/overlay/a/2.jpg and 1 more: they stay as they were"
+    ) in capsys.readouterr().err
+    assert (out / "labels/b/1.png").exists()
+
+
 def test_results_of_one_video_are_not_overwritten_by_frames_of_the_same_names_of_another(predict, drive):
     before = contents(out := predict(images=[str(drive / "a")]))
     with pytest.raises(DataError, match=r"b/1\.png: \S*out already holds the results of \S*a/1\.png under the name 1"):

@@ -364,6 +364,28 @@ def test_night_images_that_are_measured_on_under_a_second_name_are_noted(prepare
     assert str(night) in note
 
 
+@pytest.mark.fault(72, "label maps of other images in source are noted, by path and as links")
+@pytest.mark.parametrize("linked", [False, True])
+def test_label_maps_of_source_beside_other_images_are_noted(prepare, section, world, linked):
+    label = next((world / "Cityscapes/gtFine/train").rglob("*.png"))
+    if linked:
+        (world / "link.png").symlink_to(label)
+    image(world / "day.png")
+    section["day_val"] = as_table(world, "day_val", [(world / "day.png", world / "link.png" if linked else label, "")])
+    section["day_val"]["encoding"] = "labelIds"
+    notes = json.loads((prepare() / "summary.json").read_text())["notes"]
+    [note] = [note for note in notes if "label maps" in note and "day_val" in note]
+    assert note.startswith("day_val: 1 of its label maps are those of other images in source")
+
+
+def test_an_encoding_that_nobody_knows_is_a_fault_of_the_configuration(prepare, section, world):
+    section["day_val"] = as_table(world, "day_val", [(world / "no.png", world / "no.png", "")]) | {
+        "encoding": "labelids"
+    }
+    with pytest.raises(ConfigError, match="^data.day_val: class list: no label encoding 'labelids'; it has labelIds"):
+        prepare()
+
+
 def test_day_references_that_are_measured_on_are_noted(prepare, section, world):
     day = next((world / "DarkZurich/rgb_anon/train/day").rglob("*.png"))
     label = world / "day_label.png"
