@@ -83,7 +83,10 @@ def section(config: Config, experiment: str, stage: str) -> dict[str, Any]:
     if stage in ("manifest", "prepare"):
         return _own_data(config["data"], own.get("data") or {})
     resolved = {name: merged(config[name], own.get(name)) for name in shared}
-    for name, value in merged(config.get(stage), own.get(stage)).items():
+    its = merged(config.get(stage), own.get(stage))
+    known = [name for name in its if name in (config.get(stage) or ())]
+    for name in (*known, *sorted(its.keys() - set(known))):  # in whatever order an overlay has them
+        value = its[name]
         resolved[name] = merged(resolved[name], value) if name in shared and value is not None else value
     if stage == "adapt":
         name = resolved["method"]
@@ -226,8 +229,19 @@ def processes(config: Config, stage: str) -> int:
 
 
 def as_yaml(values: Mapping[str, Any]) -> str:
-    """`values` as YAML text, in their own order: the content of a stage's config.yaml."""
-    return yaml.safe_dump(_plain(values), sort_keys=False, allow_unicode=True)
+    """`values` as YAML text, in their own order: the content of a stage's config.yaml.
+
+    The keys of a layout are sorted: an overlay may write them in any order, and another text would run the stage again.
+    """
+    return yaml.safe_dump(_in_one_order(_plain(values), "layout"), sort_keys=False, allow_unicode=True)
+
+
+def _in_one_order(values: Any, first: str) -> Any:
+    """`values` with the keys of each mapping that has the key `first` in the order of the alphabet, behind that."""
+    if not isinstance(values, Mapping):
+        return values
+    keys = [first, *sorted(values.keys() - {first})] if first in values else values
+    return {key: _in_one_order(values[key], first) for key in keys}
 
 
 def merged(base: Any, overlay: Any) -> Any:
@@ -239,7 +253,7 @@ def merged(base: Any, overlay: Any) -> Any:
     if overlay is None:
         return copy.deepcopy(base if base is not None else {})
     if not (isinstance(base, Mapping) and isinstance(overlay, Mapping)):
-        return copy.deepcopy(overlay)
+        return _in_one_order(copy.deepcopy(overlay), "name")
     if "layout" in overlay and overlay["layout"] != base.get("layout"):
         return copy.deepcopy(overlay)
     result = {key: copy.deepcopy(value) for key, value in base.items()}

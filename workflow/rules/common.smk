@@ -125,8 +125,19 @@ if workflow.modifier_stack[0].globals.setdefault("launch", launch) != launch:
     raise WorkflowError("the name 'launch' is LoopDA's in a workflow that uses it as a module; choose another")
 
 
+def forced_where_changed(wildcards):
+    """No file: has `configure` run where what it wrote is no longer the section, even where Snakemake has no record of
+    what it wrote it from, as of results that came from elsewhere."""
+    written = Path(f"results/{wildcards.folder}/config.yaml")
+    if written.exists() and written.read_text(encoding="utf-8", errors="replace") != section_text(wildcards):
+        workflow.dag.forcefiles.add(str(written))
+    return []
+
+
 rule configure:
     """Write a stage's resolved section beside its result: the stage runs again when this file's content changes."""
+    input:
+        forced_where_changed,
     output:
         "results/{folder}/config.yaml",
     params:
