@@ -8,7 +8,7 @@ them each time it is parsed.
 import copy
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any
 
@@ -68,6 +68,15 @@ FULL_SIZE = "-full"  # ends the name of a set that is scored at the size of its 
 CLAIMS = "claims"  # the key under which a checked configuration holds what `loopda.claims` has found
 
 Config = Mapping[str, Any]
+
+
+class Settled(dict[str, Any]):
+    """A configuration that changes no more, with what has been worked out of it: for every job of a workflow the same
+    owners are asked for, again and again. A copy that is changed (`settled | {...}`) is a plain dictionary again."""
+
+    def __init__(self, config: Config):
+        super().__init__(config)
+        self.worked_out: dict[tuple[str, ...], Any] = {}
 
 
 def section(config: Config, experiment: str, stage: str) -> dict[str, Any]:
@@ -137,6 +146,10 @@ def owner(config: Config, experiment: str, *stages: str) -> str:
     first in the order of the file. One that ends before a stage which `experiment` has, or in another branch,
     does not own that stage.
     """
+    return _once(config, ("owner", experiment, *stages), lambda: _owner(config, experiment, stages))
+
+
+def _owner(config: Config, experiment: str, stages: tuple[str, ...]) -> str:
     wanted = _lineage(config, experiment, stages)
     trained = _chain(config, experiment).intersection(stages)
     alike = (
@@ -149,25 +162,47 @@ def owner(config: Config, experiment: str, *stages: str) -> str:
 
 def owner_of_set(config: Config, experiment: str, name: str) -> str:
     """The experiment under whose name the manifest of the set `name` lies, by the same rule as `owner`."""
-    wanted = json.dumps([set_section(config, experiment, name), config["town"]], sort_keys=True)
+    wanted = _told_of_set(config, experiment, name)
     alike = (
-        candidate
-        for candidate in config["experiments"]
-        if name in sets(config, candidate)
-        and json.dumps([set_section(config, candidate, name), config["town"]], sort_keys=True) == wanted
+        candidate for candidate in config["experiments"] if wanted and _told_of_set(config, candidate, name) == wanted
     )
     return _first(config, f"manifest/{name}", alike)
+
+
+def _told_of_set(config: Config, experiment: str, name: str) -> str:
+    """What the manifest of the set `name` is made of, in one text; "" where `experiment` has no such set."""
+
+    def text() -> str:
+        if name not in sets(config, experiment):
+            return ""
+        return json.dumps([set_section(config, experiment, name), config["town"]], sort_keys=True)
+
+    return _once(config, ("set", experiment, name), text)
+
+
+def _once(config: Config, key: tuple[str, ...], work_out: Callable[[], Any]) -> Any:
+    """What `work_out` returns; of a `Settled` configuration, worked out once."""
+    if not isinstance(config, Settled):
+        return work_out()
+    known = config.worked_out
+    if key not in known:
+        known[key] = work_out()
+    return known[key]
 
 
 def checked_with(config: Config, experiment: str) -> list[str]:
     """The experiments whose data are checked, all sets together, before a stage of `experiment` trains: those of `run`
     that share any of these stages, or else itself."""
-    sharing = [
-        name
-        for name in config["run"]
-        if any(owner(config, name, stage) == experiment for stage in training_stages(config, name))
-    ]
-    return sharing or [experiment]
+    return [name for name in config["run"] if experiment in _owners(config, name)] or [experiment]
+
+
+def _owners(config: Config, experiment: str) -> frozenset[str]:
+    """The experiments under whose names the trainings of `experiment` lie."""
+    return _once(
+        config,
+        ("owners", experiment),
+        lambda: frozenset(owner(config, experiment, stage) for stage in training_stages(config, experiment)),
+    )
 
 
 def _first(config: Config, what: str, alike: Iterable[str]) -> str:
@@ -769,8 +804,12 @@ def overlay(config: Config, experiment: str) -> Mapping[str, Any]:
     return merged(overlay(config, own[EXTENDS]), {key: value for key, value in own.items() if key != EXTENDS})
 
 
-def _chain(config: Config, experiment: str) -> set[str]:
+def _chain(config: Config, experiment: str) -> frozenset[str]:
     """The stage that `experiment` ends with, and all its ancestors; an ensemble trains nothing."""
+    return _once(config, ("chain", experiment), lambda: frozenset(_worked_out_chain(config, experiment)))
+
+
+def _worked_out_chain(config: Config, experiment: str) -> set[str]:
     if members(config, experiment):
         return ancestry(config, experiment, "prepare")
     return ancestry(config, experiment, overlay(config, experiment).get("until", "distill"))
@@ -790,12 +829,16 @@ def ancestry(config: Config, experiment: str, stage: str) -> set[str]:
 
 def _lineage(config: Config, experiment: str, stages: tuple[str, ...]) -> str:
     """The sections of `stages` and of all their ancestors in one text, with the layouts of the sets that these read."""
-    needed = {name for stage in stages for name in ancestry(config, experiment, stage)}
-    told = {name: section(config, experiment, name) for name in needed if name not in ("manifest", "prepare")}
-    known = sets(config, experiment)
-    read = {name: known.get(name) for stage in needed for name in reads(config, experiment, stage)}
-    classes = section(config, experiment, "prepare")["classes"]
-    return json.dumps([told, read, classes], sort_keys=True)
+
+    def text() -> str:
+        needed = {name for stage in stages for name in ancestry(config, experiment, stage)}
+        told = {name: section(config, experiment, name) for name in needed if name not in ("manifest", "prepare")}
+        known = sets(config, experiment)
+        read = {name: known.get(name) for stage in needed for name in reads(config, experiment, stage)}
+        classes = section(config, experiment, "prepare")["classes"]
+        return json.dumps([told, read, classes], sort_keys=True)
+
+    return _once(config, ("lineage", experiment, *stages), text)
 
 
 def _leaves(values: Any, path: str = "") -> list[tuple[str, Any]]:

@@ -26,13 +26,14 @@ try:
 except ConfigError as error:
     raise WorkflowError(str(error)) from None
 
-config[experiments.CLAIMS] = claims(config, Path())
+config = experiments.Settled({**config, experiments.CLAIMS: claims(config, Path())})
 
 if vouch.copied_without_times(config):
     raise WorkflowError(
         "results/: copied without their times and without .snakemake, so that finished models would be removed and"
-        " trained again. Compare them with their records: python -m loopda.vouch, with the same --configfile; then run"
-        " this again. To make all anew, remove results/"
+        " trained again. Compare them with their records: python -m loopda.vouch, with the same --configfile,"
+        " which makes them up to date; remove what it does not vouch for, and run this again. To make all anew, remove"
+        " results/"
     )
 
 
