@@ -708,7 +708,9 @@ def test_the_order_of_keys_in_an_overlay_changes_no_section(config):
 
 def test_of_a_settled_configuration_each_owner_is_worked_out_once(config, monkeypatch):
     settled = experiments.Settled(with_experiment(config, "mine", {"extends": "loopda", "distill": {"steps": 7}}))
-    wanted = {(name, stage): owner(dict(settled), name, stage) for name in settled["experiments"] for stage in ["warmup"]}
+    wanted = {
+        (name, stage): owner(dict(settled), name, stage) for name in settled["experiments"] for stage in ["warmup"]
+    }
     assert {key: owner(settled, *key) for key in wanted} == wanted
     assert experiments.checked_with(settled, "loopda") == experiments.checked_with(dict(settled), "loopda")
     monkeypatch.setattr(experiments, "section", None)

@@ -1,5 +1,6 @@
 """What the real snakemake does with projects that came from elsewhere, without its own records."""
 
+import copy
 import os
 import re
 import shutil
@@ -50,16 +51,43 @@ def project(tmp_path, root, monkeypatch) -> Path:
     return tmp_path
 
 
-def dry_run(root: Path) -> str:
+def dry_run(root: Path, *targets: str) -> str:
     """What `snakemake -n` prints."""
-    command = [SNAKEMAKE, "-n", "--cores", "1", "--snakefile", root / "Snakefile", "--configfile", "mine.yaml"]
+    command = [
+        SNAKEMAKE,
+        *targets,
+        "-n",
+        "--cores",
+        "1",
+        "--snakefile",
+        root / "Snakefile",
+        "--configfile",
+        "mine.yaml",
+    ]
     return subprocess.run(command, capture_output=True, text=True, timeout=300, check=True).stdout
 
 
-@pytest.mark.fault(96, "a number that is changed in a copy without Snakemake's records: its stage runs, and those behind")
+def rules_of(output: str) -> set[str]:
+    """The rules of which a dry run lists jobs."""
+    return set(re.findall(r"^(?:local)?rule (\w+):$", output, flags=re.MULTILINE))
+
+
+@pytest.mark.fault(
+    96, "a number that is changed in a copy without Snakemake's records: its stage runs, and those behind"
+)
 def test_a_changed_number_runs_its_stage_where_snakemake_has_no_record(project, root):
     assert "Nothing to be done" in dry_run(root)
     (project / "mine.yaml").write_text(yaml.safe_dump(MINE).replace("until:", "pretrain: {steps: 7}\n    until:"))
-    rules = set(re.findall(r"^(?:local)?rule (\w+):$", dry_run(root), flags=re.MULTILINE))
+    rules = rules_of(dry_run(root))
     assert {"configure", "pretrain", "evaluate", "report"} <= rules
     assert not rules & {"manifest", "prepare"}
+
+
+@pytest.mark.fault(94, "a page that is asked for after a change of the data is made by the same call that checks them")
+def test_a_target_is_made_by_the_call_that_checks_changed_data(project, root):
+    changed = {**copy.deepcopy(MINE), "compare": ["mine"], "table_seeds": [0]}
+    changed["experiments"]["mine"]["data"]["day"] = {"layout": "folder", "root": "d", "images": "*.png"}
+    (project / "mine.yaml").write_text(yaml.safe_dump(changed))
+    rules = rules_of(dry_run(root, "compare"))
+    assert {"prepare", "comparison"} <= rules
+    assert "pretrain" not in rules

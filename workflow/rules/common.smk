@@ -78,8 +78,32 @@ def classes(wildcards):
     return manifest_file(wildcards.experiment, first, "{data_set}/classes.json")
 
 
+class NotAncient:
+    """Of the jobs of a DAG, those behind each that run where it runs: without those that only wait for it."""
+
+    def __init__(self, depending):
+        self.depending = depending
+
+    def __getitem__(self, job):
+        behind = self.depending[job].items()
+        return {after: files for after, files in behind if not all(file.is_ancient for file in files)}
+
+
+def ask_what_only_waits():
+    """Have Snakemake ask jobs that only wait for another (`ancient`) whether they have to run. It does not, where that
+    one runs, and does not run them for it either: after a change of the data, `snakemake compare` would check them and
+    make nothing."""
+    dag = workflow.dag
+    if "bfs" not in vars(dag):
+        bfs = dag.bfs
+        dag.bfs = lambda direction, *jobs, **stop: bfs(
+            NotAncient(direction) if direction is dag.depending else direction, *jobs, **stop
+        )
+
+
 def when_checked(wildcards):
     """What a training waits for: the data are checked, all sets together. It does not run again for that."""
+    ask_what_only_waits()
     return ancient(f"results/prepare/{wildcards.experiment}/checked")
 
 
