@@ -104,24 +104,22 @@ def _run(run: Run, values: dict[str, Any], faults: Path, program: str, hints: di
 
 def writes(output: str) -> Callable[[Run], Run]:
     """Of the `run` of a stage: while it works, no other process may write the file or folder of its parameter `output`,
-    and when it has ended, what the file was made of is recorded beside it (`loopda.provenance`).
+    and when it has ended, what the file was made of is recorded (`records`).
 
     DataError and DeviceError as in `loopda.files.sole_writer`.
     """
 
     def decorate(run: Run) -> Run:
-        @functools.wraps(run)
+        recorded = records(output)(run)
+
+        @functools.wraps(recorded)
         def alone(**values: Any) -> None:
             if not processes.is_first():
                 run(**values)
                 return
-            result = Path(values[output])
-            with sole_writer(result):
-                run(**values)
-                if result.is_file():
-                    write_record(result, _files(values))
+            with sole_writer(Path(values[output])):
+                recorded(**values)
 
-        alone.output = output
         return alone
 
     return decorate
@@ -143,6 +141,24 @@ def _refuse_one_file_twice(run: Run, values: dict[str, Any]) -> None:
                     raise ConfigError(
                         f"--{name} and --{other} are one file, {path}, which would be lost; choose another for --{name}"
                     )
+
+
+def records(output: str) -> Callable[[Run], Run]:
+    """Of the `run` of a stage: when it has ended, what the file of its parameter `output` was made of is recorded
+    beside it (`loopda.provenance`). For trainings, whose progress has a lock of its own."""
+
+    def decorate(run: Run) -> Run:
+        @functools.wraps(run)
+        def recorded(**values: Any) -> None:
+            run(**values)
+            result = Path(values[output])
+            if processes.is_first() and result.is_file():
+                write_record(result, _files(values))
+
+        recorded.output = output
+        return recorded
+
+    return decorate
 
 
 def _files(values: dict[str, Any]) -> list[Path]:

@@ -8,7 +8,7 @@ them each time it is parsed.
 import copy
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any
 
@@ -70,6 +70,15 @@ CLAIMS = "claims"  # the key under which a checked configuration holds what `loo
 Config = Mapping[str, Any]
 
 
+class Settled(dict[str, Any]):
+    """A configuration that changes no more, with what has been worked out of it: for every job of a workflow the same
+    owners are asked for, again and again. A copy that is changed (`settled | {...}`) is a plain dictionary again."""
+
+    def __init__(self, config: Config):
+        super().__init__(config)
+        self.worked_out: dict[tuple[str, ...], Any] = {}
+
+
 def section(config: Config, experiment: str, stage: str) -> dict[str, Any]:
     """The resolved section of `stage` in `experiment`: what its config.yaml holds, and all that the stage is told.
 
@@ -83,7 +92,10 @@ def section(config: Config, experiment: str, stage: str) -> dict[str, Any]:
     if stage in ("manifest", "prepare"):
         return _own_data(config["data"], own.get("data") or {})
     resolved = {name: merged(config[name], own.get(name)) for name in shared}
-    for name, value in merged(config.get(stage), own.get(stage)).items():
+    its = merged(config.get(stage), own.get(stage))
+    known = [name for name in its if name in (config.get(stage) or ())]
+    for name in (*known, *sorted(its.keys() - set(known))):  # in whatever order an overlay has them
+        value = its[name]
         resolved[name] = merged(resolved[name], value) if name in shared and value is not None else value
     if stage == "adapt":
         name = resolved["method"]
@@ -134,6 +146,10 @@ def owner(config: Config, experiment: str, *stages: str) -> str:
     first in the order of the file. One that ends before a stage which `experiment` has, or in another branch,
     does not own that stage.
     """
+    return _once(config, ("owner", experiment, *stages), lambda: _owner(config, experiment, stages))
+
+
+def _owner(config: Config, experiment: str, stages: tuple[str, ...]) -> str:
     wanted = _lineage(config, experiment, stages)
     trained = _chain(config, experiment).intersection(stages)
     alike = (
@@ -146,25 +162,48 @@ def owner(config: Config, experiment: str, *stages: str) -> str:
 
 def owner_of_set(config: Config, experiment: str, name: str) -> str:
     """The experiment under whose name the manifest of the set `name` lies, by the same rule as `owner`."""
-    wanted = json.dumps([set_section(config, experiment, name), config["town"]], sort_keys=True)
+    wanted = _told_of_set(config, experiment, name)
     alike = (
-        candidate
-        for candidate in config["experiments"]
-        if name in sets(config, candidate)
-        and json.dumps([set_section(config, candidate, name), config["town"]], sort_keys=True) == wanted
+        candidate for candidate in config["experiments"] if wanted and _told_of_set(config, candidate, name) == wanted
     )
     return _first(config, f"manifest/{name}", alike)
+
+
+def _told_of_set(config: Config, experiment: str, name: str) -> str:
+    """What the manifest of the set `name` is made of, in one text; "" where `experiment` has no such set."""
+
+    def text() -> str:
+        if name not in sets(config, experiment):
+            return ""
+        return json.dumps([set_section(config, experiment, name), config["town"]], sort_keys=True)
+
+    return _once(config, ("set", experiment, name), text)
+
+
+def _once(config: Config, key: tuple[str, ...], work_out: Callable[[], Any]) -> Any:
+    """What `work_out` returns; of a `Settled` configuration, worked out once."""
+    if not isinstance(config, Settled):
+        return work_out()
+    known = config.worked_out
+    if key not in known:
+        known[key] = work_out()
+    return known[key]
 
 
 def checked_with(config: Config, experiment: str) -> list[str]:
     """The experiments under whose names the data are checked, all sets together, before a stage of `experiment` trains:
     the data of those of `run` that share any of these stages, or else its own."""
-    sharing = [
-        name
-        for name in config["run"]
-        if any(owner(config, name, stage) == experiment for stage in training_stages(config, name))
-    ]
+    sharing = [name for name in config["run"] if experiment in _owners(config, name)]
     return list(dict.fromkeys(owner(config, name, "prepare") for name in sharing or [experiment]))
+
+
+def _owners(config: Config, experiment: str) -> frozenset[str]:
+    """The experiments under whose names the trainings of `experiment` lie."""
+    return _once(
+        config,
+        ("owners", experiment),
+        lambda: frozenset(owner(config, experiment, stage) for stage in training_stages(config, experiment)),
+    )
 
 
 def _first(config: Config, what: str, alike: Iterable[str]) -> str:
@@ -226,8 +265,19 @@ def processes(config: Config, stage: str) -> int:
 
 
 def as_yaml(values: Mapping[str, Any]) -> str:
-    """`values` as YAML text, in their own order: the content of a stage's config.yaml."""
-    return yaml.safe_dump(_plain(values), sort_keys=False, allow_unicode=True)
+    """`values` as YAML text, in their own order: the content of a stage's config.yaml.
+
+    The keys of a layout are sorted: an overlay may write them in any order, and another text would run the stage again.
+    """
+    return yaml.safe_dump(_in_one_order(_plain(values), "layout"), sort_keys=False, allow_unicode=True)
+
+
+def _in_one_order(values: Any, first: str) -> Any:
+    """`values` with the keys of each mapping that has the key `first` in the order of the alphabet, behind that."""
+    if not isinstance(values, Mapping):
+        return values
+    keys = [first, *sorted(values.keys() - {first})] if first in values else values
+    return {key: _in_one_order(values[key], first) for key in keys}
 
 
 def merged(base: Any, overlay: Any) -> Any:
@@ -239,7 +289,7 @@ def merged(base: Any, overlay: Any) -> Any:
     if overlay is None:
         return copy.deepcopy(base if base is not None else {})
     if not (isinstance(base, Mapping) and isinstance(overlay, Mapping)):
-        return copy.deepcopy(overlay)
+        return _in_one_order(copy.deepcopy(overlay), "name")
     if "layout" in overlay and overlay["layout"] != base.get("layout"):
         return copy.deepcopy(overlay)
     result = {key: copy.deepcopy(value) for key, value in base.items()}
@@ -758,8 +808,12 @@ def overlay(config: Config, experiment: str) -> Mapping[str, Any]:
     return merged(overlay(config, own[EXTENDS]), {key: value for key, value in own.items() if key != EXTENDS})
 
 
-def _chain(config: Config, experiment: str) -> set[str]:
+def _chain(config: Config, experiment: str) -> frozenset[str]:
     """The stage that `experiment` ends with, and all its ancestors; an ensemble trains nothing."""
+    return _once(config, ("chain", experiment), lambda: frozenset(_worked_out_chain(config, experiment)))
+
+
+def _worked_out_chain(config: Config, experiment: str) -> set[str]:
     if members(config, experiment):
         return ancestry(config, experiment, "prepare")
     return ancestry(config, experiment, overlay(config, experiment).get("until", "distill"))
@@ -779,12 +833,16 @@ def ancestry(config: Config, experiment: str, stage: str) -> set[str]:
 
 def _lineage(config: Config, experiment: str, stages: tuple[str, ...]) -> str:
     """The sections of `stages` and of all their ancestors in one text, with the layouts of the sets that these read."""
-    needed = {name for stage in stages for name in ancestry(config, experiment, stage)}
-    told = {name: section(config, experiment, name) for name in needed if name not in ("manifest", "prepare")}
-    known = sets(config, experiment)
-    read = {name: known.get(name) for stage in needed for name in reads(config, experiment, stage)}
-    classes = section(config, experiment, "prepare")["classes"]
-    return json.dumps([told, read, classes], sort_keys=True)
+
+    def text() -> str:
+        needed = {name for stage in stages for name in ancestry(config, experiment, stage)}
+        told = {name: section(config, experiment, name) for name in needed if name not in ("manifest", "prepare")}
+        known = sets(config, experiment)
+        read = {name: known.get(name) for stage in needed for name in reads(config, experiment, stage)}
+        classes = section(config, experiment, "prepare")["classes"]
+        return json.dumps([told, read, classes], sort_keys=True)
+
+    return _once(config, ("lineage", experiment, *stages), text)
 
 
 def _leaves(values: Any, path: str = "") -> list[tuple[str, Any]]:

@@ -74,6 +74,16 @@ class Job(NamedTuple):
         return [f"{self.folder}/{name.format(model=self.model, data_set=self.data_set)}" for name in FILES[self.stage]]
 
     @property
+    def recorded(self) -> str:
+        """That of its files beside which the record of what it was made of lies (`loopda.provenance`)."""
+        return self.files[1 if self.stage == "prepare" else 0]
+
+    @property
+    def benchmark(self) -> str:
+        """Where Snakemake writes how long it took."""
+        return f"benchmarks/{self.place}.tsv"
+
+    @property
     def config(self) -> str:
         """Where the section that it was made with lies."""
         return "/".join(part for part in (self.folder, self.data_set, "config.yaml") if part)

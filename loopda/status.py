@@ -25,7 +25,7 @@ from typing import Any
 from loopda import experiments, progress
 from loopda.claims import claims
 from loopda.errors import ConfigError, LoopdaError
-from loopda.experiments import CLAIMS, COMPARISONS, TRAINING_STAGES, Config
+from loopda.experiments import CLAIMS, COMPARISONS, TRAINING_STAGES, Config, Settled
 from loopda.jobs import Job, Jobs
 from loopda.provenance import Digests, read_record
 from loopda.schema import read_schemas
@@ -116,7 +116,7 @@ def read_config(overlays: Sequence[Path], root: Path = Path()) -> Config:
     config = experiments.laid_over(experiments.laid_over(over, first), over)
     config = experiments.of_files(config, first, others)
     experiments.check(config, read_schemas())
-    return {**config, CLAIMS: claims(config, root)}
+    return Settled({**config, CLAIMS: claims(config, root)})
 
 
 def statuses(config: Config, targets: Sequence[str] = (), *, root: Path = Path(), every: bool = False) -> list[Status]:
@@ -200,7 +200,7 @@ def _status(jobs: Jobs, job: Job, needs: Mapping[Job, Status], root: Path, queue
     elif complete:
         status.finished, status.seconds = max(times), _seconds(job, root)
         changed = [one for one, its in needs.items() if _has_changed(its, min(times))]
-        if changed and _is_what_it_was(files, root):  # newer by their times alone
+        if changed and _is_what_it_was(root / job.recorded, root):  # newer by their times alone
             changed = [one for one in changed if needs[one].state != DONE]
         status.waits_for = [one.place for one in changed]
         settled = not status.waits_for and _has_settings(jobs, job, root)
@@ -235,9 +235,9 @@ def _has_changed(need: Status, since: float) -> bool:
     return need.state not in (WAITING, ABSENT)
 
 
-def _is_what_it_was(files: Sequence[Path], root: Path) -> bool:
+def _is_what_it_was(result: Path, root: Path) -> bool:
     """Whether the record beside a result says that it was made of what is there."""
-    record = next((record for path in files if (record := read_record(path)) is not None), None)
+    record = read_record(result)
     return record is not None and not Digests(root).others(record)
 
 
@@ -253,7 +253,7 @@ def _seconds(job: Job, root: Path) -> float | None:
         if job.stage in TRAINING_STAGES:
             *_, last = (root / job.folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
             return json.loads(last)["seconds"]
-        header, values, *_ = (root / f"benchmarks/{job.place}.tsv").read_text(encoding="utf-8").splitlines()
+        header, values, *_ = (root / job.benchmark).read_text(encoding="utf-8").splitlines()
         return float(dict(zip(header.split("\t"), values.split("\t"), strict=False))["s"])
     except (OSError, ValueError, KeyError):
         return None

@@ -11,6 +11,7 @@ as it is.
 
 import argparse
 import os
+import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -26,12 +27,16 @@ from loopda.text import begin_program
 
 @dataclass
 class Examined:
-    """Which results are what their records say. sound: the files of those that are, and of all that they were made of.
-    doubtful: place of a job -> why it cannot be vouched for."""
+    """Which results are what their records say.
+
+    sound: the files of those that are, and of all that they were made of. doubtful: place of a job -> why it cannot be
+    vouched for. again: the main files of those jobs; where they are removed, Snakemake makes them again.
+    """
 
     jobs: list[Job] = field(default_factory=list)
     sound: set[Path] = field(default_factory=set)
     doubtful: dict[str, str] = field(default_factory=dict)
+    again: list[str] = field(default_factory=list)
 
 
 def examine(config: Config, root: Path = Path()) -> Examined:
@@ -42,7 +47,7 @@ def examine(config: Config, root: Path = Path()) -> Examined:
         if not all(path.exists() for path in files):
             continue
         section = root / job.config
-        recorded = next((record for path in files if (record := read_record(path)) is not None), None)
+        recorded = read_record(root / job.recorded)
         if section.exists() and section.read_text(encoding="utf-8") != jobs.section_text(job):
             found.doubtful[job.place] = "made with other settings than the configuration's"
         elif recorded is None:
@@ -54,7 +59,10 @@ def examine(config: Config, root: Path = Path()) -> Examined:
         else:
             found.jobs.append(job)
             found.sound |= {root / path for path in recorded} | set(files)
-            found.sound |= {path for path in (section, root / job.folder / "checked") if path.exists()}
+            beside = (section, root / job.folder / "checked", root / job.benchmark)
+            found.sound |= {path for path in beside if path.exists()}
+        if job.place in found.doubtful:
+            found.again.append(job.files[0])
     return found
 
 
@@ -67,17 +75,17 @@ def vouch(found: Examined) -> None:
 
 def copied_without_times(config: Config, root: Path = Path()) -> bool:
     """Whether the results in `root` came from elsewhere, without Snakemake's records and without their times: some
-    training has a record beside it, but is older than what it was made of."""
+    result has a record beside it, but is older than what it was made of."""
     if any((root / ".snakemake" / "metadata").glob("*")):
         return False
     for job in _jobs(Jobs(config), root):
-        main = root / job.files[0]
-        if main.exists() and record_path(main).exists():
-            made = main.stat().st_mtime_ns
-            if any(
-                (root / path).stat().st_mtime_ns > made for path in read_record(main) or () if (root / path).exists()
-            ):
-                return True
+        if not record_path(root / job.recorded).exists() or not all((root / name).exists() for name in job.files):
+            continue
+        made = [root / name for name in (*job.files, job.benchmark)]  # Snakemake goes by the oldest of these
+        made_of = {root / path for path in read_record(root / job.recorded) or ()} - set(made)
+        times = [path.stat().st_mtime_ns for path in made if path.exists()]
+        if any(path.stat().st_mtime_ns > min(times) for path in made_of if path.exists()):
+            return True
     return False
 
 
@@ -98,6 +106,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             print(f"{place}: {why}; left as it is")
         if not options.dry_run:
             vouch(found)
+        if found.again:
+            print(f"To have them made again, remove them: rm {shlex.join(found.again)}")
         print(f"{len(found.jobs)} results are what their records say{'' if options.dry_run else ', and up to date'}")
     except LoopdaError as error:
         print(error, file=sys.stderr)

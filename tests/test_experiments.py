@@ -680,3 +680,39 @@ def test_a_name_that_is_too_long_for_the_files_called_by_it_is_refused_before_an
 def test_experiments_that_differ_in_capital_letters_alone_are_refused(config, schemas):
     (line,) = faults(with_experiment(config, "LoopDA", {}), schemas)
     assert "loopda and LoopDA differ in capital letters alone" in line
+
+
+def test_the_order_of_keys_in_an_overlay_changes_no_section(config):
+    folder = {"layout": "folder", "root": "d", "images": "n/*.png", "labels": "l/{stem}.png", "encoding": "ids"}
+    sgd = {"name": "sgd", "lr": 1.0e-5, "momentum": 0.99, "weight_decay": 0.0, "head_factor": 1.0, "power": 0.9}
+    overlay = {
+        "data": {"night_val": folder},
+        "evaluate": {"upsampled": "logits", "full_size": ["night"]},
+        "adapt": {"method": "cycada"},
+        "methods": {"cycada": {"alignment_optimizer": sgd}},
+    }
+
+    def backwards(values: Any) -> Any:
+        if not isinstance(values, dict):
+            return values
+        return {key: backwards(values[key]) for key in reversed(values)}
+
+    one = with_experiment(config, "mine", overlay)
+    other = with_experiment(config, "mine", backwards(overlay))
+    for stage in ("evaluate", "adapt"):
+        found = [experiments.as_yaml(section(these, "mine", stage)) for these in (one, other)]
+        assert found[0] == found[1]
+    found = [experiments.as_yaml(experiments.set_section(these, "mine", "night_val")) for these in (one, other)]
+    assert found[0] == found[1]
+
+
+def test_of_a_settled_configuration_each_owner_is_worked_out_once(config, monkeypatch):
+    settled = experiments.Settled(with_experiment(config, "mine", {"extends": "loopda", "distill": {"steps": 7}}))
+    wanted = {
+        (name, stage): owner(dict(settled), name, stage) for name in settled["experiments"] for stage in ["warmup"]
+    }
+    assert {key: owner(settled, *key) for key in wanted} == wanted
+    assert experiments.checked_with(settled, "loopda") == experiments.checked_with(dict(settled), "loopda")
+    monkeypatch.setattr(experiments, "section", None)
+    assert {key: owner(settled, *key) for key in wanted} == wanted
+    assert not isinstance(settled | {"run": ["mine"]}, experiments.Settled)

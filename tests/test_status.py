@@ -290,7 +290,7 @@ def test_a_job_in_slurms_queue_is_queued_under_its_number(run, squeue):
 
 def test_the_manifest_of_a_further_night_set_is_found_in_slurms_queue(run, squeue):
     tests = {"rain": {"layout": "nighttime_driving", "root": "rain"}}
-    run.config["data"] = {name: tests["rain"] for name in ("source", "night")} | {
+    run.config["data"] = dict.fromkeys(("source", "night"), tests["rain"]) | {
         "classes": "cityscapes",
         "night_tests": tests,
     }

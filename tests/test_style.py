@@ -17,10 +17,20 @@ RULES = [ROOT / "Snakefile", *sorted((ROOT / "workflow/rules").glob("*.smk"))]
 
 
 def texts() -> dict[Path, str]:
-    """Every text file that belongs to the repository."""
-    found = [path for path in ROOT.iterdir() if path.is_file()]
-    for folder in ("loopda", "tests", "scripts", "workflow", "docs", ".ci", "profiles", "containers"):
-        found += [path for path in (ROOT / folder).rglob("*") if path.is_file()]
+    """Every text file that belongs to the repository, as git knows it; in a copy without git, what lies there."""
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        capture_output=True,
+        encoding="utf-8",
+        check=False,
+    )
+    if listed.returncode == 0:
+        known = {ROOT / name for name in listed.stdout.split("\0") if name}
+        found = sorted(path for path in known if path.is_file() and path.suffix != ".log")
+    else:
+        folders = ("loopda", "tests", "scripts", "workflow", "docs", ".ci")
+        found = [path for folder in folders for path in (ROOT / folder).rglob("*") if path.is_file()]
     result = {}
     for path in found:
         if "__pycache__" not in path.parts and path != Path(__file__):

@@ -1,5 +1,6 @@
 """Results that were copied without their times, and the records that tell what they were made of."""
 
+import importlib
 import json
 import os
 from pathlib import Path
@@ -8,7 +9,8 @@ from typing import Any
 import pytest
 
 from loopda.command import writes
-from loopda.jobs import Job, Jobs
+from loopda.experiments import STAGES, TRAINING_STAGES
+from loopda.jobs import FILES, Job, Jobs
 from loopda.provenance import read_record, record_path, write_record
 from loopda.status import read_config, statuses
 from loopda.vouch import copied_without_times, examine, vouch
@@ -108,3 +110,52 @@ def test_a_stage_that_fails_records_nothing(tmp_path):
     with pytest.raises(ValueError):  # noqa: PT011
         run(result=tmp_path / "made.txt")
     assert read_record(tmp_path / "made.txt") is None
+
+
+@pytest.mark.fault(96, "every training records what it was made of, beside the file that is asked for")
+@pytest.mark.parametrize("stage", [stage for stage in STAGES if stage in FILES])
+def test_every_stage_that_is_vouched_for_records_what_it_was_made_of(stage):
+    run = importlib.import_module(f"loopda.stages.{stage}").run
+    recorded = Path(Job(stage, "mine", 0, "model", "night").recorded).name
+    main = {"model": "model.pt", "translated": "source.csv", "scores": "model.json", "manifest": "night.csv"}
+    known = {"summary": recorded, "paired": "night.csv", "labels": "labels.csv", "out": "model.zip"}
+    known |= {"illustrations": "illustrations.json", "page": "report.html"}
+    assert (main | known)[run.output] == recorded
+    assert stage not in TRAINING_STAGES or run.output in ("model", "translated")
+
+
+@pytest.mark.fault(96, "times that are right, without Snakemake's records: nothing is said")
+def test_what_a_stage_writes_after_its_main_file_is_no_sign_of_lost_times(project):
+    folder, config = project
+    for number, job in enumerate((PRETRAIN, WARMUP)):
+        for name in (*job.files, job.config):
+            os.utime(name, (1_800_000_000 + 100 * number, 1_800_000_000 + 100 * number))
+        os.utime(job.files[-1], (1_800_000_050 + 100 * number, 1_800_000_050 + 100 * number))
+    assert not copied_without_times(config, folder)
+
+
+@pytest.mark.fault(96, "Snakemake's measurements that are older than the results, which it goes by too")
+def test_old_measurements_of_a_copy_are_vouched_for_too(project):
+    folder, config = project
+    for job in (PRETRAIN, WARMUP):
+        for name in (*job.files, job.config, job.benchmark):
+            Path(name).parent.mkdir(parents=True, exist_ok=True)
+            Path(name).touch()
+            made = 1_700_000_000 if name == job.benchmark else 1_800_000_000
+            os.utime(name, (made, made))
+    assert copied_without_times(config, folder)
+    vouch(examine(config, folder))
+    assert not copied_without_times(config, folder)
+
+
+def test_what_is_not_vouched_for_can_be_removed_to_be_made_again(project):
+    folder, config = project
+    Path(WARMUP.files[0]).write_text("other")
+    found = examine(config, folder)
+    assert found.again == [WARMUP.files[0]]
+    for name in found.again:
+        Path(name).unlink()
+    found = examine(config, folder)
+    vouch(found)
+    assert found.doubtful == {}
+    assert not copied_without_times(config, folder)

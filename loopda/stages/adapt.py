@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from loopda.command import command
+from loopda.command import command, records
 from loopda.config import Section
 from loopda.data.dataset import Input
 from loopda.errors import ConfigError
@@ -48,6 +48,7 @@ class Config(Section):
     optimizer: SegmenterOptimizer
 
 
+@records("model")
 def run(
     *,
     config: Config,

@@ -8,7 +8,7 @@ from pydantic import Field
 from torch import Tensor
 
 from loopda import distributed
-from loopda.command import command
+from loopda.command import command, records
 from loopda.config import Section
 from loopda.data.augmentation import each, strong
 from loopda.data.dataset import Input
@@ -41,6 +41,7 @@ class Config(Section):
     optimizer: SegmenterOptimizer
 
 
+@records("model")
 def run(
     *,
     config: Config,

@@ -5,7 +5,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from loopda.command import command
+from loopda.command import command, records
 from loopda.config import Section
 from loopda.data.dataset import Input
 from loopda.downloads import locate
@@ -33,6 +33,7 @@ class Config(Section):
     optimizer: SegmenterOptimizer
 
 
+@records("model")
 def run(
     *,
     config: Config,

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from loopda import distributed
-from loopda.command import command
+from loopda.command import command, records
 from loopda.config import Section
 from loopda.data.batches import DayBatch, NightBatch, PseudoLabels
 from loopda.data.dataset import Input, resize_label
@@ -44,6 +44,7 @@ class Config(Section):
     optimizer: SegmenterOptimizer
 
 
+@records("model")
 def run(
     *,
     config: Config,

@@ -8,7 +8,7 @@ from pydantic import Field
 from torch import Tensor
 
 from loopda import distributed
-from loopda.command import command
+from loopda.command import command, records
 from loopda.config import Section
 from loopda.data.augmentation import each, simclr_views
 from loopda.data.dataset import Frames, Input
@@ -46,6 +46,7 @@ class Config(Section):
     warmup_steps: Annotated[int, Field(ge=0)]
 
 
+@records("model")
 def run(
     *,
     config: Config,

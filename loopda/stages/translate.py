@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from loopda import distributed, processes
-from loopda.command import command
+from loopda.command import command, records
 from loopda.config import Section
 from loopda.data.dataset import Frames, Input
 from loopda.data.manifest import Row, read_manifest, with_image, write_manifest
@@ -88,6 +88,7 @@ class Config(Section):
     pictures: Annotated[int, Field(ge=1)]
 
 
+@records("translated")
 def run(
     *,
     config: Config,

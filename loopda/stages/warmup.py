@@ -8,7 +8,7 @@ from pydantic import Field
 from torch.optim import Optimizer
 
 from loopda import distributed
-from loopda.command import command
+from loopda.command import command, records
 from loopda.config import Section
 from loopda.data.batches import DayBatch, NightBatch
 from loopda.data.dataset import Input
@@ -34,6 +34,7 @@ class Config(Section):
     optimizer: SegmenterOptimizer
 
 
+@records("model")
 def run(
     *,
     config: Config,

@@ -442,11 +442,11 @@ def test_self_training_reads_the_references_that_pair_has_found(copy):
     }
 
 
-def test_the_ablation_of_the_loops_trains_four_warm_ups_after_one_pretraining(empty):
+def test_the_ablation_of_the_loops_trains_five_warm_ups_after_one_pretraining(empty):
     finished = empty.snakemake("ablation", "--dry-run", change={"table_seeds": [0]})
     assert finished.code == 0, finished.output
     assert finished.jobs()["pretrain"] == 1
-    assert finished.jobs()["warmup"] == 4
+    assert finished.jobs()["warmup"] == 5
     assert finished.jobs()["self_train"] == 2
 
 

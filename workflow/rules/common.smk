@@ -26,13 +26,14 @@ try:
 except ConfigError as error:
     raise WorkflowError(str(error)) from None
 
-config[experiments.CLAIMS] = claims(config, Path())
+config = experiments.Settled({**config, experiments.CLAIMS: claims(config, Path())})
 
 if vouch.copied_without_times(config):
     raise WorkflowError(
         "results/: copied without their times and without .snakemake, so that finished models would be removed and"
-        " trained again. Compare them with their records: python -m loopda.vouch, with the same --configfile; then run"
-        " this again. To make all anew, remove results/"
+        " trained again. Compare them with their records: python -m loopda.vouch, with the same --configfile,"
+        " which makes them up to date; remove what it does not vouch for, and run this again. To make all anew, remove"
+        " results/"
     )
 
 
@@ -77,8 +78,32 @@ def classes(wildcards):
     return manifest_file(wildcards.experiment, first, "{data_set}/classes.json")
 
 
+class NotAncient:
+    """Of the jobs of a DAG, those behind each that run where it runs: without those that only wait for it."""
+
+    def __init__(self, depending):
+        self.depending = depending
+
+    def __getitem__(self, job):
+        behind = self.depending[job].items()
+        return {after: files for after, files in behind if not all(file.is_ancient for file in files)}
+
+
+def ask_what_only_waits():
+    """Have Snakemake ask jobs that only wait for another (`ancient`) whether they have to run. It does not, where that
+    one runs, and does not run them for it either: after a change of the data, `snakemake compare` would check them and
+    make nothing."""
+    dag = workflow.dag
+    if "bfs" not in vars(dag):
+        bfs = dag.bfs
+        dag.bfs = lambda direction, *jobs, **stop: bfs(
+            NotAncient(direction) if direction is dag.depending else direction, *jobs, **stop
+        )
+
+
 def when_checked(wildcards):
     """What a training waits for: the data are checked, all sets together. It does not run again for that."""
+    ask_what_only_waits()
     return ancient(f"results/prepare/{wildcards.experiment}/checked")
 
 
@@ -125,8 +150,19 @@ if workflow.modifier_stack[0].globals.setdefault("launch", launch) != launch:
     raise WorkflowError("the name 'launch' is LoopDA's in a workflow that uses it as a module; choose another")
 
 
+def forced_where_changed(wildcards):
+    """No file: has `configure` run where what it wrote is no longer the section, even where Snakemake has no record of
+    what it wrote it from, as of results that came from elsewhere."""
+    written = Path(f"results/{wildcards.folder}/config.yaml")
+    if written.exists() and written.read_text(encoding="utf-8", errors="replace") != section_text(wildcards):
+        workflow.dag.forcefiles.add(str(written))
+    return []
+
+
 rule configure:
     """Write a stage's resolved section beside its result: the stage runs again when this file's content changes."""
+    input:
+        forced_where_changed,
     output:
         "results/{folder}/config.yaml",
     params:
