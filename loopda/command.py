@@ -120,8 +120,8 @@ def writes(output: str) -> Callable[[Run], Run]:
 
 
 def records(output: str) -> Callable[[Run], Run]:
-    """Of the `run` of a stage: when it has ended, what the file of its parameter `output` was made of is recorded beside
-    it (`loopda.provenance`). A training is recorded so, whose progress has a lock of its own."""
+    """Of the `run` of a stage: when it has ended, what the file of its parameter `output` was made of is recorded
+    beside it (`loopda.provenance`). A training is recorded so, whose progress has a lock of its own."""
 
     def decorate(run: Run) -> Run:
         @functools.wraps(run)

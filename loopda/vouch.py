@@ -28,8 +28,8 @@ from loopda.text import begin_program
 @dataclass
 class Examined:
     """Which results are what their records say. sound: the files of those that are, and of all that they were made of.
-    doubtful: place of a job -> why it cannot be vouched for. again: the main files of those jobs; where they are removed,
-    Snakemake makes them again."""
+    doubtful: place of a job -> why it cannot be vouched for. again: the main files of those jobs; where they are
+    removed, Snakemake makes them again."""
 
     jobs: list[Job] = field(default_factory=list)
     sound: set[Path] = field(default_factory=set)
