@@ -162,9 +162,21 @@ def records(output: str) -> Callable[[Run], Run]:
 
 
 def _files(values: dict[str, Any]) -> list[Path]:
-    """The paths among the arguments of a run, without its log."""
+    """The paths among the arguments of a run, without its log, and the files that its section names: lists of images, a
+    class list, weights."""
     given = [value if isinstance(value, list) else [value] for name, value in values.items() if name != "log"]
-    return [path for paths in given for path in paths if isinstance(path, Path)]
+    named_here = values["config"].model_dump() if isinstance(values.get("config"), Section) else {}
+    in_section = [Path(text) for text in _texts(named_here) if text and os.path.isfile(text)]
+    return [path for paths in given for path in paths if isinstance(path, Path)] + in_section
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """The texts and paths in a nested value."""
+    if isinstance(value, dict | list | tuple):
+        for inner in value.values() if isinstance(value, dict) else value:
+            yield from _texts(inner)
+    elif isinstance(value, str | Path):
+        yield str(value)
 
 
 def explained(error: Exception) -> LoopdaError | None:

@@ -7,6 +7,7 @@ them each time it is parsed.
 
 import copy
 import json
+import os
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from difflib import get_close_matches
@@ -359,7 +360,9 @@ def _own_data(base: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]
 def uses_town(layout: Any, part: str = "") -> bool:
     """Whether a layout names files of the built-in town; with `part`, of that folder of it."""
     named = layout.values() if isinstance(layout, Mapping) else ()
-    return any(str(value).removeprefix("./").startswith(TOWN + part) for value in named)
+    return any(
+        f"{os.path.relpath(value)}/".startswith(TOWN + part) for value in named if value and isinstance(value, str)
+    )
 
 
 def check(config: Config, schemas: Mapping[str, Any]) -> None:

@@ -3,6 +3,7 @@
 import importlib.util
 import os
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -13,6 +14,9 @@ import hypothesis
 import pytest
 import torch
 
+# what torch.compile makes: PyTorch also takes kernels that were made for another processor, or before one was lowered
+KERNELS = tempfile.TemporaryDirectory(prefix="kernels-")
+os.environ["TORCHINDUCTOR_CACHE_DIR"] = KERNELS.name
 sys.path.insert(0, str(Path(__file__).parent))  # tests import miniature.py, checkpoints.py and others by their names
 
 import miniature as miniatures

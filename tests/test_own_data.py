@@ -1,6 +1,7 @@
 """Data of one's own beside the built-in town: never mixed; and sets that are left out are not there."""
 
 import copy
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -107,3 +108,11 @@ def test_a_set_to_score_at_full_size_must_be_there(config):
     config["experiments"]["mine"]["evaluate"] = {"full_size": ["night"]}
     (fault,) = experiments._faults_of_sets(config, "mine")
     assert fault.startswith("evaluate.full_size: no set 'night' to measure on; there are day")
+
+
+@pytest.mark.fault(93, "the town's folder by whatever path is the town's")
+@pytest.mark.parametrize("before", ["", "./", "./results/../", "{here}/"])
+def test_the_town_is_known_by_any_path_of_its_folder(before):
+    root = before.format(here=Path.cwd()) + "results/town//Cityscapes"
+    assert experiments.uses_town({"layout": "cityscapes", "root": root, "split": "val"})
+    assert not experiments.uses_town({"layout": "folder", "root": "results/townhall", "images": "*.png"})

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from loopda.command import writes
+from loopda.config import Section
 from loopda.experiments import STAGES, TRAINING_STAGES
 from loopda.jobs import FILES, Job, Jobs
 from loopda.provenance import read_record, record_path, write_record
@@ -99,6 +100,23 @@ def test_a_stage_that_ends_well_records_what_it_was_given_and_what_it_wrote(tmp_
 
     run(source=given, many=[given, tmp_path], result=made, log=tmp_path / "log", steps=3)
     assert read_record(made).keys() == {str(given), str(made)}
+
+
+def test_the_files_that_a_section_names_are_recorded_too(tmp_path):
+    class Named(Section):
+        csv: Path
+        of: tuple[str, ...]
+
+    for name in ("list.csv", "weights.pth", "made.txt"):
+        (tmp_path / name).write_text(name)
+
+    @writes("result")
+    def run(*, config: Named, result: Path) -> None:
+        pass
+
+    config = Named(csv=tmp_path / "list.csv", of=("a name", str(tmp_path / "weights.pth")))
+    run(config=config, result=tmp_path / "made.txt")
+    assert {Path(name).name for name in read_record(tmp_path / "made.txt")} == {"list.csv", "weights.pth", "made.txt"}
 
 
 def test_a_stage_that_fails_records_nothing(tmp_path):

@@ -386,7 +386,7 @@ def test_without_rendering_the_decoders_have_no_semantic_layers():
 
 
 def test_each_optimiser_owns_its_networks_and_the_perceptual_distance_belongs_to_none(tmp_path):
-    (tmp_path / "vgg.pth").touch()
+    torch.save({"weight": torch.zeros(1)}, tmp_path / "vgg.pth")
     _, loops = networks(decoders={"lpips": "vgg", "lpips_weights": str(tmp_path / "vgg.pth")})
     assert [str(part) for part in CheapDistance.asked_for] == ["vgg", str(tmp_path / "vgg.pth")]
     for key in ("decoders", "discriminators"):

@@ -27,7 +27,7 @@ NAMES = [
     r"DarkZurich/gt/val/night/(G[A-Z0-9]+)/\1_frame_\d{6}_gt_(labelIds|labelTrainIds|labelColor)\.png",
     r"DarkZurich/zurich_dn_pair_train\.csv",
     r"oracle/(G[A-Z0-9]+)/\1_frame_\d{6}_gt_labelIds\.png|oracle/night\.csv",
-    r"poses\.csv|contact_sheet\.png|town\.json|town\.(?:log|progress\.json)",
+    r"poses\.csv|contact_sheet\.png|town\.json|town\.(?:log|progress\.json|made\.json)",
 ]
 
 
