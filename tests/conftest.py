@@ -14,9 +14,6 @@ import hypothesis
 import pytest
 import torch
 
-# what torch.compile makes: PyTorch also takes kernels that were made for another processor, or before one was lowered
-KERNELS = tempfile.TemporaryDirectory(prefix="kernels-")
-os.environ["TORCHINDUCTOR_CACHE_DIR"] = KERNELS.name
 sys.path.insert(0, str(Path(__file__).parent))  # tests import miniature.py, checkpoints.py and others by their names
 
 import miniature as miniatures
@@ -24,6 +21,10 @@ import process_state
 import small_disk
 
 from loopda.models.compilation import compiled_once
+
+# what torch.compile makes: PyTorch also takes kernels that were made for another processor, or before one was lowered
+KERNELS = tempfile.TemporaryDirectory(prefix="kernels-")
+os.environ["TORCHINDUCTOR_CACHE_DIR"] = KERNELS.name
 
 ROOT = Path(__file__).parent.parent
 # the files that take longest; with the plugin for random order they come in a random one
