@@ -116,7 +116,7 @@ class OneStep:
 
     def record(self, **values: Tensor) -> None:
         """As Training.record."""
-        self.recorded |= {name: value.detach() for name, value in values.items()}
+        self.recorded |= values
 
 
 class Case:
@@ -138,7 +138,7 @@ class Case:
             self.segmenter.to(memory_format=torch.contiguous_format)
         for network in (self.segmenter, self.nets):
             recompute(network, variant.memory)
-        self.nets.one_by_one = variant.memory == "least"
+        self.nets.separate_passes = variant.memory == "least"
         self.optimizers = self._optimizers()
         self.day, self.pairs = batches(self.config, device)
 

@@ -101,10 +101,10 @@ def images_of(day: DayBatch, pairs: NightBatch) -> dict[str, Tensor]:
 class Loops(nn.Module):
     """The networks that the loops add to the segmentation network, and the loops themselves.
 
-    While `alone` is set, Enc and F are constant and only decoders and discriminators learn, from the inner loops and
-    the translations: the start of a warm-up, in the lineage's training too, for re-encoding noise teaches nothing.
-    While `one_by_one` is set, each domain has a forward and a backward pass of its own, for less memory. No loss looks
-    at images of two domains, so that the gradients are the same.
+    While `decoders_alone` is set, Enc and F are constant: only decoders and discriminators learn, from the inner loops
+    and the translations. A warm-up starts so, in the lineage's training too: re-encoding noise teaches nothing.
+    While `separate_passes` is set, each domain has a forward and a backward pass of its own, which takes less memory.
+    No loss needs two domains, so that the gradients are the same.
     """
 
     def __init__(self, settings: LoopSettings, segmenter: Segmenter):
@@ -132,8 +132,8 @@ class Loops(nn.Module):
             )
         trunk = locate(section.lpips_weights) if section.lpips_weights and settings.outer_loop else None
         perceptual = PerceptualDistance(section.lpips, trunk) if settings.outer_loop else None
-        self.alone = False
-        self.one_by_one = False
+        self.decoders_alone = False
+        self.separate_passes = False
         # in a tuple, unseen by Module: a frozen distance belongs neither into the checkpoint nor to the optimisers
         self._perceptual = (perceptual,)
         self.to(memory_format=torch.channels_last)  # the faster layout, on CPUs and GPUs
@@ -164,7 +164,7 @@ class Loops(nn.Module):
         # encode the images; source supervision (equation 1)
         z = self.encode(segmenter, x)
         p = self.fused(z, y)
-        if "d" in x and not self.alone:
+        if "d" in x and not self.decoders_alone:
             terms["seg_d"] = supervision(z["d"], y, weights.aux)
 
         # decode: the inner loops restore the images (equation 2), the outer loops translate them
@@ -173,9 +173,9 @@ class Loops(nn.Module):
         images = self.decode(inner | outer, z, p, x)
         translations = {k: images[k] for k in outer}
         terms |= {f"inner_{k}": reconstruction(output=images[k], image=x[k]) for k in inner}
-        if self.alone:
+        if self.decoders_alone:
             terms |= {f"percep_{k}": self.similarity(images[t], x[k]) for t, k in outer.items()}
-        if self.alone or not outer:
+        if self.decoders_alone or not outer:
             return Looped(terms, z, translations)
 
         # encode the translations, which keep the content of their originals (equation 4) and the labels (equation 5)
@@ -191,8 +191,8 @@ class Loops(nn.Module):
         return Looped(terms, z, translations)
 
     def passes(self, x: dict[str, Tensor]) -> list[dict[str, Tensor]]:
-        """The images of each forward and backward pass: all of x in one; one domain after the other if one_by_one."""
-        return [{k: images} for k, images in x.items()] if self.one_by_one else [x]
+        """The images of each forward and backward pass: all of x, or one domain after the other."""
+        return [{k: images} for k, images in x.items()] if self.separate_passes else [x]
 
     def uses(self, symbol: str) -> bool:
         """Whether there is a loop for images of this symbol."""
@@ -201,12 +201,12 @@ class Loops(nn.Module):
     def encode(self, segmenter: Segmenter, x: Mapping[str, Tensor]) -> dict[str, Outputs]:
         """Enc and F for images by symbol, in one call for each size of image; the auxiliary head for labelled ones.
 
-        Images whose logits must not send gradient back are encoded separately. While `alone`, there is no gradient.
+        Images whose logits must not send gradient back are encoded separately. No gradient while `decoders_alone`.
         """
         aux = {k: k in LABELLED and self.settings.weights.aux > 0 for k in x}
         separate = [k for k in x if k == "d2n" and self.settings.detach_translated]
         shared = [k for k in x if k not in separate]
-        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.alone):
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.decoders_alone):
             outputs = segmenter.together([x[k] for k in shared], aux=[aux[k] for k in shared])
             z = dict(zip(shared, outputs, strict=True))
             return z | {k: segmenter.with_heads_apart(x[k], aux=aux[k]) for k in separate}

@@ -23,6 +23,7 @@ from loopda.labels.classes import IGNORE, ClassList
 from loopda.labels.png import read_label
 from loopda.losses.segmentation import pseudo_cross_entropy
 from loopda.methods.loopda import SIDE, Loops, LoopSettings, images_of, load_loops
+from loopda.methods.method import Terms
 from loopda.models.segmenter import Segmenter, load_segmenter, upsample
 from loopda.signals import interruptible
 from loopda.training.compute import Compute
@@ -72,7 +73,7 @@ def run(
 
     segmenter = load_segmenter(warmed_up).to(job.device).train()
     nets = Loops(config.loops, segmenter).to(job.device)
-    nets.one_by_one = config.compute.memory == "least"
+    nets.separate_passes = config.compute.memory == "least"
     load_loops(nets, loops)
     optimizers = {"segmenter": segmenter_optimizer(segmenter, config.optimizer), **nets.optimizers()}
     training = job.training(
@@ -102,6 +103,7 @@ def train(
 
         images, size = images_of(day, pairs), pairs.labels.shape[1:]
         logits: dict[str, Tensor] = {}
+        losses: Terms = {}
         with training.descent(optimizers["segmenter"], optimizers["decoders"]) as learn:
             for x in nets.passes(images):
                 # encode, decode, encode the translations, decode (equations 1, 2 and 4 to 6)
@@ -120,21 +122,22 @@ def train(
                     tau = config.agreement.tau
                     terms["seg_n"], lor = co_teaching(logits["n"], reference, pairs, segmenter.classes, tau=tau)
                     if "ud" in images:
-                        training.record(lor=distributed.mean(lor.sum(), len(lor)))
+                        losses["lor"] = distributed.mean(lor.sum(), len(lor))
 
                 # alignment: the discriminators step first, then the translations should pass for real (3 and 7)
                 for name in looped.translations:
                     loss = nets.discriminator_loss(name, looped.translations[name], images)
                     training.descend(loss, optimizers["discriminators"])
-                    training.record(**{f"discriminator_{SIDE[name]}": loss})
+                    losses[f"discriminator_{SIDE[name]}"] = loss.detach()
                     terms[f"adv_{name}"] = nets.adversarial_loss(name, looped.translations[name])
 
                 # update, after the last pass
                 learn(nets.total(terms))
-
-                # record
-                training.record(**terms)
+                losses |= {name: term.detach() for name, term in terms.items()}
                 del looped, terms  # the next forward pass needs their memory
+
+        # record
+        training.record(**losses)
 
 
 def co_teaching(

@@ -12,6 +12,7 @@ from loopda.config import Section
 from loopda.data.batches import DayBatch, NightBatch
 from loopda.data.dataset import Input
 from loopda.methods.loopda import SIDE, Loops, LoopSettings, images_of, save_loops
+from loopda.methods.method import Terms
 from loopda.models.segmenter import Segmenter, load_segmenter
 from loopda.randomness import seed_torch
 from loopda.training.compute import Compute
@@ -57,7 +58,7 @@ def run(
     segmenter = load_segmenter(pretrained).to(job.device).train()
     seed_torch(seed, "decoders", 0)
     nets = Loops(config.loops, segmenter).to(job.device)
-    nets.one_by_one = config.compute.memory == "least"
+    nets.separate_passes = config.compute.memory == "least"
     optimizers = {"segmenter": segmenter_optimizer(segmenter, config.optimizer), **nets.optimizers()}
     training = job.training(
         parts={"network": segmenter.network, "loops": nets, **optimizers},
@@ -84,10 +85,11 @@ def train(
         factor = poly(step, steps=config.steps, power=config.optimizer.power)
         for optimizer in optimizers.values():
             set_learning_rate(optimizer, factor)
-        nets.alone = step <= config.decoder_warmup and (config.loops.inner_loop or config.loops.outer_loop)
+        nets.decoders_alone = step <= config.decoder_warmup and (config.loops.inner_loop or config.loops.outer_loop)
 
         images = images_of(day, pairs)
         encoded = {k: x for k, x in images.items() if k == "d" or nets.uses(k)}
+        losses: Terms = {}
         with training.descent(optimizers["segmenter"], optimizers["decoders"]) as learn:
             for x in nets.passes(encoded):
                 # encode, decode, encode the translations, decode (equations 1, 2 and 4 to 6)
@@ -98,15 +100,16 @@ def train(
                 for name in looped.translations:
                     loss = nets.discriminator_loss(name, looped.translations[name], images)
                     training.descend(loss, optimizers["discriminators"])
-                    training.record(**{f"discriminator_{SIDE[name]}": loss})
+                    losses[f"discriminator_{SIDE[name]}"] = loss.detach()
                     terms[f"adv_{name}"] = nets.adversarial_loss(name, looped.translations[name])
 
                 # update, after the last pass
                 learn(nets.total(terms))
-
-                # record
-                training.record(**terms)
+                losses |= {name: term.detach() for name, term in terms.items()}
                 del looped, terms  # the next forward pass needs their memory
+
+        # record
+        training.record(**losses)
 
 
 if __name__ == "__main__":

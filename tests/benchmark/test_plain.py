@@ -82,7 +82,7 @@ def test_an_iteration_has_the_losses_and_the_gradients_of_the_plain_reference(
     networks, stage, detach, features, memory
 ):
     segmenter, nets = networks(detach, features)
-    nets.one_by_one = memory == "least"
+    nets.separate_passes = memory == "least"
     for part in (segmenter, nets):
         recompute(part, memory)
     config, _ = sections("town", stage)
@@ -113,7 +113,7 @@ def test_each_domain_has_the_same_losses_by_itself_as_together_with_the_others(n
     day, pairs = batches()
     images = images_of(day, pairs)
     together = nets(segmenter, images, day.labels).terms
-    nets.one_by_one = True
+    nets.separate_passes = True
     each = [nets(segmenter, x, day.labels).terms for x in nets.passes(images)]
     assert len(each) == 3
     assert values(ChainMap(*each)) == pytest.approx(values(together), rel=1e-9)
