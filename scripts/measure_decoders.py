@@ -30,6 +30,7 @@ from loopda.files import write_json
 from loopda.losses.reconstruction import reconstruction
 from loopda.methods.loopda import Loops, Side, load_loops
 from loopda.methods.method import probabilities
+from loopda.models.pspnet import Outputs
 from loopda.models.segmenter import Segmenter, load_segmenter
 from loopda.stages.warmup import Config
 from loopda.text import begin_program
@@ -73,14 +74,14 @@ def measure(segmenter: Segmenter, nets: Loops, side: Side, x: Tensor, *, outer: 
     outputs = segmenter(x, aux=False)
     p = probabilities(outputs)
     seen = {"inner": p, "blind": blinded(p), "wrong": p.roll(1, dims=0)}
-    found = {name: difference(nets.decode(side, outputs, its, x), x) for name, its in seen.items()}
+    found = {name: difference(decode(nets, side, outputs, p_seen, x), x) for name, p_seen in seen.items()}
     if outer:
-        translated = nets.decode(OTHER[side], outputs, p, x)
-        found["translated"] = difference(nets.decode(OTHER[side], outputs, seen["blind"], x), translated)
+        translated = decode(nets, OTHER[side], outputs, p, x)
+        found["translated"] = difference(decode(nets, OTHER[side], outputs, seen["blind"], x), translated)
     if outer and side == "night":
         segmenter.use_statistics(OTHER[side])
         again = segmenter(translated, aux=False)
-        found["outer"] = difference(nets.decode(side, again, probabilities(again), x), x)
+        found["outer"] = difference(decode(nets, side, again, probabilities(again), x), x)
     return found
 
 
@@ -100,10 +101,15 @@ def fresh(segmenter: Segmenter, config: Config, side: Side, batches: list[Tensor
     learnt = shown[: -len(held_out)]
     for step in range(steps):
         outputs, p, images = learnt[step % len(learnt)]
-        descend(reconstruction(output=nets.decode(side, outputs, p, images), image=images), optimizer)
+        descend(reconstruction(output=decode(nets, side, outputs, p, images), image=images), optimizer)
     with torch.no_grad():
-        values = [difference(nets.decode(side, outputs, p, images), images) for outputs, p, images in held_out]
+        values = [difference(decode(nets, side, outputs, p, images), images) for outputs, p, images in held_out]
     return sum(values) / len(values)
+
+
+def decode(nets: Loops, side: Side, outputs: Outputs, p: Tensor, like: Tensor) -> Tensor:
+    """Dec_side(z, p) at the size of the images `like`."""
+    return nets.decoders[side](nets.features(outputs), p, like.shape[2:])
 
 
 def blinded(p: Tensor) -> Tensor:
@@ -122,7 +128,7 @@ def mean(found: list[dict[str, float]]) -> dict[str, float]:
     for one in found:
         for name, value in one.items():
             values[name].append(value)
-    return {name: sum(its) / len(its) for name, its in values.items()}
+    return {name: sum(numbers) / len(numbers) for name, numbers in values.items()}
 
 
 if __name__ == "__main__":

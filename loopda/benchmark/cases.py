@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
-from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -16,7 +15,7 @@ from torch.optim import SGD, Optimizer
 from loopda import experiments
 from loopda.benchmark import plain
 from loopda.config import Section, parse_section
-from loopda.data.batches import DayBatch, NightBatch
+from loopda.data.batches import AnyBatch, DayBatch, NightBatch
 from loopda.errors import ConfigError
 from loopda.labels import agreement
 from loopda.labels.classes import CITYSCAPES, IGNORE
@@ -30,7 +29,8 @@ from loopda.models.recomputation import Memory, recompute
 from loopda.models.segmenter import Network, Segmenter
 from loopda.stages import self_train, warmup
 from loopda.strict_yaml import read_mapping
-from loopda.training.optimizer import segmenter_optimizer
+from loopda.training.loop import Training
+from loopda.training.optimizer import descend, descent, segmenter_optimizer
 
 Scale = Literal["town", "paper"]
 Stage = Literal["warmup", "self_train"]
@@ -97,6 +97,28 @@ COMPILED = tuple(
 )
 
 
+class OneStep:
+    """In the place of a `Training`, has the loop of a stage make one step, unguarded, of which nothing is saved.
+
+    step: its number. recorded: what it records.
+    """
+
+    descent = staticmethod(descent)
+    descend = staticmethod(descend)
+
+    def __init__(self, step: int):
+        self.step = step
+        self.recorded: Terms = {}
+
+    def over(self, make: Callable[[int], AnyBatch]) -> Iterator[tuple[int, AnyBatch]]:
+        """The step and its batch."""
+        yield self.step, make(self.step)
+
+    def record(self, **values: Tensor) -> None:
+        """As Training.record."""
+        self.recorded |= values
+
+
 class Case:
     """The networks, optimisers and batches of one iteration, with random weights, images and labels.
 
@@ -116,7 +138,7 @@ class Case:
             self.segmenter.to(memory_format=torch.contiguous_format)
         for network in (self.segmenter, self.nets):
             recompute(network, variant.memory)
-        self.nets.one_by_one = variant.memory == "least"
+        self.nets.separate_passes = variant.memory == "least"
         self.optimizers = self._optimizers()
         self.day, self.pairs = batches(self.config, device)
 
@@ -161,11 +183,17 @@ class Case:
             without = NORMALISATION if self.variant.plain else self.variant.without
             if without in PATCHES:
                 stack.enter_context(patch.object(*PATCHES[without]))
-            return self._iteration()(self.segmenter, self.nets, self.optimizers, self.day, self.pairs)
+            if self.variant.plain:
+                tau = self.config.agreement.tau if self.stage == "self_train" else None
+                return plain.iteration(self.segmenter, self.nets, self.optimizers, self.day, self.pairs, tau=tau)
+            training = OneStep(self.config.steps)  # the last, in which all networks learn
+            self.train(training)
+            return training.recorded
 
-    def _iteration(self) -> Callable[..., Terms]:
-        iteration = plain.iteration if self.variant.plain else STAGES[self.stage].iteration
-        return partial(iteration, tau=self.config.agreement.tau) if self.stage == "self_train" else iteration
+    def train(self, training: Training | OneStep) -> None:
+        """The loop of the stage, with this case's networks, optimisers and batches."""
+        networks = (self.segmenter, self.nets, self.optimizers)
+        STAGES[self.stage].train(self.config, *networks, training, lambda step: (self.day, self.pairs))
 
     def _optimizers(self) -> Mapping[str, Optimizer]:
         """The stage's own; plain: by one parameter after the other."""
@@ -179,7 +207,10 @@ class Case:
     def _idle_optimizers(self) -> Mapping[str, Optimizer]:
         """There is nothing to update where tensors have no content."""
         parts = {"segmenter": self.segmenter, **dict(self.nets.named_children())}
-        return {name: SGD(trained(part), lr=0.0, foreach=False) for name, part in parts.items()}
+        optimizers = {name: SGD(trained(part), lr=0.0, foreach=False) for name, part in parts.items()}
+        for optimizer in optimizers.values():
+            optimizer.param_groups[0]["initial_lr"] = 0.0
+        return optimizers
 
 
 def sections(scale: Scale, stage: Stage) -> tuple[Section, Network]:

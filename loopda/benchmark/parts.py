@@ -2,7 +2,7 @@
 
 import io
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import closing, redirect_stderr
 from pathlib import Path
 from typing import Any
@@ -11,12 +11,11 @@ from unittest.mock import patch
 import numpy as np
 import torch
 
-from loopda.benchmark.cases import FAST, Case
+from loopda.benchmark.cases import FAST, Case, OneStep
 from loopda.benchmark.measure import Clock, milliseconds, ratio
 from loopda.evaluation.confusion import confusion_matrix
 from loopda.labels.classes import CITYSCAPES, IGNORE
 from loopda.labels.thresholds import ConfidenceHistogram
-from loopda.stages import warmup
 from loopda.training import loop
 from loopda.training.log import Log
 from loopda.training.state import save_state
@@ -25,6 +24,18 @@ EVALUATED, LABELLED = (1080, 1920), (540, 960)  # height and width of a label of
 IMAGES = 2416  # nights of Dark Zurich's training set
 CLASSES = len(CITYSCAPES)
 CPU = torch.device("cpu")
+
+
+class NextStep(OneStep):
+    """Has the loop of a stage make one more step of a training; the step before ends as this one begins."""
+
+    def __init__(self, training: loop.Training, steps: Iterator[tuple[int, Any]]):
+        self.descent, self.descend, self.record = training.descent, training.descend, training.record
+        self.steps = steps
+
+    def over(self, make: object) -> Iterator[tuple[int, Any]]:
+        """The training's own batch, whatever `make` would make."""
+        yield next(self.steps)
 
 
 def measured_parts(*, repeats: int, clock: Clock) -> list[dict[str, Any]]:
@@ -126,12 +137,11 @@ def _of_resuming(repeats: int, clock: Clock) -> dict[str, Any]:
             log=Log(Path(folder) / "warmup.log", "warmup"),
             compute=case.config.compute,
         )
-        nets = (case.segmenter, case.nets, case.optimizers)
         with closing(training.over(lambda step: (bare.day, bare.pairs))) as steps:
+            next_step = NextStep(training, steps)
 
             def inside() -> None:
-                _, batches = next(steps)  # the step before ends here
-                training.record(**warmup.iteration(*nets, *batches, descent=training.descent))
+                case.train(next_step)
 
             times = _times({"inside": inside, "bare": bare.step, "second": second.step}, repeats, clock)
     return {

@@ -43,12 +43,12 @@ def iteration(
     p_d = fuse(probabilities=probabilities(d), labels=y, alpha=alpha, aligned=True)
     x_d2n = dec_n(d, p_d, x_d)
     d2n = encode(segmenter, x_d2n)
-    taught = encode(segmenter, x_d2n.detach()) if nets.settings.detach_translated else d2n
+    supervised = encode(segmenter, x_d2n.detach()) if nets.settings.detach_translated else d2n
     p_d2n = fuse(probabilities=probabilities(d2n), labels=y, alpha=alpha, aligned=True)
     terms = {
         "seg_d": supervision(d, y, weights.aux),
         "inner_d": reconstruction(output=dec_d(d, p_d, x_d), image=x_d),
-        "seg_d2n": supervision(taught, y, weights.aux),
+        "seg_d2n": supervision(supervised, y, weights.aux),
         "percep_d": _perception(nets, x_d2n, x_d, d2n, d),
         "outer_d": reconstruction(output=dec_d(d2n, p_d2n, x_d), image=x_d),
     }
@@ -71,13 +71,13 @@ def iteration(
         terms["seg_n"], _ = co_teaching(night, reference, pairs, segmenter.classes, tau=tau)
 
     # the discriminators' step, then everything else
-    told_d = discriminator_loss(real=[d_d(x_d), d_d(x_ud)], fake=d_d(x_n2d.detach()))
-    told_n = discriminator_loss(real=[d_n(x_n)], fake=d_n(x_d2n.detach()))
-    _step(told_d + told_n, optimizers["discriminators"])
+    loss_d = discriminator_loss(real=[d_d(x_d), d_d(x_ud)], fake=d_d(x_n2d.detach()))
+    loss_n = discriminator_loss(real=[d_n(x_n)], fake=d_n(x_d2n.detach()))
+    _step(loss_d + loss_n, optimizers["discriminators"])
     terms |= {"adv_d2n": generator_loss(fake=d_n(x_d2n)), "adv_n2d": generator_loss(fake=d_d(x_n2d))}
     total = sum(getattr(weights, name.split("_")[0]) * term for name, term in terms.items())
     _step(total, optimizers["segmenter"], optimizers["decoders"])
-    return terms | {"discriminator_day": told_d, "discriminator_night": told_n}
+    return terms | {"discriminator_day": loss_d, "discriminator_night": loss_n}
 
 
 def encode(segmenter: Segmenter, images: Tensor) -> Outputs:

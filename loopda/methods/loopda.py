@@ -4,8 +4,7 @@ Symbols as in the paper: z = Enc(x), p = softmax(F(z)); d labelled day, n night,
 d2n is a day image translated to night, n2d the reverse. Every term's name is its symbol: `inner_n` is L_inner^n.
 """
 
-from collections.abc import Iterator, Sequence
-from functools import partial
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal, NamedTuple
 
@@ -16,13 +15,12 @@ from torch.optim import Optimizer
 
 from loopda import distributed
 from loopda.config import Section
-from loopda.data.batches import DayBatch
+from loopda.data.batches import DayBatch, NightBatch
 from loopda.downloads import locate
 from loopda.errors import DataError
 from loopda.labels.fusion import fuse
 from loopda.losses.adversarial import discriminator_loss, generator_loss
 from loopda.losses.reconstruction import feature_consistency, reconstruction
-from loopda.methods.lockstep import Loop, lockstep
 from loopda.methods.method import Terms, frozen, probabilities, supervision
 from loopda.models.discriminator import MultiScaleDiscriminator
 from loopda.models.perceptual import PerceptualDistance
@@ -33,6 +31,11 @@ from loopda.training.optimizer import adam
 
 Weight = Annotated[float, Field(ge=0)]
 Side = Literal["day", "night"]
+
+# the time of day that images of each symbol show, or should show; it names their decoder and their discriminator
+SIDE: dict[str, Side] = {"d": "day", "n": "night", "ud": "day", "d2n": "night", "n2d": "day"}
+TRANSLATION = {"d": "d2n", "n": "n2d"}  # the outer loops; a day reference has none
+LABELLED = {"d", "d2n"}  # a translated day image keeps its labels
 
 
 class Decoders(Section):
@@ -81,51 +84,27 @@ class LoopSettings(Section):
     weights: Weights
 
 
-class Translation(NamedTuple):
-    """Images that should pass for those of another time of day: `side` says which, `name` (d2n) names them."""
-
-    name: str
-    side: Side
-    images: Tensor
-
-
 class Looped(NamedTuple):
-    """What comes out of the loops of d, n or ud: their terms, what Enc and F say of the images, and their translation,
-    if there is an outer loop for them."""
+    """What the loops give: loss terms, and by symbol what Enc and F say of the images, and the translations."""
 
-    of: Literal["d", "n", "ud"]
     terms: Terms
-    outputs: Outputs
-    translation: Translation | None = None
+    outputs: dict[str, Outputs]
+    translations: dict[str, Tensor]
 
 
-class Encode(NamedTuple):
-    """A loop asks for Enc and F on `images`. apart: these are to get no gradient from the logits."""
-
-    images: Tensor
-    aux: bool = False
-    apart: bool = False
-
-
-class Decode(NamedTuple):
-    """A loop asks for Dec_side(z, p) at the size of the image `like`."""
-
-    side: Side
-    outputs: Outputs
-    p: Tensor
-    like: Tensor
-
-
-Request = Encode | Decode
+def images_of(day: DayBatch, pairs: NightBatch) -> dict[str, Tensor]:
+    """The images of a step by symbol: ud, d and n; without ud where no process has a day reference."""
+    references = {"ud": pairs.references} if distributed.total(len(pairs.references)) else {}
+    return references | {"d": day.images, "n": pairs.images}
 
 
 class Loops(nn.Module):
     """The networks that the loops add to the segmentation network, and the loops themselves.
 
-    While `alone` is set, Enc and F are constant and only decoders and discriminators learn, from the inner loops and
-    the translations: the start of a warm-up, in the lineage's training too, for re-encoding noise teaches nothing.
-    While `one_by_one` is, the loops run one after the other, each with a backward pass of its own, for less memory. No
-    loss knows two of them, so that the gradients are the same.
+    While `decoders_alone` is set, Enc and F are constant: only decoders and discriminators learn, from the inner loops
+    and the translations. A warm-up starts so, in the lineage's training too: re-encoding noise teaches nothing.
+    While `separate_passes` is set, each domain has a forward and a backward pass of its own, which takes less memory.
+    No loss needs two domains, so that the gradients are the same.
     """
 
     def __init__(self, settings: LoopSettings, segmenter: Segmenter):
@@ -153,8 +132,8 @@ class Loops(nn.Module):
             )
         trunk = locate(section.lpips_weights) if section.lpips_weights and settings.outer_loop else None
         perceptual = PerceptualDistance(section.lpips, trunk) if settings.outer_loop else None
-        self.alone = False
-        self.one_by_one = False
+        self.decoders_alone = False
+        self.separate_passes = False
         # in a tuple, unseen by Module: a frozen distance belongs neither into the checkpoint nor to the optimisers
         self._perceptual = (perceptual,)
         self.to(memory_format=torch.channels_last)  # the faster layout, on CPUs and GPUs
@@ -177,83 +156,95 @@ class Loops(nn.Module):
             "discriminators": adam(self.discriminators.values(), section.discriminator_lr),
         }
 
-    def run(self, segmenter: Segmenter, *loops: Loop[Request, Looped]) -> Iterator[list[Looped]]:
-        """The results of `reference`, `day` and `night`, in one turn or in several.
-
-        In one they advance side by side, so that their images share the calls; while `one_by_one`, each has a turn of
-        its own, which begins when the results of the one before have been used.
-        """
-        turns = [[loop] for loop in loops] if self.one_by_one else [loops]
-        for turn in turns:
-            yield lockstep(partial(self._answers, segmenter), *turn)
-
-    def day(self, batch: DayBatch) -> Loop[Request, Looped]:
-        """The labelled day's loops (figure 2(a), equations 1-6)."""
-        x, y = batch.images, batch.labels
-        weights = self.settings.weights
-        (outputs,) = yield [Encode(x, aux=weights.aux > 0)]
-        terms = {} if self.alone else {"seg_d": supervision(outputs, y, weights.aux)}
-        p = self.fused(outputs, y)  # without gradient
-        inner, x_d2n = yield from self._inner_and_translation("day", "night", outputs, p, x)
-        if inner is not None:
-            terms["inner_d"] = reconstruction(output=inner, image=x)
-        if x_d2n is None:
-            return Looped("d", terms, outputs)
-        if self.alone:
-            terms["percep_d"] = self.similarity(x_d2n, x)
-            return Looped("d", terms, outputs, Translation("d2n", "night", x_d2n))
-        (translated,) = yield [Encode(x_d2n, aux=weights.aux > 0, apart=self.settings.detach_translated)]
-        terms["seg_d2n"] = supervision(translated, y, weights.aux)
-        terms["percep_d"] = self.perception(x_d2n, x, translated, outputs)
-        p_d2n = self.fused(translated, y)
-        (outer,) = yield [Decode("day", translated, p_d2n, x)]
-        terms["outer_d"] = reconstruction(output=outer, image=x)
-        return Looped("d", terms, outputs, Translation("d2n", "night", x_d2n))
-
-    def night(self, x: Tensor) -> Loop[Request, Looped]:
-        """The night's loops (figure 2(b)): p_n and p_n2d keep their gradient, so rendering reaches Enc and F."""
-        (outputs,) = yield [Encode(x)]
-        p = probabilities(outputs)
+    def forward(self, segmenter: Segmenter, x: Mapping[str, Tensor], y: Tensor) -> Looped:
+        """Figure 2 for images x of some of the domains d, n and ud; y: the labels of d."""
+        inner_loop, outer_loop, weights = self.settings.inner_loop, self.settings.outer_loop, self.settings.weights
         terms: Terms = {}
-        inner, x_n2d = yield from self._inner_and_translation("night", "day", outputs, p, x)
-        if inner is not None:
-            terms["inner_n"] = reconstruction(output=inner, image=x)
-        if x_n2d is None:
-            return Looped("n", terms, outputs)
-        if self.alone:
-            terms["percep_n"] = self.similarity(x_n2d, x)
-            return Looped("n", terms, outputs, Translation("n2d", "day", x_n2d))
-        (translated,) = yield [Encode(x_n2d)]
-        terms["percep_n"] = self.perception(x_n2d, x, translated, outputs)
-        (outer,) = yield [Decode("night", translated, probabilities(translated), x)]
-        terms["outer_n"] = reconstruction(output=outer, image=x)
-        return Looped("n", terms, outputs, Translation("n2d", "day", x_n2d))
 
-    def reference(self, x: Tensor) -> Loop[Request, Looped]:
-        """The day reference's inner loop (figure 2(c)); it has no outer loop and no adversarial term."""
-        (outputs,) = yield [Encode(x)]
-        if not self.settings.inner_loop:
-            return Looped("ud", {}, outputs)
-        (inner,) = yield [Decode("day", outputs, probabilities(outputs), x)]
-        return Looped("ud", {"inner_ud": reconstruction(output=inner, image=x)}, outputs)
+        # encode the images; source supervision (equation 1)
+        z = self.encode(segmenter, x)
+        p = self.fused(z, y)
+        if "d" in x and not self.decoders_alone:
+            terms["seg_d"] = supervision(z["d"], y, weights.aux)
 
-    def _inner_and_translation(
-        self, side: Side, other: Side, outputs: Outputs, p: Tensor, x: Tensor
-    ) -> Loop[Request, tuple[Tensor | None, Tensor | None]]:
-        """Dec_side(z, p) of the inner loop and Dec_other(z, p) of the outer one, None where there is no such loop."""
-        wanted = {side: self.settings.inner_loop, other: self.settings.outer_loop}
-        decoded = yield [Decode(name, outputs, p, x) for name, there in wanted.items() if there]
-        images = iter(decoded)
-        return tuple(next(images) if there else None for there in wanted.values())
+        # decode: the inner loops restore the images (equation 2), the outer loops translate them
+        inner = {k: k for k in x if inner_loop}
+        outer = {TRANSLATION[k]: k for k in x if outer_loop and k in TRANSLATION}
+        images = self.decode(inner | outer, z, p, x)
+        translations = {k: images[k] for k in outer}
+        terms |= {f"inner_{k}": reconstruction(output=images[k], image=x[k]) for k in inner}
+        if self.decoders_alone:
+            terms |= {f"percep_{k}": self.similarity(images[t], x[k]) for t, k in outer.items()}
+        if self.decoders_alone or not outer:
+            return Looped(terms, z, translations)
 
-    def fused(self, outputs: Outputs, y: Tensor) -> Tensor:
-        """What rendering sees of labelled images: p and y, fused (section 3.1.1)."""
-        p, alpha = probabilities(outputs), self.settings.weights.fusion
-        return fuse(probabilities=p, labels=y, alpha=alpha, aligned=outputs.aligned)
+        # encode the translations, which keep the content of their originals (equation 4) and the labels (equation 5)
+        z_t = self.encode(segmenter, translations)
+        p_t = self.fused(z_t, y)
+        if "d2n" in outer:
+            terms["seg_d2n"] = supervision(z_t["d2n"], y, weights.aux)
+        terms |= {f"percep_{k}": self.perception(images[t], x[k], z_t[t], z[k]) for t, k in outer.items()}
 
-    def decode(self, side: Side, outputs: Outputs, p: Tensor, like: Tensor) -> Tensor:
-        """Dec_side(z, p) at the size of the image `like`."""
-        return self._decode(side, [Decode(side, outputs, p, like)])[0]
+        # decode: the outer loops bring them back (equation 6)
+        back = self.decode({k: t for t, k in outer.items()}, z_t, p_t, translations)
+        terms |= {f"outer_{k}": reconstruction(output=back[k], image=x[k]) for k in back}
+        return Looped(terms, z, translations)
+
+    def passes(self, x: dict[str, Tensor]) -> list[dict[str, Tensor]]:
+        """The images of each forward and backward pass: all of x, or one domain after the other."""
+        return [{k: images} for k, images in x.items()] if self.separate_passes else [x]
+
+    def uses(self, symbol: str) -> bool:
+        """Whether there is a loop for images of this symbol."""
+        return self.settings.inner_loop or (self.settings.outer_loop and symbol in TRANSLATION)
+
+    def encode(self, segmenter: Segmenter, x: Mapping[str, Tensor]) -> dict[str, Outputs]:
+        """Enc and F for images by symbol, in one call for each size of image; the auxiliary head for labelled ones.
+
+        Images whose logits must not send gradient back are encoded separately. No gradient while `decoders_alone`.
+        """
+        aux = {k: k in LABELLED and self.settings.weights.aux > 0 for k in x}
+        separate = [k for k in x if k == "d2n" and self.settings.detach_translated]
+        shared = [k for k in x if k not in separate]
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.decoders_alone):
+            outputs = segmenter.together([x[k] for k in shared], aux=[aux[k] for k in shared])
+            z = dict(zip(shared, outputs, strict=True))
+            return z | {k: segmenter.with_heads_apart(x[k], aux=aux[k]) for k in separate}
+
+    def fused(self, z: Mapping[str, Outputs], y: Tensor | None) -> dict[str, Tensor]:
+        """p = softmax(F(z)) by symbol, as the decoders render it.
+
+        Where there are labels, p and y fused, without gradient (section 3.1.1); elsewhere p keeps its gradient, so that
+        the rendering teaches Enc and F (section 3.1.2).
+        """
+        p = {k: probabilities(outputs) for k, outputs in z.items()}
+        alpha = self.settings.weights.fusion
+        for k in p.keys() & LABELLED:
+            p[k] = fuse(probabilities=p[k], labels=y, alpha=alpha, aligned=z[k].aligned)
+        return p
+
+    def features(self, outputs: Outputs) -> Tensor:
+        """z: the layer that the decoders are given."""
+        return outputs.shallow if self.settings.decoders.features == "layer2" else outputs.features
+
+    def decode(
+        self, wanted: Mapping[str, str], z: Mapping[str, Outputs], p: Mapping[str, Tensor], x: Mapping[str, Tensor]
+    ) -> dict[str, Tensor]:
+        """Dec(z, p) by symbol, in one call of each decoder for each size of image.
+
+        wanted: the symbol of each image to be made, and of the image in x, of the same size, that z and p come from:
+        {"d": "d"} is an inner loop, {"d2n": "d"} a translation, {"d": "d2n"} the way back. Instance normalisation does
+        not mix images, so that all domains share a call.
+        """
+        names, images = list(wanted), {}
+        for places in alike([(SIDE[name], *x[k].shape[2:]) for name, k in wanted.items()]):
+            made = [names[place] for place in places]
+            sources = [wanted[name] for name in made]
+            decoder, size = self.decoders[SIDE[made[0]]], x[sources[0]].shape[2:]
+            features = torch.cat([self.features(z[k]) for k in sources])
+            decoded = decoder(features, torch.cat([p[k] for k in sources]), size)
+            images |= zip(made, decoded.split([len(x[k]) for k in sources]), strict=True)
+        return images
 
     def perception(self, translated: Tensor, original: Tensor, outputs: Outputs, target: Outputs) -> Tensor:
         """Equation 4: lambda_z ||z' - z||_1 + lambda_l LPIPS(x', x); z is the layer4 feature."""
@@ -264,64 +255,29 @@ class Loops(nn.Module):
         """The second part of equation 4: lambda_l LPIPS(x', x)."""
         return self.settings.weights.lpips * self.perceptual(translated, original)
 
-    def discriminate(self, translation: Translation, day: Tensor, night: Tensor, references: Tensor) -> Tensor:
-        """Equations 3 and 7 as a discriminator's loss: D_n sees x_n and x_d2n, D_d sees x_d, x_ud and x_n2d."""
-        real = {"night": [night], "day": [day, references] if distributed.total(len(references)) else [day]}
-        return self._told_apart(translation.side, real=real[translation.side], fake=translation.images)
+    def discriminator_loss(self, symbol: str, translated: Tensor, x: Mapping[str, Tensor]) -> Tensor:
+        """Equations 3 and 7 for the discriminators: D_n sees x_n and x_d2n, D_d sees x_d, x_ud and x_n2d.
 
-    def alignment(self, translation: Translation) -> Terms:
-        """Equations 3 and 7 as the translation's loss: it should pass for real. The discriminator is constant."""
-        judged = frozen(self.discriminators[translation.side])(translation.images)
-        return {f"adv_{translation.name}": generator_loss(fake=judged)}
-
-    def total(self, terms: Terms) -> Tensor:
-        """The weighted sum of equation 11. A term's family is the first part of its name."""
-        weights = self.settings.weights
-        return torch.stack([getattr(weights, name.split("_")[0]) * term for name, term in terms.items()]).sum()
-
-    def _answers(self, segmenter: Segmenter, requests: Sequence[Request]) -> list[Outputs | Tensor]:
-        """Each network is called as few times as the images' sizes allow; Enc and F without a graph while `alone`."""
-        kinds: dict[str, list[int]] = {}
-        for place, request in enumerate(requests):
-            kinds.setdefault(request.side if isinstance(request, Decode) else "encoder", []).append(place)
-        answers: dict[int, Outputs | Tensor] = {}
-        for kind, places in kinds.items():
-            asked = [requests[place] for place in places]
-            answered = self._encode(segmenter, asked) if kind == "encoder" else self._decode(kind, asked)
-            answers |= zip(places, answered, strict=True)
-        return [answers[place] for place in range(len(requests))]
-
-    def _encode(self, segmenter: Segmenter, requests: Sequence[Encode]) -> list[Outputs]:
-        """What goes back apart has a call of its own, for its images' gradient takes a way of its own."""
-        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.alone):
-            shared = [asked for asked in requests if not asked.apart]
-            together = segmenter.together([a.images for a in shared], aux=[a.aux for a in shared])
-            answers = iter(together)
-            return [
-                segmenter.with_heads_apart(asked.images, aux=asked.aux) if asked.apart else next(answers)
-                for asked in requests
-            ]
-
-    def _decode(self, side: Side, requests: Sequence[Decode]) -> list[Tensor]:
-        """Instance normalisation knows no other image, so that the images of all domains may share a call."""
-        shallow = self.settings.decoders.features == "layer2"
-        features = [asked.outputs.shallow if shallow else asked.outputs.features for asked in requests]
-        images: dict[int, Tensor] = {}
-        for places in alike([asked.like.shape[2:] for asked in requests]):
-            z, p = (torch.cat([values[place] for place in places]) for values in (features, [a.p for a in requests]))
-            decoded = self.decoders[side](z, p, requests[places[0]].like.shape[2:])
-            images |= zip(places, decoded.split([len(features[place]) for place in places]), strict=True)
-        return [images[place] for place in range(len(requests))]
-
-    def _told_apart(self, side: Side, *, real: Sequence[Tensor], fake: Tensor) -> Tensor:
-        """The loss of D_side, whose images share the calls too."""
-        batches = [*real, fake.detach()]
+        symbol: d2n or n2d, of the images `translated`; x: the real images of the step.
+        """
+        side = SIDE[symbol]
+        batches = [*(x[k] for k in SIDE if k in x and SIDE[k] == side), translated.detach()]
         scores: dict[int, list[Tensor]] = {}
         for places in alike([batch.shape[2:] for batch in batches]):
             scales = self.discriminators[side](torch.cat([batches[place] for place in places]))
             sizes = [len(batches[place]) for place in places]
             scores |= zip(places, zip(*(scale.split(sizes) for scale in scales), strict=True), strict=True)
-        return discriminator_loss(real=[scores[place] for place in range(len(real))], fake=scores[len(real)])
+        *real, fake = (scores[place] for place in range(len(batches)))
+        return discriminator_loss(real=real, fake=fake)
+
+    def adversarial_loss(self, symbol: str, translated: Tensor) -> Tensor:
+        """Equations 3 and 7 for the translation, which should pass for real; the discriminator is constant."""
+        return generator_loss(fake=frozen(self.discriminators[SIDE[symbol]])(translated))
+
+    def total(self, terms: Terms) -> Tensor:
+        """The weighted sum of equation 11. A term's family is the first part of its name."""
+        weights = self.settings.weights
+        return torch.stack([getattr(weights, name.split("_")[0]) * term for name, term in terms.items()]).sum()
 
 
 def save_loops(loops: Loops, path: Path, **provenance: object) -> None:

@@ -21,8 +21,7 @@ from loopda.files import write_json, written
 from loopda.labels.agreement import Agreement, day_night_agreement, keep_classes, online_label, static_label
 from loopda.labels.classes import ClassList
 from loopda.labels.png import read_label
-from loopda.methods.loopda import Loops, LoopSettings, load_loops
-from loopda.methods.method import probabilities
+from loopda.methods.loopda import SIDE, TRANSLATION, Loops, LoopSettings, load_loops
 from loopda.models.pspnet import Outputs
 from loopda.models.segmenter import Segmenter, load_segmenter
 from loopda.signals import interruptible
@@ -135,20 +134,21 @@ def spread(frames: Frames, count: int) -> list[int]:
     return [int(number) for number in np.linspace(0, len(frames) - 1, min(count, len(frames))).round()]
 
 
-def rendered(segmenter: Segmenter, nets: Loops, here: str, x: Tensor, y: Tensor | None = None) -> list[Tensor]:
-    """The image x (1, 3, H, W) of the domain `here`, its inner reconstruction, its translation to the other domain, and
-    the outer reconstruction. With labels y (1, H, W) the decoders see them fused with the prediction."""
-    there = {"day": "night", "night": "day"}[here]
+def rendered(segmenter: Segmenter, nets: Loops, symbol: str, x: Tensor, y: Tensor | None = None) -> list[Tensor]:
+    """The image x (1, 3, H, W), d or n by `symbol`, its inner reconstruction, its translation to the other domain, and
+    the outer reconstruction. y: the labels (1, H, W) of d."""
+    translation = TRANSLATION[symbol]
+    z = {symbol: outputs_of(segmenter, symbol, x)}
+    images = nets.decode({symbol: symbol, translation: symbol}, z, nets.fused(z, y), {symbol: x})
+    z = {translation: outputs_of(segmenter, translation, images[translation])}
+    outer = nets.decode({symbol: translation}, z, nets.fused(z, y), images)
+    return [x, images[symbol], images[translation], outer[symbol]]
 
-    def seen(outputs: Outputs) -> Tensor:
-        return probabilities(outputs) if y is None else nets.fused(outputs, y)
 
-    segmenter.use_statistics(here)
-    outputs = segmenter(x)
-    inner, translated = (nets.decode(side, outputs, seen(outputs), x) for side in (here, there))
-    segmenter.use_statistics(there)
-    again = segmenter(translated)
-    return [x, inner, translated, nets.decode(here, again, seen(again), x)]
+def outputs_of(segmenter: Segmenter, symbol: str, x: Tensor) -> Outputs:
+    """Enc and F of images of this symbol, with the statistics of the domain that they show."""
+    segmenter.use_statistics(SIDE[symbol])
+    return segmenter(x)
 
 
 def night_loops(
@@ -161,7 +161,7 @@ def night_loops(
         "caption": "The inner loop renders the night image from its features and predicted classes; the outer loop "
         "goes by way of a day image (equations 2, 6 and 7).",
         "columns": ["night image", "inner loop", "night to day", "outer loop"],
-        "rows": [album.images(rendered(segmenter, nets, "night", x)) for x in interruptible(images)],
+        "rows": [album.images(rendered(segmenter, nets, "n", x)) for x in interruptible(images)],
     }
 
 
@@ -178,7 +178,7 @@ def day_loops(
         "and brought back by the outer loop (equations 2, 3 and 6).",
         "columns": ["day image", "inner loop", "day to night", "outer loop"],
         "rows": [
-            album.images(rendered(segmenter, nets, "day", x, y))
+            album.images(rendered(segmenter, nets, "d", x, y))
             for x, y in interruptible(zip(images, labels, strict=True))
         ],
     }

@@ -1,7 +1,7 @@
 """Stage `self_train`: reference-guided self-training with Day-Night Agreement (LoopDA, section 3.2)."""
 
 import csv
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -22,13 +22,14 @@ from loopda.labels.agreement import Agreement, keep_classes, online_label
 from loopda.labels.classes import IGNORE, ClassList
 from loopda.labels.png import read_label
 from loopda.losses.segmentation import pseudo_cross_entropy
-from loopda.methods.loopda import Loops, LoopSettings, load_loops
+from loopda.methods.loopda import SIDE, Loops, LoopSettings, images_of, load_loops
 from loopda.methods.method import Terms
 from loopda.models.segmenter import Segmenter, load_segmenter, upsample
 from loopda.signals import interruptible
 from loopda.training.compute import Compute
 from loopda.training.job import Job
-from loopda.training.optimizer import Descent, SegmenterOptimizer, descent, segmenter_optimizer
+from loopda.training.loop import Training
+from loopda.training.optimizer import SegmenterOptimizer, segmenter_optimizer
 from loopda.training.schedule import poly, set_learning_rate
 
 
@@ -73,7 +74,7 @@ def run(
 
     segmenter = load_segmenter(warmed_up).to(job.device).train()
     nets = Loops(config.loops, segmenter).to(job.device)
-    nets.one_by_one = config.compute.memory == "least"
+    nets.separate_passes = config.compute.memory == "least"
     load_loops(nets, loops)
     optimizers = {"segmenter": segmenter_optimizer(segmenter, config.optimizer), **nets.optimizers()}
     training = job.training(
@@ -82,71 +83,62 @@ def run(
         images=(3 if job.referenced else 2) * config.batch_size,
     )
 
-    for step, (day, pairs) in training.over(job.batches(pseudo)):
+    train(config, segmenter, nets, optimizers, training, job.batches(pseudo))
+    job.finish(training, segmenter, metrics)
+
+
+def train(
+    config: Config,
+    segmenter: Segmenter,
+    nets: Loops,
+    optimizers: Mapping[str, Optimizer],
+    training: Training,
+    batches: Callable[[int], tuple[DayBatch, NightBatch]],
+) -> None:
+    """The steps of self-training. batches: from a step to its labelled batch and its batch of pairs."""
+    for step, (day, pairs) in training.over(batches):
         # set learning rate
         factor = poly(step, steps=config.steps, power=config.optimizer.power)
         for optimizer in optimizers.values():
             set_learning_rate(optimizer, factor)
 
-        # one step of all networks
-        tau = config.agreement.tau
-        training.record(**iteration(segmenter, nets, optimizers, day, pairs, tau=tau, descent=training.descent))
-
-    job.finish(training, segmenter, metrics)
-
-
-def iteration(
-    segmenter: Segmenter,
-    nets: Loops,
-    optimizers: Mapping[str, Optimizer],
-    day: DayBatch,
-    pairs: NightBatch,
-    *,
-    tau: float,
-    descent: Descent = descent,
-) -> Terms:
-    """One step of every network on a labelled batch and a batch of pairs; returns what the log shows."""
-    # day reference: inner loop; labelled day: source supervision, inner and outer loop; night: inner and outer loop
-    referenced = distributed.total(len(pairs.references))
-    loops = [nets.reference(pairs.references)] if referenced else []
-    loops += [nets.day(day), nets.night(pairs.images)]
-
-    learnt: Terms = {}
-    noted: Terms = {}
-    size = pairs.labels.shape[1:]
-    with descent(optimizers["segmenter"], optimizers["decoders"]) as learn:
-        for turn in nets.run(segmenter, *loops):
-            terms: Terms = {}
-            for looped in turn:
-                terms |= looped.terms
+        images, size = images_of(day, pairs), pairs.labels.shape[1:]
+        logits: dict[str, Tensor] = {}
+        losses: Terms = {}
+        with training.descent(optimizers["segmenter"], optimizers["decoders"]) as learn:
+            for x in nets.passes(images):
+                # encode, decode, encode the translations, decode (equations 1, 2 and 4 to 6)
+                looped = nets(segmenter, x, day.labels)
+                terms = looped.terms
+                logits |= {k: upsample(z.logits, size, z.aligned) for k, z in looped.outputs.items() if k != "d"}
 
                 # day reference: offline label (equation 8)
-                if looped.of == "ud":
-                    reference_logits = upsample(looped.outputs.logits, size, looped.outputs.aligned)
-                    terms["seg_ud"] = pseudo_cross_entropy(logits=reference_logits, labels=pairs.reference_labels)
-                    reference_logits = reference_logits.detach()
+                if "ud" in x:
+                    terms["seg_ud"] = pseudo_cross_entropy(logits=logits["ud"], labels=pairs.reference_labels)
+                    logits["ud"] = logits["ud"].detach()
 
                 # night: co-teaching by offline label and Day-Night Agreement (equations 9 and 10)
-                if looped.of == "n":
-                    logits = upsample(looped.outputs.logits, size, looped.outputs.aligned)
-                    shown = reference_logits if referenced else logits[:0]
-                    terms["seg_n"], lor = co_teaching(logits, shown, pairs, segmenter.classes, tau=tau)
-                    if referenced:
-                        noted["lor"] = distributed.mean(lor.sum(), len(lor))
+                if "n" in x:
+                    reference = logits["ud"] if "ud" in images else logits["n"][:0]
+                    tau = config.agreement.tau
+                    terms["seg_n"], lor = co_teaching(logits["n"], reference, pairs, segmenter.classes, tau=tau)
+                    if "ud" in images:
+                        losses["lor"] = distributed.mean(lor.sum(), len(lor))
 
-                # adversarial alignment: the discriminator steps first, then judges the translation
-                if looped.translation is not None:
-                    told_apart = nets.discriminate(looped.translation, day.images, pairs.images, pairs.references)
-                    with descent(optimizers["discriminators"]) as learn_to_tell:
-                        learn_to_tell(told_apart)
-                    noted[f"discriminator_{looped.translation.side}"] = told_apart.detach()
-                    terms |= nets.alignment(looped.translation)
+                # alignment: the discriminators step first, then the translations should pass for real (3 and 7)
+                for name in looped.translations:
+                    loss = nets.discriminator_loss(name, looped.translations[name], images)
+                    training.descend(loss, optimizers["discriminators"])
+                    losses[f"discriminator_{SIDE[name]}"] = loss.detach()
+                    terms[f"adv_{name}"] = nets.adversarial_loss(name, looped.translations[name])
 
-            # update, at the end of the turns
-            if terms:
+                # update, after the last pass
                 learn(nets.total(terms))
-            learnt |= {name: term.detach() for name, term in terms.items()}
-    return learnt | noted
+                losses |= {name: term.detach() for name, term in terms.items()}
+                del looped, terms  # the next forward pass needs their memory
+
+        # record
+        training.record(**losses)
 
 
 def co_teaching(

@@ -1,24 +1,24 @@
 """Stage `warmup`: LoopDA's inner and outer self-loops on labelled day, night and day reference (section 3.1)."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated
 
 from pydantic import Field
 from torch.optim import Optimizer
 
-from loopda import distributed
 from loopda.command import command, records
 from loopda.config import Section
 from loopda.data.batches import DayBatch, NightBatch
 from loopda.data.dataset import Input
-from loopda.methods.loopda import Loops, LoopSettings, save_loops
+from loopda.methods.loopda import SIDE, Loops, LoopSettings, images_of, save_loops
 from loopda.methods.method import Terms
 from loopda.models.segmenter import Segmenter, load_segmenter
 from loopda.randomness import seed_torch
 from loopda.training.compute import Compute
 from loopda.training.job import Job
-from loopda.training.optimizer import Descent, SegmenterOptimizer, descent, segmenter_optimizer
+from loopda.training.loop import Training
+from loopda.training.optimizer import SegmenterOptimizer, segmenter_optimizer
 from loopda.training.schedule import poly, set_learning_rate
 
 
@@ -59,7 +59,7 @@ def run(
     segmenter = load_segmenter(pretrained).to(job.device).train()
     seed_torch(seed, "decoders", 0)
     nets = Loops(config.loops, segmenter).to(job.device)
-    nets.one_by_one = config.compute.memory == "least"
+    nets.separate_passes = config.compute.memory == "least"
     optimizers = {"segmenter": segmenter_optimizer(segmenter, config.optimizer), **nets.optimizers()}
     training = job.training(
         parts={"network": segmenter.network, "loops": nets, **optimizers},
@@ -67,56 +67,50 @@ def run(
         images=(3 if job.referenced else 2) * config.batch_size,
     )
 
-    for step, (day, pairs) in training.over(job.batches()):
-        # set learning rate
-        factor = poly(step, steps=config.steps, power=config.optimizer.power)
-        for optimizer in optimizers.values():
-            set_learning_rate(optimizer, factor)
-        nets.alone = step <= config.decoder_warmup and (config.loops.inner_loop or config.loops.outer_loop)
-
-        # one step of all networks
-        training.record(**iteration(segmenter, nets, optimizers, day, pairs, descent=training.descent))
-
+    train(config, segmenter, nets, optimizers, training, job.batches())
     save_loops(nets, loops, **job.provenance)
     job.finish(training, segmenter, metrics)
 
 
-def iteration(
+def train(
+    config: Config,
     segmenter: Segmenter,
     nets: Loops,
     optimizers: Mapping[str, Optimizer],
-    day: DayBatch,
-    pairs: NightBatch,
-    *,
-    descent: Descent = descent,
-) -> Terms:
-    """One step of every network on a labelled batch and a batch of pairs; returns what the log shows."""
-    # day reference: inner loop; labelled day: source supervision, inner and outer loop; night: inner and outer loop
-    referenced = nets.settings.inner_loop and distributed.total(len(pairs.references))
-    loops = [nets.reference(pairs.references)] if referenced else []
-    loops += [nets.day(day), nets.night(pairs.images)]
+    training: Training,
+    batches: Callable[[int], tuple[DayBatch, NightBatch]],
+) -> None:
+    """The steps of the warm-up. batches: from a step to its labelled batch and its batch of pairs."""
+    for step, (day, pairs) in training.over(batches):
+        # set learning rate
+        factor = poly(step, steps=config.steps, power=config.optimizer.power)
+        for optimizer in optimizers.values():
+            set_learning_rate(optimizer, factor)
+        nets.decoders_alone = step <= config.decoder_warmup and (config.loops.inner_loop or config.loops.outer_loop)
 
-    learnt: Terms = {}
-    noted: Terms = {}
-    with descent(optimizers["segmenter"], optimizers["decoders"]) as learn:
-        for turn in nets.run(segmenter, *loops):
-            terms: Terms = {}
-            for looped in turn:
-                terms |= looped.terms
+        images = images_of(day, pairs)
+        encoded = {k: x for k, x in images.items() if k == "d" or nets.uses(k)}
+        losses: Terms = {}
+        with training.descent(optimizers["segmenter"], optimizers["decoders"]) as learn:
+            for x in nets.passes(encoded):
+                # encode, decode, encode the translations, decode (equations 1, 2 and 4 to 6)
+                looped = nets(segmenter, x, day.labels)
+                terms = looped.terms
 
-                # adversarial alignment: the discriminator steps first, then judges the translation
-                if looped.translation is not None:
-                    told_apart = nets.discriminate(looped.translation, day.images, pairs.images, pairs.references)
-                    with descent(optimizers["discriminators"]) as learn_to_tell:
-                        learn_to_tell(told_apart)
-                    noted[f"discriminator_{looped.translation.side}"] = told_apart.detach()
-                    terms |= nets.alignment(looped.translation)
+                # alignment: the discriminators step first, then the translations should pass for real (3 and 7)
+                for name in looped.translations:
+                    loss = nets.discriminator_loss(name, looped.translations[name], images)
+                    training.descend(loss, optimizers["discriminators"])
+                    losses[f"discriminator_{SIDE[name]}"] = loss.detach()
+                    terms[f"adv_{name}"] = nets.adversarial_loss(name, looped.translations[name])
 
-            # update, at the end of the turns
-            if terms:
+                # update, after the last pass
                 learn(nets.total(terms))
-            learnt |= {name: term.detach() for name, term in terms.items()}
-    return learnt | noted
+                losses |= {name: term.detach() for name, term in terms.items()}
+                del looped, terms  # the next forward pass needs their memory
+
+        # record
+        training.record(**losses)
 
 
 if __name__ == "__main__":

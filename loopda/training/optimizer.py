@@ -1,7 +1,7 @@
 """The optimisers of the lineage."""
 
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -14,7 +14,6 @@ from loopda.models.segmenter import Segmenter
 
 Positive = Annotated[float, Field(gt=0)]
 Learn = Callable[[Tensor], None]
-Descent = Callable[..., AbstractContextManager[Learn]]  # `descent`, or a training's, which skips what is not finite
 
 
 class SegmenterOptimizer(Section):

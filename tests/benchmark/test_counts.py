@@ -6,8 +6,8 @@ That it can be counted at all shows that no step asks for a value, for which the
 import pytest
 import torch
 
-from loopda.benchmark.cases import FAST, Case, Variant
-from loopda.benchmark.measure import count
+from loopda.benchmark.cases import FAST, Case, OneStep, Variant
+from loopda.benchmark.measure import Observed, count
 
 LIMITS = {  # GFLOP, and MB kept for the backward passes
     ("town", "warmup"): (23.68, 189.5),
@@ -41,6 +41,25 @@ def test_with_less_memory_an_iteration_has_no_more_of_it_at_once_than_it_had(sta
     counts = count(case.step, case.constants)
     assert counts.operations / 1e9 < 1.02 * operations
     assert counts.peak / 1e6 < 1.02 * peak
+
+
+class TwoSteps(OneStep):
+    def over(self, make):
+        for _ in range(2):
+            yield from super().over(make)
+
+
+@pytest.mark.parametrize("stage", ["warmup", "self_train"])
+def test_a_step_finds_nothing_in_memory_of_the_one_before_but_the_gradients_of_the_discriminators(stage):
+    def peak(training):
+        case = Case("town", stage, FAST, torch.device("meta"))
+        with Observed() as observed:
+            case.train(training(case.config.steps))
+        gradients = sum(4 * value.numel() for value in case.nets.discriminators.parameters())
+        return observed.storages.peak, gradients
+
+    (one, gradients), (two, _) = peak(OneStep), peak(TwoSteps)
+    assert two < one + 1.01 * gradients
 
 
 def test_what_is_counted_in_any_precision_is_the_same_in_fp32_and_less_in_bf16():

@@ -1,6 +1,7 @@
 """The package's fast way of an iteration has the losses and gradients of the plain reference."""
 
 import copy
+from collections import ChainMap
 
 import pytest
 import torch
@@ -10,21 +11,26 @@ from torch.optim import SGD
 
 import loopda.methods.loopda as module
 from loopda.benchmark import plain
+from loopda.benchmark.cases import STAGES, OneStep, sections
 from loopda.data.batches import DayBatch, NightBatch
 from loopda.labels.classes import CITYSCAPES
 from loopda.losses.adversarial import discriminator_loss
-from loopda.methods.loopda import Loops
+from loopda.methods.loopda import Loops, images_of
 from loopda.models.recomputation import recompute
 from loopda.models.segmenter import Segmenter
-from loopda.stages import self_train, warmup
 
 SIZE = (24, 32)
+TAU = {"tau": 0.05}
 
 
 class Noted(SGD):
     """Adds up the gradients of its steps: the discriminators may step together, or one after the other."""
 
     gradient = 0.0
+
+    def __init__(self, module):
+        trained = [value for value in module.parameters() if value.requires_grad]
+        super().__init__([{"params": trained, "initial_lr": 1e-3}], lr=1e-3)
 
     def step(self, closure=None):
         values = [value for group in self.param_groups for value in group["params"]]
@@ -56,15 +62,12 @@ def batches():
     return DayBatch(day, labels[0], boxes), NightBatch(night, reference, paired, labels[1], labels[2], boxes)
 
 
-def stepped(iteration, segmenter, nets, **arguments):
-    """The losses of an iteration, and the gradient that each optimiser saw."""
+def stepped(step, segmenter, nets):
+    """The losses of a step, and the gradient that each optimiser saw."""
     segmenter, nets = copy.deepcopy(segmenter), copy.deepcopy(nets)
     parts = {"segmenter": segmenter, "decoders": nets.decoders, "discriminators": nets.discriminators}
-    optimizers = {
-        name: Noted([value for value in part.parameters() if value.requires_grad], lr=1e-3)
-        for name, part in parts.items()
-    }
-    terms = iteration(segmenter, nets, optimizers, *batches(), **arguments)
+    optimizers = {name: Noted(part) for name, part in parts.items()}
+    terms = step(segmenter, nets, optimizers)
     return terms, {name: optimizer.gradient for name, optimizer in optimizers.items()}
 
 
@@ -79,13 +82,24 @@ def test_an_iteration_has_the_losses_and_the_gradients_of_the_plain_reference(
     networks, stage, detach, features, memory
 ):
     segmenter, nets = networks(detach, features)
-    nets.one_by_one = memory == "least"
+    nets.separate_passes = memory == "least"
     for part in (segmenter, nets):
         recompute(part, memory)
-    arguments = {"tau": 0.05} if stage == "self_train" else {}
-    fast = {"warmup": warmup, "self_train": self_train}[stage].iteration
-    terms, gradients = stepped(fast, segmenter, nets, **arguments)
-    expected, expected_gradients = stepped(plain.iteration, segmenter, nets, **arguments)
+    config, _ = sections("town", stage)
+    # one step, at the rate of the reference; with this tau both kinds of online label are there
+    changes = {"decoder_warmup": 0} if stage == "warmup" else {"agreement": config.agreement.model_copy(update=TAU)}
+    config = config.model_copy(update={"steps": 1, **changes})
+
+    def of_the_stage(*networks):
+        training = OneStep(1)
+        STAGES[stage].train(config, *networks, training, lambda step: batches())
+        return training.recorded
+
+    def by_the_reference(*networks):
+        return plain.iteration(*networks, *batches(), tau=TAU["tau"] if stage == "self_train" else None)
+
+    terms, gradients = stepped(of_the_stage, segmenter, nets)
+    expected, expected_gradients = stepped(by_the_reference, segmenter, nets)
     terms.pop("lor", None)
     assert set(terms) == set(expected)
     for name, value in expected.items():
@@ -94,34 +108,35 @@ def test_an_iteration_has_the_losses_and_the_gradients_of_the_plain_reference(
         assert distance(gradients[name], gradient) < 1e-9, name
 
 
-def test_a_loop_by_itself_has_the_same_losses_as_side_by_side_with_the_others(networks):
+def test_each_domain_has_the_same_losses_by_itself_as_together_with_the_others(networks):
     segmenter, nets = networks(True, "layer2")
     day, pairs = batches()
-    (together,) = nets.run(segmenter, nets.day(day), nets.night(pairs.images), nets.reference(pairs.references))
-    for one, make in zip(together, (nets.day, nets.night, nets.reference), strict=True):
-        given = {nets.day: day, nets.night: pairs.images, nets.reference: pairs.references}[make]
-        ((alone,),) = nets.run(segmenter, make(given))
-        assert {name: value.item() for name, value in alone.terms.items()} == pytest.approx(
-            {name: value.item() for name, value in one.terms.items()}, rel=1e-9
-        )
+    images = images_of(day, pairs)
+    together = nets(segmenter, images, day.labels).terms
+    nets.separate_passes = True
+    each = [nets(segmenter, x, day.labels).terms for x in nets.passes(images)]
+    assert len(each) == 3
+    assert values(ChainMap(*each)) == pytest.approx(values(together), rel=1e-9)
+
+
+def values(terms):
+    return {name: value.item() for name, value in terms.items()}
 
 
 def test_images_of_another_size_than_the_others_take_calls_of_their_own(networks):
     segmenter, nets = networks(True, "layer2")
     day, pairs = batches()
-    smaller = DayBatch(day.images[..., :24], day.labels[..., :24], day.boxes)
-    ((mixed, night),) = nets.run(segmenter, nets.day(smaller), nets.night(pairs.images))
-    ((alone,),) = nets.run(segmenter, nets.day(smaller))
-    x_d2n, x_n2d = mixed.translation.images, night.translation.images
-    assert x_d2n.shape == smaller.images.shape
-    assert {name: value.item() for name, value in mixed.terms.items()} == pytest.approx(
-        {name: value.item() for name, value in alone.terms.items()}, rel=1e-9
-    )
+    images = images_of(day, pairs) | {"d": day.images[..., :24]}
+    labels = day.labels[..., :24]
+    terms, _, translations = nets(segmenter, images, labels)
+    each = [nets(segmenter, {k: x}, labels).terms for k, x in images.items()]
+    x_d2n, x_n2d = translations["d2n"], translations["n2d"]
+    assert (x_d2n.shape, x_n2d.shape) == (images["d"].shape, images["n"].shape)
+    assert values(ChainMap(*each)) == pytest.approx(values(terms), rel=1e-9)
     d_d, d_n = nets.discriminators["day"], nets.discriminators["night"]
-    seen = smaller.images, pairs.images, pairs.references
-    loss = nets.discriminate(night.translation, *seen)
-    expected = discriminator_loss(real=[d_d(smaller.images), d_d(pairs.references)], fake=d_d(x_n2d))
+    loss = nets.discriminator_loss("n2d", x_n2d, images)
+    expected = discriminator_loss(real=[d_d(images["d"]), d_d(pairs.references)], fake=d_d(x_n2d))
     assert loss.item() == pytest.approx(expected.item(), rel=1e-9)
-    loss = nets.discriminate(mixed.translation, *seen)
+    loss = nets.discriminator_loss("d2n", x_d2n, images)
     expected = discriminator_loss(real=[d_n(pairs.images)], fake=d_n(x_d2n))
     assert loss.item() == pytest.approx(expected.item(), rel=1e-9)

@@ -7,11 +7,10 @@ from loops import CheapDistance, loop_settings
 from torch.nn import functional
 
 import loopda.methods.loopda as module
-from loopda.data.batches import DayBatch
 from loopda.downloads import CATALOGUE, Published
 from loopda.errors import DataError
 from loopda.labels.classes import ClassList
-from loopda.methods.loopda import Loops, Translation, load_loops, save_loops
+from loopda.methods.loopda import Loops, load_loops, save_loops
 from loopda.models.segmenter import Segmenter
 from loopda.training.optimizer import descend
 
@@ -23,7 +22,6 @@ CLASSES = ClassList(
     encodings={},
 )
 SIZE = (16, 24)
-WHOLE = torch.tensor([[0.0, 0.0, 1.0, 1.0]] * 2)
 ENC = {"layer0", "layer1", "layer2", "layer3", "layer4"}
 F, DEC_D, DEC_N, D_D, D_N = "F", "Dec_d", "Dec_n", "D_d", "D_n"
 
@@ -49,22 +47,16 @@ class Data:
         self.day, self.night, self.reference = torch.rand(3, 2, 3, *SIZE) * 2 - 1
         self.labels = torch.tensor([0, 1, 2, 3, 255])[torch.randint(0, 5, (2, *SIZE))]
 
-
-def day_and_night(segmenter, loops, data):
-    day, night = loops.day(DayBatch(data.day, data.labels, WHOLE)), loops.night(data.night)
-    (both,) = loops.run(segmenter, day, night)
-    return both
+    @property
+    def images(self):
+        return {"ud": self.reference, "d": self.day, "n": self.night}
 
 
 def all_terms(segmenter, loops):
     data = Data()
-    day, night = day_and_night(segmenter, loops, data)
-    ((reference,),) = loops.run(segmenter, loops.reference(data.reference))
-    terms = day.terms | night.terms | reference.terms
-    for looped in (day, night):
-        if looped.translation is not None:
-            terms |= loops.alignment(looped.translation)
-    return terms
+    looped = loops(segmenter, data.images, data.labels)
+    adversarial = {f"adv_{k}": loops.adversarial_loss(k, image) for k, image in looped.translations.items()}
+    return looped.terms | adversarial
 
 
 def groups(segmenter, loops):
@@ -174,19 +166,19 @@ ALONE |= {"percep_d": DEC_N, "adv_d2n": DEC_N, "percep_n": DEC_D, "adv_n2d": DEC
 
 def test_while_the_decoders_learn_alone_each_term_reaches_one_decoder_and_nothing_is_encoded_again():
     segmenter, loops = networks()
-    loops.alone = True
+    loops.decoders_alone = True
     terms = all_terms(segmenter, loops)
     assert {name: reached(terms[name], segmenter, loops) for name in terms} == {
         name: {decoder} for name, decoder in ALONE.items()
     }
-    loops.alone = False
+    loops.decoders_alone = False
     again = all_terms(segmenter, loops)
     assert {name: reached(again[name], segmenter, loops) for name in again} == REACHES
 
 
 def test_while_the_decoders_learn_alone_a_step_leaves_the_segmentation_network_as_it_is():
     segmenter, loops = networks()
-    loops.alone = True
+    loops.decoders_alone = True
     parameters = list(segmenter.network.parameters())
     optimizer = torch.optim.SGD(parameters, lr=1.0, momentum=0.9, weight_decay=0.1)
     before = [value.detach().clone() for value in parameters]
@@ -197,21 +189,21 @@ def test_while_the_decoders_learn_alone_a_step_leaves_the_segmentation_network_a
 def test_while_the_decoders_learn_alone_the_perceptual_loss_is_the_similarity_of_the_images():
     segmenter, loops = networks()
     data = Data()
-    loops.alone = True
-    day, night = day_and_night(segmenter, loops, data)
-    x_d2n, x_n2d = day.translation.images, night.translation.images
-    assert day.terms["percep_d"].item() == pytest.approx(0.25 * CheapDistance()(x_d2n, data.day).item())
-    assert night.terms["percep_n"].item() == pytest.approx(0.25 * CheapDistance()(x_n2d, data.night).item())
+    loops.decoders_alone = True
+    terms, _, translations = loops(segmenter, {"d": data.day, "n": data.night}, data.labels)
+    x_d2n, x_n2d = translations["d2n"], translations["n2d"]
+    assert terms["percep_d"].item() == pytest.approx(0.25 * CheapDistance()(x_d2n, data.day).item())
+    assert terms["percep_n"].item() == pytest.approx(0.25 * CheapDistance()(x_n2d, data.night).item())
 
 
 @pytest.mark.parametrize("alone", [False, True])
 def test_the_loops_keep_the_gradient_setting_of_their_caller(alone):
     segmenter, loops = networks()
-    loops.alone = alone
+    loops.decoders_alone = alone
     with torch.no_grad():
         assert not any(term.requires_grad for term in all_terms(segmenter, loops).values())
-        ((night,),) = loops.run(segmenter, loops.night(Data().night))
-        assert not night.outputs.logits.requires_grad
+        _, outputs, _ = loops(segmenter, {"n": Data().night}, Data().labels)
+        assert not outputs["n"].logits.requires_grad
     all_terms(segmenter, loops)
     assert torch.is_grad_enabled()
 
@@ -227,12 +219,14 @@ def test_a_backward_pass_of_the_total_leaves_no_gradient_in_the_discriminators()
 def test_the_discriminators_loss_reaches_them_and_nothing_else(references):
     segmenter, loops = networks()
     data = Data()
-    for looped, own in zip(day_and_night(segmenter, loops, data), (D_N, D_D), strict=True):
-        loss = loops.discriminate(looped.translation, data.day, data.night, data.reference[:references])
+    real = data.images | {"ud": data.reference[:references]}
+    translations = loops(segmenter, data.images, data.labels).translations
+    for name, own in (("d2n", D_N), ("n2d", D_D)):
+        loss = loops.discriminator_loss(name, translations[name], real)
         assert reached(loss, segmenter, loops) == {own}
         # the translation is still there for the generators' term
-        (term,) = loops.alignment(looped.translation).items()
-        assert reached(term[1], segmenter, loops) == REACHES[term[0]]
+        loss = loops.adversarial_loss(name, translations[name])
+        assert reached(loss, segmenter, loops) == REACHES[f"adv_{name}"]
 
 
 # values: the equations of section 3.1, transcribed
@@ -283,8 +277,7 @@ def test_the_terms_of_the_labelled_day_are_equations_1_to_6():
     dec_d, dec_n = loops.decoders["day"], loops.decoders["night"]
     distance = CheapDistance()
     data = Data()
-    ((day,),) = loops.run(segmenter, loops.day(DayBatch(data.day, data.labels, WHOLE)))
-    terms, x_d2n = day.terms, day.translation.images
+    terms, _, translations = loops(segmenter, {"d": data.day}, data.labels)
     with torch.no_grad():
         outputs = segmenter(data.day)
         z, p = outputs.features, fused(softmax(outputs.logits), data.labels, 0.3)
@@ -298,7 +291,7 @@ def test_the_terms_of_the_labelled_day_are_equations_1_to_6():
             "percep_d": 0.1 * mean_absolute(z_d2n, z) + 0.25 * float(distance(translated, data.day)),
             "outer_d": mean_absolute(dec_d(z_d2n, p_d2n, SIZE), data.day),
         }
-    assert torch.allclose(x_d2n, translated, atol=1e-5)
+    assert torch.allclose(translations["d2n"], translated, atol=1e-5)
     assert {name: float(value.detach()) for name, value in terms.items()} == pytest.approx(expected, rel=1e-4)
 
 
@@ -307,8 +300,7 @@ def test_the_terms_of_the_night_are_their_mirror_image_without_labels():
     dec_d, dec_n = loops.decoders["day"], loops.decoders["night"]
     distance = CheapDistance()
     data = Data()
-    ((night,),) = loops.run(segmenter, loops.night(data.night))
-    terms, x_n2d = night.terms, night.translation.images
+    terms, found, translations = loops(segmenter, {"n": data.night}, data.labels)
     with torch.no_grad():
         outputs = segmenter(data.night)
         z, p = outputs.features, softmax(outputs.logits)
@@ -320,20 +312,19 @@ def test_the_terms_of_the_night_are_their_mirror_image_without_labels():
             "percep_n": 0.1 * mean_absolute(z_n2d, z) + 0.25 * float(distance(translated, data.night)),
             "outer_n": mean_absolute(dec_n(z_n2d, p_n2d, SIZE), data.night),
         }
-    assert torch.allclose(x_n2d, translated, atol=1e-5)
-    assert torch.allclose(night.outputs.logits, outputs.logits, atol=1e-5)
+    assert torch.allclose(translations["n2d"], translated, atol=1e-5)
+    assert torch.allclose(found["n"].logits, outputs.logits, atol=1e-5)
     assert {name: float(value.detach()) for name, value in terms.items()} == pytest.approx(expected, rel=1e-4)
 
 
 def test_the_reference_has_an_inner_loop_through_the_day_decoder_and_no_other():
     segmenter, loops = networks()
     data = Data()
-    ((reference,),) = loops.run(segmenter, loops.reference(data.reference))
-    outputs = reference.outputs
+    terms, outputs, translations = loops(segmenter, {"ud": data.reference}, data.labels)
     with torch.no_grad():
-        image = loops.decoders["day"](outputs.features, softmax(outputs.logits), SIZE)
-    assert list(reference.terms) == ["inner_ud"]
-    assert float(reference.terms["inner_ud"].detach()) == pytest.approx(mean_absolute(image, data.reference), rel=1e-4)
+        image = loops.decoders["day"](outputs["ud"].features, softmax(outputs["ud"].logits), SIZE)
+    assert (list(terms), translations) == (["inner_ud"], {})
+    assert float(terms["inner_ud"].detach()) == pytest.approx(mean_absolute(image, data.reference), rel=1e-4)
 
 
 @pytest.mark.parametrize("references", [0, 1, 2])
@@ -342,18 +333,19 @@ def test_the_discriminators_take_labelled_days_and_references_for_real_and_trans
     d_d, d_n = loops.discriminators["day"], loops.discriminators["night"]
     day, night, reference = torch.rand(3, 2, 3, *SIZE) * 2 - 1
     d2n, n2d = torch.rand(2, 2, 3, *SIZE)
-    to_night, to_day = Translation("d2n", "night", d2n), Translation("n2d", "day", n2d)
-    loss = loops.discriminate(to_night, day, night, reference[:references])
+    real = {"ud": reference[:references], "d": day, "n": night} if references else {"d": day, "n": night}
+    loss = loops.discriminator_loss("d2n", d2n, real)
     expected = (d_n(night)[0] - 1).square().mean() + d_n(d2n)[0].square().mean()
     assert loss.item() == pytest.approx(expected.item(), rel=1e-5)
-    loss = loops.discriminate(to_day, day, night, reference[:references])
+    loss = loops.discriminator_loss("n2d", n2d, real)
     expected = (d_d(day)[0] - 1).square().mean() + d_d(n2d)[0].square().mean()
     if references:
         expected += (d_d(reference[:references])[0] - 1).square().mean()
     assert loss.item() == pytest.approx(expected.item(), rel=1e-5)
-    aligned = loops.alignment(to_night) | loops.alignment(to_day)
-    assert aligned["adv_d2n"].item() == pytest.approx((d_n(d2n)[0] - 1).square().mean().item(), rel=1e-5)
-    assert aligned["adv_n2d"].item() == pytest.approx((d_d(n2d)[0] - 1).square().mean().item(), rel=1e-5)
+    loss = loops.adversarial_loss("d2n", d2n)
+    assert loss.item() == pytest.approx((d_n(d2n)[0] - 1).square().mean().item(), rel=1e-5)
+    loss = loops.adversarial_loss("n2d", n2d)
+    assert loss.item() == pytest.approx((d_d(n2d)[0] - 1).square().mean().item(), rel=1e-5)
 
 
 def test_the_total_weighs_each_term_by_its_family():
