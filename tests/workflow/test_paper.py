@@ -25,16 +25,15 @@ TINY = {  # of the network and of the steps; everything else is the paper's
 }
 
 
-@pytest.fixture(scope="module")
-def home(tmp_path_factory, root) -> Path:
+@pytest.fixture
+def home(tmp_path, root) -> Path:
     """A working folder with config.yaml, and the data sets where paper.yaml does not expect them."""
-    folder = tmp_path_factory.mktemp("paper")
-    shutil.copy(root / "config.yaml", folder)
-    trees.cityscapes(folder / "sets/city", "train")
-    trees.cityscapes(folder / "sets/city", "val")
-    trees.dark_zurich(folder / "sets/zurich")
-    trees.nighttime_driving(folder / "sets/driving")
-    return folder
+    shutil.copy(root / "config.yaml", tmp_path)
+    trees.cityscapes(tmp_path / "sets/city", "train")
+    trees.cityscapes(tmp_path / "sets/city", "val")
+    trees.dark_zurich(tmp_path / "sets/zurich")
+    trees.nighttime_driving(tmp_path / "sets/driving")
+    return tmp_path
 
 
 @pytest.fixture
