@@ -7,7 +7,8 @@ killed, killed with its newest checkpoint damaged, or its disk is filled; then i
 interrupted how stands in a plan (tests/soak_plan.py), which takes several runs of the pipeline. After each
 interruption, every result that exists must be the final one; the last lines say what was made of the plan.
 
-May differ: the times in metrics.jsonl, and so its digest in a record; logs; progress; hidden leftovers of processes that were killed while they wrote.
+May differ: the times in metrics.jsonl, and so its digest in a record; logs; progress; hidden leftovers of processes
+that were killed while they wrote.
 """
 
 import argparse

@@ -532,7 +532,7 @@ def test_data_at_the_top_of_an_overlay_may_have_another_layout(tmp_path, root):
     target, overlay = "results/prepare/loopda/config.yaml", ["--configfile", "mine.yaml"]
     finished = dry_run(tmp_path, target, "--printshellcmds", "--snakefile", str(root / "Snakefile"), *overlay)
     assert finished.code == 0, finished.output
-    assert re.search(r"night:\n +images: night/\*.jpg\n +layout: folder\n +root: mine\n", finished.output)
+    assert re.search(r"night:\n +layout: folder\n +images: night/\*.jpg\n +root: mine\n", finished.output)
     (tmp_path / "mine.yaml").write_text(f"data:\n{night}")
     finished = dry_run(tmp_path, target, "--snakefile", str(root / "Snakefile"), *overlay)
     (fault,) = [line for line in finished.output.splitlines() if line.startswith("configuration:")]
