@@ -2,12 +2,12 @@
 #   results/<stage>/<experiment>/seed<k>/{model.pt, metrics.jsonl, config.yaml}
 # data stages have no seed; logs/ and benchmarks/ mirror it. An experiment is an overlay in config.yaml; stages that are
 # configured alike are shared, and belong to the experiment that has trained them, else to the first that needs them
-# (loopda/experiments.py, loopda/claims.py).
+# (loopda/pipeline/experiments.py, loopda/pipeline/claims.py).
 from os.path import exists
 
 from snakemake.utils import min_version
 
-from loopda.strict_yaml import read_mapping
+from loopda.text.strict_yaml import read_mapping
 
 min_version("9.0")
 

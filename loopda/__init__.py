@@ -5,7 +5,10 @@ model = load("model.pt")
 labels = model.predict("night.jpg")
 """
 
+import importlib
+import warnings
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -32,7 +35,15 @@ def load(
     from loopda.config import expanded
     from loopda.evaluation.predictor import Predictor
     from loopda.models.segmenter import load_segmenter
-    from loopda.training.device import choose_device
+    from loopda.runtime.device import choose_device
 
     segmenter = load_segmenter(expanded(model)).to(choose_device(device, shared=True))
     return Predictor(segmenter, domain=domain, size=size, tile=tile, overlap=overlap)
+
+
+def __getattr__(name: str) -> ModuleType:
+    """`from loopda import experiments` finds the module where it has moved to; for one release."""
+    if name != "experiments":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    warnings.warn("loopda.experiments is loopda.pipeline.experiments now", DeprecationWarning, stacklevel=2)
+    return importlib.import_module("loopda.pipeline.experiments")

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
 from loopda.errors import ConfigError
-from loopda.strict_yaml import read_yaml, remedy
+from loopda.text.strict_yaml import read_yaml, remedy
 
 
 def expanded(path: Path | str, folder: Path | str = "") -> Path:

@@ -22,15 +22,16 @@ from functools import reduce
 from pathlib import Path
 from typing import Any
 
-from loopda import experiments, progress
-from loopda.claims import claims
 from loopda.errors import ConfigError, LoopdaError
-from loopda.experiments import CLAIMS, COMPARISONS, TRAINING_STAGES, Config, Settled
-from loopda.jobs import Job, Jobs
-from loopda.provenance import Digests, read_record
-from loopda.schema import read_schemas
-from loopda.strict_yaml import read_mapping
-from loopda.text import begin_program
+from loopda.pipeline import experiments
+from loopda.pipeline.claims import claims
+from loopda.pipeline.experiments import CLAIMS, COMPARISONS, TRAINING_STAGES, Config, Settled
+from loopda.pipeline.jobs import Job, Jobs
+from loopda.pipeline.schema import read_schemas
+from loopda.runtime import progress
+from loopda.runtime.provenance import Digests, read_record
+from loopda.text.encoding import begin_program
+from loopda.text.strict_yaml import read_mapping
 
 STATES = ("done", "running", "queued", "stopped", "failed", "outdated", "waiting", "absent")
 DONE, RUNNING, QUEUED, STOPPED, FAILED, OUTDATED, WAITING, ABSENT = STATES

@@ -4,9 +4,9 @@
 
 Snakemake goes by times and by its own records in .snakemake. A project that was copied without both (cp -r, a download,
 object storage) looks as if it had to be made anew, and Snakemake removes a finished model as its job begins. This
-command compares every result with the record beside it (`loopda.provenance`): the settings, and the SHA-256 of what it
-was made of and of itself. What agrees gets one common time, which makes it up to date; what does not is listed and left
-as it is.
+command compares every result with the record beside it (runtime/provenance.py): the settings, and the SHA-256 of what
+it was made of and of itself. What agrees gets one common time, which makes it up to date; what
+does not is listed and left as it is.
 """
 
 import argparse
@@ -18,11 +18,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from loopda.errors import LoopdaError
-from loopda.experiments import Config
-from loopda.jobs import Job, Jobs
-from loopda.provenance import Digests, read_record, record_path
+from loopda.pipeline.experiments import Config
+from loopda.pipeline.jobs import Job, Jobs
+from loopda.runtime.provenance import Digests, read_record, record_path
 from loopda.status import begun, read_config
-from loopda.text import begin_program
+from loopda.text.encoding import begin_program
 
 
 @dataclass

@@ -26,11 +26,11 @@ from loopda.data.manifest import read_manifest
 from loopda.data.table import rows
 from loopda.data.transforms import to_images
 from loopda.evaluation.predict import predict
-from loopda.files import write_json
 from loopda.labels.agreement import label_overlap_ratio, online_label, static_label
 from loopda.labels.classes import IGNORE, ClassList, load_classes
 from loopda.models.segmenter import Segmenter, load_segmenter
-from loopda.text import begin_program
+from loopda.runtime.files import write_json
+from loopda.text.encoding import begin_program
 
 TAUS = (0.0, 0.02, 0.05, 0.1, 0.25, 0.5, 0.75, 1.01)
 METRES = (0.0, 1.0, 3.0, 6.0, 9.0, 1000.0)  # between these; the town's near pairs are 0.3 apart at most

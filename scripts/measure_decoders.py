@@ -26,14 +26,14 @@ from torch import Tensor
 from loopda.config import read_section
 from loopda.data.dataset import open_frames
 from loopda.data.transforms import to_images
-from loopda.files import write_json
 from loopda.losses.reconstruction import reconstruction
 from loopda.methods.loopda import Loops, Side, load_loops
 from loopda.methods.method import probabilities
 from loopda.models.pspnet import Outputs
 from loopda.models.segmenter import Segmenter, load_segmenter
+from loopda.runtime.files import write_json
 from loopda.stages.warmup import Config
-from loopda.text import begin_program
+from loopda.text.encoding import begin_program
 from loopda.training.optimizer import descend
 
 BATCH, IMAGES = 8, 80

@@ -22,7 +22,7 @@ from loopda.data.dataset import Frames
 from loopda.data.images import find_images
 from loopda.data.manifest import Row
 from loopda.labels.classes import CITYSCAPES
-from loopda.text import begin_program
+from loopda.text.encoding import begin_program
 
 FILE, SIZE, CROP = (2048, 1024), (1024, 512), (512, 496)
 BATCH, COUNT = 2, 16

@@ -29,12 +29,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image
 
-from loopda import experiments
 from loopda.data.dataset import SHORTEST, Size, parse_size
-from loopda.downloads import CATALOGUE, folder
 from loopda.labels.classes import CITYSCAPES
-from loopda.strict_yaml import read_mapping
-from loopda.text import begin_program
+from loopda.pipeline import experiments
+from loopda.runtime.downloads import CATALOGUE, folder
+from loopda.text.encoding import begin_program
+from loopda.text.strict_yaml import read_mapping
 
 ROOT = Path(__file__).parents[1]
 STEPS = 2

@@ -23,8 +23,8 @@ from PIL import Image
 from loopda.config import parse_section
 from loopda.labels.classes import CITYSCAPES
 from loopda.models.segmenter import DOMAINS, Network, Segmenter, running_statistics, save_segmenter
-from loopda.strict_yaml import read_mapping
-from loopda.text import begin_program
+from loopda.text.encoding import begin_program
+from loopda.text.strict_yaml import read_mapping
 
 ROOT = Path(__file__).parents[1]
 WIDTH, HEIGHT = 960, 540

@@ -15,7 +15,7 @@ import statistics
 from pathlib import Path
 from typing import Any
 
-from loopda.text import begin_program
+from loopda.text.encoding import begin_program
 
 NEAR = 1.0  # metres; the town draws a near pair within 0.3 and most others farther apart than this
 

@@ -20,7 +20,7 @@ import argparse
 from pathlib import Path
 
 from loopda.data.manifest import Row, read_manifest, with_reference, write_manifest
-from loopda.text import begin_program
+from loopda.text.encoding import begin_program
 
 
 def main() -> None:

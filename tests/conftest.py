@@ -20,7 +20,7 @@ import miniature as miniatures
 import process_state
 import small_disk
 
-from loopda.models.compilation import compiled_once
+from loopda.models.compute.compilation import compiled_once
 
 # what torch.compile makes: PyTorch also takes kernels that were made for another processor, or before one was lowered
 KERNELS = tempfile.TemporaryDirectory(prefix="kernels-")

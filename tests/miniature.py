@@ -10,8 +10,8 @@ from typing import Any
 
 import yaml
 
-from loopda import experiments
 from loopda.config import Section, parse_section
+from loopda.pipeline import experiments
 
 ROOT = Path(__file__).parent.parent
 

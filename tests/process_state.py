@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from loopda.models.compilation import compiled_once
+from loopda.models.compute.compilation import compiled_once
 
 
 class Arithmetic(NamedTuple):

@@ -17,8 +17,8 @@ import torch
 from double_precision import in_double_precision
 from torch import distributed as collective
 
-from loopda import distributed
-from loopda.command import command
+from loopda.runtime import distributed
+from loopda.runtime.command import command
 from loopda.training import loop
 
 SECONDS = 1200  # at most, for all work of a process

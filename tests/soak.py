@@ -35,8 +35,8 @@ import small_disk
 from miniature import WIRING, base_config, miniature_in
 from soak_plan import Interruption, damage, damaged, planned, rounds, table
 
-from loopda.command import command
-from loopda.signals import SIGNALS
+from loopda.runtime.command import command
+from loopda.runtime.signals import SIGNALS
 from loopda.training import loop
 
 STAGES = (

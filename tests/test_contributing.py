@@ -13,7 +13,7 @@ import pytest
 import torch
 import yaml
 
-from loopda import experiments
+from loopda.pipeline import experiments
 
 BIN = Path(sys.executable).parent
 
@@ -64,7 +64,7 @@ def python(checkout) -> Callable[..., str]:
 def test_the_example_passes_the_check_and_trains(miniature, blocks, python, tmp_path):
     (overlay,) = map(yaml.safe_load, blocks["yaml"])
     config = experiments.merged(miniature.config, overlay)
-    experiments.check(config, json.loads(python("-m", "loopda.schema")))
+    experiments.check(config, json.loads(python("-m", "loopda.pipeline.schema")))
 
     section = experiments.section(config, "coral", "adapt")
     smoke = experiments.section(config, "smoke", "adapt")

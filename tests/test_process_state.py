@@ -12,9 +12,9 @@ import torch
 from double_precision import double_precision
 from process_state import Arithmetic, same_arithmetic, same_process
 
-from loopda.models.compilation import compiled_once
-from loopda.training.compute import make_reproducible
-from loopda.training.device import use_threads
+from loopda.models.compute.compilation import compiled_once
+from loopda.models.compute.settings import make_reproducible
+from loopda.runtime.device import use_threads
 
 LEFT_BEHIND = {
     "threads": lambda folder: use_threads(torch.get_num_threads() + 1),

@@ -16,9 +16,9 @@ from typing import Any
 import pytest
 import yaml
 
-from loopda import experiments
 from loopda.errors import ConfigError
-from loopda.jobs import Job, Jobs
+from loopda.pipeline import experiments
+from loopda.pipeline.jobs import Job, Jobs
 from loopda.status import Status, read_config, statuses, table
 
 NOW = 1_800_000_000.0
@@ -426,7 +426,7 @@ def test_overlays_are_merged_as_snakemake_merges_them_in_the_same_order(root, na
 
 HELD = """
 import sys
-from loopda.command import command
+from loopda.runtime.command import command
 from loopda.stages import pretrain
 from loopda.training import loop
 

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from loopda.command import writes
 from loopda.config import Section
-from loopda.experiments import STAGES, TRAINING_STAGES
-from loopda.jobs import FILES, Job, Jobs
-from loopda.provenance import read_record, record_path, write_record
+from loopda.pipeline.experiments import STAGES, TRAINING_STAGES
+from loopda.pipeline.jobs import FILES, Job, Jobs
+from loopda.runtime.command import writes
+from loopda.runtime.provenance import read_record, record_path, write_record
 from loopda.status import read_config, statuses
 from loopda.vouch import copied_without_times, examine, vouch
 

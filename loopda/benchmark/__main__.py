@@ -33,9 +33,9 @@ from loopda.benchmark.cases import COMPILED, LEVERS, PLAIN, SCALES, STAGES, VARI
 from loopda.benchmark.figure import draw
 from loopda.benchmark.measure import Clock, Counts, count, gpu_peak, matmul_peak, milliseconds, ratio
 from loopda.benchmark.parts import measured_parts, part_line
-from loopda.files import write_text
-from loopda.text import begin_program
-from loopda.training.device import choose_device, use_threads
+from loopda.runtime.device import choose_device, use_threads
+from loopda.runtime.files import write_text
+from loopda.text.encoding import begin_program
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 COLUMNS = ("ms", "times plain", "images/s", "GFLOP", "saved MB", "peak MB", "share")

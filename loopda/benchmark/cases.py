@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.optim import SGD, Optimizer
 
-from loopda import experiments
 from loopda.benchmark import plain
 from loopda.config import Section, parse_section
 from loopda.data.batches import AnyBatch, DayBatch, NightBatch
@@ -22,13 +21,14 @@ from loopda.labels.classes import CITYSCAPES, IGNORE
 from loopda.methods import loopda
 from loopda.methods.loopda import Loops
 from loopda.methods.method import Terms
-from loopda.models.normalisation import InstanceNorm2d
-from loopda.models.precision import Precision, computing_in
+from loopda.models.compute.normalisation import InstanceNorm2d
+from loopda.models.compute.precision import Precision, computing_in
+from loopda.models.compute.recomputation import Memory, recompute
 from loopda.models.pspnet import Outputs, PyramidPooling
-from loopda.models.recomputation import Memory, recompute
 from loopda.models.segmenter import Network, Segmenter
+from loopda.pipeline import experiments
 from loopda.stages import self_train, warmup
-from loopda.strict_yaml import read_mapping
+from loopda.text.strict_yaml import read_mapping
 from loopda.training.loop import Training
 from loopda.training.optimizer import descend, descent, segmenter_optimizer
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from loopda.files import written
+from loopda.runtime.files import written
 
 _COLOURS = {True: "#9aa5b1", False: "#4052c8"}  # the plain reference, and the package
 

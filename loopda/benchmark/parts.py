@@ -16,8 +16,8 @@ from loopda.benchmark.measure import Clock, milliseconds, ratio
 from loopda.evaluation.confusion import confusion_matrix
 from loopda.labels.classes import CITYSCAPES, IGNORE
 from loopda.labels.thresholds import ConfidenceHistogram
+from loopda.runtime.log import Log
 from loopda.training import loop
-from loopda.training.log import Log
 from loopda.training.state import save_state
 
 EVALUATED, LABELLED = (1080, 1920), (540, 960)  # height and width of a label of Dark Zurich, and of R's network

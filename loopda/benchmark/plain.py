@@ -18,7 +18,7 @@ from loopda.losses.reconstruction import feature_consistency, reconstruction
 from loopda.losses.segmentation import pseudo_cross_entropy
 from loopda.methods.loopda import Loops
 from loopda.methods.method import Terms, probabilities, supervision
-from loopda.models.normalisation import InstanceNorm2d
+from loopda.models.compute.normalisation import InstanceNorm2d
 from loopda.models.pspnet import Outputs, PyramidPooling
 from loopda.models.segmenter import Segmenter, upsample
 from loopda.stages.self_train import co_teaching

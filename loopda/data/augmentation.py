@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 from torchvision.transforms import v2
 
-from loopda.distributed import own_rows
+from loopda.runtime.distributed import own_rows
 
 
 def simclr_views(size: tuple[int, int]) -> v2.Transform:

@@ -15,9 +15,9 @@ from torch import Tensor
 from loopda.data.dataset import Frames
 from loopda.data.sampling import batch_indices
 from loopda.data.transforms import View, pack, random_view, unpack
-from loopda.distributed import share
 from loopda.labels.classes import IGNORE
 from loopda.randomness import generator
+from loopda.runtime.distributed import share
 
 
 class DayBatch(NamedTuple):

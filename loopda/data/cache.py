@@ -15,7 +15,7 @@ import PIL
 from numpy.typing import NDArray
 
 from loopda.errors import DataError
-from loopda.files import written
+from loopda.runtime.files import written
 
 Array = NDArray[np.uint8]
 

@@ -11,8 +11,8 @@ from PIL import Image, ImageDraw
 from loopda.data.dataset import Frames
 from loopda.data.manifest import Row
 from loopda.labels.classes import ClassList
-from loopda.names import printable
-from loopda.sheet import GAP, Tile, write_sheet
+from loopda.labels.sheet import GAP, Tile, write_sheet
+from loopda.text.names import printable
 
 IMAGES = 4  # of each set
 TILE_WIDTH = 320

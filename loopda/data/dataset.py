@@ -20,7 +20,7 @@ from loopda.data.sampling import ahead
 from loopda.errors import ConfigError, DataError
 from loopda.labels.classes import COLOURS, IGNORE, ClassList, load_classes
 from loopda.labels.png import read_image, read_label
-from loopda.signals import interruptible
+from loopda.runtime.signals import interruptible
 
 Size = tuple[int, int]  # (width, height), as Pillow and the data sets' papers write it
 

@@ -24,7 +24,7 @@ from loopda.data.listing import (
     text_of,
 )
 from loopda.errors import ConfigError, DataError
-from loopda.names import examples, has_control_characters
+from loopda.text.names import examples, has_control_characters
 
 
 class Source(NamedTuple):

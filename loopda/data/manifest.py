@@ -18,11 +18,11 @@ from loopda.data.label_files import LABEL_KINDS
 from loopda.data.listing import read_fields
 from loopda.data.sampling import ahead
 from loopda.errors import DataError
-from loopda.files import sha256, written
 from loopda.labels.classes import COLOURS, ClassList
 from loopda.labels.png import read_image, read_raw_label, read_upright
-from loopda.names import faults_of_names
-from loopda.signals import interruptible
+from loopda.runtime.files import sha256, written
+from loopda.runtime.signals import interruptible
+from loopda.text.names import faults_of_names
 
 COLUMNS = ("image", "label", "reference", "encoding", "width", "height", "content")
 _REMEDY = "run the stage `prepare` again"
@@ -170,7 +170,7 @@ def check_rows(
     twice, a label of two images, an image that is its own label or reference; labels whose palettes contradict their
     numbers (a note where `ignore_palettes`); train ids for sure in files that are called labelIds, unless the user has
     `stated` the encoding; no rows at all. Names that no table can hold, or not so that every process reads the same
-    (`loopda.names`), are the only faults where there are any.
+    (`loopda.text.names`), are the only faults where there are any.
     Notes: train ids perhaps, or for sure where an encoding is stated; images of both orientations in one set; one
     picture under several names, or as its own reference; labelled images that EXIF turns; equal label maps of different
     images; label maps that were smoothed.

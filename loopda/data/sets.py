@@ -15,8 +15,8 @@ from loopda.data.layouts import DataSet
 from loopda.data.listing import noting
 from loopda.data.manifest import Checked, Row, check_rows, read_manifest, write_manifest
 from loopda.errors import DataError
-from loopda.files import sha256, write_json
 from loopda.labels.classes import ClassList
+from loopda.runtime.files import sha256, write_json
 
 UNLABELLED = ("night", "day")
 """The data sets whose labels stay hidden: the methods must not see them. In all others each image needs one."""

@@ -18,8 +18,8 @@ from loopda.data.listing import (
 )
 from loopda.data.manifest import Row, read_table
 from loopda.errors import ConfigError, DataError
-from loopda.files import written
 from loopda.labels.classes import ClassList
+from loopda.runtime.files import written
 
 COLUMNS = ("image", "label", "reference")
 _REMEDY = "`csv` must name a table with a line for each image"

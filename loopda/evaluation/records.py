@@ -14,7 +14,7 @@ from typing import Any
 from loopda.data.images import Source
 from loopda.data.listing import RECORD
 from loopda.errors import DataError
-from loopda.files import sha256, write_text
+from loopda.runtime.files import sha256, write_text
 
 FILE = RECORD
 

@@ -16,7 +16,7 @@ from pydantic import Field
 
 from loopda.config import Section, expanded, parse_section, read_yaml
 from loopda.errors import ConfigError, DataError
-from loopda.names import has_control_characters
+from loopda.text.names import has_control_characters
 
 IGNORE = 255
 

@@ -23,9 +23,9 @@ from PIL import Image, ImageFile, PngImagePlugin
 
 from loopda.config import expanded
 from loopda.errors import ConfigError, DataError
-from loopda.file_kinds import HEAD, kind_of, remedy_for
-from loopda.files import patiently, written
 from loopda.labels.classes import COLOURS, SYNTHIA, UNKNOWN, ClassList
+from loopda.runtime.file_kinds import HEAD, kind_of, remedy_for
+from loopda.runtime.files import patiently, written
 
 Photograph = str | os.PathLike[str] | Image.Image | NDArray[np.uint8]
 """What `photograph` takes."""

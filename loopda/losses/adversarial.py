@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from loopda.distributed import mean
+from loopda.runtime.distributed import mean
 
 SOURCE, TARGET = 0, 1  # what a domain discriminator should answer
 Kind = Literal["bce", "lsgan"]

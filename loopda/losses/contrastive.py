@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from loopda.distributed import joined
+from loopda.runtime.distributed import joined
 
 
 def nt_xent(*, first: Tensor, second: Tensor, temperature: float) -> Tensor:

@@ -4,7 +4,7 @@ import math
 
 from torch import Tensor
 
-from loopda.distributed import mean
+from loopda.runtime.distributed import mean
 
 TINY = 1e-30  # inside the logarithm, as in the authors' code
 

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from loopda.distributed import mean
+from loopda.runtime.distributed import mean
 
 
 def feature_distance(*, features: Tensor, target: Tensor, where: Tensor | None = None) -> Tensor:

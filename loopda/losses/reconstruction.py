@@ -3,7 +3,7 @@
 from torch import Tensor
 from torch.nn import functional
 
-from loopda.distributed import mean
+from loopda.runtime.distributed import mean
 
 
 def reconstruction(*, output: Tensor, image: Tensor) -> Tensor:

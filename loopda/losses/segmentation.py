@@ -3,8 +3,8 @@
 from torch import Tensor
 from torch.nn import functional
 
-from loopda.distributed import mean
 from loopda.labels.classes import IGNORE
+from loopda.runtime.distributed import mean
 
 
 def cross_entropy(*, logits: Tensor, labels: Tensor) -> Tensor:

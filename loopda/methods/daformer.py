@@ -11,13 +11,11 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from loopda import distributed
 from loopda.config import Section
 from loopda.data.augmentation import each, mixed_image_augmentation
 from loopda.data.batches import DayBatch, NightBatch
 from loopda.data.dataset import Frames
 from loopda.data.rare_classes import RareClasses
-from loopda.downloads import locate
 from loopda.errors import ConfigError
 from loopda.labels.grid import coverage
 from loopda.labels.mixing import VALUES, class_mask, paste
@@ -26,6 +24,8 @@ from loopda.losses.features import feature_distance
 from loopda.losses.segmentation import weighted_cross_entropy
 from loopda.methods.method import Losses, Method, frozen_copy, supervision
 from loopda.models.segmenter import Segmenter, upsample
+from loopda.runtime import distributed
+from loopda.runtime.downloads import locate
 from loopda.training.ema import Teacher
 
 Share = Annotated[float, Field(ge=0, le=1)]

@@ -13,10 +13,8 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from loopda import distributed
 from loopda.config import Section
 from loopda.data.batches import DayBatch, NightBatch
-from loopda.downloads import locate
 from loopda.errors import DataError
 from loopda.labels.fusion import fuse
 from loopda.losses.adversarial import discriminator_loss, generator_loss
@@ -27,6 +25,8 @@ from loopda.models.perceptual import PerceptualDistance
 from loopda.models.pspnet import Outputs
 from loopda.models.renderer import ImageDecoder
 from loopda.models.segmenter import Segmenter, alike, load_checkpoint, save_checkpoint
+from loopda.runtime import distributed
+from loopda.runtime.downloads import locate
 from loopda.training.optimizer import adam
 
 Weight = Annotated[float, Field(ge=0)]

@@ -16,7 +16,7 @@ from loopda.errors import ConfigError
 from loopda.losses.segmentation import cross_entropy
 from loopda.models.pspnet import Outputs
 from loopda.models.segmenter import Segmenter, upsample
-from loopda.models.weights import new_segmenter
+from loopda.weights.importing import new_segmenter
 
 Terms = dict[str, Tensor]
 

@@ -10,13 +10,13 @@ from torch.optim import Optimizer
 from loopda.config import Section
 from loopda.data.batches import DayBatch, NightBatch
 from loopda.data.dataset import Frames
-from loopda.downloads import locate
 from loopda.labels.grid import positions
 from loopda.losses.adversarial import SOURCE, TARGET, domain_loss
 from loopda.losses.features import feature_distance
 from loopda.methods.method import Losses, Method, frozen_copy, supervision
 from loopda.models.discriminator import DomainClassifier, reverse_gradient
 from loopda.models.segmenter import Segmenter
+from loopda.runtime.downloads import locate
 from loopda.training.optimizer import adam
 
 Weight = Annotated[float, Field(ge=0)]

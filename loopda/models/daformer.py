@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from loopda.models.compute.normalisation import BatchNorm2d, Dropout2d
 from loopda.models.mit import MixTransformer
-from loopda.models.normalisation import BatchNorm2d, Dropout2d
 from loopda.models.pspnet import Outputs
 
 DILATIONS = (1, 6, 12, 18)  # of the parallel branches of the fusion

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from torch import Tensor, nn
 
-from loopda.models.normalisation import BatchNorm2d
+from loopda.models.compute.normalisation import BatchNorm2d
 from loopda.models.pspnet import Outputs, chosen
 from loopda.models.resnet import (
     INITIALISATIONS,

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from loopda.models.normalisation import Dropout2d
-from loopda.models.precision import ScoreConvolution, mixed
+from loopda.models.compute.normalisation import Dropout2d
+from loopda.models.compute.precision import ScoreConvolution, mixed
 
 
 @mixed

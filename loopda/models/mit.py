@@ -11,8 +11,8 @@ from typing import NamedTuple
 from torch import Tensor, nn
 from torch.nn import functional
 
-from loopda.models.normalisation import DropPath
-from loopda.models.recomputation import Recomputed
+from loopda.models.compute.normalisation import DropPath
+from loopda.models.compute.recomputation import Recomputed
 
 
 class Size(NamedTuple):

@@ -10,12 +10,12 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from loopda import distributed
 from loopda.errors import DataError
-from loopda.models.layouts import only_state_dict
-from loopda.models.precision import mixed
+from loopda.models.compute.precision import mixed
 from loopda.models.segmenter import load_checkpoint
-from loopda.models.weights import faults, listed
+from loopda.runtime import distributed
+from loopda.weights.importing import faults, listed
+from loopda.weights.layouts import only_state_dict
 
 
 class PerceptualDistance(nn.Module):

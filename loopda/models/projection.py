@@ -2,8 +2,8 @@
 
 from torch import Tensor, nn
 
-from loopda.models.normalisation import BatchNorm1d
-from loopda.models.precision import mixed
+from loopda.models.compute.normalisation import BatchNorm1d
+from loopda.models.compute.precision import mixed
 
 
 @mixed

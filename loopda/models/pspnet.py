@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from loopda.models.normalisation import BatchNorm2d, Dropout2d
+from loopda.models.compute.normalisation import BatchNorm2d, Dropout2d
 from loopda.models.resnet import INITIALISATIONS, add_layers, freeze_normalisation_affine, initialise, stem
 
 BINS = (1, 2, 3, 6)  # the pyramid's grid sizes

@@ -7,9 +7,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from loopda.models.normalisation import InstanceNorm2d
-from loopda.models.precision import mixed
-from loopda.models.recomputation import Recomputed
+from loopda.models.compute.normalisation import InstanceNorm2d
+from loopda.models.compute.precision import mixed
+from loopda.models.compute.recomputation import Recomputed
 
 Rendering = Literal["residual", "none"]
 

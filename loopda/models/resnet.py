@@ -9,8 +9,8 @@ from functools import partial
 
 from torch import Tensor, nn
 
-from loopda.models.normalisation import BatchNorm2d
-from loopda.models.recomputation import Recomputed
+from loopda.models.compute.normalisation import BatchNorm2d
+from loopda.models.compute.recomputation import Recomputed
 
 EXPANSION = 4  # a bottleneck's output channels per plane (He et al., CVPR 2016, table 1)
 

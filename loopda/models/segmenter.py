@@ -17,19 +17,19 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
-from loopda import distributed, processes
 from loopda.config import Section
 from loopda.errors import DataError
-from loopda.files import sha256, unwritable, written
 from loopda.labels.classes import ClassList
 from loopda.models import torch_files
+from loopda.models.compute.heads_apart import heads_apart
+from loopda.models.compute.normalisation import domains_of
+from loopda.models.compute.precision import mixed
 from loopda.models.daformer import DAFormer
 from loopda.models.deeplab import DeepLabV2
-from loopda.models.heads_apart import heads_apart
-from loopda.models.layouts import OWN, recognise
-from loopda.models.normalisation import domains_of
-from loopda.models.precision import mixed
 from loopda.models.pspnet import Outputs, PSPNet
+from loopda.runtime import distributed, processes
+from loopda.runtime.files import sha256, unwritable, written
+from loopda.weights.layouts import OWN, recognise
 
 FORMAT = 1  # of the checkpoint file
 DIGEST = "sha256"  # the key of the digest of all others in the file

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from loopda.errors import DataError, LoopdaError
-from loopda.weight_files import AGAIN, described, is_safetensors
+from loopda.runtime.weight_files import AGAIN, described, is_safetensors
 
 TENSORS_ALONE = "where the model can be loaded, save its tensors alone: torch.save(model.state_dict(), 'tensors.pth')"
 

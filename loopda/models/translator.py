@@ -5,10 +5,10 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from loopda.distributed import joined, share
-from loopda.models.normalisation import InstanceNorm2d
-from loopda.models.precision import ScoreConvolution, mixed
+from loopda.models.compute.normalisation import InstanceNorm2d
+from loopda.models.compute.precision import ScoreConvolution, mixed
 from loopda.models.renderer import ConvolutionBlock, ResidualBlock
+from loopda.runtime.distributed import joined, share
 
 DEVIATION = 0.02  # of the normal distribution that every convolution starts from
 

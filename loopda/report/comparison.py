@@ -15,7 +15,7 @@ Place = tuple[str, str]
 
 @dataclass(frozen=True)
 class Listed:
-    """A row as the configuration lists it: see `loopda.comparisons`."""
+    """A row as the configuration lists it: see `loopda.pipeline.comparisons`."""
 
     experiment: str
     stage: str

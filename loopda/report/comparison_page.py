@@ -10,7 +10,7 @@ from loopda.report.inputs import Evaluation
 from loopda.report.published import Published
 from loopda.report.summary import NONE, Cell, domains, protocols
 from loopda.report.versions import versions
-from loopda.training.log import duration
+from loopda.runtime.log import duration
 
 TITLES = {
     "compare": "Every method side by side",

@@ -37,7 +37,7 @@ from loopda.report.inputs import (
 )
 from loopda.report.pictures import encoding_of, label_picture, picture
 from loopda.report.summary import BASELINE, MINUS, Row, domains, picture_sets, protocols, row
-from loopda.training.log import duration
+from loopda.runtime.log import duration
 
 _PIPELINE = [
     "prepare",

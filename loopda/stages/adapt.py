@@ -7,15 +7,15 @@ from typing import Annotated
 
 from pydantic import Field
 
-from loopda.command import command, records
 from loopda.config import Section
 from loopda.data.dataset import Input
 from loopda.errors import ConfigError
 from loopda.methods import adaptsegnet, advent, cycada, daformer, dann, road, source_only
 from loopda.methods.method import Method
+from loopda.models.compute.settings import Compute
 from loopda.models.segmenter import load_segmenter
 from loopda.randomness import seed_torch
-from loopda.training.compute import Compute
+from loopda.runtime.command import command, records
 from loopda.training.job import Job
 from loopda.training.optimizer import SegmenterOptimizer, segmenter_optimizer
 from loopda.training.schedule import poly, set_learning_rate

@@ -10,16 +10,16 @@ from typing import Any, Literal
 
 import pandas as pd
 
-from loopda.command import command, writes
 from loopda.config import Section
 from loopda.errors import DataError
-from loopda.files import write_text, written
 from loopda.report.comparison import Listed, Side, sides
 from loopda.report.comparison_page import APART, TITLES, comparison_page, costs, notes, shared
 from loopda.report.inputs import Evaluation, origin, read_evaluations, read_metrics, read_peak_memory
 from loopda.report.published import Published, published
 from loopda.report.summary import NONE, Cell, check_comparable, domains, shown
-from loopda.training.log import Log
+from loopda.runtime.command import command, writes
+from loopda.runtime.files import write_text, written
+from loopda.runtime.log import Log
 
 
 class Trained(Section):
@@ -48,7 +48,7 @@ class Line(Section):
 
 
 class Config(Section):
-    """What `loopda.comparisons.table` derives of the configuration. common: the settings that the rows share."""
+    """What `pipeline.comparisons.table` derives of the configuration. common: the settings that the rows share."""
 
     comparison: Literal["compare", "parts", "networks", "ablation", "tau"]
     common: dict[str, Any]

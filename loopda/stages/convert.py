@@ -3,17 +3,17 @@
 from pathlib import Path
 from typing import Literal
 
-from loopda.command import command, writes
 from loopda.config import Section
-from loopda.downloads import CATALOGUE, locate
 from loopda.errors import ConfigError
-from loopda.files import sha256
 from loopda.labels.classes import CITYSCAPES, load_classes
-from loopda.models.exchange import checkpoint_of, read_safetensors
 from loopda.models.segmenter import save_checkpoint, save_segmenter, segmenter_of
-from loopda.models.weights import foreign_segmenter, read_weights
-from loopda.training.log import Log
-from loopda.weight_files import needs_packages
+from loopda.runtime.command import command, writes
+from loopda.runtime.downloads import CATALOGUE, locate
+from loopda.runtime.files import sha256
+from loopda.runtime.log import Log
+from loopda.runtime.weight_files import needs_packages
+from loopda.weights.exchange import checkpoint_of, read_safetensors
+from loopda.weights.importing import foreign_segmenter, read_weights
 
 # how many branches of their classifiers published networks sum (loopda.models.deeplab)
 BRANCHES = {"adaptsegnet-gta": 2, "advent-gta": 4}
@@ -35,8 +35,8 @@ def run(
     aspp_branches: int = 0,
     log: Path | None = None,
 ) -> None:
-    """Write `model` from `weights`: a name of the catalogue (python -m loopda.downloads --help), a path, or an address
-    with #sha256=.
+    """Write `model` from `weights`: a name of the catalogue (python -m loopda.runtime.downloads --help), a path, or
+    an address with #sha256=.
 
     Understood are LoopDA's student.pth, AdaptSegNet's and ADVENT's DeepLabV2, multi-level and single-level, and what
     the stage `export` wrote as .pth or .safetensors. `classes` is the classes.json of `prepare`; without it the 19

@@ -7,16 +7,16 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from loopda import distributed
-from loopda.command import command, records
 from loopda.config import Section
 from loopda.data.augmentation import each, strong
 from loopda.data.dataset import Input
 from loopda.labels.classes import IGNORE
 from loopda.losses.segmentation import cross_entropy, distillation
 from loopda.methods.method import supervision
+from loopda.models.compute.settings import Compute
 from loopda.models.segmenter import Segmenter, load_segmenter, upsample
-from loopda.training.compute import Compute
+from loopda.runtime import distributed
+from loopda.runtime.command import command, records
 from loopda.training.job import Job
 from loopda.training.optimizer import SegmenterOptimizer, segmenter_optimizer
 from loopda.training.schedule import poly, set_learning_rate

@@ -10,8 +10,6 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from loopda import distributed, processes
-from loopda.command import command, writes
 from loopda.config import Section
 from loopda.data.dataset import Frames, Input, open_frames
 from loopda.data.transforms import to_images
@@ -19,15 +17,17 @@ from loopda.errors import ConfigError, DataError
 from loopda.evaluation.confusion import confusion_matrix
 from loopda.evaluation.predict import class_logits, class_probabilities, mean_probabilities, most_likely
 from loopda.evaluation.scores import Scores
-from loopda.experiments import FULL_SIZE
-from loopda.files import sha256, write_json
 from loopda.labels.png import write_label
+from loopda.models.compute.settings import environment
 from loopda.models.segmenter import Segmenter, load_segmenter
-from loopda.names import bounded
-from loopda.signals import interruptible
-from loopda.training.compute import environment
-from loopda.training.device import choose_device, use_threads
-from loopda.training.log import Log
+from loopda.pipeline.experiments import FULL_SIZE
+from loopda.runtime import distributed, processes
+from loopda.runtime.command import command, writes
+from loopda.runtime.device import choose_device, use_threads
+from loopda.runtime.files import sha256, write_json
+from loopda.runtime.log import Log
+from loopda.runtime.signals import interruptible
+from loopda.text.names import bounded
 
 UPSAMPLED = {"probabilities": class_probabilities, "logits": class_logits}
 

@@ -2,14 +2,14 @@
 
 from pathlib import Path
 
-from loopda.command import command, writes
 from loopda.errors import ConfigError
-from loopda.models.deployment import write_onnx
-from loopda.models.exchange import write_official, write_safetensors
 from loopda.models.segmenter import DOMAINS, load_checkpoint, load_segmenter
-from loopda.training.device import use_threads
-from loopda.training.log import Log
-from loopda.weight_files import needs_packages
+from loopda.runtime.command import command, writes
+from loopda.runtime.device import use_threads
+from loopda.runtime.log import Log
+from loopda.runtime.weight_files import needs_packages
+from loopda.weights.deployment import write_onnx
+from loopda.weights.exchange import write_official, write_safetensors
 
 EVALUATED = (960, 540)  # width and height in the authors' evaluation code
 SUFFIXES = (".pth", ".safetensors", ".onnx")

@@ -9,14 +9,14 @@ from typing import Annotated
 
 from pydantic import Field
 
-from loopda.command import command, writes
 from loopda.config import Section
 from loopda.data.layouts import DataSet
 from loopda.data.sets import UNLABELLED, find
 from loopda.errors import ConfigError, DataError
-from loopda.files import write_json
 from loopda.labels.classes import read_class_list
-from loopda.training.log import Log
+from loopda.runtime.command import command, writes
+from loopda.runtime.files import write_json
+from loopda.runtime.log import Log
 
 
 class Config(Section):

@@ -9,7 +9,6 @@ from PIL import Image
 from pydantic import Field
 from torch import Tensor
 
-from loopda.command import command, writes
 from loopda.config import Section
 from loopda.data.dataset import Frames, Input, Length, open_frames
 from loopda.data.manifest import Row, read_manifest, with_reference, write_manifest
@@ -18,14 +17,15 @@ from loopda.data.table import write_table
 from loopda.data.transforms import to_images
 from loopda.errors import ConfigError, DataError
 from loopda.evaluation.predict import predict
-from loopda.files import write_json
 from loopda.labels.classes import ClassList
 from loopda.labels.retrieval import Ranking, rank
+from loopda.labels.sheet import Tile, write_sheet
 from loopda.models.segmenter import Segmenter, load_segmenter
-from loopda.sheet import Tile, write_sheet
-from loopda.signals import interruptible
-from loopda.training.device import choose_device, use_threads
-from loopda.training.log import Log
+from loopda.runtime.command import command, writes
+from loopda.runtime.device import choose_device, use_threads
+from loopda.runtime.files import write_json
+from loopda.runtime.log import Log
+from loopda.runtime.signals import interruptible
 
 TILE_WIDTH = 320
 

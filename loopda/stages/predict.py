@@ -21,19 +21,19 @@ import numpy as np
 from PIL import Image
 
 from loopda import __version__, load
-from loopda.command import command, writes
 from loopda.data.images import Source, find_images
 from loopda.errors import ConfigError, DataError
 from loopda.evaluation.inference import predict_images
 from loopda.evaluation.predictor import Prediction
 from loopda.evaluation.records import FILE, Records
-from loopda.fault_list import examples
-from loopda.files import sha256, write_json, written
 from loopda.labels.overlay import legend, overlay
 from loopda.labels.png import write_label
-from loopda.signals import received, remembered
-from loopda.training.device import use_threads
-from loopda.training.log import Log, duration
+from loopda.runtime.command import command, writes
+from loopda.runtime.device import use_threads
+from loopda.runtime.fault_list import examples
+from loopda.runtime.files import sha256, write_json, written
+from loopda.runtime.log import Log, duration
+from loopda.runtime.signals import received, remembered
 
 PICTURES = {"colour": ".png", "overlay": ".jpg"}
 JPEG_QUALITY = 90  # of the overlays: a video's PNGs would take ten times the space

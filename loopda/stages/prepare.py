@@ -12,16 +12,16 @@ from pathlib import Path
 
 from pydantic import Field, field_validator
 
-from loopda.command import command, writes
 from loopda.config import Section
 from loopda.data.contact_sheet import contact_sheet
 from loopda.data.layouts import DataSet
 from loopda.data.manifest import Row, same_labels, same_pictures, write_manifest
 from loopda.data.sets import UNLABELLED, Found, absent, candidates, find, named, read_found, statistics
 from loopda.errors import ConfigError, DataError
-from loopda.experiments import wrong_set_names
-from loopda.files import write_json
 from loopda.labels.classes import ClassList, read_class_list
+from loopda.pipeline.experiments import wrong_set_names
+from loopda.runtime.command import command, writes
+from loopda.runtime.files import write_json
 
 
 class Config(Section):

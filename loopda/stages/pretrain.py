@@ -5,18 +5,18 @@ from typing import Annotated
 
 from pydantic import Field
 
-from loopda.command import command, records
 from loopda.config import Section
 from loopda.data.dataset import Input
-from loopda.downloads import locate
 from loopda.methods.method import supervision
+from loopda.models.compute.settings import Compute
 from loopda.models.segmenter import Network
-from loopda.models.weights import new_segmenter
 from loopda.randomness import seed_torch
-from loopda.training.compute import Compute
+from loopda.runtime.command import command, records
+from loopda.runtime.downloads import locate
 from loopda.training.job import Job
 from loopda.training.optimizer import SegmenterOptimizer, segmenter_optimizer
 from loopda.training.schedule import poly, set_learning_rate
+from loopda.weights.importing import new_segmenter
 
 
 class Config(Section):

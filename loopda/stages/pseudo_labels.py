@@ -10,23 +10,23 @@ import numpy as np
 import torch
 from pydantic import Field
 
-from loopda import distributed, processes
-from loopda.command import command, writes
 from loopda.config import Section
 from loopda.data.dataset import Frames, Input, open_frames
 from loopda.data.manifest import Row
 from loopda.data.transforms import to_images
 from loopda.evaluation.predict import predict
-from loopda.files import sha256, write_json, write_text
 from loopda.labels.classes import IGNORE
 from loopda.labels.png import write_label
 from loopda.labels.thresholds import ConfidenceHistogram, counted_rows, keep_confident
 from loopda.models.segmenter import Segmenter, load_segmenter
-from loopda.names import bounded
-from loopda.progress import tell
-from loopda.signals import interruptible
-from loopda.training.device import choose_device, use_threads
-from loopda.training.log import Log
+from loopda.runtime import distributed, processes
+from loopda.runtime.command import command, writes
+from loopda.runtime.device import choose_device, use_threads
+from loopda.runtime.files import sha256, write_json, write_text
+from loopda.runtime.log import Log
+from loopda.runtime.progress import tell
+from loopda.runtime.signals import interruptible
+from loopda.text.names import bounded
 
 CONTENT = 8  # bytes of a label map's SHA-256 in the manifest
 

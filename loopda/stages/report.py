@@ -10,10 +10,8 @@ from typing import Any
 
 from pydantic import Field
 
-from loopda.command import command, writes
 from loopda.config import Section
 from loopda.errors import ConfigError, DataError
-from loopda.files import write_text
 from loopda.report import page as parts
 from loopda.report.inputs import (
     Evaluation,
@@ -29,7 +27,9 @@ from loopda.report.inputs import (
 )
 from loopda.report.summary import MINUS, NONE, Row, aligned, check_comparable, domains, protocols, shown
 from loopda.report.versions import versions
-from loopda.training.log import Log
+from loopda.runtime.command import command, writes
+from loopda.runtime.files import write_text
+from loopda.runtime.log import Log
 
 
 class Config(Section):

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pandas as pd
 
-from loopda.command import command, writes
 from loopda.errors import DataError
-from loopda.files import write_text, written
 from loopda.report.inputs import Evaluation, read_evaluations, stage_title
 from loopda.report.summary import Cell, Row, check_comparable, domains, protocols, rows, shown
-from loopda.training.log import Log
+from loopda.runtime.command import command, writes
+from loopda.runtime.files import write_text, written
+from loopda.runtime.log import Log
 
 
 @writes("table")

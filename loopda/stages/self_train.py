@@ -11,22 +11,22 @@ from pydantic import Field
 from torch import Tensor
 from torch.optim import Optimizer
 
-from loopda import distributed
-from loopda.command import command, records
 from loopda.config import Section
 from loopda.data.batches import DayBatch, NightBatch, PseudoLabels
 from loopda.data.dataset import Input, resize_label
 from loopda.errors import DataError
-from loopda.files import sha256
 from loopda.labels.agreement import Agreement, keep_classes, online_label
 from loopda.labels.classes import IGNORE, ClassList
 from loopda.labels.png import read_label
 from loopda.losses.segmentation import pseudo_cross_entropy
 from loopda.methods.loopda import SIDE, Loops, LoopSettings, images_of, load_loops
 from loopda.methods.method import Terms
+from loopda.models.compute.settings import Compute
 from loopda.models.segmenter import Segmenter, load_segmenter, upsample
-from loopda.signals import interruptible
-from loopda.training.compute import Compute
+from loopda.runtime import distributed
+from loopda.runtime.command import command, records
+from loopda.runtime.files import sha256
+from loopda.runtime.signals import interruptible
 from loopda.training.job import Job
 from loopda.training.loop import Training
 from loopda.training.optimizer import SegmenterOptimizer, segmenter_optimizer

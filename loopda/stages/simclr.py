@@ -7,25 +7,25 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from loopda import distributed
-from loopda.command import command, records
 from loopda.config import Section
 from loopda.data.augmentation import each, simclr_views
 from loopda.data.dataset import Frames, Input
 from loopda.data.manifest import Row
 from loopda.data.sampling import batch_indices
 from loopda.data.transforms import pack
-from loopda.downloads import locate
 from loopda.errors import ConfigError
 from loopda.losses.contrastive import nt_xent
+from loopda.models.compute.settings import Compute
 from loopda.models.projection import ProjectionHead
 from loopda.models.segmenter import Network, Normalisation, copy_backbone, load_segmenter
-from loopda.models.weights import new_segmenter
 from loopda.randomness import seed_torch
-from loopda.training.compute import Compute
+from loopda.runtime import distributed
+from loopda.runtime.command import command, records
+from loopda.runtime.downloads import locate
 from loopda.training.job import Job
 from loopda.training.optimizer import adam
 from loopda.training.schedule import poly, set_learning_rate
+from loopda.weights.importing import new_segmenter
 
 
 class Config(Section):

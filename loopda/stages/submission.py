@@ -17,10 +17,9 @@ from PIL import Image
 from pydantic import Field
 
 from loopda import __version__, load
-from loopda.command import command, writes
 from loopda.config import Section
-from loopda.data import dark_zurich
 from loopda.data.images import Source
+from loopda.data.layouts import dark_zurich
 from loopda.data.listing import noting
 from loopda.errors import ConfigError, DataError
 from loopda.evaluation.inference import predict_images
@@ -38,12 +37,13 @@ from loopda.evaluation.submission import (
     file_name,
     pack,
 )
-from loopda.files import sha256, written
 from loopda.labels.classes import CITYSCAPES, IGNORE
 from loopda.labels.png import write_confidence, write_label
-from loopda.signals import received, remembered
-from loopda.training.device import choose_device, use_threads
-from loopda.training.log import Log, duration
+from loopda.runtime.command import command, writes
+from loopda.runtime.device import choose_device, use_threads
+from loopda.runtime.files import sha256, written
+from loopda.runtime.log import Log, duration
+from loopda.runtime.signals import received, remembered
 
 
 class Config(Section):

@@ -12,18 +12,18 @@ from pathlib import Path
 import numpy as np
 from pydantic import Field
 
-from loopda.command import command, writes
 from loopda.config import Section
 from loopda.data.listing import from_folder
 from loopda.errors import DeviceError
-from loopda.files import sha256, write_json, write_text
 from loopda.labels.classes import CITYSCAPES
-from loopda.progress import tell
-from loopda.signals import interruptible, leave_to_parent
+from loopda.runtime.command import command, writes
+from loopda.runtime.files import sha256, write_json, write_text
+from loopda.runtime.log import Log, duration
+from loopda.runtime.progress import tell
+from loopda.runtime.signals import interruptible, leave_to_parent
 from loopda.town import write
 from loopda.town.sheet import contact_sheet
 from loopda.town.write import Frame, apart, cityscapes_frames, dark_zurich_pairs
-from loopda.training.log import Log, duration
 
 
 class Config(Section):

@@ -13,8 +13,6 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from loopda import distributed, processes
-from loopda.command import command, records
 from loopda.config import Section
 from loopda.data.dataset import Frames, Input
 from loopda.data.manifest import Row, read_manifest, with_image, write_manifest
@@ -22,17 +20,19 @@ from loopda.data.transforms import to_bytes, to_images
 from loopda.errors import ConfigError
 from loopda.labels.classes import ClassList
 from loopda.labels.png import write_image
+from loopda.labels.sheet import Tile, write_sheet
 from loopda.losses.adversarial import discriminator_loss, generator_loss
 from loopda.losses.reconstruction import reconstruction
 from loopda.losses.segmentation import semantic_consistency
 from loopda.methods.method import Terms, frozen
+from loopda.models.compute.settings import Compute
 from loopda.models.segmenter import DOMAINS, load_segmenter, save_checkpoint
 from loopda.models.translator import ImageBuffer, PatchDiscriminator, Translator
-from loopda.names import bounded
 from loopda.randomness import seed_torch
-from loopda.sheet import Tile, write_sheet
-from loopda.signals import interruptible
-from loopda.training.compute import Compute
+from loopda.runtime import distributed, processes
+from loopda.runtime.command import command, records
+from loopda.runtime.signals import interruptible
+from loopda.text.names import bounded
 from loopda.training.job import Job
 from loopda.training.optimizer import adam
 from loopda.training.schedule import linear, set_learning_rate

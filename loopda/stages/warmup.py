@@ -7,15 +7,15 @@ from typing import Annotated
 from pydantic import Field
 from torch.optim import Optimizer
 
-from loopda.command import command, records
 from loopda.config import Section
 from loopda.data.batches import DayBatch, NightBatch
 from loopda.data.dataset import Input
 from loopda.methods.loopda import SIDE, Loops, LoopSettings, images_of, save_loops
 from loopda.methods.method import Terms
+from loopda.models.compute.settings import Compute
 from loopda.models.segmenter import Segmenter, load_segmenter
 from loopda.randomness import seed_torch
-from loopda.training.compute import Compute
+from loopda.runtime.command import command, records
 from loopda.training.job import Job
 from loopda.training.loop import Training
 from loopda.training.optimizer import SegmenterOptimizer, segmenter_optimizer

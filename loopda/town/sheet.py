@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image
 
 from loopda.labels.classes import CITYSCAPES
-from loopda.sheet import Tile, write_sheet
+from loopda.labels.sheet import Tile, write_sheet
 from loopda.town.write import Frame, Pair, cityscapes_frames, draw
 
 TILE_WIDTH = 512

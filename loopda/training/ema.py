@@ -5,7 +5,7 @@ from torch import Tensor, nn
 from torch.nn.modules.dropout import _DropoutNd
 from torch.optim.swa_utils import AveragedModel
 
-from loopda.models.normalisation import DropPath
+from loopda.models.compute.normalisation import DropPath
 
 
 class Teacher(AveragedModel):

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from torch.nn.utils import get_total_norm
 from torch.optim import Optimizer
 
-from loopda import distributed
-from loopda.training.compute import Compute
+from loopda.models.compute.settings import Compute
+from loopda.runtime import distributed
 from loopda.training.optimizer import Learn
 
 HALVINGS = 16  # from fp16's first scale, 65536, to 1: so many skipped steps are its own search

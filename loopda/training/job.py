@@ -6,17 +6,17 @@ from typing import Any
 
 from torch import nn
 
-from loopda import distributed, processes
 from loopda.data.batches import DayBatch, Draw, NightBatch, PseudoLabels, day_batch, night_batch
 from loopda.data.dataset import open_frames
 from loopda.errors import ConfigError
-from loopda.experiments import uncompilable
-from loopda.models.compilation import check_compiler
-from loopda.models.recomputation import recompute
+from loopda.models.compute.compilation import check_compiler
+from loopda.models.compute.recomputation import recompute
+from loopda.models.compute.settings import environment, make_reproducible
 from loopda.models.segmenter import Segmenter, save_segmenter
-from loopda.training.compute import environment, make_reproducible
-from loopda.training.device import choose_device, use_threads
-from loopda.training.log import Log
+from loopda.pipeline.experiments import uncompilable
+from loopda.runtime import distributed, processes
+from loopda.runtime.device import choose_device, use_threads
+from loopda.runtime.log import Log
 from loopda.training.loop import Training, fingerprint
 from loopda.training.statistics import set_statistics
 

@@ -23,21 +23,21 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from loopda import distributed, processes
 from loopda.config import Section
 from loopda.data.batches import on_device, pinned
 from loopda.data.dataset import noted_files
 from loopda.data.sampling import prefetched
 from loopda.errors import DataError, DeviceError, Interrupted, NumericError
-from loopda.files import append_text, release, sha256, take_lock, write_text
-from loopda.models.precision import computing_in
-from loopda.progress import tell
+from loopda.models.compute.precision import computing_in
+from loopda.models.compute.settings import Compute
 from loopda.randomness import seed_torch
-from loopda.signals import received, remembered
+from loopda.runtime import distributed, processes
+from loopda.runtime.files import append_text, release, sha256, take_lock, write_text
+from loopda.runtime.log import Log, duration
+from loopda.runtime.progress import tell
+from loopda.runtime.signals import received, remembered
 from loopda.training.collapse import collapsed
-from loopda.training.compute import Compute
 from loopda.training.guard import Guard
-from loopda.training.log import Log, duration
 from loopda.training.optimizer import Learn
 from loopda.training.state import load_state, remove_orphans, save_state
 

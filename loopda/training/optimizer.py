@@ -8,9 +8,9 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.optim import SGD, Adam, AdamW, Optimizer
 
-from loopda import distributed
 from loopda.config import Section
 from loopda.models.segmenter import Segmenter
+from loopda.runtime import distributed
 
 Positive = Annotated[float, Field(gt=0)]
 Learn = Callable[[Tensor], None]

@@ -8,9 +8,9 @@ from torch import Tensor
 
 from loopda.data.dataset import Frames
 from loopda.data.transforms import to_images
-from loopda.distributed import turns
 from loopda.models.segmenter import Segmenter, estimate_statistics, running_statistics
-from loopda.signals import interruptible
+from loopda.runtime.distributed import turns
+from loopda.runtime.signals import interruptible
 
 SAVED = "the training is saved; the same command goes on after it"
 IMAGES = 128  # of each domain, spread evenly over its training set

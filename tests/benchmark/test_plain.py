@@ -16,7 +16,7 @@ from loopda.data.batches import DayBatch, NightBatch
 from loopda.labels.classes import CITYSCAPES
 from loopda.losses.adversarial import discriminator_loss
 from loopda.methods.loopda import Loops, images_of
-from loopda.models.recomputation import recompute
+from loopda.models.compute.recomputation import recompute
 from loopda.models.segmenter import Segmenter
 
 SIZE = (24, 32)

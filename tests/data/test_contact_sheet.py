@@ -3,11 +3,11 @@ import public_trees as trees
 import pytest
 from PIL import Image
 
-from loopda.data import acdc, cityscapes
 from loopda.data.contact_sheet import TILE_WIDTH, contact_sheet, spread
+from loopda.data.layouts import acdc, cityscapes
 from loopda.data.manifest import Row, check_rows
 from loopda.labels.classes import CITYSCAPES, MOST_CLASSES, ClassList, Encoding
-from loopda.sheet import CAPTION, GAP, Tile, write_sheet
+from loopda.labels.sheet import CAPTION, GAP, Tile, write_sheet
 
 TILE_HEIGHT = TILE_WIDTH * trees.HEIGHT // trees.WIDTH
 

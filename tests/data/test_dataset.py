@@ -7,8 +7,8 @@ from loopda.data import dataset
 from loopda.data.dataset import Frames, Input, open_frames, resize_label
 from loopda.data.manifest import Row, write_manifest
 from loopda.errors import ConfigError, DataError
-from loopda.files import write_json
 from loopda.labels.classes import CITYSCAPES
+from loopda.runtime.files import write_json
 
 SIZE = (16, 12)  # half of the files' width and height
 

@@ -21,8 +21,8 @@ from loopda.evaluation.scores import (
     pixel_accuracy,
     spread,
 )
-from loopda.files import write_json
 from loopda.labels.classes import CITYSCAPES
+from loopda.runtime.files import write_json
 
 EVALUATED = [label.id for label in labels if label.id >= 0 and not label.ignoreInEval]
 VOID = [label.id for label in labels if label.id >= 0 and label.ignoreInEval]

@@ -7,11 +7,11 @@ from loops import CheapDistance, loop_settings
 from torch.nn import functional
 
 import loopda.methods.loopda as module
-from loopda.downloads import CATALOGUE, Published
 from loopda.errors import DataError
 from loopda.labels.classes import ClassList
 from loopda.methods.loopda import Loops, load_loops, save_loops
 from loopda.models.segmenter import Segmenter
+from loopda.runtime.downloads import CATALOGUE, Published
 from loopda.training.optimizer import descend
 
 CLASSES = ClassList(

@@ -11,9 +11,9 @@ from loopda.evaluation.predict import class_probabilities, predict
 from loopda.labels.classes import CITYSCAPES
 from loopda.methods.method import supervision
 from loopda.models.daformer import DAFormer
-from loopda.models.deployment import Deployed
 from loopda.models.segmenter import Segmenter, copy_backbone, estimate_statistics, load_segmenter, save_segmenter
 from loopda.training.optimizer import SegmenterOptimizer, segmenter_optimizer
+from loopda.weights.deployment import Deployed
 
 TINY = {"name": "daformer", "encoder": "mit_tiny", "normalisation": "imagenet", "dropout": 0.1}
 

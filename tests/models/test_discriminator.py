@@ -2,8 +2,8 @@ import pytest
 import torch
 from torch import nn
 
+from loopda.models.compute.precision import ScoreConvolution
 from loopda.models.discriminator import DomainClassifier, MapDiscriminator, MultiScaleDiscriminator, reverse_gradient
-from loopda.models.precision import ScoreConvolution
 
 
 @pytest.fixture(autouse=True)

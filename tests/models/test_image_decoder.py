@@ -6,7 +6,7 @@ from torch import nn
 
 from loopda.labels.classes import CITYSCAPES
 from loopda.methods.loopda import Loops
-from loopda.models.normalisation import InstanceNorm2d
+from loopda.models.compute.normalisation import InstanceNorm2d
 from loopda.models.renderer import ImageDecoder, SemanticRendering
 from loopda.models.segmenter import Segmenter
 

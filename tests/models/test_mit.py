@@ -11,7 +11,7 @@ from loopda.errors import DataError
 from loopda.labels.classes import CITYSCAPES
 from loopda.models.mit import ENCODERS, Attention, DropPath, MixTransformer
 from loopda.models.segmenter import Segmenter
-from loopda.models.weights import foreign_segmenter, new_segmenter, read_weights
+from loopda.weights.importing import foreign_segmenter, new_segmenter, read_weights
 
 TINY = small_network(name="daformer", encoder="mit_tiny", normalisation="imagenet")
 

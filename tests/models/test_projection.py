@@ -1,7 +1,7 @@
 import torch
 from torch import nn
 
-from loopda.models.normalisation import BatchNorm1d
+from loopda.models.compute.normalisation import BatchNorm1d
 from loopda.models.projection import ProjectionHead
 
 

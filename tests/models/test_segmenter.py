@@ -9,7 +9,6 @@ from torchvision.models import ResNet101_Weights
 import loopda
 from loopda.errors import DataError, DeviceError
 from loopda.labels.classes import ClassList, Encoding
-from loopda.models.exchange import write_safetensors
 from loopda.models.segmenter import (
     Segmenter,
     content_digest,
@@ -22,6 +21,7 @@ from loopda.models.segmenter import (
     save_segmenter,
     upsample,
 )
+from loopda.weights.exchange import write_safetensors
 
 CLASSES = ClassList(
     names=("road", "pole", "sky", "car"),

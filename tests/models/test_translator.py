@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from loopda.models.normalisation import InstanceNorm2d
-from loopda.models.precision import ScoreConvolution
+from loopda.models.compute.normalisation import InstanceNorm2d
+from loopda.models.compute.precision import ScoreConvolution
 from loopda.models.translator import ImageBuffer, PatchDiscriminator, Translator
 
 

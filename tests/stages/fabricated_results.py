@@ -11,12 +11,12 @@ import numpy as np
 import yaml
 from PIL import Image
 
-from loopda import comparisons
 from loopda.config import parse_section
 from loopda.evaluation.confusion import confusion_matrix
 from loopda.evaluation.scores import Scores
 from loopda.labels.classes import CITYSCAPES
 from loopda.labels.png import write_label
+from loopda.pipeline import comparisons
 
 STAGES = ("pretrain", "warmup", "self_train", "distill")
 WRONG = {

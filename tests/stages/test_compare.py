@@ -9,8 +9,8 @@ import yaml
 from fabricated_results import benchmark, compared, plain_evaluation
 from html_page import Page
 
-from loopda import experiments
 from loopda.errors import DataError
+from loopda.pipeline import experiments
 from loopda.report.inputs import read_metrics, read_peak_memory
 from loopda.report.published import published
 from loopda.stages.compare import run

@@ -8,10 +8,7 @@ import pytest
 import torch
 from checkpoints import small_network
 
-from loopda.command import command
-from loopda.downloads import CATALOGUE
 from loopda.errors import ConfigError, DataError
-from loopda.files import sha256
 from loopda.labels.classes import CITYSCAPES
 from loopda.models.segmenter import (
     Segmenter,
@@ -20,6 +17,9 @@ from loopda.models.segmenter import (
     load_segmenter,
     save_segmenter,
 )
+from loopda.runtime.command import command
+from loopda.runtime.downloads import CATALOGUE
+from loopda.runtime.files import sha256
 from loopda.stages import convert, evaluate, export, pretrain, simclr, warmup
 
 

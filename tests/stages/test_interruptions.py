@@ -12,8 +12,8 @@ import pytest
 from interruption import die
 from miniature import WIRING
 
-from loopda import signals
-from loopda.command import command
+from loopda.runtime import signals
+from loopda.runtime.command import command
 
 LOOPS = [
     ("town", "loopda.stages.town"),

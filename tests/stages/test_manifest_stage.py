@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from loopda import experiments
 from loopda.config import parse_section
 from loopda.data.manifest import read_manifest
 from loopda.errors import ConfigError, DataError
+from loopda.pipeline import experiments
 from loopda.stages import manifest, prepare
 
 

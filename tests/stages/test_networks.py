@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from loopda import experiments
 from loopda.errors import ConfigError
 from loopda.labels.png import read_label
 from loopda.models.segmenter import load_segmenter
+from loopda.pipeline import experiments
 from loopda.stages import evaluate, export, predict
 
 NETWORKS: dict[str, dict[str, Any]] = {

@@ -7,12 +7,12 @@ import pytest
 from PIL import Image
 
 from loopda import load
-from loopda.command import command
 from loopda.errors import ConfigError, DataError, Interrupted
 from loopda.evaluation.predictor import Predictor
 from loopda.labels.classes import CITYSCAPES
 from loopda.labels.overlay import legend, overlay
 from loopda.labels.png import read_image, read_label
+from loopda.runtime.command import command
 from loopda.stages.predict import run
 
 SIZES = {"a/1.png": (64, 32), "a/2.jpg": (90, 41), "b/1.png": (30, 50)}

@@ -10,7 +10,7 @@ from PIL import Image
 from loopda.config import parse_section
 from loopda.data.manifest import read_manifest
 from loopda.errors import ConfigError, DataError
-from loopda.files import sha256
+from loopda.runtime.files import sha256
 from loopda.stages.prepare import Config, run
 
 

@@ -400,7 +400,7 @@ def test_the_report_is_made_on_machines_without_torch_and_from_the_command_line(
     (tmp_path / "config.yaml").write_text("title: Town\n")
     program = (
         "import sys; sys.modules['torch'] = None\n"  # an import of torch now fails
-        "from loopda.command import command; from loopda.stages.report import run\n"
+        "from loopda.runtime.command import command; from loopda.stages.report import run\n"
         f"command(run, ['--config', r'{tmp_path}/config.yaml', '--scores', r'{score}',"
         f" '--metrics', '--pictures', '--sections', '--page', r'{tmp_path}/page.page',"
         f" '--table', r'{tmp_path}/page.table',"

@@ -17,10 +17,10 @@ import pytest
 import torch
 from interruption import STEP, Killed, die, forgetting, identical, killed_in
 
-from loopda.command import command
 from loopda.data.manifest import read_manifest, write_manifest
 from loopda.errors import Interrupted
 from loopda.models.segmenter import load_checkpoint
+from loopda.runtime.command import command
 from loopda.stages import adapt, pretrain, translate, warmup
 from loopda.training import job, loop
 
@@ -190,7 +190,7 @@ def test_a_process_killed_by_sigkill_goes_on_when_it_is_started_again(miniature,
     script = tmp_path / "killed.py"
     script.write_text(
         "import os, signal, sys\n"
-        "from loopda.command import command\n"
+        "from loopda.runtime.command import command\n"
         "from loopda.stages import warmup\n"
         "from loopda.training import loop\n"
         "record = loop.Training.record\n"

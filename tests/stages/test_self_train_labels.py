@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 
 from loopda.data.batches import NightBatch
 from loopda.errors import DataError
-from loopda.files import sha256
 from loopda.labels.classes import CITYSCAPES, IGNORE
 from loopda.labels.png import write_label
+from loopda.runtime.files import sha256
 from loopda.stages.self_train import co_teaching, read_pseudo_labels
 
 STATIC, DYNAMIC, SSC = range(0, 11), range(11, 19), (5, 6, 7)

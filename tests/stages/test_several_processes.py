@@ -12,12 +12,12 @@ import miniature as miniatures
 import pytest
 from several_processes import Task, alone, exit_code, in_processes, largest_difference, noted, noting, run_each
 
-from loopda import distributed
 from loopda.data.batches import night_batch
 from loopda.data.dataset import open_frames
 from loopda.data.manifest import read_manifest, write_manifest
 from loopda.errors import ConfigError, DataError
 from loopda.models.segmenter import load_checkpoint
+from loopda.runtime import distributed
 
 METHODS = {
     "source_only": {},

@@ -10,9 +10,9 @@ from typing import NamedTuple
 
 import pytest
 
-from loopda import comparisons, experiments
-from loopda.command import command
-from loopda.jobs import FILES, Job
+from loopda.pipeline import comparisons, experiments
+from loopda.pipeline.jobs import FILES, Job
+from loopda.runtime.command import command
 
 # Its images are a user's own, which no experiment of config.yaml knows; so no rule calls it.
 BY_HAND = {"predict"}

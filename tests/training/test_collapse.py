@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from loopda.config import Section
-from loopda.jobs import Job
+from loopda.pipeline.jobs import Job
 from loopda.status import statuses, table
 from loopda.training import collapse, loop
 from loopda.training.collapse import collapsed

@@ -17,12 +17,12 @@ import pytest
 import torch
 from torch import nn
 
-from loopda import progress, signals
 from loopda.errors import DataError, DeviceError, Interrupted, NumericError
+from loopda.models.compute.settings import Compute
 from loopda.models.segmenter import load_checkpoint
+from loopda.runtime import progress, signals
+from loopda.runtime.log import Log
 from loopda.training import loop, state
-from loopda.training.compute import Compute
-from loopda.training.log import Log
 from loopda.training.loop import Training
 from loopda.training.state import save_state
 
@@ -115,7 +115,7 @@ def test_the_number_of_loading_threads_changes_no_batch(tmp_path):
 
 
 def test_progress_lines_appear_in_the_log_without_a_terminal(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr("loopda.training.log.QUIET_SECONDS", 0.0)
+    monkeypatch.setattr("loopda.runtime.log.QUIET_SECONDS", 0.0)
     run = training(tmp_path, steps=45)
     assert not run.log.terminal
     for _, batch in run.over(number):

@@ -12,7 +12,7 @@ from checkpoints import Payload
 from torch import nn
 
 from loopda.errors import DeviceError
-from loopda.files import sha256
+from loopda.runtime.files import sha256
 from loopda.training import state
 from loopda.training.state import load_state, save_state
 

@@ -5,8 +5,8 @@ import copy
 import pytest
 import yaml
 
-from loopda import experiments
 from loopda.models.segmenter import _NETWORKS
+from loopda.pipeline import experiments
 
 FILES = ("paper.yaml", "paper-methods.yaml")
 TOWNS = "the town's"

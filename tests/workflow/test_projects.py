@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from loopda.jobs import Jobs
-from loopda.provenance import write_record
+from loopda.pipeline.jobs import Jobs
+from loopda.runtime.provenance import write_record
 from loopda.status import read_config
 
 pytestmark = pytest.mark.workflow

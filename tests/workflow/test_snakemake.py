@@ -17,9 +17,9 @@ import pytest
 import torch
 import yaml
 
-from loopda import experiments
-from loopda.jobs import Jobs
 from loopda.models.segmenter import load_checkpoint
+from loopda.pipeline import experiments
+from loopda.pipeline.jobs import Jobs
 from loopda.status import read_config, statuses
 
 pytestmark = pytest.mark.workflow

@@ -3,12 +3,14 @@ from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
-from loopda import comparisons, experiments, names, vouch
-from loopda.claims import claims
+from loopda import vouch
 from loopda.errors import ConfigError
-from loopda.schema import read_schemas
-from loopda.strict_yaml import read_mapping, refuse_equal_keys
-from loopda.text import check_encoding, replace_what_cannot_be_shown
+from loopda.pipeline import comparisons, experiments
+from loopda.pipeline.claims import claims
+from loopda.pipeline.schema import read_schemas
+from loopda.text import names
+from loopda.text.encoding import check_encoding, replace_what_cannot_be_shown
+from loopda.text.strict_yaml import read_mapping, refuse_equal_keys
 
 # Snakemake has read and merged the files of the configuration, and dropped what they say twice: read them again
 try:

@@ -1,0 +1,22 @@
+"""GTA5, rendered street scenes by day with labels (Richter et al., ECCV 2016):
+
+    <root>/images/<number>.png     <root>/labels/<number>.png     (or <number>_labelTrainIds.png)
+
+The label maps are palette PNGs whose indices are label ids of Cityscapes; 34, the licence plate, is void, as is the
+255 that -1 becomes in 8 bits. A copy converted to RGB has lost the indices and is refused. All 24966 pairs are taken,
+as in this literature; a few of them do not fit together (15188, 17705 and some of 20801 .. 20860 are reported): the
+check names them, and `exclude` leaves out those it names.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from loopda.data.layouts import numbered
+from loopda.data.manifest import Row
+from loopda.labels.classes import ClassList
+
+
+def rows(root: Path, classes: ClassList, *, labelled: bool, exclude: Sequence[str] = ()) -> list[Row]:
+    """All pairs but those of the numbers in `exclude`, as in `numbered.rows`."""
+    images, labels = Path(root, "images"), Path(root, "labels")
+    return numbered.rows(images, labels, "labelIds", classes, labelled=labelled, exclude=exclude)

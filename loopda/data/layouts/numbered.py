@@ -1,0 +1,60 @@
+"""What GTA5 and SYNTHIA have in common: numbered images in one folder, their label maps in another."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from loopda.data.label_files import first_label
+from loopda.data.listing import existing, files, leave_out, noting, with_left_out
+from loopda.data.manifest import Row
+from loopda.errors import ConfigError, DataError
+from loopda.labels.classes import ClassList
+from loopda.runtime.fault_list import SHOWN, examples
+
+_TRAIN_IDS = "_labelTrainIds"
+
+
+def rows(
+    images: Path, labels: Path, encoding: str, classes: ClassList, *, labelled: bool, exclude: Sequence[str] = ()
+) -> list[Row]:
+    """The pairs `images`/<number>.png and `labels`/<number>.png, sorted by number.
+
+    The label maps are read as `encoding`; where only <number>_labelTrainIds.png exists (DAFormer makes such), as that.
+    Where `labelled`, half a pair is a row too, with the missing file's name in it: `check_rows` reports it. exclude:
+    numbers to leave out. DataError where there are no images, or none is left; ConfigError where `exclude` names a pair
+    that is not there.
+    """
+    there = {path.stem for path in files(images, "*.png")}
+    if not there:
+        raise DataError(
+            with_left_out(
+                f"{images}: no <number>.png in it; `root` must be the folder that holds {images.name}/ beside its"
+                " labels"
+            )
+        )
+    with noting():  # what lies beside label maps is no image
+        of_labels = {path.stem.removesuffix(_TRAIN_IDS): path for path in files(labels, "*.png")}
+    numbers = there
+    if labelled:
+        numbers = there | of_labels.keys()
+        expected = [labels / f"{number}.png" for number in sorted(there)]
+        if len(there) > SHOWN and not there & of_labels.keys():
+            raise DataError(
+                f"{labels}: none of the {len(expected)} label maps is there, such as {examples(expected)};"
+                " unpack the labels into `root`"
+            )
+    else:
+        leave_out("label maps without an image", *(path for number, path in of_labels.items() if number not in there))
+    unknown = [number for number in exclude if number not in numbers]
+    if unknown:
+        raise ConfigError(f"{images}: no {', '.join(unknown)} to exclude; correct `exclude`")
+    if numbers == set(exclude):
+        raise DataError(f"{images}: `exclude` leaves none of its {len(numbers)} images; name fewer")
+    found = []
+    for number in sorted(numbers - set(exclude)):
+        candidates = [
+            (labels / f"{number}.png", encoding),
+            (labels / f"{number}{_TRAIN_IDS}.png", _TRAIN_IDS.removeprefix("_")),
+        ]
+        label, kind = first_label(candidates, classes, labelled=labelled)
+        found.append(Row(existing(images / f"{number}.png"), label, encoding=kind))
+    return found

@@ -1,0 +1,52 @@
+"""Which experiments have results on disk: what is trained stays whose it is, whatever the order of the experiments.
+
+Read once, when the configuration is; nothing heavy is imported.
+"""
+
+from collections import defaultdict
+from pathlib import Path
+
+from loopda.pipeline.experiments import STAGES, Config, as_yaml, section, set_section, sets
+
+BEGUN, FINISHED = 1, 2
+_UNFINISHED = ("config.yaml", "state", "checked")  # what lies in a folder of results before they are there
+
+
+def claims(config: Config, root: Path) -> dict[str, dict[str, int]]:
+    """What it is of -> experiment -> FINISHED where the folder `root` has its results, BEGUN where it has their
+    beginnings; made with the settings of today, as the config.yaml beside them says.
+
+    What it is of: a stage, "evaluate/<stage of the model>", or "manifest/<set>".
+    """
+    found: dict[str, dict[str, int]] = defaultdict(dict)
+    for stage in STAGES:
+        for experiment in config["experiments"]:
+            folder = root / "results" / stage / experiment
+            if stage == "manifest":
+                for name in sets(config, experiment) if folder.is_dir() else ():
+                    if _is_of(folder / name, as_yaml(set_section(config, experiment, name))):
+                        finished = folder.joinpath(f"{name}.csv").exists()
+                        found[f"manifest/{name}"][experiment] = FINISHED if finished else BEGUN
+                continue
+            text = None
+            for place in [folder] if stage == "prepare" and folder.is_dir() else folder.glob("seed*"):
+                text = text or as_yaml(section(config, experiment, stage))
+                if _is_of(place, text):
+                    made = [path.name for path in place.iterdir() if path.name not in _UNFINISHED]
+                    _claim(found[stage], experiment, FINISHED if made else BEGUN)
+                    for name in made if stage == "evaluate" else ():
+                        if name.endswith(".json"):
+                            _claim(found[f"evaluate/{name.removesuffix('.json')}"], experiment, FINISHED)
+    return dict(found)
+
+
+def _is_of(folder: Path, text: str) -> bool:
+    """Whether what lies in `folder` was made, or begun, with the section `text`."""
+    try:
+        return (folder / "config.yaml").read_text(encoding="utf-8") == text
+    except (OSError, UnicodeDecodeError):
+        return False
+
+
+def _claim(found: dict[str, int], experiment: str, much: int) -> None:
+    found[experiment] = max(much, found.get(experiment, 0))

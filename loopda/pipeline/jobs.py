@@ -1,0 +1,206 @@
+"""The jobs of the workflow: what each makes, where its log is, and whose files it needs, as the rules have it.
+
+Light, like loopda/pipeline/experiments.py: no heavy import, and no file is read.
+"""
+
+import functools
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from loopda.pipeline import comparisons, experiments
+from loopda.pipeline.experiments import COMPARISONS, ENSEMBLE, TRAINING_STAGES, Config
+
+TRAINED = ("model.pt", "metrics.jsonl")
+# each stage: the outputs of its rule, in the folder of its results
+FILES = {
+    "town": ("town.json", "poses.csv", "oracle/night.csv", "contact_sheet.png"),
+    "manifest": (
+        "{data_set}.csv",
+        *(f"{{data_set}}/{name}" for name in ("references.csv", "classes.json", "found.json")),
+    ),
+    "prepare": ("classes.json", "summary.json", "contact_sheet.png"),
+    "pretrain": TRAINED,
+    "warmup": ("model.pt", "loops.pt", "metrics.jsonl"),
+    "pair": ("night.csv", "pairs.csv", "ranking.json", "contact_sheet.png"),
+    "pseudo_labels": ("labels.csv", "statistics.json"),
+    "self_train": TRAINED,
+    "simclr": TRAINED,
+    "distill": TRAINED,
+    "translate": ("source.csv", "generators.pt", "metrics.jsonl", "contact_sheet.png"),
+    "adapt": TRAINED,
+    "convert": ("model.pt",),
+    "evaluate": ("{model}.json",),
+    "submission": ("{model}.zip",),
+    "illustrate": ("illustrations.json",),
+    "report": ("report.html", "table.txt"),
+    "comparison": ("report.html", "table.md", "table.csv"),
+}
+
+
+class Job(NamedTuple):
+    """A stage of an experiment and a seed, as far as it has them.
+
+    experiment: of `comparison` the name of the page. model: the stage whose model `evaluate` or `submission` reads.
+    data_set: that `manifest` checks.
+    """
+
+    stage: str
+    experiment: str = ""
+    seed: int | None = None
+    model: str = ""
+    data_set: str = ""
+
+    @property
+    def wildcards(self) -> list[str]:
+        """The values of the wildcards of its rule, in their order."""
+        seed = "" if self.seed is None else str(self.seed)
+        return [value for value in (self.experiment, seed, self.model, self.data_set) if value]
+
+    @property
+    def place(self) -> str:
+        """Its path under logs/ and benchmarks/, without a suffix."""
+        seed = "" if self.seed is None else f"seed{self.seed}"
+        return "/".join(part for part in (self.stage, self.experiment, seed, self.model, self.data_set) if part)
+
+    @property
+    def folder(self) -> str:
+        """The folder of its results."""
+        place = self.experiment if self.stage == "comparison" else self._replace(model="", data_set="").place
+        return f"results/{place}"
+
+    @property
+    def files(self) -> list[str]:
+        """The outputs of its rule."""
+        return [f"{self.folder}/{name.format(model=self.model, data_set=self.data_set)}" for name in FILES[self.stage]]
+
+    @property
+    def recorded(self) -> str:
+        """That of its files beside which the record of what it was made of lies (`loopda.runtime.provenance`)."""
+        return self.files[1 if self.stage == "prepare" else 0]
+
+    @property
+    def benchmark(self) -> str:
+        """Where Snakemake writes how long it took."""
+        return f"benchmarks/{self.place}.tsv"
+
+    @property
+    def config(self) -> str:
+        """Where the section that it was made with lies."""
+        return "/".join(part for part in (self.folder, self.data_set, "config.yaml") if part)
+
+
+class Jobs:
+    """The jobs of the configuration `config`, in which the experiments are in their order."""
+
+    def __init__(self, config: Config):
+        self.config = config
+        self._text = functools.cache(self._section_text)
+        self._owner = functools.cache(lambda experiment, stage: experiments.owner(config, experiment, stage))
+        self._checked_with = functools.cache(lambda experiment: experiments.checked_with(config, experiment))
+        self._set_owner = functools.cache(lambda experiment, name: experiments.owner_of_set(config, experiment, name))
+
+    def of_target(self, target: str) -> list[Job]:
+        """The last jobs of a target: all (what `snakemake` makes by itself), seeds, a comparison, or an experiment."""
+        run, seeds = self.config["run"], self.config["seeds"]
+        if target == "all":
+            return [Job("report", name) for name in run] + [job for name in run for job in self._submissions(name)]
+        if target == "seeds":
+            return [job for name in run for job in self.scores(name, self.config["table_seeds"])]
+        return [Job("comparison", target)] if target in COMPARISONS else self.scores(target, seeds)
+
+    def of_experiment(self, experiment: str) -> list[Job]:
+        """The last jobs of `experiment`, for every seed of the configuration."""
+        seeds = dict.fromkeys([*self.config["seeds"], *self.config["table_seeds"]])
+        return self.scores(experiment, seeds)
+
+    def with_ancestors(self, targets: Iterable[Job]) -> dict[Job, list[Job]]:
+        """The jobs `targets` and all that they need, directly or not, each before those that need it: job -> needs."""
+        found: dict[Job, list[Job]] = {}
+
+        def visit(job: Job) -> None:
+            if job not in found:
+                needs = self.needs(job)
+                for one in needs:
+                    visit(one)
+                found[job] = needs
+
+        for job in targets:
+            visit(job)
+        return found
+
+    def needs(self, job: Job) -> list[Job]:
+        """The jobs whose files `job` reads."""
+        stage, experiment, seed, model, data_set = job
+        if stage == "town":
+            return []
+        if stage == "comparison":
+            rows = comparisons.models(self.config, experiment)
+            return [Job("evaluate", row.experiment, one, row.stage) for row in rows for one in self._table_seeds]
+        if stage == "report":
+            pictures = "self_train" in experiments.model_stages(self.config, experiment)
+            drawn = [self._owned(experiment, "illustrate", one) for one in self.config["seeds"] if pictures]
+            return self.scores(experiment, self.config["seeds"]) + drawn
+        if stage == "manifest":
+            layout = experiments.sets(self.config, experiment)[data_set]
+            return [Job("town")] if experiments.uses_town(layout) else []
+        if stage == "prepare":
+            return self._manifests(experiment, stage)
+        if stage == "evaluate":
+            return [*self._models(experiment, model, seed), *self._manifests(experiment, stage)]
+        if stage == "submission":
+            return self._models(experiment, model, seed)
+        before = self._checked_with(experiment) if stage in TRAINING_STAGES else []
+        checked = [Job("prepare", name) for name in before]
+        trained = [
+            Job(parent, self._owner(experiment, parent), seed)
+            for parent in self._parents(experiment, stage)
+            if parent != "manifest"
+        ]
+        return [*checked, *self._manifests(experiment, stage), *trained]
+
+    def scores(self, experiment: str, seeds: Iterable[int]) -> list[Job]:
+        """The evaluations of every model of `experiment`."""
+        stages = experiments.model_stages(self.config, experiment)
+        folders = {stage: experiments.scored_as(self.config, experiment, stage) for stage in stages}
+        return [Job("evaluate", folders[stage], seed, stage) for seed in seeds for stage in stages]
+
+    def section_text(self, job: Job) -> str:
+        """The text of the config.yaml beside the results of `job`, as the rule `configure` writes it."""
+        return self._text(job.stage, job.experiment or next(iter(self.config["experiments"])), job.data_set)
+
+    @property
+    def _table_seeds(self) -> list[int]:
+        return self.config["table_seeds"]
+
+    def _owned(self, experiment: str, stage: str, seed: int | None) -> Job:
+        return Job(stage, self._owner(experiment, stage), seed)
+
+    def _manifests(self, experiment: str, stage: str) -> list[Job]:
+        """The manifests that `stage` reads."""
+        names = experiments.reads(self.config, experiment, stage)
+        return [Job("manifest", self._set_owner(experiment, name), data_set=name) for name in names]
+
+    def _section_text(self, stage: str, experiment: str, data_set: str) -> str:
+        if stage == "comparison":
+            return experiments.as_yaml(comparisons.table(self.config, experiment))
+        if stage == "manifest":
+            return experiments.as_yaml(experiments.set_section(self.config, experiment, data_set))
+        return experiments.as_yaml(experiments.section(self.config, experiment, stage))
+
+    def _models(self, experiment: str, model: str, seed: int | None) -> list[Job]:
+        if model != ENSEMBLE:
+            return [self._owned(experiment, model, seed)]
+        members = experiments.members(self.config, experiment)
+        return [self._owned(one, experiments.model_stages(self.config, one)[-1], seed) for one in members]
+
+    def _parents(self, experiment: str, stage: str) -> tuple[str, ...]:
+        section = experiments.section(self.config, experiment, stage)
+        if stage == "simclr" and (section["start"] != "pretrain" or section["weights"]):
+            return ("manifest",)
+        return experiments.parents(self.config, experiment, stage)
+
+    def _submissions(self, experiment: str) -> list[Job]:
+        section = experiments.section(self.config, experiment, "submission")
+        stages = [one for one in section["stages"] if one in experiments.model_stages(self.config, experiment)]
+        seeds = self.config["seeds"] if section["root"] else []
+        return [Job("submission", experiment, seed, stage) for seed in seeds for stage in stages]

@@ -1,0 +1,64 @@
+"""Where the tensors live, and how reproducible the arithmetic is."""
+
+import os
+
+import torch
+
+from loopda.errors import ConfigError, DeviceError
+from loopda.runtime import distributed, processes
+from loopda.runtime.lease import WAIT_SECONDS, is_mine, lease
+
+
+def choose_device(name: str = "auto", *, shared: bool = False, several: bool = False) -> torch.device:
+    """`auto` is a CUDA device if there is one, else the CPU; "cpu" and "cuda" insist.
+
+    Of several CUDA devices it is the first that no other job on this machine holds; it stays this process's own until
+    that ends. The one device that CUDA_VISIBLE_DEVICES leaves, as SLURM or the user set it, is used whoever holds it;
+    so is the first, or the one this process has, where it may be `shared`.
+    The environment variable LOOPDA_DEVICE overrides `name`. DeviceError when CUDA is asked for and absent, or all
+    devices are taken. With `several`, each process of torchrun has a device of its own, and joins the others here; else
+    a ConfigError refuses torchrun.
+    """
+    if processes.count() > 1 and not several:
+        raise ConfigError("this stage works in one process; start it without torchrun")
+    name = os.environ.get("LOOPDA_DEVICE", name)
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name not in ("cpu", "cuda"):
+        raise DeviceError(f"device {name!r}: choose auto, cpu or cuda (LOOPDA_DEVICE or the flag --device)")
+    if name == "cpu":
+        device = torch.device("cpu")
+        distributed.start(device)
+        return device
+    if not torch.cuda.is_available():
+        raise DeviceError("device cuda: PyTorch sees no CUDA device here; use --device auto or cpu")
+    device = torch.device("cuda", _index(shared))
+    torch.cuda.set_device(device)
+    distributed.start(device)
+    return device
+
+
+def use_threads(threads: int) -> None:
+    """Let PyTorch compute with `threads` CPU threads, which the processes of torchrun on this node share.
+
+    Sums depend on it, so bit-equal runs need equal threads.
+    """
+    torch.set_num_threads(max(threads // processes.count_here(), 1))
+
+
+def _index(shared: bool) -> int:
+    visible = [str(torch.cuda.get_device_properties(index).uuid) for index in range(torch.cuda.device_count())]
+    if shared:
+        return next((index for index, device in enumerate(visible) if is_mine(device)), 0)
+    if processes.count_here() > len(visible):
+        raise DeviceError(
+            f"{processes.count_here()} processes need a GPU each, and there are {len(visible)}: start fewer (the key"
+            " processes, torchrun's --nproc-per-node), or ask for more GPUs"
+        )
+    assigned = len(visible) == 1 and "CUDA_VISIBLE_DEVICES" in os.environ
+    try:
+        return lease(visible, wait=0 if assigned else WAIT_SECONDS)
+    except DeviceError:
+        if not assigned:
+            raise
+        return 0

@@ -1,0 +1,111 @@
+"""GPU leases: no two jobs on one machine share a device, and the device of a job that died is free again.
+
+A lease is a lock on a file of the device's name, which the kernel frees when the process ends, whatever ends it. Where
+the file system of that folder has no locks, another file stands for it; one whose process is gone counts for nothing.
+"""
+
+import contextlib
+import fcntl
+import os
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TextIO
+
+from loopda.errors import DeviceError
+from loopda.runtime import locks
+from loopda.runtime.locks import Held, Lock
+
+WAIT_SECONDS = 60.0  # a killed job takes some seconds to leave its device; longer waits are a wrong number of jobs
+POLL_SECONDS = 0.2
+
+_held: dict[str, TextIO | Lock] = {}  # by this process, until it ends
+
+
+def lease(devices: Sequence[str], *, wait: float = WAIT_SECONDS) -> int:
+    """The index of the first of `devices` that no other process holds; this process holds it until it ends.
+
+    devices: names by which every process on the machine knows them, such as UUIDs. Who asks again gets what it has.
+    DeviceError: all are taken, still after `wait` seconds; it names the holders.
+    """
+    for index, device in enumerate(devices):
+        if device in _held:
+            return index
+    folder = _folder()
+    deadline = time.monotonic() + wait
+    while True:
+        for index, device in enumerate(devices):
+            if _take(folder / device):
+                return index
+        if time.monotonic() >= deadline:
+            holders = ", ".join(f"{device} by {_holder(folder / device)}" for device in devices)
+            raise DeviceError(
+                f"all {len(devices)} GPUs here are taken: {holders}. Run no more GPU jobs at a time than there are GPUs"
+                f" (--resources gpu={len(devices)}), or name one in CUDA_VISIBLE_DEVICES to share it"
+            )
+        time.sleep(POLL_SECONDS)
+
+
+def is_mine(device: str) -> bool:
+    """Whether this process holds `device`."""
+    return device in _held
+
+
+def _take(path: Path) -> bool:
+    file = open(path, "a+", encoding="utf-8")  # noqa: SIM115
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.close()
+        return False
+    except OSError as error:
+        file.close()
+        if error.errno not in locks.LACKING:
+            raise
+        return _take_without_locks(path)
+    file.truncate(0)
+    file.write(f"pid {os.getpid()} ({Path(sys.argv[0]).stem})\n")
+    file.flush()
+    with contextlib.suppress(OSError):
+        path.chmod(0o1600)  # the sticky bit: tidying programs leave the file alone, however long the training takes
+    _held[path.name] = file
+    return True
+
+
+def _take_without_locks(path: Path) -> bool:
+    locks.say_that_there_are_none(path.parent)
+    try:
+        _held[path.name] = locks.by_file(_file_lock(path), watch=0)
+    except Held:
+        return False
+    return True
+
+
+def _holder(path: Path) -> str:
+    """The process that has the device of the file `path`, as it calls itself."""
+    for place in (_file_lock(path), path):
+        with contextlib.suppress(FileNotFoundError):
+            return place.read_text(encoding="utf-8").partition("\n")[0].strip()
+    return "a process that has just ended"
+
+
+def _file_lock(path: Path) -> Path:
+    return path.with_name(f"{path.name}.held")
+
+
+def _folder() -> Path:
+    """One for all jobs of a user, so it depends on no variable but its own.
+
+    TMPDIR and XDG_RUNTIME_DIR differ between a terminal and a job, and the latter's folder is gone after a logout.
+    """
+    folder = Path(os.environ.get("LOOPDA_LEASES") or f"/tmp/loopda-{os.getuid()}")
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise DeviceError(
+            f"{folder}: no place for GPU leases ({error.strerror}); name another in LOOPDA_LEASES"
+        ) from None
+    if folder.is_symlink() or folder.stat().st_uid != os.getuid():
+        raise DeviceError(f"{folder}: is somebody else's; name a folder of your own for GPU leases in LOOPDA_LEASES")
+    return folder

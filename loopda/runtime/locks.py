@@ -1,0 +1,228 @@
+"""Locks between processes, also where the file system has none.
+
+The kernel's lock (flock) ends with its process, whatever ends it. Some file systems of clusters have none (Lustre
+mounted without `-o flock`); there a file is the lock, made so that one process alone can make it. It says who holds it,
+and its holder writes a new number into it every BEAT seconds, on whatever machine. One whose number stays the same
+belongs to nobody any more.
+"""
+
+import atexit
+import contextlib
+import errno
+import fcntl
+import os
+import re
+import secrets
+import threading
+import time
+from pathlib import Path
+from typing import TextIO
+
+from loopda.text.encoding import warn_once
+
+LACKING = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL, errno.EPERM, errno.EACCES)
+BEAT = 10.0  # seconds
+WATCH = 3.5 * BEAT  # how long a file that is a lock is watched for a sign of life
+LEAST = 2.0  # seconds for which one that is empty is watched: its holder may be about to write
+LOOK = 0.2  # seconds between two looks at it
+ATTEMPTS = 100  # to take a lock that others take and remove at the same time
+
+
+class Held(Exception):
+    """Another process holds the lock; the text says which."""
+
+
+class Lock:
+    """What `take` gives; the end of the process releases it too."""
+
+    def __init__(self, place: Path, text: str, file: TextIO | None = None):
+        self.place, self._text, self._file = place, text, file
+        self._process = os.getpid()
+        self._released = threading.Event()
+        if file is None:
+            threading.Thread(target=self._beat, daemon=True).start()
+            atexit.register(self.release)
+
+    def release(self) -> None:
+        """Give the lock back; a second time does nothing."""
+        if self._released.is_set():
+            return
+        self._released.set()
+        with contextlib.suppress(OSError):
+            if self._file or (self._process == os.getpid() and self._is_mine()):
+                self.place.unlink(missing_ok=True)
+        if self._file:
+            self._file.close()
+        else:
+            atexit.unregister(self.release)
+
+    def _beat(self) -> None:
+        number = 0
+        while not self._released.wait(BEAT):
+            number += 1
+            try:
+                if not self._is_mine():
+                    raise FileNotFoundError
+                with open(self.place, "r+", encoding="utf-8") as file:  # closed each time: so others see it over NFS
+                    file.write(_numbered(self._text, number))
+            except FileNotFoundError:
+                if not self._released.is_set():
+                    name = self.place.name
+                    warn_once(name, self.place.parent, f"another process took the lock {name}; end one of the two")
+                return
+            except OSError:  # a disk that fails for a moment
+                continue
+
+    def _is_mine(self) -> bool:
+        return _read(self.place).startswith(self._text)
+
+
+def take(place: Path, *, watch: float | None = None) -> Lock:
+    """The lock that is the file `place`. Held, where another process has it; OSError where nothing can be written.
+
+    watch: seconds for which the lock of a process on another machine is watched for a sign of life, where the file
+    system has no locks of its own; by default WATCH.
+    """
+    for _ in range(ATTEMPTS):
+        file = open(place, "a+", encoding="utf-8")  # noqa: SIM115
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            with file:
+                raise Held(file.readline().strip()) from None
+        except OSError as error:
+            file.close()
+            if error.errno not in LACKING:
+                raise
+            return _without_locks(place, watch)
+        text = _holder()
+        file.truncate(0)
+        file.write(_numbered(text, 0))
+        file.flush()
+        # the one before may have removed the file in between; numbers of files (st_ino) are not to be relied on
+        with contextlib.suppress(FileNotFoundError):
+            if _read(place).startswith(text):
+                return Lock(place, text, file)
+        file.close()
+    raise Held("several processes that come and go")
+
+
+def lives(pid: int) -> bool:
+    """Whether there is a process of this number on this machine."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True
+
+
+def say_that_there_are_none(folder: Path) -> None:
+    """Warn, once for each file system, that the one of `folder` has no locks."""
+    warn_once(
+        "locks",
+        folder,
+        "this file system has no locks (flock), so that files stand for them; the lock of a machine that was switched"
+        f" off is free after {WATCH:.0f} seconds",
+    )
+
+
+def by_file(place: Path, *, watch: float | None = None) -> Lock:
+    """The lock that is the existence of the file `place`; Held and OSError as in `take`."""
+    for _ in range(ATTEMPTS):
+        text = _holder()
+        try:
+            descriptor = os.open(place, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
+        except FileExistsError:
+            _remove(place, _deserted(place, WATCH if watch is None else watch))
+            continue
+        with open(descriptor, "w", encoding="utf-8") as file:
+            file.write(_numbered(text, 0))
+        return Lock(place, text)
+    raise Held("several processes that come and go")
+
+
+def _without_locks(place: Path, watch: float | None) -> Lock:
+    """By another file than `place`, which is there whether or not somebody has the lock."""
+    with contextlib.suppress(OSError):
+        if not place.stat().st_size:
+            place.unlink()
+    say_that_there_are_none(place.parent)
+    return by_file(place.with_suffix(".held"), watch=watch)
+
+
+def _deserted(place: Path, watch: float) -> str | None:
+    """The text of a lock whose holder is gone, or None where it is gone itself; Held where its holder lives."""
+    first = None
+    began = time.monotonic()
+    while True:
+        try:
+            text = _read(place)
+        except FileNotFoundError:
+            return None
+        first = text if first is None else first
+        known = _known_to_live(text)
+        if known is False:
+            return text
+        if known or text != first or (watch == 0 and text):
+            raise Held(text.partition("\n")[0])
+        if time.monotonic() - began >= max(watch, LEAST):
+            return text
+        time.sleep(LOOK)
+
+
+def _known_to_live(text: str) -> bool | None:
+    """Whether the process that wrote `text` lives; None where it is on another machine, or in another container."""
+    found = re.match(r"(\S+) pid (\d+) since .*\n(\S+) (\S+) ", text)
+    if not found or (found[1], found[3]) != (os.uname().nodename, _namespace()) or not _started(os.getpid()):
+        return None
+    return _started(int(found[2])) == found[4]
+
+
+def _remove(place: Path, text: str | None) -> None:
+    """Remove the lock `place` if its text is still this one: of two processes that find it deserted, one removes it."""
+    if text is None:
+        return
+    aside = place.with_name(f"{place.name}.{os.getpid()}.{secrets.token_hex(4)}")
+    with contextlib.suppress(FileNotFoundError):
+        os.rename(place, aside)
+        if _read(aside) != text:
+            os.rename(aside, place)
+            return
+        aside.unlink()
+
+
+def _holder() -> str:
+    since = time.strftime("%Y-%m-%d %H:%M:%S")
+    process = f"{_namespace()} {_started(os.getpid()) or '-'} {secrets.token_hex(8)}"
+    return f"{os.uname().nodename} pid {os.getpid()} since {since}\n{process}"
+
+
+def _numbered(holder: str, number: int) -> str:
+    """Always of one length, so that it can be written over."""
+    return f"{holder} {number:010d}\n"
+
+
+def _namespace() -> str:
+    """What tells containers of one machine apart, in which the same number means different processes."""
+    try:
+        return str(os.stat("/proc/self/ns/pid").st_ino)
+    except OSError:
+        return "-"
+
+
+def _started(pid: int) -> str:
+    """When the process `pid` of this machine started, in the kernel's ticks; "" where there is none, or no /proc."""
+    try:
+        state, *fields = (
+            Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
+        )
+    except (OSError, ValueError):
+        return ""
+    return "" if state == "Z" else fields[18]
+
+
+def _read(place: Path) -> str:
+    return place.read_text(encoding="utf-8", errors="replace")
