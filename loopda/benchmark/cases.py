@@ -24,7 +24,8 @@ from loopda.methods.method import Terms
 from loopda.models.compute.normalisation import InstanceNorm2d
 from loopda.models.compute.precision import Precision, computing_in
 from loopda.models.compute.recomputation import Memory, recompute
-from loopda.models.pspnet import Outputs, PyramidPooling
+from loopda.models.pspnet import PyramidPooling
+from loopda.models.segmentation_network import Outputs
 from loopda.models.segmenter import Network, Segmenter
 from loopda.pipeline import experiments
 from loopda.stages import self_train, warmup

@@ -15,7 +15,7 @@ from torch import Tensor
 from loopda.data.dataset import Size, parse_size, resize_image
 from loopda.data.transforms import to_images
 from loopda.errors import ConfigError, DeviceError
-from loopda.evaluation.predict import class_probabilities, most_likely
+from loopda.evaluation.probabilities import class_probabilities, most_likely
 from loopda.labels.classes import ClassList
 from loopda.labels.png import Photograph, photograph
 from loopda.models.segmenter import DOMAINS, Segmenter, upsample

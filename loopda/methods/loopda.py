@@ -20,14 +20,15 @@ from loopda.labels.fusion import fuse
 from loopda.losses.adversarial import discriminator_loss, generator_loss
 from loopda.losses.reconstruction import feature_consistency, reconstruction
 from loopda.methods.method import Terms, frozen, probabilities, supervision
+from loopda.models.checkpoint import load_checkpoint, save_checkpoint
 from loopda.models.discriminator import MultiScaleDiscriminator
 from loopda.models.perceptual import PerceptualDistance
-from loopda.models.pspnet import Outputs
 from loopda.models.renderer import ImageDecoder
-from loopda.models.segmenter import Segmenter, alike, load_checkpoint, save_checkpoint
+from loopda.models.segmentation_network import Outputs
+from loopda.models.segmenter import Segmenter, alike
 from loopda.runtime import distributed
-from loopda.runtime.downloads import locate
 from loopda.training.optimizer import adam
+from loopda.weights.downloads import locate
 
 Weight = Annotated[float, Field(ge=0)]
 Side = Literal["day", "night"]

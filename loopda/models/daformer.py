@@ -3,16 +3,13 @@
 Written from the paper's description; the tensors have the names of the authors' checkpoints.
 """
 
-from collections.abc import Iterator
-from itertools import chain
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from loopda.models.compute.normalisation import BatchNorm2d, Dropout2d
 from loopda.models.mit import MixTransformer
-from loopda.models.pspnet import Outputs
+from loopda.models.segmentation_network import Outputs, SegmentationNetwork
 
 DILATIONS = (1, 6, 12, 18)  # of the parallel branches of the fusion
 
@@ -92,7 +89,7 @@ class ContextDecoder(nn.Module):
         return self.conv_seg(self.dropout(self.fuse_layer(torch.cat(same, dim=1))))
 
 
-class DAFormer(nn.Module):
+class DAFormerNetwork(SegmentationNetwork):
     """Encoder and context-aware decoder; there is no auxiliary head.
 
     encoder: a name of loopda.models.mit. head_channels: 256 in the paper. drop_path: see MixTransformer. bn_pretrain:
@@ -100,6 +97,7 @@ class DAFormer(nn.Module):
     """
 
     trunk = ("backbone",)
+    heads = ("decode_head", "bn_pretrain")
     has_aux = False
     aligned = False
     output_stride = 4
@@ -128,12 +126,3 @@ class DAFormer(nn.Module):
             maps[-1] = self.bn_pretrain(maps[-1])
         seen = self.decode_head(maps) if logits else None
         return Outputs(maps[0], None, seen, maps[-1], self.aligned)
-
-    def backbone_parameters(self) -> Iterator[nn.Parameter]:
-        """The parameters that have the base learning rate."""
-        return self.backbone.parameters()
-
-    def head_parameters(self) -> Iterator[nn.Parameter]:
-        """The parameters that have ten times the base learning rate."""
-        extra = self.bn_pretrain.parameters() if self.bn_pretrain is not None else ()
-        return chain(self.decode_head.parameters(), extra)

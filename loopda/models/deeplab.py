@@ -4,12 +4,9 @@ Written from the layout of those checkpoints and the papers: conv1, bn1, layer1 
 layer6 the classifiers after layer3 and layer4.
 """
 
-from collections.abc import Iterator
-
 from torch import Tensor, nn
 
 from loopda.models.compute.normalisation import BatchNorm2d
-from loopda.models.pspnet import Outputs, chosen
 from loopda.models.resnet import (
     INITIALISATIONS,
     add_layers,
@@ -17,6 +14,7 @@ from loopda.models.resnet import (
     initialise,
     stem,
 )
+from loopda.models.segmentation_network import Outputs, SegmentationNetwork, first_images
 
 INITIAL_DEVIATION = 0.01  # of the normal numbers that the classifiers of AdaptSegNet, ADVENT and BDL begin with
 DILATIONS = (6, 12, 18, 24)  # of the parallel convolutions, which see ever wider surroundings
@@ -40,7 +38,7 @@ class AtrousPyramid(nn.Module):
         return sum(convolution(features) for convolution in self.conv2d_list[: self.branches])
 
 
-class DeepLabV2(nn.Module):
+class DeepLabV2(SegmentationNetwork):
     """The network of AdaptSegNet and ADVENT; its arguments are PSPNet's, its head has no others.
 
     aspp_branches: 4 as in ADVENT and BDL, or 2 as in AdaptSegNet (see AtrousPyramid). levels: 2 for the multi-level
@@ -48,7 +46,7 @@ class DeepLabV2(nn.Module):
     """
 
     trunk = ("conv1", "bn1", "layer1", "layer2", "layer3", "layer4")
-    aligned = True
+    heads = ("layer5", "layer6", "bn_pretrain")
 
     def __init__(
         self,
@@ -75,7 +73,7 @@ class DeepLabV2(nn.Module):
         self.layer6 = AtrousPyramid(layer4, classes, aspp_branches)
         initialise(self, INITIALISATIONS[initialisation])
         if freeze_affine:
-            freeze_normalisation_affine(self._trunk())
+            freeze_normalisation_affine(self.trunk_layers())
 
     def forward(self, images: Tensor, *, aux: bool | int = True, logits: bool = True) -> Outputs:
         """Everything about a batch of normalised images (N, 3, H, W); `aux` and `logits` as in Segmenter."""
@@ -85,20 +83,6 @@ class DeepLabV2(nn.Module):
         features = self.layer4(middle)
         if self.bn_pretrain is not None:
             features = self.bn_pretrain(features)
-        aux_logits = self.layer5(chosen(middle, aux)) if aux and self.layer5 is not None else None
+        aux_logits = self.layer5(first_images(middle, aux)) if aux and self.layer5 is not None else None
         main_logits = self.layer6(features) if logits else None
         return Outputs(shallow, aux_logits, main_logits, features)
-
-    def backbone_parameters(self) -> Iterator[nn.Parameter]:
-        """The trainable parameters that have the base learning rate."""
-        for layer in self._trunk():
-            yield from (parameter for parameter in layer.parameters() if parameter.requires_grad)
-
-    def head_parameters(self) -> Iterator[nn.Parameter]:
-        """The parameters that have ten times the base learning rate, as everywhere in this line of work."""
-        for layer in (self.layer5, self.layer6, self.bn_pretrain):
-            if layer is not None:
-                yield from layer.parameters()
-
-    def _trunk(self) -> tuple[nn.Module, ...]:
-        return tuple(getattr(self, name) for name in self.trunk)

@@ -11,11 +11,11 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from loopda.errors import DataError
+from loopda.models.checkpoint import load_checkpoint
 from loopda.models.compute.precision import mixed
-from loopda.models.segmenter import load_checkpoint
 from loopda.runtime import distributed
-from loopda.weights.importing import faults, listed
-from loopda.weights.layouts import only_state_dict
+from loopda.weights.mismatches import abridged, mismatches
+from loopda.weights.recognition import only_state_dict
 
 
 class PerceptualDistance(nn.Module):
@@ -49,12 +49,12 @@ class PerceptualDistance(nn.Module):
         weights = only_state_dict(load_checkpoint(path))
         if weights is None:
             raise DataError(f"{path}: not torchvision's {net} weights: not one dictionary of tensors")
-        lines = faults(weights, reference)
+        lines = mismatches(weights, reference)
         if lines:
             other = {"alex": "vgg", "vgg": "alex"}[net]
             raise DataError(
                 f"{path}: not torchvision's {net} weights, as loops.decoders.lpips says ({other} is the other):\n"
-                f"{listed(lines)}"
+                f"{abridged(lines)}"
             )
         # lpips cuts the trunk into slices whose layers keep torchvision's running number as their name
         for part in self.distance.net.children():

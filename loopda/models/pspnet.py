@@ -1,7 +1,6 @@
 """PSPNet (Zhao et al., CVPR 2017) on the dilated ResNet, in the layout of the official LoopDA evaluation code."""
 
-from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -9,30 +8,9 @@ from torch.nn import functional
 
 from loopda.models.compute.normalisation import BatchNorm2d, Dropout2d
 from loopda.models.resnet import INITIALISATIONS, add_layers, freeze_normalisation_affine, initialise, stem
+from loopda.models.segmentation_network import Outputs, SegmentationNetwork, first_images
 
 BINS = (1, 2, 3, 6)  # the pyramid's grid sizes
-
-
-class Outputs(NamedTuple):
-    """What a segmentation network says of a batch. h and w are the input's height and width over the output stride.
-
-    shallow  (N, C2, h, w)  the features after layer2
-    aux      (N, K, h, w)   logits of the auxiliary head on layer3, or None where they were not asked for
-    logits   (N, K, h, w)   logits of the main head; callers upsample them bilinearly; None where not asked for
-    features (N, C4, h, w)  the features after layer4, the paper's z; a transformer's are on a grid of its own
-    aligned                 whether logits are upsampled with aligned corners
-    """
-
-    shallow: Tensor
-    aux: Tensor | None
-    logits: Tensor | None
-    features: Tensor
-    aligned: bool = True
-
-
-def chosen(features: Tensor, count: bool | int) -> Tensor:
-    """The features of the images whose auxiliary logits are asked for: True says all, a number the first so many."""
-    return features if count is True else features[:count]
 
 
 class PyramidPooling(nn.Module):
@@ -88,7 +66,7 @@ def _taps(cells: int, length: int, like: Tensor) -> Tensor:
     return torch.stack([padded[place : place + length] for place in range(3)], dim=1)
 
 
-class PSPNet(nn.Module):
+class PSPNet(SegmentationNetwork):
     """The segmentation network: `Enc` (layer0 ... layer4) and `F` (final2) of the paper, and an auxiliary head.
 
     classes: length of the class list. blocks, width: ResNet-101 is (3, 4, 23, 3) and 64.
@@ -98,8 +76,7 @@ class PSPNet(nn.Module):
     """
 
     trunk = ("layer0", "layer1", "layer2", "layer3", "layer4")
-    has_aux = True
-    aligned = True
+    heads = ("final1", "final2", "bn_pretrain")
 
     def __init__(
         self,
@@ -132,7 +109,7 @@ class PSPNet(nn.Module):
         )
         initialise(self, INITIALISATIONS[initialisation])
         if freeze_affine:
-            freeze_normalisation_affine(self._trunk())
+            freeze_normalisation_affine(self.trunk_layers())
 
     def forward(self, images: Tensor, *, aux: bool | int = True, logits: bool = True) -> Outputs:
         """Everything about a batch of normalised images (N, 3, H, W); `aux` and `logits` as in Segmenter."""
@@ -141,20 +118,6 @@ class PSPNet(nn.Module):
         features = self.layer4(middle)
         if self.bn_pretrain is not None:
             features = self.bn_pretrain(features)
-        aux_logits = self.final1(chosen(middle, aux)) if aux else None
+        aux_logits = self.final1(first_images(middle, aux)) if aux else None
         main_logits = self.final2(features) if logits else None
         return Outputs(shallow, aux_logits, main_logits, features)
-
-    def backbone_parameters(self) -> Iterator[nn.Parameter]:
-        """The trainable parameters that have the base learning rate."""
-        for layer in self._trunk():
-            yield from (parameter for parameter in layer.parameters() if parameter.requires_grad)
-
-    def head_parameters(self) -> Iterator[nn.Parameter]:
-        """The parameters that have ten times the base learning rate, as everywhere in this line of work."""
-        for layer in (self.final1, self.final2, self.bn_pretrain):
-            if layer is not None:
-                yield from layer.parameters()
-
-    def _trunk(self) -> tuple[nn.Module, ...]:
-        return tuple(getattr(self, name) for name in self.trunk)

@@ -4,13 +4,10 @@ Everywhere in this package an image is a float tensor (N, 3, H, W), RGB, in [-1,
 to see, and a wrong order or scale is silent; so each network converts for itself, and its checkpoint says how.
 """
 
-import hashlib
-import shlex
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from itertools import chain, repeat
-from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import torch
 from pydantic import Field
@@ -20,19 +17,15 @@ from torch.nn import functional
 from loopda.config import Section
 from loopda.errors import DataError
 from loopda.labels.classes import ClassList
-from loopda.models import torch_files
 from loopda.models.compute.heads_apart import heads_apart
 from loopda.models.compute.normalisation import domains_of
 from loopda.models.compute.precision import mixed
-from loopda.models.daformer import DAFormer
+from loopda.models.daformer import DAFormerNetwork
 from loopda.models.deeplab import DeepLabV2
-from loopda.models.pspnet import Outputs, PSPNet
-from loopda.runtime import distributed, processes
-from loopda.runtime.files import sha256, unwritable, written
-from loopda.weights.layouts import OWN, recognise
+from loopda.models.pspnet import PSPNet
+from loopda.models.segmentation_network import Outputs
+from loopda.runtime import distributed
 
-FORMAT = 1  # of the checkpoint file
-DIGEST = "sha256"  # the key of the digest of all others in the file
 DOMAINS = ("day", "night")
 
 # channel order, mean and standard deviation of the channels in 0 ... 255, of the families in the literature
@@ -88,7 +81,7 @@ _RESNET = {"blocks", "width", "stride_in", "output_stride", "freeze_affine", "in
 _NETWORKS = {
     "pspnet": (PSPNet, _DEEPLAB | _TRANSFORMER),
     "deeplab": (DeepLabV2, {"head_channels", "dropout"} | _TRANSFORMER),
-    "daformer": (DAFormer, _DEEPLAB | _RESNET),
+    "daformer": (DAFormerNetwork, _DEEPLAB | _RESNET),
 }
 
 
@@ -241,138 +234,3 @@ def upsample(logits: Tensor, size: tuple[int, int], aligned: bool = True) -> Ten
     aligned: with aligned corners, the rule of the literature on adaptation; DAFormer's is without (Outputs.aligned).
     """
     return functional.interpolate(logits, size=size, mode="bilinear", align_corners=aligned)
-
-
-def save_segmenter(segmenter: Segmenter, path: Path, **provenance: object) -> None:
-    """Write a checkpoint that describes itself. `provenance` (stage, seed, config, ...) must be plain values."""
-    checkpoint = {
-        "format": FORMAT,
-        "network": segmenter.section.model_dump(),
-        "bn_pretrain": segmenter.bn_pretrain,
-        "classes": segmenter.classes.to_json(),
-        "statistics": segmenter.statistics,
-        "model": {key: value.cpu() for key, value in segmenter.network.state_dict().items()},
-        "provenance": provenance,
-    }
-    save_checkpoint(checkpoint, path)
-
-
-def save_checkpoint(checkpoint: dict[str, Any], path: Path) -> None:
-    """Write tensors and plain values for `load_checkpoint`, as a whole file or not at all, with their SHA-256.
-
-    Equal checkpoints make equal files. The first of several processes writes. DeviceError where there is no room.
-    """
-    if not processes.is_first():
-        return
-    # into an open file, for torch would write a file's temporary name into its archive
-    with written(path) as temporary, open(temporary, "wb") as file:
-        try:
-            torch.save({**checkpoint, DIGEST: content_digest(checkpoint)}, file)
-        except RuntimeError as error:  # so torch reports a full disk
-            raise unwritable(path, error) from error
-
-
-def load_segmenter(path: Path) -> Segmenter:
-    """Read a checkpoint that `save_segmenter` wrote; DataError when it is missing, damaged or not finite."""
-    checkpoint = load_checkpoint(path)
-    if not isinstance(checkpoint, dict) or checkpoint.get("format") != FORMAT or "network" not in checkpoint:
-        raise DataError(f"{path}: {_not_a_model(checkpoint, path)}")
-    return segmenter_of(checkpoint, path)
-
-
-def _not_a_model(content: object, path: Path) -> str:
-    """What a file is that is read, but no model of this package, and what to do with it."""
-    version = content.get("format") if isinstance(content, dict) else None
-    if version is not None and version != FORMAT:
-        return f"not a loopda checkpoint of format {FORMAT} but {version}; make it again with this version"
-    convert = f"python -m loopda.stages.convert --weights {shlex.quote(str(path))} --model model.pt"
-    try:
-        layout = recognise(content, path).layout
-    except DataError as error:
-        reason = str(error).removeprefix(f"{path}: ")
-        return (
-            f"not a loopda checkpoint (model.pt). Models of others become one by `{convert}`; but this file: {reason}"
-        )
-    if layout.title == OWN:
-        return "a part of a loopda checkpoint; make it again"
-    if not layout.network:
-        return (
-            f"not a loopda checkpoint but a backbone without heads ({layout.title}): training can start from it "
-            "(pretrain.weights, simclr.weights); name a model.pt, or a whole model of others after "
-            "python -m loopda.stages.convert"
-        )
-    return f"not a loopda checkpoint but a model of others ({layout.title}); make one of it: {convert}"
-
-
-def segmenter_of(checkpoint: Mapping[str, Any], path: Path) -> Segmenter:
-    """The segmenter of what `save_segmenter` wrote to `path`; DataError as in `load_segmenter`."""
-    try:
-        network = checkpoint["network"]
-        segmenter = Segmenter(
-            Network(**{**network, "blocks": tuple(network["blocks"])}),
-            ClassList.from_json(checkpoint["classes"]),
-            bn_pretrain=checkpoint["bn_pretrain"],
-        )
-        segmenter.network.load_state_dict(checkpoint["model"])
-        segmenter.statistics = checkpoint["statistics"]
-        segmenter.input_size = _input_size(checkpoint["provenance"])
-    except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise DataError(f"{path}: parts are missing or do not fit ({reason}); make it again") from None
-    named = {"model": checkpoint["model"], **checkpoint["statistics"]}
-    for part, values in named.items():
-        for name, value in values.items():
-            if value.is_floating_point() and not value.isfinite().all():
-                raise DataError(f"{path}: {part}: {name} holds numbers that are not finite; train that stage again")
-    return segmenter
-
-
-def _input_size(provenance: Mapping[str, Any]) -> tuple[int, int] | None:
-    section = provenance.get("config", {}).get("input")
-    if section is None:
-        return None
-    width, height = section["size"]
-    return int(width), int(height)
-
-
-def load_checkpoint(path: Path) -> object:
-    """torch.load without code execution; DataError for a missing or damaged file, and one that is something else.
-
-    What `save_checkpoint` wrote is compared with its SHA-256: a flipped bit would pass torch. Files of others, and of
-    versions of this package that wrote none, have nothing to compare with.
-    """
-    content = torch_files.read(Path(path))
-    if isinstance(content, dict) and DIGEST in content and content.pop(DIGEST) != content_digest(content):
-        raise DataError(
-            f"{path}: its content does not match the SHA-256 in it: bytes have changed since it was written; delete it "
-            "and run the stage that makes it again, or copy it again from where it is whole"
-        )
-    return content
-
-
-def content_digest(content: object) -> str:
-    """The SHA-256 of tensors (type, shape, values) and plain values; dictionaries, lists and tuples count in order."""
-    digest = hashlib.sha256()
-
-    def add(value: object) -> None:
-        if isinstance(value, Tensor):
-            digest.update(f"tensor {value.dtype} {tuple(value.shape)} ".encode())
-            digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
-        elif isinstance(value, Mapping):
-            digest.update(f"mapping {len(value)} ".encode())
-            for pair in value.items():
-                add(pair)
-        elif isinstance(value, list | tuple):
-            digest.update(f"sequence {len(value)} ".encode())
-            for item in value:
-                add(item)
-        else:
-            digest.update(f"{value!r} ".encode())
-
-    add(content)
-    return digest.hexdigest()
-
-
-def fingerprint(path: Path) -> str:
-    """What a checkpoint's content is called in other files."""
-    return sha256(path)

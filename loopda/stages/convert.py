@@ -5,15 +5,17 @@ from typing import Literal
 
 from loopda.config import Section
 from loopda.errors import ConfigError
+from loopda.exchange.foreign import foreign_segmenter
+from loopda.exchange.loading import read_weights
 from loopda.labels.classes import CITYSCAPES, load_classes
-from loopda.models.segmenter import save_checkpoint, save_segmenter, segmenter_of
+from loopda.models.checkpoint import save_checkpoint, save_segmenter, segmenter_of
 from loopda.runtime.command import command, writes
-from loopda.runtime.downloads import CATALOGUE, locate
 from loopda.runtime.files import sha256
 from loopda.runtime.log import Log
-from loopda.runtime.weight_files import needs_packages
-from loopda.weights.exchange import checkpoint_of, read_safetensors
-from loopda.weights.importing import foreign_segmenter, read_weights
+from loopda.weights.catalogue import CATALOGUE
+from loopda.weights.downloads import locate
+from loopda.weights.formats import needs_packages
+from loopda.weights.safetensors_files import checkpoint_of, read_safetensors
 
 # how many branches of their classifiers published networks sum (loopda.models.deeplab)
 BRANCHES = {"adaptsegnet-gta": 2, "advent-gta": 4}
@@ -35,7 +37,7 @@ def run(
     aspp_branches: int = 0,
     log: Path | None = None,
 ) -> None:
-    """Write `model` from `weights`: a name of the catalogue (python -m loopda.runtime.downloads --help), a path, or
+    """Write `model` from `weights`: a name of the catalogue (python -m loopda.weights.downloads --help), a path, or
     an address with #sha256=.
 
     Understood are LoopDA's student.pth, AdaptSegNet's and ADVENT's DeepLabV2, multi-level and single-level, and what

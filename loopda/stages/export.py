@@ -3,13 +3,15 @@
 from pathlib import Path
 
 from loopda.errors import ConfigError
-from loopda.models.segmenter import DOMAINS, load_checkpoint, load_segmenter
+from loopda.exchange.official import write_official
+from loopda.exchange.onnx import write_onnx
+from loopda.models.checkpoint import load_checkpoint, load_segmenter
+from loopda.models.segmenter import DOMAINS
 from loopda.runtime.command import command, writes
 from loopda.runtime.device import use_threads
 from loopda.runtime.log import Log
-from loopda.runtime.weight_files import needs_packages
-from loopda.weights.deployment import write_onnx
-from loopda.weights.exchange import write_official, write_safetensors
+from loopda.weights.formats import needs_packages
+from loopda.weights.safetensors_files import write_safetensors
 
 EVALUATED = (960, 540)  # width and height in the authors' evaluation code
 SUFFIXES = (".pth", ".safetensors", ".onnx")

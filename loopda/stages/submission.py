@@ -22,9 +22,9 @@ from loopda.data.images import Source
 from loopda.data.layouts import dark_zurich
 from loopda.data.listing import noting
 from loopda.errors import ConfigError, DataError
-from loopda.evaluation.inference import predict_images
+from loopda.evaluation.predict_images import predict_images
+from loopda.evaluation.prediction_records import PredictionRecords
 from loopda.evaluation.predictor import Prediction, Predictor
-from loopda.evaluation.records import Records
 from loopda.evaluation.submission import (
     CONFIDENCE,
     COUNT,
@@ -112,7 +112,7 @@ def run(
     work = out.with_name(f"{out.stem}.files")
     by = {"model": sha256(model), "loopda": __version__, "invalid_below": invalid_below, **predictor.settings}
     sources = [Source(image.absolute(), Path(name).stem) for image, name in zip(images, expected, strict=True)]
-    _predict(sources, predictor, Records(work, by=by, sources=sources), work, invalid_below, threads, lines)
+    _predict(sources, predictor, PredictionRecords(work, by=by, sources=sources), work, invalid_below, threads, lines)
     with written(out) as temporary:
         pack(work, expected, temporary)
         _refuse(faults(temporary, expected, count=COUNT, size=SIZE), out)
@@ -123,7 +123,7 @@ def run(
 def _predict(
     sources: Sequence[Source],
     predictor: Predictor,
-    records: Records,
+    records: PredictionRecords,
     work: Path,
     invalid_below: float,
     threads: int,

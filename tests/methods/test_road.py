@@ -10,7 +10,8 @@ from loopda.errors import DataError
 from loopda.losses.features import feature_distance
 from loopda.methods.method import supervision
 from loopda.methods.road import Road, Settings, regions_of
-from loopda.models.segmenter import Segmenter, estimate_statistics, running_statistics, save_segmenter
+from loopda.models.checkpoint import save_segmenter
+from loopda.models.segmenter import Segmenter, estimate_statistics, running_statistics
 from loopda.training.optimizer import descend
 
 CHANNELS = 128  # of the small network's last features

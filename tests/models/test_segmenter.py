@@ -9,19 +9,9 @@ from torchvision.models import ResNet101_Weights
 import loopda
 from loopda.errors import DataError, DeviceError
 from loopda.labels.classes import ClassList, Encoding
-from loopda.models.segmenter import (
-    Segmenter,
-    content_digest,
-    copy_backbone,
-    estimate_statistics,
-    load_checkpoint,
-    load_segmenter,
-    running_statistics,
-    save_checkpoint,
-    save_segmenter,
-    upsample,
-)
-from loopda.weights.exchange import write_safetensors
+from loopda.models.checkpoint import content_digest, load_checkpoint, load_segmenter, save_checkpoint, save_segmenter
+from loopda.models.segmenter import Segmenter, copy_backbone, estimate_statistics, running_statistics, upsample
+from loopda.weights.safetensors_files import write_safetensors
 
 CLASSES = ClassList(
     names=("road", "pole", "sky", "car"),

@@ -10,17 +10,12 @@ from checkpoints import small_network
 
 from loopda.errors import ConfigError, DataError
 from loopda.labels.classes import CITYSCAPES
-from loopda.models.segmenter import (
-    Segmenter,
-    estimate_statistics,
-    load_checkpoint,
-    load_segmenter,
-    save_segmenter,
-)
+from loopda.models.checkpoint import load_checkpoint, load_segmenter, save_segmenter
+from loopda.models.segmenter import Segmenter, estimate_statistics
 from loopda.runtime.command import command
-from loopda.runtime.downloads import CATALOGUE
 from loopda.runtime.files import sha256
 from loopda.stages import convert, evaluate, export, pretrain, simclr, warmup
+from loopda.weights.catalogue import CATALOGUE
 
 
 @pytest.fixture

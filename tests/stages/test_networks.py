@@ -11,7 +11,7 @@ import pytest
 
 from loopda.errors import ConfigError
 from loopda.labels.png import read_label
-from loopda.models.segmenter import load_segmenter
+from loopda.models.checkpoint import load_segmenter
 from loopda.pipeline import experiments
 from loopda.stages import evaluate, export, predict
 

@@ -7,16 +7,13 @@ import torch
 from checkpoints import small_network
 
 from loopda.errors import DataError
+from loopda.exchange.foreign import foreign_segmenter
+from loopda.exchange.loading import read_weights
+from loopda.exchange.official import write_official
 from loopda.labels.classes import ClassList
-from loopda.models.segmenter import (
-    Segmenter,
-    estimate_statistics,
-    load_checkpoint,
-    save_segmenter,
-    segmenter_of,
-)
-from loopda.weights.exchange import checkpoint_of, read_safetensors, write_official, write_safetensors
-from loopda.weights.importing import foreign_segmenter, read_weights
+from loopda.models.checkpoint import load_checkpoint, save_segmenter, segmenter_of
+from loopda.models.segmenter import Segmenter, estimate_statistics
+from loopda.weights.safetensors_files import checkpoint_of, read_safetensors, write_safetensors
 
 CLASSES = ClassList(
     names=("road", "pole"),

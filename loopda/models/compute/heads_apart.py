@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from loopda.models.pspnet import Outputs
+from loopda.models.segmentation_network import Outputs
 
 
 def heads_apart(call: Callable[[Tensor], Outputs], images: Tensor, parameters: Sequence[Tensor]) -> Outputs:

@@ -19,7 +19,7 @@ from loopda.runtime.files import sha256, write_text
 FILE = RECORD
 
 
-class Records:
+class PredictionRecords:
     """The records of `folder`. Those of another model or other settings than `by` (JSON values) are dropped, and so are
     lines that were cut off; the files they spoke of stay until they are made again.
 
@@ -87,7 +87,7 @@ def _read(path: Path) -> tuple[dict[str, Any] | None, dict[str, dict[str, Any]]]
 
 
 def _is_of_an_image(line: object) -> bool:
-    """Whether a line is such as `Records.add` writes; of any other nothing is held, and its image is made again."""
+    """Whether a line has the form that `PredictionRecords.add` writes. Other lines are ignored."""
     return (
         isinstance(line, dict)
         and {"name", "image", "content", "files"} <= line.keys()

@@ -10,11 +10,11 @@ from checkpoints import small_network
 
 from loopda.data.transforms import to_images
 from loopda.errors import NumericError
-from loopda.evaluation.predict import predict
+from loopda.evaluation.probabilities import predict
+from loopda.exchange.onnx import write_onnx
 from loopda.labels.classes import CITYSCAPES
 from loopda.models.segmenter import Segmenter, estimate_statistics
 from loopda.weights import deployment
-from loopda.weights.deployment import write_onnx
 
 SIZE = (56, 40)  # width, height
 

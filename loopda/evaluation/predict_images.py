@@ -10,8 +10,8 @@ from PIL import Image
 from loopda.data.images import Source
 from loopda.data.sampling import ahead
 from loopda.errors import DataError, DeviceError, Interrupted
+from loopda.evaluation.prediction_records import PredictionRecords, digest
 from loopda.evaluation.predictor import Prediction, Predictor
-from loopda.evaluation.records import Records, digest
 from loopda.labels.png import read_image
 
 
@@ -44,7 +44,7 @@ class _Work(NamedTuple):
 def predict_images(
     sources: Sequence[Source],
     predictor: Predictor,
-    records: Records,
+    records: PredictionRecords,
     *,
     files: Callable[[Source], Mapping[str, Path]],
     write: Callable[[Mapping[str, Path], Image.Image, Prediction], None],

@@ -9,8 +9,8 @@ import torch
 from interruption import identical
 
 from loopda.errors import ConfigError
+from loopda.models.checkpoint import load_checkpoint
 from loopda.models.compute.settings import environment, make_reproducible
-from loopda.models.segmenter import load_checkpoint
 from loopda.runtime.command import explained
 
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from loopda.errors import NumericError
 from loopda.models.segmenter import Segmenter, upsample
 from loopda.runtime.files import written
-from loopda.runtime.weight_files import needs_packages
+from loopda.weights.formats import needs_packages
 
 OPSET = 18  # of ONNX 1.13 (2022): what the runtimes in use understand
 TOLERANCE = 1e-3  # of a probability, between PyTorch and ONNX Runtime: both compute in float32, in another order
@@ -22,7 +22,7 @@ class Deployed(nn.Module):
     """image (1, H, W, 3) uint8, RGB -> label (1, H, W) uint8 and probabilities (1, K, H, W) float.
 
     The bytes are what an image library decodes, so that nobody has to know the network's normalisation. The answer is
-    that of `loopda.evaluation.predict`: softmax, bilinear upsampling by the network's rule, the largest class.
+    that of `loopda.evaluation.probabilities`: softmax, bilinear upsampling by the network's rule, the largest class.
     """
 
     def __init__(self, segmenter: Segmenter):
