@@ -10,7 +10,7 @@ from loopda.errors import DataError
 from loopda.exchange.loading import count_blocks, first_dimension, load_tensors, read_weights
 from loopda.labels.classes import ClassList
 from loopda.models.mit import ENCODERS
-from loopda.models.segmenter import Network, Segmenter
+from loopda.models.segmenter import ENCODERS_OF, Network, Segmenter
 from loopda.weights.layouts import BACKBONE, OWN, own_name
 from loopda.weights.recognition import ImportedWeights
 
@@ -95,11 +95,9 @@ def _difference(found: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> st
     if found_encoder or wanted_encoder:
         if found_encoder == wanted_encoder:
             return ""
-        if found_encoder:
-            what = f"the file is of the encoder {found_encoder}"
-            remedy = f"network.name daformer and network.encoder {found_encoder}"
-        else:
-            what, remedy = "the file is of a ResNet", "network.name pspnet or deeplab"
+        what = f"the file is of the encoder {found_encoder}" if found_encoder else "the file is of a ResNet"
+        heads = [head for head, encoders in ENCODERS_OF.items() if (found_encoder or "resnet") in encoders]
+        remedy = f"network.name {' or '.join(heads)} and network.encoder {found_encoder or 'resnet'}"
         return f"{what}, the network's is {wanted_encoder or 'a ResNet'}: set {remedy}, or name other weights"
     if "layer1.0.conv2.weight" in found and not any(".conv3." in name for name in found):
         return (
@@ -122,7 +120,9 @@ def _resnet(tensors: Mapping[str, Tensor]) -> tuple[tuple[int, ...], int]:
 
 
 def _encoder(tensors: Mapping[str, Tensor]) -> str:
-    """The name of the Mix Transformer that has these tensors, "" where there is none."""
+    """The name of the encoder in `backbone` that has these tensors, "" where there is none."""
+    if "backbone.conv_stem.weight" in tensors:
+        return "efficientnet_lite0"
     if not any(name.startswith("backbone.block1.") for name in tensors):
         return ""
     dims = tuple(first_dimension(tensors, f"backbone.patch_embed{stage}.proj.weight", 0) for stage in (1, 2, 3, 4))

@@ -92,7 +92,7 @@ def segmenter_of(checkpoint: Mapping[str, Any], path: Path) -> Segmenter:
     try:
         network = checkpoint["network"]
         segmenter = Segmenter(
-            Network(**{**network, "blocks": tuple(network["blocks"])}),
+            Network(**{**network, "blocks": tuple(network["blocks"]), "encoder": _encoder(network)}),
             ClassList.from_json(checkpoint["classes"]),
             bn_pretrain=checkpoint["bn_pretrain"],
         )
@@ -108,6 +108,12 @@ def segmenter_of(checkpoint: Mapping[str, Any], path: Path) -> Segmenter:
             if value.is_floating_point() and not value.isfinite().all():
                 raise DataError(f"{path}: {part}: {name} holds numbers that are not finite; train that stage again")
     return segmenter
+
+
+def _encoder(network: Mapping[str, Any]) -> str:
+    """The encoder of a saved section `network`; before version 0.2, pspnet and deeplab always had a ResNet."""
+    known = network.get("encoder", "mit_b0")
+    return known if network["name"] == "daformer" or not known.startswith("mit_") else "resnet"
 
 
 def _input_size(provenance: Mapping[str, Any]) -> tuple[int, int] | None:

@@ -8,7 +8,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from loopda.models.compute.normalisation import BatchNorm2d, Dropout2d
+from loopda.models.efficientnet import EfficientNetLite0
 from loopda.models.mit import MixTransformer
+from loopda.models.resnet import freeze_normalisation_affine
 from loopda.models.segmentation_network import Outputs, SegmentationNetwork
 
 DILATIONS = (1, 6, 12, 18)  # of the parallel branches of the fusion
@@ -92,7 +94,8 @@ class ContextDecoder(nn.Module):
 class DAFormerNetwork(SegmentationNetwork):
     """Encoder and context-aware decoder; there is no auxiliary head.
 
-    encoder: a name of loopda.models.mit. head_channels: 256 in the paper. drop_path: see MixTransformer. bn_pretrain:
+    encoder: a name of loopda.models.mit, or efficientnet_lite0, whose four maps end at `output_stride`; a transformer's
+    have strides of 4, 8, 16 and 32. head_channels: 256 in the paper. drop_path: see MixTransformer. bn_pretrain:
     as PSPNet's. What the loops call z is the map of the first stage (shallow) and of the last (features).
     """
 
@@ -100,7 +103,7 @@ class DAFormerNetwork(SegmentationNetwork):
     heads = ("decode_head", "bn_pretrain")
     has_aux = False
     aligned = False
-    output_stride = 4
+    output_stride = 4  # of the logits, and of the shallow features
 
     def __init__(
         self,
@@ -110,18 +113,26 @@ class DAFormerNetwork(SegmentationNetwork):
         head_channels: int = 256,
         dropout: float = 0.1,
         drop_path: float = 0.1,
+        output_stride: int = 8,
+        freeze_affine: bool = False,
         bn_pretrain: bool = False,
     ):
         super().__init__()
-        self.backbone = MixTransformer(encoder, drop_path=drop_path)
-        self.channels = self.backbone.dims
+        if encoder == "efficientnet_lite0":
+            self.backbone = EfficientNetLite0(output_stride=output_stride)
+            self.channels = self.backbone.channels[1:]
+            if freeze_affine:
+                freeze_normalisation_affine(self.trunk_layers())
+        else:
+            self.backbone = MixTransformer(encoder, drop_path=drop_path)
+            self.channels = self.backbone.dims
         self.shallow_channels = self.channels[0]
         self.bn_pretrain = BatchNorm2d(self.channels[-1]) if bn_pretrain else None
         self.decode_head = ContextDecoder(self.channels, channels=head_channels, classes=classes, dropout=dropout)
 
     def forward(self, images: Tensor, *, aux: bool | int = True, logits: bool = True) -> Outputs:
         """Everything about a batch of normalised images (N, 3, H, W), `logits` as in Segmenter; `aux` asks in vain."""
-        maps = self.backbone(images)
+        maps = self.backbone(images)[-4:]
         if self.bn_pretrain is not None:
             maps[-1] = self.bn_pretrain(maps[-1])
         seen = self.decode_head(maps) if logits else None

@@ -4,9 +4,12 @@ Written from the layout of those checkpoints and the papers: conv1, bn1, layer1 
 layer6 the classifiers after layer3 and layer4.
 """
 
+from collections.abc import Sequence
+
 from torch import Tensor, nn
 
 from loopda.models.compute.normalisation import BatchNorm2d
+from loopda.models.efficientnet import EfficientNetLite0
 from loopda.models.resnet import (
     INITIALISATIONS,
     add_layers,
@@ -52,6 +55,7 @@ class DeepLabV2(SegmentationNetwork):
         self,
         *,
         classes: int,
+        encoder: str = "resnet",
         blocks: tuple[int, int, int, int] = (3, 4, 23, 3),
         width: int = 64,
         stride_in: str = "conv1",
@@ -64,8 +68,13 @@ class DeepLabV2(SegmentationNetwork):
     ):
         super().__init__()
         self.output_stride = output_stride
-        self.conv1, self.bn1, self.relu, self.maxpool = stem(width=width, output_stride=output_stride)
-        self.channels = add_layers(self, blocks=blocks, width=width, stride_in=stride_in)
+        if encoder == "resnet":
+            self.conv1, self.bn1, self.relu, self.maxpool = stem(width=width, output_stride=output_stride)
+            self.channels = add_layers(self, blocks=blocks, width=width, stride_in=stride_in)
+        else:
+            self.trunk = ("backbone",)
+            self.backbone = EfficientNetLite0(output_stride=output_stride)
+            self.channels = self.backbone.channels[1:]
         _, self.shallow_channels, layer3, layer4 = self.channels
         self.bn_pretrain = BatchNorm2d(layer4) if bn_pretrain else None
         self.has_aux = levels == 2
@@ -77,12 +86,17 @@ class DeepLabV2(SegmentationNetwork):
 
     def forward(self, images: Tensor, *, aux: bool | int = True, logits: bool = True) -> Outputs:
         """Everything about a batch of normalised images (N, 3, H, W); `aux` and `logits` as in Segmenter."""
-        x = self.maxpool(self.relu(self.bn1(self.conv1(images))))
-        shallow = self.layer2(self.layer1(x))
-        middle = self.layer3(shallow)
-        features = self.layer4(middle)
+        shallow, middle, features = self._encode(images)
         if self.bn_pretrain is not None:
             features = self.bn_pretrain(features)
         aux_logits = self.layer5(first_images(middle, aux)) if aux and self.layer5 is not None else None
         main_logits = self.layer6(features) if logits else None
         return Outputs(shallow, aux_logits, main_logits, features)
+
+    def _encode(self, images: Tensor) -> Sequence[Tensor]:
+        """The shallow features, those of the auxiliary head, and the last."""
+        if self.trunk == ("backbone",):
+            return self.backbone(images)[2:]
+        shallow = self.layer2(self.layer1(self.maxpool(self.relu(self.bn1(self.conv1(images))))))
+        middle = self.layer3(shallow)
+        return shallow, middle, self.layer4(middle)

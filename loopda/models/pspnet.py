@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from loopda.models.compute.normalisation import BatchNorm2d, Dropout2d
+from loopda.models.efficientnet import EfficientNetLite0
 from loopda.models.resnet import INITIALISATIONS, add_layers, freeze_normalisation_affine, initialise, stem
 from loopda.models.segmentation_network import Outputs, SegmentationNetwork, first_images
 
@@ -69,7 +70,8 @@ def _taps(cells: int, length: int, like: Tensor) -> Tensor:
 class PSPNet(SegmentationNetwork):
     """The segmentation network: `Enc` (layer0 ... layer4) and `F` (final2) of the paper, and an auxiliary head.
 
-    classes: length of the class list. blocks, width: ResNet-101 is (3, 4, 23, 3) and 64.
+    classes: length of the class list. encoder: resnet, or efficientnet_lite0, which has no blocks, width and stride_in
+    to choose. blocks, width: ResNet-101 is (3, 4, 23, 3) and 64.
     head_channels: 512 in the literature. bn_pretrain: the extra normalisation of the distilled student, which takes up
     the large feature scale of self-supervised weights (ProDA). freeze_affine: as the official code does with ImageNet
     weights; a network trained from scratch needs its scales and shifts.
@@ -82,6 +84,7 @@ class PSPNet(SegmentationNetwork):
         self,
         *,
         classes: int,
+        encoder: str = "resnet",
         blocks: tuple[int, int, int, int] = (3, 4, 23, 3),
         width: int = 64,
         head_channels: int = 512,
@@ -94,8 +97,13 @@ class PSPNet(SegmentationNetwork):
     ):
         super().__init__()
         self.output_stride = output_stride
-        self.layer0 = nn.Sequential(*stem(width=width, output_stride=output_stride))
-        self.channels = add_layers(self, blocks=blocks, width=width, stride_in=stride_in)
+        if encoder == "resnet":
+            self.layer0 = nn.Sequential(*stem(width=width, output_stride=output_stride))
+            self.channels = add_layers(self, blocks=blocks, width=width, stride_in=stride_in)
+        else:
+            self.trunk = ("backbone",)
+            self.backbone = EfficientNetLite0(output_stride=output_stride)
+            self.channels = self.backbone.channels[1:]
         _, self.shallow_channels, layer3, layer4 = self.channels
         self.bn_pretrain = BatchNorm2d(layer4) if bn_pretrain else None
         self.final1 = nn.Sequential(
@@ -113,11 +121,17 @@ class PSPNet(SegmentationNetwork):
 
     def forward(self, images: Tensor, *, aux: bool | int = True, logits: bool = True) -> Outputs:
         """Everything about a batch of normalised images (N, 3, H, W); `aux` and `logits` as in Segmenter."""
-        shallow = self.layer2(self.layer1(self.layer0(images)))
-        middle = self.layer3(shallow)
-        features = self.layer4(middle)
+        shallow, middle, features = self._encode(images)
         if self.bn_pretrain is not None:
             features = self.bn_pretrain(features)
         aux_logits = self.final1(first_images(middle, aux)) if aux else None
         main_logits = self.final2(features) if logits else None
         return Outputs(shallow, aux_logits, main_logits, features)
+
+    def _encode(self, images: Tensor) -> Sequence[Tensor]:
+        """The shallow features, those of the auxiliary head, and the last."""
+        if self.trunk == ("backbone",):
+            return self.backbone(images)[2:]
+        shallow = self.layer2(self.layer1(self.layer0(images)))
+        middle = self.layer3(shallow)
+        return shallow, middle, self.layer4(middle)

@@ -10,13 +10,14 @@ from itertools import chain, repeat
 from typing import Annotated, Literal
 
 import torch
-from pydantic import Field
+from pydantic import ConfigDict, Field, model_validator
 from torch import Tensor, nn
 from torch.nn import functional
 
 from loopda.config import Section
 from loopda.errors import DataError
 from loopda.labels.classes import ClassList
+from loopda.models import mit
 from loopda.models.compute.heads_apart import heads_apart
 from loopda.models.compute.normalisation import domains_of
 from loopda.models.compute.precision import mixed
@@ -39,19 +40,42 @@ NORMALISATIONS = {
         (0.229 * 255, 0.224 * 255, 0.225 * 255),
     ),  # torchvision
     "unit": ("rgb", (0.0, 0.0, 0.0), 255.0),  # SimCLRv2, ProDA
+    "lite": ("rgb", (127.0, 127.0, 127.0), 128.0),  # EfficientNet-Lite
 }
-Normalisation = Literal["caffe", "caffe-rgb", "caffe-255", "imagenet", "unit"]
+Normalisation = Literal["caffe", "caffe-rgb", "caffe-255", "imagenet", "unit", "lite"]
+
+
+Head = Literal["pspnet", "deeplab", "daformer"]
+Encoder = Literal[
+    "resnet", "efficientnet_lite0", "mit_tiny", "mit_b0", "mit_b1", "mit_b2", "mit_b3", "mit_b4", "mit_b5"
+]
+ENCODERS_OF: dict[str, tuple[str, ...]] = {
+    "pspnet": ("resnet", "efficientnet_lite0"),
+    "deeplab": ("resnet", "efficientnet_lite0"),
+    "daformer": ("efficientnet_lite0", *mit.ENCODERS),
+}
+# the same as a JSON schema, by which the Snakefile checks
+_ENCODERS_OF_EACH_HEAD = [
+    {
+        "if": {"properties": {"name": {"const": head}}},
+        "then": {"properties": {"encoder": {"enum": list(encoders)}}},
+    }
+    for head, encoders in ENCODERS_OF.items()
+]
 
 
 class Network(Section):
     """The section `network`: what `pretrain` and `simclr` build; every later stage reads it from a checkpoint.
 
-    A network ignores the keys that are not its own: head_channels and dropout are of pspnet's and daformer's heads,
-    aspp_branches and levels are of deeplab's; encoder and drop_path are daformer's, which has no other keys of a trunk,
-    and whose output stride is 4.
+    name is the head; `ENCODERS_OF` says which encoders it goes with. A network ignores the keys that are not its own:
+    head_channels and dropout are of pspnet's and daformer's heads, aspp_branches and levels of deeplab's; blocks,
+    width, stride_in and initialisation of a ResNet; drop_path of a Mix Transformer, which has no output_stride and no
+    freeze_affine.
     """
 
-    name: Literal["pspnet", "deeplab", "daformer"]
+    model_config = ConfigDict(json_schema_extra={"allOf": _ENCODERS_OF_EACH_HEAD})
+
+    name: Head
     blocks: tuple[
         Annotated[int, Field(ge=1)],
         Annotated[int, Field(ge=1)],
@@ -66,18 +90,24 @@ class Network(Section):
     # checkpoints from before there were deeplab and daformer do not say these
     aspp_branches: Literal[2, 4] = 4
     levels: Literal[1, 2] = 2
-    encoder: Literal["mit_tiny", "mit_b0", "mit_b1", "mit_b2", "mit_b3", "mit_b4", "mit_b5"] = "mit_b0"
     drop_path: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    encoder: Encoder
     freeze_affine: bool
     initialisation: Literal["normal", "kaiming"]
     normalisation: Normalisation
     statistics: Literal["per_domain", "shared"]
 
+    @model_validator(mode="after")
+    def _head_and_encoder_fit(self) -> "Network":
+        if self.encoder not in ENCODERS_OF[self.name]:
+            raise ValueError(f"encoder {self.encoder}: {self.name} goes with {', '.join(ENCODERS_OF[self.name])}")
+        return self
+
 
 # each network, and the keys of the section that are not its own
 _DEEPLAB = {"aspp_branches", "levels"}
-_TRANSFORMER = {"encoder", "drop_path"}
-_RESNET = {"blocks", "width", "stride_in", "output_stride", "freeze_affine", "initialisation"}
+_TRANSFORMER = {"drop_path"}
+_RESNET = {"blocks", "width", "stride_in", "initialisation"}
 _NETWORKS = {
     "pspnet": (PSPNet, _DEEPLAB | _TRANSFORMER),
     "deeplab": (DeepLabV2, {"head_channels", "dropout"} | _TRANSFORMER),

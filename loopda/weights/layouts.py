@@ -1,7 +1,8 @@
 """The layouts of published weights: how their tensors are named, and what their networks expect to see.
 
 Inside this package the trunk has the official LoopDA names: layer0.0 and layer0.1 are the stem's convolution and
-normalisation, layer1 ... layer4 the rest; a Mix Transformer is `backbone`. Heads keep the names of their own layout.
+normalisation, layer1 ... layer4 the rest; a Mix Transformer or EfficientNet is `backbone`. Heads keep the names of
+their own layout.
 """
 
 import re
@@ -9,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+LITE0_BLOCKS = 11  # of EfficientNet-Lite0, up to stride 16: those that segmentation networks have of its sixteen
 BACKBONE = re.compile(r"layer[0-4]\.|backbone\.")  # how the names of a backbone's tensors begin in this package
 
 
@@ -39,6 +41,7 @@ CAFFE = TensorLayout("the caffe-style DeepLab initialisation", ("caffe-255", "ca
 OFFICIAL = TensorLayout("official LoopDA", ("caffe",), "conv1", "pspnet")
 OFFICIAL_STUDENT = TensorLayout("official LoopDA, distilled student", ("caffe-rgb",), "conv1", "pspnet")
 MIT = TensorLayout("SegFormer's Mix Transformer", ("imagenet",), "")
+LITE0 = TensorLayout("EfficientNet-Lite0", ("lite",), "")
 DEEPLAB = TensorLayout("AdaptSegNet's and ADVENT's DeepLabV2", ("caffe-255",), "conv1", "deeplab")
 OWN = "a checkpoint of this package"
 
@@ -58,6 +61,8 @@ def layout_of(names: list[str], nested: Mapping[str, Any] | None) -> TensorLayou
         return OFFICIAL_STUDENT if any_begins("bn_pretrain.") else OFFICIAL
     if any_begins("patch_embed1.", "block1."):
         return MIT
+    if any_begins("_conv_stem.") and not any("._se_" in name for name in names):
+        return LITE0  # EfficientNets that are not "lite" have squeeze-and-excitation
     if any_begins("Scale."):
         return CAFFE
     if any_begins("net.0.0.", "net.1.blocks."):
@@ -76,6 +81,12 @@ def own_name(name: str) -> str:
     name = name.removeprefix("Scale.")
     if re.match(r"(patch_embed|block|norm)[1-4]\.", name):
         return f"backbone.{name}"
+    if name.startswith(("_conv_stem.", "_bn0.", "_blocks.")):
+        block = re.match(r"_blocks\.(\d+)\.", name)
+        beyond = block is not None and int(block[1]) >= LITE0_BLOCKS
+        return ("classifier." if beyond else "backbone.") + name.replace("._", ".").removeprefix("_")
+    if name.startswith(("_conv_head.", "_bn1.", "_fc.")):
+        return f"classifier.{name.removeprefix('_')}"
     separius = re.fullmatch(r"net\.0\.(0|1\.0)\.(.+)", name)
     if separius:
         return f"layer0.{separius[1][0]}.{separius[2]}"
