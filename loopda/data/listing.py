@@ -25,7 +25,7 @@ from loopda.runtime.fault_list import SHOWN, examples
 from loopda.text.encoding import read_text
 
 RECORD = "predictions.jsonl"
-"""What the stages that predict write of their results (`evaluation.prediction_records`), at the head of the folder of these."""
+"""The record of predictions (`evaluation.prediction_records`) in a folder of results."""
 RESULTS = frozenset(
     {"labels", "colour", "overlay", "legend.png", "labelTrainIds", "labelTrainIds_invalid", "confidence"}
 )
