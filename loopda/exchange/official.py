@@ -14,8 +14,8 @@ _NORMALISATION = {False: "caffe", True: "caffe-rgb"}  # of the input in the auth
 def write_official(segmenter: Segmenter, path: Path, domain: str) -> None:
     """Write a plain state dict in the layout of the authors' `student.pth`, with the statistics of `domain`.
 
-    645 tensors for a ResNet-101, 650 with bn_pretrain. DataError for a network whose logits the authors' code would
-    not reproduce from these tensors: the file has no room for anything but tensors.
+    It has 645 tensors for a ResNet-101, 650 with bn_pretrain. DataError for a network whose logits the authors' code
+    would not reproduce from these tensors, because the file holds nothing but tensors.
     """
     section = segmenter.section
     wanted = {
