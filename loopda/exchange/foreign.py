@@ -102,7 +102,7 @@ def _aspp_branches(weights: ImportedWeights, stated: int) -> int:
     key = "convert.aspp_branches (--aspp-branches)"
     if not (stated or inferred):
         raise ConfigError(
-            f"{weights.path}: the file does not tell how many of the four branches of its classifiers are summed: set "
+            f"{weights.path}: the file does not say how many of the four branches of its classifiers are summed: set "
             f"{key} to 2 for networks of AdaptSegNet's code, to 4 for ADVENT's, BDL's and others that sum all. With "
             "the wrong number a third of the labels are others"
         )
