@@ -100,7 +100,7 @@ class Scores:
 
 
 def spread(values: Sequence[float]) -> tuple[float, float | None]:
-    """Mean and sample standard deviation (n - 1 below the root) over seeds; None for that of one value."""
+    """Mean and sample standard deviation (n - 1 below the root) over seeds; the deviation of a single value is None."""
     numbers = np.asarray(values, dtype=np.float64)
     if numbers.size == 0:
         raise ValueError("the mean of no values")

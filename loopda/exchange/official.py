@@ -32,7 +32,7 @@ def write_official(segmenter: Segmenter, path: Path, domain: str) -> None:
     if lines:
         raise DataError(
             f"{path}: the official code cannot run this network: {'; '.join(lines)}. "
-            "Export it as safetensors or ONNX, or train one with these values of the section network"
+            "Export it as safetensors or ONNX, or train a network with these values of the section network"
         )
     segmenter.use_statistics(domain)
     state = {name: value.cpu().contiguous() for name, value in segmenter.network.state_dict().items()}

@@ -87,7 +87,7 @@ def _not_a_model(content: object, path: Path) -> str:
             "(pretrain.weights, simclr.weights); name a model.pt, or a whole model of others after "
             "python -m loopda.stages.convert"
         )
-    return f"not a loopda checkpoint but a model of others ({layout.title}); make one of it: {convert}"
+    return f"not a loopda checkpoint but a model of others ({layout.title}); convert it: {convert}"
 
 
 def segmenter_of(checkpoint: Mapping[str, Any], path: Path) -> Segmenter:

@@ -116,8 +116,8 @@ def foreign(kind):
 @pytest.mark.parametrize(
     ("kind", "expected"),
     [
-        ("student", "a model of others (official LoopDA); make one of it: python -m loopda.stages.convert --weights "),
-        ("wrapped", "a model of others (official LoopDA); make one of it: python -m loopda.stages.convert --weights "),
+        ("student", "a model of others (official LoopDA); convert it: python -m loopda.stages.convert --weights "),
+        ("wrapped", "a model of others (official LoopDA); convert it: python -m loopda.stages.convert --weights "),
         ("backbone", "a backbone without heads (torchvision's ResNet)"),
         ("unknown", "python -m loopda.stages.convert --weights "),
     ],

@@ -56,7 +56,7 @@ class _HeadsApart(torch.autograd.Function):
 def _gradients(
     outputs: Sequence[Tensor], gradients: Sequence[Tensor | None], inputs: Sequence[Tensor]
 ) -> Sequence[Tensor | None]:
-    """The gradients of `inputs`, from those of the `outputs` that have one (not None)."""
+    """The gradients of `inputs`, from those `outputs` whose gradient is not None."""
     present = [pair for pair in zip(outputs, gradients, strict=True) if pair[1] is not None]
     if not present:
         return [None] * len(inputs)

@@ -33,7 +33,7 @@ _DTYPES = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 _EAGER_FP32 = ComputeMode()
 _mode: ContextVar[ComputeMode] = ContextVar("compute_mode", default=_EAGER_FP32)
 
-Network = TypeVar("Network", bound=type[nn.Module])
+NetworkClass = TypeVar("NetworkClass", bound=type[nn.Module])
 
 
 @contextmanager
@@ -47,7 +47,7 @@ def computing_in(precision: Precision, *, compiled: bool = False) -> Iterator[No
         _mode.set(before)
 
 
-def mixed(network: Network) -> Network:
+def mixed(network: NetworkClass) -> NetworkClass:
     """Decorate the class of a network: its forward follows `computing_in`, and its outputs are fp32."""
     forward = network.forward
 
