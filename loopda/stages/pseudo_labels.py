@@ -24,7 +24,7 @@ from loopda.runtime.command import command, writes
 from loopda.runtime.device import choose_device, use_threads
 from loopda.runtime.files import sha256, write_json, write_text
 from loopda.runtime.log import Log
-from loopda.runtime.progress import tell
+from loopda.runtime.progress import report_progress
 from loopda.runtime.signals import interruptible
 from loopda.text.names import bounded
 
@@ -98,7 +98,7 @@ def run(
             kept += np.bincount(label.ravel(), minlength=256)[: len(kept)]
             write_label(paths[number], label, frames.classes)
             contents[number] = list(bytes.fromhex(sha256(paths[number]))[:CONTENT])
-            tell(log, step=number + 1, steps=len(images))
+            report_progress(log, step=number + 1, steps=len(images))
             lines.progress(f"{domain} {number + 1}/{len(images)} label maps")
         kept, contents = distributed.added(kept), distributed.added(contents)
         index += [
