@@ -5,7 +5,8 @@ from typing import Literal
 
 from loopda.config import Section
 from loopda.errors import ConfigError
-from loopda.labels.classes import CITYSCAPES, load_classes
+from loopda.labels.class_files import load_classes
+from loopda.labels.classes import CITYSCAPES
 from loopda.models.segmenter import save_checkpoint, save_segmenter, segmenter_of
 from loopda.runtime.command import command, writes
 from loopda.runtime.downloads import CATALOGUE, locate

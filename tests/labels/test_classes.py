@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from loopda.errors import ConfigError, DataError
+from loopda.labels.class_files import load_classes, read_class_list, read_classes
 from loopda.labels.classes import (
     CITYSCAPES,
     IGNORE,
@@ -16,9 +17,6 @@ from loopda.labels.classes import (
     UNKNOWN,
     ClassList,
     Encoding,
-    load_classes,
-    read_class_list,
-    read_classes,
 )
 
 

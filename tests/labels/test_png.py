@@ -12,7 +12,7 @@ from PIL import Image, ImageFile, ImageOps, PngImagePlugin
 from public_trees import label_16_bit, png_bytes
 
 from loopda.errors import DataError, DeviceError
-from loopda.labels import png
+from loopda.labels import decoding
 from loopda.labels.classes import CITYSCAPES, COLOURS, IGNORE, SYNTHIA
 from loopda.labels.png import (
     photograph,
@@ -142,10 +142,10 @@ def test_no_truncated_jpeg_is_read_wherever_it_was_cut(tmp_path):
 def test_too_many_pixels_are_refused_before_they_are_decoded(tmp_path, monkeypatch):
     path = tmp_path / "bomb.png"
     path.write_bytes(encoded(Image.fromarray(NOISE), "PNG")[:1000])  # cut, so that decoding would fail
-    monkeypatch.setattr(png, "MOST_PIXELS", 767)
+    monkeypatch.setattr(decoding, "MOST_PIXELS", 767)
     with pytest.raises(DataError, match="bomb.png: over the limit of 767 pixels"):
         read_image(path)
-    monkeypatch.setattr(png, "MOST_PIXELS", 768)
+    monkeypatch.setattr(decoding, "MOST_PIXELS", 768)
     with pytest.raises(DataError, match="bomb.png: damaged image"):
         read_image(path)
 
@@ -195,7 +195,7 @@ def test_a_png_with_millions_of_bytes_of_text_is_read_as_any_other(tmp_path, kin
 @pytest.mark.parametrize("kind", ["zTXt", "iCCP"])
 @pytest.mark.fault(69, "a text that unpacks to more than a limit is refused before it is unpacked")
 def test_a_text_over_the_limit_is_refused_by_its_name_and_not_called_damage(tmp_path, kind, monkeypatch):
-    monkeypatch.setattr(png, "MOST_TEXT", 2 * 2**20)
+    monkeypatch.setattr(decoding, "MOST_TEXT", 2 * 2**20)
     (tmp_path / "a.png").write_bytes(with_text(kind, 3_000_000))
     with pytest.raises(DataError, match="a.png: over 2 MiB of texts or of a colour profile.*; save it without them"):
         read_image(tmp_path / "a.png")
@@ -360,7 +360,7 @@ def test_a_tensor_is_refused_with_the_way_to_make_it_an_array():
 
 
 def test_arrays_and_pil_images_have_the_limit_of_pixels_of_files(monkeypatch):
-    monkeypatch.setattr(png, "MOST_PIXELS", 767)
+    monkeypatch.setattr(decoding, "MOST_PIXELS", 767)
     for image in (NOISE, Image.fromarray(NOISE)):
         with pytest.raises(DataError, match="over the limit of 767 pixels"):
             photograph(image)

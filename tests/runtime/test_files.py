@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from loopda.errors import DataError, DeviceError
-from loopda.labels import png
+from loopda.labels import decoding, png
 from loopda.runtime import files
 from loopda.runtime.files import append_text, patiently, sha256, sole_writer, write_text, written
 from loopda.text import encoding
@@ -55,7 +55,7 @@ def test_what_fails_three_times_or_for_good_is_not_tried_again(times, number, at
 def test_an_image_on_a_failing_disk_is_read_again_and_then_named(tmp_path, monkeypatch):
     path = tmp_path / "night.png"
     Image.fromarray(np.zeros((4, 4, 3), dtype=np.uint8)).save(path)
-    decode, attempts = png._decoded, []
+    decode, attempts = decoding._decoded, []
 
     def unsteady(*arguments: object) -> object:
         attempts.append(arguments)
@@ -63,7 +63,7 @@ def test_an_image_on_a_failing_disk_is_read_again_and_then_named(tmp_path, monke
             raise OSError(errno.EIO, "Input/output error")
         return decode(*arguments)
 
-    monkeypatch.setattr(png, "_decoded", unsteady)
+    monkeypatch.setattr(decoding, "_decoded", unsteady)
     assert png.read_image(path).size == (4, 4)
     with pytest.raises(DataError, match=r"night\.png: .*Input/output error"):
         png.read_image(path)
