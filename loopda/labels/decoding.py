@@ -20,7 +20,7 @@ from PIL import Image, ImageFile, PngImagePlugin
 
 from loopda.errors import DataError
 from loopda.runtime.file_kinds import HEAD, kind_of, remedy_for
-from loopda.runtime.files import patiently
+from loopda.runtime.files import retried
 
 FORMATS = ("PNG", "JPEG")
 MOST_PIXELS = 64_000_000
@@ -76,7 +76,7 @@ def decode(path: Path | zipfile.Path, *, low_bytes: bool = False) -> Decoded:
     low_bytes: of an image with 16 bits a channel in RGB, the low byte of each channel; without it, the high byte.
     """
     try:
-        return patiently(lambda: _decoded(path, low_bytes))
+        return retried(lambda: _decoded(path, low_bytes))
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise _too_large(path) from None
     except _DAMAGE as error:

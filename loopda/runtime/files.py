@@ -15,7 +15,7 @@ from typing import TypeVar
 from loopda.errors import DataError, DeviceError
 from loopda.runtime import locks
 from loopda.runtime.locks import Held, Lock
-from loopda.text.encoding import FOR_PEOPLE, warn_once
+from loopda.text.encoding import REPLACE, warn_once
 from loopda.text.names import bounded
 
 READS = 3
@@ -89,7 +89,7 @@ def sole_writer(path: Path) -> Iterator[None]:
     A folder that is made for the lock goes again where nothing is written into it. DataError, which says who holds it,
     where another process does; DeviceError where nothing can be written.
     """
-    path = named(path)
+    path = resolve_dots(path)
     made = [folder for folder in path.parents if not folder.exists()]
     lock = take_lock(path)
     try:
@@ -104,14 +104,14 @@ def sole_writer(path: Path) -> Iterator[None]:
                 folder.rmdir()
 
 
-def named(path: Path) -> Path:
+def resolve_dots(path: Path) -> Path:
     """`path`; from the root on where it ends in no name, as `.` and `..` do, so that another can stand beside it."""
     return path if path.name not in ("", "..") else Path(os.path.abspath(path))
 
 
 def take_lock(path: Path) -> Lock:
     """The lock of `path`, to be given to `release`; errors as in `sole_writer`. The end of the process releases it."""
-    path = named(path)
+    path = resolve_dots(path)
     place = path.parent / f".{bounded(path.name)}.lock"
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
@@ -196,7 +196,7 @@ def append_text(path: Path, text: str) -> None:
 
     Bytes of names that are not UTF-8 are escaped: it is for people.
     """
-    content = text.encode(errors=FOR_PEOPLE)
+    content = text.encode(errors=REPLACE)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with open(path, "ab", buffering=0) as file:
@@ -223,10 +223,10 @@ def sha256(path: Path) -> str:
         with open(path, "rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
 
-    return patiently(read)
+    return retried(read)
 
 
-def patiently(read: Callable[[], Result]) -> Result:
+def retried(read: Callable[[], Result]) -> Result:
     """read(), again after a pause where the disk fails as network disks do for a moment, READS times in all."""
     for _ in range(READS - 1):
         try:

@@ -74,7 +74,7 @@ def _take(path: Path) -> bool:
 
 
 def _take_without_locks(path: Path) -> bool:
-    locks.say_that_there_are_none(path.parent)
+    locks.warn_of_missing_locks(path.parent)
     try:
         _held[path.name] = locks.by_file(_file_lock(path), watch=0)
     except Held:

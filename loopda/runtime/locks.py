@@ -108,7 +108,7 @@ def take(place: Path, *, watch: float | None = None) -> Lock:
     raise Held("several processes that come and go")
 
 
-def lives(pid: int) -> bool:
+def is_alive(pid: int) -> bool:
     """Whether there is a process of this number on this machine."""
     try:
         os.kill(pid, 0)
@@ -119,7 +119,7 @@ def lives(pid: int) -> bool:
     return True
 
 
-def say_that_there_are_none(folder: Path) -> None:
+def warn_of_missing_locks(folder: Path) -> None:
     """Warn, once for each file system, that the one of `folder` has no locks."""
     warn_once(
         "locks",
@@ -149,7 +149,7 @@ def _without_locks(place: Path, watch: float | None) -> Lock:
     with contextlib.suppress(OSError):
         if not place.stat().st_size:
             place.unlink()
-    say_that_there_are_none(place.parent)
+    warn_of_missing_locks(place.parent)
     return by_file(place.with_suffix(".held"), watch=watch)
 
 

@@ -165,7 +165,7 @@ class Training:
 
     def _start_alike(self) -> None:
         """Give every process the weights of the first."""
-        found = [step for (step,) in distributed.everyones([self.step])]
+        found = [step for (step,) in distributed.gather_integers([self.step])]
         if len(set(found)) > 1:
             raise DataError(
                 f"{self.state}: the processes find progress up to the steps {found}; results must lie in a folder that "

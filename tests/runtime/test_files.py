@@ -12,7 +12,7 @@ from PIL import Image
 from loopda.errors import DataError, DeviceError
 from loopda.labels import decoding, png
 from loopda.runtime import files
-from loopda.runtime.files import append_text, patiently, sha256, sole_writer, write_text, written
+from loopda.runtime.files import append_text, retried, sha256, sole_writer, write_text, written
 from loopda.text import encoding
 
 
@@ -39,7 +39,7 @@ def no_pause(monkeypatch):
 @pytest.mark.fault(12, "a read that fails for a moment is tried three times")
 def test_a_read_that_fails_twice_is_tried_a_third_time(number):
     read = failing(2, number)
-    assert patiently(read) == 7
+    assert retried(read) == 7
     assert len(read.attempts) == 3
 
 
@@ -47,7 +47,7 @@ def test_a_read_that_fails_twice_is_tried_a_third_time(number):
 def test_what_fails_three_times_or_for_good_is_not_tried_again(times, number, attempts):
     read = failing(times, number)
     with pytest.raises(OSError, match="the disk says no"):
-        patiently(read)
+        retried(read)
     assert len(read.attempts) == attempts
 
 

@@ -25,9 +25,9 @@ class Domains(nn.Module):
         return sum(end <= count for end in accumulate(self.domains))
 
     def drawn(self, draw: Callable[[int], Tensor], count: int) -> Tensor:
-        """The rows of `draw` (see `distributed.own_rows`) for the first `count` samples."""
+        """The rows of `draw` (see `distributed.draw_share`) for the first `count` samples."""
         shown = self.shown(count)
-        return distributed.own_rows(draw, count, [its[:shown] for its in self.shares] if self.domains else None)
+        return distributed.draw_share(draw, count, [its[:shown] for its in self.shares] if self.domains else None)
 
 
 class _Synchronised(Domains):
@@ -57,7 +57,7 @@ class _Synchronised(Domains):
         """
         wide = x.to(torch.promote_types(x.dtype, torch.float32))
         own = torch.stack([_statistics(part) for part in wide.split(sizes)])
-        means, squares, counts = distributed.gathered(own).split([x.shape[1], x.shape[1], 1], dim=2)
+        means, squares, counts = distributed.gather(own).split([x.shape[1], x.shape[1], 1], dim=2)
         count = counts.sum(dim=0)
         mean = (counts * means).sum(dim=0) / count
         squares = (squares + counts * (means - mean).square()).sum(dim=0)
@@ -144,7 +144,7 @@ def domains_of(network: nn.Module, sizes: Sequence[int]) -> Iterator[None]:
 
     Of several processes each has samples of every domain, or none of one that others have samples of.
     """
-    with domains_and_shares(network, tuple(sizes), tuple(map(tuple, distributed.everyones(sizes)))):
+    with domains_and_shares(network, tuple(sizes), tuple(map(tuple, distributed.gather_integers(sizes)))):
         yield
 
 
