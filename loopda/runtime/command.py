@@ -33,12 +33,25 @@ def command(run: Run, arguments: list[str] | None = None) -> None:
     or str. A list[Path] takes several values. A parameter with a default is optional. Paths may begin with ~ and hold
     variables.
 
-    A LoopdaError prints its message and exits with its code; `foreign_errors` makes one of errors of the
-    system and of PyTorch. Any other exception is a bug: it prints its traceback and exits with 1. With a parameter
-    `log`, messages are appended to that file, and `loopda.status` sees the running process. A long list of faults is
-    shortened, and the complete list is written to a file that the message names (`loopda.runtime.fault_list`).
+    A LoopdaError prints its message and exits with its code; `foreign_errors` makes one of errors of the system and of
+    PyTorch. Any other exception is a bug: it prints its traceback and exits with 1. With a parameter `log`, messages
+    are appended to that file, and `loopda.status` sees the running process. A long list of faults is shortened, and the
+    complete list is written to a file that the message names (`loopda.runtime.fault_list`).
     """
     hints = get_type_hints(run)
+    parser = _parser(run, hints)
+    if arguments is None:
+        begin_program()
+    replace_unprintable_characters()
+    defaults = {name: parameter.default for name, parameter in inspect.signature(run).parameters.items()}
+    given = vars(parser.parse_args(arguments))
+    values = {name: defaults[name] if value is None else value for name, value in given.items()}
+    with _warnings_to(values.get("log")):
+        _run(run, values, parser.prog, hints)
+
+
+def _parser(run: Run, hints: dict[str, type]) -> argparse.ArgumentParser:
+    """A parser with one flag for each parameter of `run`."""
     parser = argparse.ArgumentParser(
         prog=f"python -m {_module_name(run)}",
         description=inspect.getdoc(run),
@@ -56,19 +69,12 @@ def command(run: Run, arguments: list[str] | None = None) -> None:
             metavar=name.upper(),
             **(several if many else {} if required else optional),
         )
-    if arguments is None:
-        begin_program()
-    replace_unprintable_characters()
-    defaults = {name: parameter.default for name, parameter in inspect.signature(run).parameters.items()}
-    given = vars(parser.parse_args(arguments))
-    values = {name: defaults[name] if value is None else value for name, value in given.items()}
-    log = values.get("log")
+    return parser
+
+
+def _run(run: Run, values: dict[str, Any], program: str, hints: dict[str, type]) -> None:
+    """Check `values`, the arguments of `run`, and call it; on an error, print the message and exit with its code."""
     faults = _fault_file(run, values)
-    with _warnings_to(log):
-        _run(run, values, faults, parser.prog, hints)
-
-
-def _run(run: Run, values: dict[str, Any], faults: Path, program: str, hints: dict[str, type]) -> None:
     log = None  # nothing is written to the log before it is known not to be an input
     try:
         values = {name: _expanded(value) for name, value in values.items()}

@@ -244,7 +244,7 @@ def test_a_wrong_class_list_is_a_config_error_that_names_file_and_fault(tmp_path
     assert all(line.startswith(str(path)) for line in str(caught.value).splitlines())
 
 
-def test_all_faults_of_a_class_list_are_told_at_once(tmp_path):
+def test_all_faults_of_a_class_list_are_listed_at_once(tmp_path):
     path = class_file(tmp_path, [entry(), entry("road", (1, 2, 3), [0])])
     with pytest.raises(ConfigError) as caught:
         read_classes(path)

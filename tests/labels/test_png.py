@@ -122,7 +122,7 @@ def test_an_image_that_cannot_be_used_is_a_data_error_of_one_line_that_names_it(
     assert "\n" not in str(caught.value)
 
 
-def test_a_missing_image_and_a_folder_are_told_apart(tmp_path):
+def test_a_missing_image_and_a_folder_have_different_messages(tmp_path):
     with pytest.raises(DataError, match="a.png: no such file"):
         read_image(tmp_path / "a.png")
     with pytest.raises(DataError, match="a folder"):
@@ -218,7 +218,7 @@ def test_the_limits_of_pillow_are_its_own_again_whatever_was_read_and_by_how_man
     assert before == (PngImagePlugin.MAX_TEXT_CHUNK, PngImagePlugin.MAX_TEXT_MEMORY)
 
 
-def test_no_truncated_file_is_filled_in_where_the_process_told_pillow_to_fill_them_in(tmp_path, monkeypatch):
+def test_no_truncated_file_is_filled_in_where_the_process_has_set_pillow_to_do_so(tmp_path, monkeypatch):
     monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", True)
     (tmp_path / "a.jpg").write_bytes(encoded(Image.fromarray(NOISE), "JPEG")[:-200])
     with pytest.raises(DataError, match="a.jpg: damaged image"):
@@ -367,7 +367,7 @@ def test_arrays_and_pil_images_have_the_limit_of_pixels_of_files(monkeypatch):
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_the_orientation_of_a_file_is_told_besides(tmp_path, orientation):
+def test_the_orientation_of_a_file_is_returned_with_the_image(tmp_path, orientation):
     Image.fromarray(NOISE).save(tmp_path / "a.png", exif=turned(orientation))
     assert read_upright(tmp_path / "a.png").orientation == orientation
 

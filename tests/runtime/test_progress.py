@@ -102,12 +102,12 @@ def test_a_log_with_a_long_name_has_a_progress_file(tmp_path):
 
 
 @pytest.mark.parametrize("text", ["", '{"pid": 12', "[]"])
-def test_a_damaged_file_tells_nothing(tmp_path, text):
+def test_a_damaged_file_reads_as_empty(tmp_path, text):
     (tmp_path / "seed0.progress.json").write_text(text)
     assert read(tmp_path / "seed0.log") == {}
 
 
-def test_of_the_processes_of_a_distributed_training_the_first_alone_tells(tmp_path, monkeypatch):
+def test_in_a_distributed_training_only_the_first_process_reports(tmp_path, monkeypatch):
     monkeypatch.setenv("RANK", "1")
     with at_work(tmp_path / "seed0.log"):
         report_progress(tmp_path / "seed0.log", step=3)
