@@ -69,7 +69,7 @@ def alone() -> Iterator[bool]:
     first = os.environ["RANK"] == "0"
     count = os.environ["WORLD_SIZE"]
     os.environ["WORLD_SIZE"] = "1"
-    with distributed.apart():
+    with distributed.independent():
         yield first
     os.environ["WORLD_SIZE"] = count
     distributed.wait()

@@ -18,7 +18,8 @@ from loopda.data.cache import cached
 from loopda.data.manifest import Row, read_manifest
 from loopda.data.sampling import ahead
 from loopda.errors import ConfigError, DataError
-from loopda.labels.classes import COLOURS, IGNORE, ClassList, load_classes
+from loopda.labels.class_files import load_classes
+from loopda.labels.classes import COLOURS, IGNORE, ClassList
 from loopda.labels.png import read_image, read_label
 from loopda.runtime.signals import interruptible
 

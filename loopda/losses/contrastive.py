@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from loopda.runtime.distributed import joined
+from loopda.runtime.distributed import gather_rows
 
 
 def nt_xent(*, first: Tensor, second: Tensor, temperature: float) -> Tensor:
@@ -14,7 +14,7 @@ def nt_xent(*, first: Tensor, second: Tensor, temperature: float) -> Tensor:
     its other view, the negatives are the 2N - 2 views of other images; similarity is the cosine. In [0, inf), N >= 2.
     The images of all processes are one batch.
     """
-    first, second = joined(first), joined(second)
+    first, second = gather_rows(first), gather_rows(second)
     if len(first) < 2:
         raise ValueError("nt_xent needs at least two images: the others in the batch are the negatives")
     projections = functional.normalize(torch.cat([first, second]).float(), dim=1)

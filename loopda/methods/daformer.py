@@ -107,7 +107,7 @@ class DAFormer(Method):
             total = total + self.settings.feature_distance * terms["features"]
 
         # half of the day's classes on the night
-        scores = distributed.own_rows(
+        scores = distributed.draw_share(
             lambda count: torch.rand(count, VALUES, device=day.labels.device), len(day.labels)
         )
         mask = class_mask(day.labels, scores=scores)

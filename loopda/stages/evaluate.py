@@ -96,7 +96,7 @@ def run(
             readings[full] = Reading(frames, scores.with_suffix("") / full, full_size=True)
 
         # predict, and compare with the labels in each way
-        for first in interruptible(distributed.turns(range(0, len(frames), config.batch_size))):
+        for first in interruptible(distributed.round_robin(range(0, len(frames), config.batch_size))):
             numbers = range(first, min(first + config.batch_size, len(frames)))
             images = to_images([frames.image(number) for number in numbers]).to(place)
             outputs = [UPSAMPLED[config.upsampled](segmenter, images) for segmenter in segmenters]
@@ -159,7 +159,7 @@ class Reading:
 
     def join(self) -> None:
         """Add what other processes have counted of their frames."""
-        self.confusion, self.sizes = distributed.added(self.confusion), distributed.added(self.sizes)
+        self.confusion, self.sizes = distributed.add_counts(self.confusion), distributed.add_counts(self.sizes)
 
     @property
     def scores(self) -> Scores:

@@ -13,7 +13,7 @@ from loopda.config import Section
 from loopda.data.layouts import DataSet
 from loopda.data.sets import UNLABELLED, find
 from loopda.errors import ConfigError, DataError
-from loopda.labels.classes import read_class_list
+from loopda.labels.class_files import read_class_list
 from loopda.runtime.command import command, writes
 from loopda.runtime.files import write_json
 from loopda.runtime.log import Log

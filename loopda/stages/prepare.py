@@ -18,7 +18,8 @@ from loopda.data.layouts import DataSet
 from loopda.data.manifest import Row, same_labels, same_pictures, write_manifest
 from loopda.data.sets import UNLABELLED, Found, absent, candidates, find, named, read_found, statistics
 from loopda.errors import ConfigError, DataError
-from loopda.labels.classes import ClassList, read_class_list
+from loopda.labels.class_files import read_class_list
+from loopda.labels.classes import ClassList
 from loopda.pipeline.experiments import wrong_set_names
 from loopda.runtime.command import command, writes
 from loopda.runtime.files import write_json

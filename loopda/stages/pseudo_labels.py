@@ -25,7 +25,7 @@ from loopda.runtime.command import command, writes
 from loopda.runtime.device import choose_device, use_threads
 from loopda.runtime.files import sha256, write_json, write_text
 from loopda.runtime.log import Log
-from loopda.runtime.progress import tell
+from loopda.runtime.progress import report_progress
 from loopda.runtime.signals import interruptible
 from loopda.text.names import bounded
 
@@ -84,7 +84,7 @@ def run(
         histogram = ConfidenceHistogram(len(frames.classes))
         for _, prediction, confidence in predictions(segmenter, images, config.batch_size, place):
             histogram.add(prediction[rows], confidence[rows])
-        histogram.counts = distributed.added(histogram.counts)
+        histogram.counts = distributed.add_counts(histogram.counts)
         thresholds = histogram.thresholds(portion=config.portion, cap=config.cap)
 
         # second pass: the label maps
@@ -99,9 +99,9 @@ def run(
             kept += np.bincount(label.ravel(), minlength=256)[: len(kept)]
             write_label(paths[number], label, frames.classes)
             contents[number] = list(bytes.fromhex(sha256(paths[number]))[:CONTENT])
-            tell(log, step=number + 1, steps=len(images))
+            report_progress(log, step=number + 1, steps=len(images))
             lines.progress(f"{domain} {number + 1}/{len(images)} label maps")
-        kept, contents = distributed.added(kept), distributed.added(contents)
+        kept, contents = distributed.add_counts(kept), distributed.add_counts(contents)
         index += [
             (domain, row.image, path, bytes(content.tolist()).hex())
             for row, path, content in zip(images.rows, paths, contents, strict=True)
@@ -124,7 +124,7 @@ def predictions(
     segmenter: Segmenter, frames: Frames, batch_size: int, device: torch.device
 ) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
     """(index, label map uint8, confidence float32) of every frame that is this process's."""
-    for first in interruptible(distributed.turns(range(0, len(frames), batch_size))):
+    for first in interruptible(distributed.round_robin(range(0, len(frames), batch_size))):
         numbers = range(first, min(first + batch_size, len(frames)))
         images = to_images([frames.image(number) for number in numbers]).to(device)
         labels, confidences = predict(segmenter, images, images.shape[2:])

@@ -19,7 +19,7 @@ from loopda.labels.classes import CITYSCAPES
 from loopda.runtime.command import command, writes
 from loopda.runtime.files import sha256, write_json, write_text
 from loopda.runtime.log import Log, duration
-from loopda.runtime.progress import tell
+from loopda.runtime.progress import report_progress
 from loopda.runtime.signals import interruptible, leave_to_parent
 from loopda.town import write
 from loopda.town.sheet import contact_sheet
@@ -116,7 +116,7 @@ def _progress(counts: Iterator[np.ndarray], total: int, lines: Log) -> Iterator[
     for done, count in enumerate(counts, start=1):
         yield count
         speed = done / max(time.monotonic() - begin, 1e-6)
-        tell(lines.path, step=done, steps=total, seconds_left=(total - done) / speed)
+        report_progress(lines.path, step=done, steps=total, seconds_left=(total - done) / speed)
         lines.progress(
             f"frame {done}/{total}  {speed:.1f} frames/s  {duration((total - done) / speed)} left",
             final=done == total,

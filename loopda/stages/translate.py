@@ -250,7 +250,7 @@ def write_translations(to_night: Translator, frames: Frames, manifest: Path, dev
     """
     folder = manifest.parent / "images"
     paths = [folder / f"{number:05d}_{bounded(row.image.stem)}.png" for number, row in enumerate(frames.rows)]
-    batches = distributed.turns(range(0, len(frames), BATCH))
+    batches = distributed.round_robin(range(0, len(frames), BATCH))
     for first in interruptible(batches, "the training is saved; the same command goes on after it"):
         numbers = range(first, min(first + BATCH, len(frames)))
         images = to_bytes(to_night(to_images([frames.image(number) for number in numbers]).to(device)))

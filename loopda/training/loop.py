@@ -34,7 +34,7 @@ from loopda.randomness import seed_torch
 from loopda.runtime import distributed, processes
 from loopda.runtime.files import append_text, release, sha256, take_lock, write_text
 from loopda.runtime.log import Log, duration
-from loopda.runtime.progress import tell
+from loopda.runtime.progress import report_progress
 from loopda.runtime.signals import received, remembered
 from loopda.training.collapse import collapsed
 from loopda.training.guard import Guard
@@ -123,7 +123,7 @@ class Training:
         self.started = time.monotonic()
         self.first, self.saved = self.step, self.started
         self.elapsed = self.history[-1]["seconds"] if self.history else 0.0
-        tell(self.log.path, step=self.step, steps=self.steps, warnings=list(self.warnings.values()))
+        report_progress(self.log.path, step=self.step, steps=self.steps, warnings=list(self.warnings.values()))
         try:
             with remembered(), computing_in(self.compute.precision, compiled=self.compute.compiled):
                 if self.device.type == "cuda":
@@ -165,7 +165,7 @@ class Training:
 
     def _start_alike(self) -> None:
         """Give every process the weights of the first."""
-        found = [step for (step,) in distributed.everyones([self.step])]
+        found = [step for (step,) in distributed.gather_integers([self.step])]
         if len(set(found)) > 1:
             raise DataError(
                 f"{self.state}: the processes find progress up to the steps {found}; results must lie in a folder that "
@@ -279,7 +279,7 @@ class Training:
             self.log.say(f"warning: {warning}")
         left = (self.steps - self.step) * seconds / max(self.step - self.first, 1)
         warnings = list(self.warnings.values())
-        tell(self.log.path, step=self.step, steps=self.steps, seconds_left=round(left, 1), warnings=warnings)
+        report_progress(self.log.path, step=self.step, steps=self.steps, seconds_left=round(left, 1), warnings=warnings)
         shown = "  ".join(f"{name} {value:.3f}" for name, value in losses.items())
         self.log.progress(f"step {self.step}/{self.steps}  {speed:.1f} images/s  {duration(left)} left  {shown}")
 

@@ -9,7 +9,7 @@ from torch import Tensor
 from loopda.data.dataset import Frames
 from loopda.data.transforms import to_images
 from loopda.models.segmenter import Segmenter, estimate_statistics, running_statistics
-from loopda.runtime.distributed import turns
+from loopda.runtime.distributed import round_robin
 from loopda.runtime.signals import interruptible
 
 SAVED = "the training is saved; the same command goes on after it"
@@ -35,5 +35,5 @@ def set_statistics(segmenter: Segmenter, *, day: Frames, night: Frames, device: 
 
 def _batches(frames: Frames, device: torch.device) -> Iterator[Tensor]:
     indices = np.linspace(0, len(frames) - 1, min(IMAGES, len(frames))).round().astype(int)
-    for first in interruptible(turns(range(0, len(indices), BATCH)), SAVED):
+    for first in interruptible(round_robin(range(0, len(indices), BATCH)), SAVED):
         yield to_images([frames.image(index) for index in indices[first : first + BATCH]]).to(device)

@@ -7,7 +7,7 @@ from loopda.data.layouts.camvid import run
 from loopda.data.manifest import check_rows
 from loopda.data.table import rows
 from loopda.errors import DataError
-from loopda.labels.classes import read_classes
+from loopda.labels.class_files import read_classes
 
 CLASSES = Path(__file__).parents[3] / "workflow/config/camvid/classes.yaml"
 SPLITS = {

@@ -11,7 +11,8 @@ from loopda.data.layouts import acdc, bdd100k_night, gta5, nighttime_driving, sy
 from loopda.data.listing import noting
 from loopda.data.manifest import Checked, Row, check_rows
 from loopda.errors import ConfigError, DataError
-from loopda.labels.classes import CITYSCAPES, SYNTHIA, read_classes
+from loopda.labels.class_files import read_classes
+from loopda.labels.classes import CITYSCAPES, SYNTHIA
 
 SYNTHIA_CLASSES = Path(__file__).parents[3] / "workflow/config/synthia/classes.yaml"
 
