@@ -1,10 +1,10 @@
 """AdaptSegNet: adversarial alignment of the output space (Tsai et al., CVPR 2018)."""
 
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import Field
 from torch.optim import Optimizer
 
+from loopda.config import NonNegative
 from loopda.data.batches import DayBatch, NightBatch
 from loopda.data.dataset import Frames
 from loopda.errors import ConfigError
@@ -12,15 +12,13 @@ from loopda.methods.alignment import Adversaries, MapAdversary, needs_aux
 from loopda.methods.method import Losses, Method, supervision
 from loopda.models.segmenter import Segmenter
 
-Weight = Annotated[float, Field(ge=0)]
-
 
 class Settings(MapAdversary):
     """The section `methods.adaptsegnet`. Single-level is aux 0 and adversarial_aux 0."""
 
     name: Literal["adaptsegnet"]
     gan: Literal["bce", "lsgan"]
-    aux: Weight
+    aux: NonNegative
 
 
 class AdaptSegNet(Method):

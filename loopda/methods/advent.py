@@ -1,20 +1,18 @@
 """ADVENT: less entropy, directly (MinEnt) or adversarially (AdvEnt), and a class-ratio prior (Vu et al., CVPR 2019)."""
 
-from typing import Annotated, Literal
+from typing import Literal
 
 import numpy as np
 import torch
-from pydantic import Field
 from torch.optim import Optimizer
 
+from loopda.config import Fraction, NonNegative
 from loopda.data.batches import DayBatch, NightBatch
 from loopda.data.dataset import Frames
 from loopda.losses.entropy import class_ratio, entropy, self_information
 from loopda.methods.alignment import HEADS, Adversaries, MapAdversary, head_probabilities, needs_aux
 from loopda.methods.method import Losses, Method, supervision
 from loopda.models.segmenter import Segmenter
-
-Weight = Annotated[float, Field(ge=0)]
 
 
 class Settings(MapAdversary):
@@ -24,11 +22,11 @@ class Settings(MapAdversary):
     """
 
     name: Literal["advent"]
-    aux: Weight
-    entropy: Weight
-    entropy_aux: Weight
-    class_ratio: Weight
-    class_ratio_relax: Annotated[float, Field(ge=0, le=1)]
+    aux: NonNegative
+    entropy: NonNegative
+    entropy_aux: NonNegative
+    class_ratio: NonNegative
+    class_ratio_relax: Fraction
 
 
 class Advent(Method):

@@ -7,7 +7,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from loopda.config import Section
+from loopda.config import NonNegative, Positive, Section
 from loopda.errors import ConfigError
 from loopda.losses.adversarial import SOURCE, TARGET, Kind, domain_loss
 from loopda.methods.method import Terms, frozen
@@ -15,8 +15,6 @@ from loopda.models.discriminator import MapDiscriminator
 from loopda.models.pspnet import Outputs
 from loopda.models.segmenter import Segmenter, upsample
 from loopda.training.optimizer import adam
-
-Weight = Annotated[float, Field(ge=0)]
 
 HEADS = {"logits": "", "aux": "_aux"}  # how the terms of each head end
 
@@ -27,11 +25,11 @@ class MapAdversary(Section):
     adversarial, adversarial_aux: lambda_adv of each, 0 leaves out. discriminator_layers: its convolutions of stride 2.
     """
 
-    adversarial: Weight
-    adversarial_aux: Weight
+    adversarial: NonNegative
+    adversarial_aux: NonNegative
     discriminator_width: Annotated[int, Field(ge=4)]
     discriminator_layers: Annotated[int, Field(ge=1, le=6)]
-    discriminator_lr: Annotated[float, Field(gt=0)]
+    discriminator_lr: Positive
 
 
 class Adversaries(nn.Module):

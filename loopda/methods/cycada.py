@@ -10,7 +10,7 @@ from pydantic import Field
 from torch import Tensor
 from torch.optim import Optimizer
 
-from loopda.config import Section
+from loopda.config import Count, Fraction, NonNegative, Section
 from loopda.data.batches import DayBatch, NightBatch
 from loopda.data.dataset import Frames
 from loopda.losses.adversarial import SOURCE, TARGET, domain_accuracy, domain_loss
@@ -25,8 +25,6 @@ from loopda.training.optimizer import (
 )
 from loopda.training.schedule import poly
 
-Share = Annotated[float, Field(ge=0, le=1)]
-
 
 class Settings(Section):
     """The section `methods.cycada`.
@@ -40,11 +38,11 @@ class Settings(Section):
 
     name: Literal["cycada"]
     pixel: bool
-    supervised: Share
+    supervised: Fraction
     alignment_optimizer: Literal["same"] | SegmenterOptimizer
-    adversarial: Annotated[float, Field(ge=0)]
-    gate: Share
-    window: Annotated[int, Field(ge=1)]
+    adversarial: NonNegative
+    gate: Fraction
+    window: Count
     stop_after: Annotated[int, Field(ge=0)]
     discriminator_width: Annotated[int, Field(ge=4)]
     discriminator_dropout: Annotated[float, Field(ge=0, lt=1)]

@@ -11,7 +11,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from loopda.config import Section
+from loopda.config import Fraction, NonNegative, Section
 from loopda.data.augmentation import each, mixed_image_augmentation
 from loopda.data.batches import DayBatch, NightBatch
 from loopda.data.dataset import Frames
@@ -27,8 +27,6 @@ from loopda.models.segmenter import Segmenter, upsample
 from loopda.runtime import distributed
 from loopda.runtime.downloads import locate
 from loopda.training.ema import Teacher
-
-Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class Settings(Section):
@@ -46,19 +44,19 @@ class Settings(Section):
 
     name: Literal["daformer"]
     decay: Annotated[float, Field(ge=0, lt=1)]
-    threshold: Share
-    ignore_top: Share
-    ignore_bottom: Share
+    threshold: Fraction
+    ignore_top: Fraction
+    ignore_bottom: Fraction
     colour: Annotated[float, Field(ge=0, le=0.5)]
-    blur: Share
-    feature_distance: Annotated[float, Field(ge=0)]
+    blur: Fraction
+    feature_distance: NonNegative
     feature_weights: str
     feature_statistics: Literal["batch", "kept"]
     things: tuple[str, ...]
-    thing_share: Share
-    rare_temperature: Annotated[float, Field(ge=0)]
-    rare_pixels: Share
-    rare_crop_pixels: Share
+    thing_share: Fraction
+    rare_temperature: NonNegative
+    rare_pixels: Fraction
+    rare_crop_pixels: Fraction
 
 
 class DAFormer(Method):

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 from torch.optim import Optimizer
 
-from loopda.config import Section
+from loopda.config import NonNegative, Positive, Section
 from loopda.data.batches import DayBatch, NightBatch
 from loopda.data.dataset import Frames
 from loopda.losses.adversarial import SOURCE, TARGET, domain_loss
@@ -20,10 +20,10 @@ class Settings(Section):
     """The section `methods.dann`. weight: of the domain classifier's loss, which no source gives for segmentation."""
 
     name: Literal["dann"]
-    weight: Annotated[float, Field(ge=0)]
-    steepness: Annotated[float, Field(gt=0)]
+    weight: NonNegative
+    steepness: Positive
     classifier_width: Annotated[int, Field(ge=4)]
-    classifier_lr: Annotated[float, Field(gt=0)]
+    classifier_lr: Positive
 
 
 class Dann(Method):

@@ -13,7 +13,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from loopda.config import Section
+from loopda.config import Count, Fraction, NonNegative, Positive, Section
 from loopda.data.batches import DayBatch, NightBatch
 from loopda.errors import DataError
 from loopda.labels.fusion import fuse
@@ -29,7 +29,6 @@ from loopda.runtime import distributed
 from loopda.runtime.downloads import locate
 from loopda.training.optimizer import adam
 
-Weight = Annotated[float, Field(ge=0)]
 Side = Literal["day", "night"]
 
 # the time of day that images of each symbol show, or should show; it names their decoder and their discriminator
@@ -44,14 +43,14 @@ class Decoders(Section):
     features: Literal["layer2", "layer4"]
     width: Annotated[int, Field(ge=8)]
     residual_blocks: Annotated[int, Field(ge=0)]
-    semantic_channels: Annotated[int, Field(ge=1)]
+    semantic_channels: Count
     rendering: Literal["residual", "none"]
     coarse_rendering: bool
     image_kernel: Literal[3, 7]
     discriminator_width: Annotated[int, Field(ge=4)]
     discriminator_scales: Annotated[int, Field(ge=1, le=5)]
-    lr: Annotated[float, Field(gt=0)]
-    discriminator_lr: Annotated[float, Field(gt=0)]
+    lr: Positive
+    discriminator_lr: Positive
     lpips: Literal["alex", "vgg"]
     lpips_weights: str
 
@@ -59,15 +58,15 @@ class Decoders(Section):
 class Weights(Section):
     """The lambdas of equation 11 (section 4.1), the two inside equation 4, and two that the paper leaves open."""
 
-    seg: Weight
-    inner: Weight
-    outer: Weight
-    adv: Weight
-    percep: Weight
-    z: Weight
-    lpips: Weight
-    aux: Weight
-    fusion: Annotated[float, Field(ge=0, le=1)]
+    seg: NonNegative
+    inner: NonNegative
+    outer: NonNegative
+    adv: NonNegative
+    percep: NonNegative
+    z: NonNegative
+    lpips: NonNegative
+    aux: NonNegative
+    fusion: Fraction
 
 
 class LoopSettings(Section):

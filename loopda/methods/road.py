@@ -7,7 +7,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from loopda.config import Section
+from loopda.config import Count, NonNegative, Positive, Section
 from loopda.data.batches import DayBatch, NightBatch
 from loopda.data.dataset import Frames
 from loopda.labels.grid import positions
@@ -19,8 +19,6 @@ from loopda.models.segmenter import Segmenter
 from loopda.runtime.downloads import locate
 from loopda.training.optimizer import adam
 
-Weight = Annotated[float, Field(ge=0)]
-Count = Annotated[int, Field(ge=1)]
 Shown = tuple[
     Tensor, Tensor, tuple[int, int]
 ]  # features (N, C, h, w), the boxes (N, 4) that they show, H and W of these
@@ -35,14 +33,14 @@ class Settings(Section):
     """
 
     name: Literal["road"]
-    distillation: Weight
+    distillation: NonNegative
     weights: str
     statistics: Literal["batch", "kept"]
-    spatial: Weight
+    spatial: NonNegative
     grid: tuple[Count, Count]
-    reversal: Weight
+    reversal: NonNegative
     classifier_width: Annotated[int, Field(ge=4)]
-    classifier_lr: Annotated[float, Field(gt=0)]
+    classifier_lr: Positive
 
 
 class Road(Method):

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from loopda.config import Section
+from loopda.config import Count, Section
 from loopda.data.dataset import Input
 from loopda.errors import ConfigError
 from loopda.methods import adaptsegnet, advent, cycada, daformer, dann, road, source_only
@@ -41,8 +41,8 @@ class Config(Section):
     input: Input
     compute: Compute
     method: Annotated[reduce(or_, METHODS), Field(discriminator="name")]
-    steps: Annotated[int, Field(ge=1)]
-    batch_size: Annotated[int, Field(ge=1)]
+    steps: Count
+    batch_size: Count
     warmup_steps: Annotated[int, Field(ge=0)]
     decay_steps: Annotated[int, Field(ge=0)]
     optimizer: SegmenterOptimizer

@@ -7,7 +7,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from loopda.config import Section
+from loopda.config import Count, Fraction, NonNegative, Section
 from loopda.data.augmentation import each, strong
 from loopda.data.dataset import Input
 from loopda.labels.classes import IGNORE
@@ -21,22 +21,20 @@ from loopda.training.job import Job
 from loopda.training.optimizer import SegmenterOptimizer, segmenter_optimizer
 from loopda.training.schedule import poly, set_learning_rate
 
-Weight = Annotated[float, Field(ge=0)]
-
 
 class Config(Section):
     """The section `distill`, with `input` and `compute`."""
 
     input: Input
     compute: Compute
-    steps: Annotated[int, Field(ge=1)]
-    batch_size: Annotated[int, Field(ge=1)]
+    steps: Count
+    batch_size: Count
     threshold: Annotated[float, Field(ge=0, lt=1)]
-    aux: Weight
-    kl: Weight
+    aux: NonNegative
+    kl: NonNegative
     kl_masked: bool
     mirror: bool
-    augmentation: Annotated[float, Field(ge=0, le=1)]
+    augmentation: Fraction
     warmup_steps: Annotated[int, Field(ge=0)]
     optimizer: SegmenterOptimizer
 

@@ -3,14 +3,13 @@
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
-from pydantic import Field
 from torch import Tensor
 
-from loopda.config import Section
+from loopda.config import Count, Section
 from loopda.data.dataset import Frames, Input, open_frames
 from loopda.data.transforms import to_images
 from loopda.errors import ConfigError, DataError
@@ -41,7 +40,7 @@ class Config(Section):
     """
 
     input: Input
-    batch_size: Annotated[int, Field(ge=1)]
+    batch_size: Count
     upsampled: Literal["probabilities", "logits"] = "probabilities"
     full_size: tuple[str, ...] = ()
 

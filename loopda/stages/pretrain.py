@@ -5,7 +5,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from loopda.config import Section
+from loopda.config import Count, NonNegative, Section
 from loopda.data.dataset import Input
 from loopda.methods.method import supervision
 from loopda.models.compute.settings import Compute
@@ -26,9 +26,9 @@ class Config(Section):
     compute: Compute
     network: Network
     weights: str
-    steps: Annotated[int, Field(ge=1)]
-    batch_size: Annotated[int, Field(ge=1)]
-    aux: Annotated[float, Field(ge=0)]
+    steps: Count
+    batch_size: Count
+    aux: NonNegative
     warmup_steps: Annotated[int, Field(ge=0)]
     optimizer: SegmenterOptimizer
 

@@ -3,15 +3,13 @@
 import csv
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated
 
 import numpy as np
 import torch
-from pydantic import Field
 from torch import Tensor
 from torch.optim import Optimizer
 
-from loopda.config import Section
+from loopda.config import Count, Section
 from loopda.data.batches import DayBatch, NightBatch, PseudoLabels
 from loopda.data.dataset import Input, resize_label
 from loopda.errors import DataError
@@ -40,8 +38,8 @@ class Config(Section):
     compute: Compute
     loops: LoopSettings
     agreement: Agreement
-    steps: Annotated[int, Field(ge=1)]
-    batch_size: Annotated[int, Field(ge=1)]
+    steps: Count
+    batch_size: Count
     optimizer: SegmenterOptimizer
 
 

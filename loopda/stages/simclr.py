@@ -7,7 +7,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from loopda.config import Section
+from loopda.config import Positive, Section
 from loopda.data.augmentation import each, simclr_views
 from loopda.data.dataset import Frames, Input
 from loopda.data.manifest import Row
@@ -40,9 +40,9 @@ class Config(Section):
     steps: Annotated[int, Field(ge=0)]
     batch_size: Annotated[int, Field(ge=2)]
     view: tuple[Annotated[int, Field(ge=16)], Annotated[int, Field(ge=16)]]
-    temperature: Annotated[float, Field(gt=0)]
+    temperature: Positive
     projection: Annotated[int, Field(ge=2)]
-    lr: Annotated[float, Field(gt=0)]
+    lr: Positive
     warmup_steps: Annotated[int, Field(ge=0)]
 
 

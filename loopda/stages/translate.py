@@ -13,7 +13,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from loopda.config import Section
+from loopda.config import Count, Fraction, NonNegative, Positive, Section
 from loopda.data.dataset import Frames, Input
 from loopda.data.manifest import Row, read_manifest, with_image, write_manifest
 from loopda.data.transforms import to_bytes, to_images
@@ -40,7 +40,6 @@ from loopda.training.schedule import linear, set_learning_rate
 TILE_WIDTH = 320
 BATCH = 8  # images that are translated at once when the training is done
 
-Weight = Annotated[float, Field(ge=0)]
 Look = Callable[[Tensor], Tensor]  # from images to logits
 
 
@@ -50,7 +49,7 @@ class Generators(Section):
     width: Annotated[int, Field(ge=4)]
     levels: Annotated[int, Field(ge=0, le=2)]
     residual_blocks: Annotated[int, Field(ge=0)]
-    lr: Annotated[float, Field(gt=0)]
+    lr: Positive
 
 
 class Discriminators(Section):
@@ -58,17 +57,17 @@ class Discriminators(Section):
 
     width: Annotated[int, Field(ge=4)]
     layers: Annotated[int, Field(ge=1, le=5)]
-    lr: Annotated[float, Field(gt=0)]
+    lr: Positive
     buffer: Annotated[int, Field(ge=0)]
 
 
 class Weights(Section):
     """Of the terms of CyCADA's equation 6 that the generators minimise, and of CycleGAN's identity."""
 
-    adversarial: Weight
-    cycle: Weight
-    identity: Weight
-    semantic: Weight
+    adversarial: NonNegative
+    cycle: NonNegative
+    identity: NonNegative
+    semantic: NonNegative
 
 
 class Config(Section):
@@ -79,13 +78,13 @@ class Config(Section):
 
     input: Input
     compute: Compute
-    steps: Annotated[int, Field(ge=1)]
-    batch_size: Annotated[int, Field(ge=1)]
-    constant: Annotated[float, Field(ge=0, le=1)]
+    steps: Count
+    batch_size: Count
+    constant: Fraction
     generators: Generators
     discriminators: Discriminators
     weights: Weights
-    pictures: Annotated[int, Field(ge=1)]
+    pictures: Count
 
 
 @records("translated")

@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import Field
 from torch.optim import Optimizer
 
-from loopda.config import Section
+from loopda.config import Count, Section
 from loopda.data.batches import DayBatch, NightBatch
 from loopda.data.dataset import Input
 from loopda.methods.loopda import SIDE, Loops, LoopSettings, images_of, save_loops
@@ -28,8 +28,8 @@ class Config(Section):
     input: Input
     compute: Compute
     loops: LoopSettings
-    steps: Annotated[int, Field(ge=1)]
-    batch_size: Annotated[int, Field(ge=1)]
+    steps: Count
+    batch_size: Count
     decoder_warmup: Annotated[int, Field(ge=0)]
     optimizer: SegmenterOptimizer
 

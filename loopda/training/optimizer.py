@@ -8,11 +8,10 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.optim import SGD, Adam, AdamW, Optimizer
 
-from loopda.config import Section
+from loopda.config import NonNegative, Positive, Section
 from loopda.models.segmenter import Segmenter
 from loopda.runtime import distributed
 
-Positive = Annotated[float, Field(gt=0)]
 Learn = Callable[[Tensor], None]
 
 
@@ -23,8 +22,8 @@ class SegmenterOptimizer(Section):
     lr: Positive
     head_factor: Positive
     momentum: Annotated[float, Field(ge=0, lt=1)]
-    weight_decay: Annotated[float, Field(ge=0)]
-    power: Annotated[float, Field(ge=0)]
+    weight_decay: NonNegative
+    power: NonNegative
 
 
 def segmenter_optimizer(segmenter: Segmenter, section: SegmenterOptimizer) -> Optimizer:
@@ -65,7 +64,7 @@ class CompanionOptimizer(Section):
     name: Literal["adam", "sgd"]
     lr: Positive
     momentum: Annotated[float, Field(ge=0, lt=1)]
-    weight_decay: Annotated[float, Field(ge=0)]
+    weight_decay: NonNegative
 
 
 def companion_optimizer(modules: Iterable[nn.Module], section: CompanionOptimizer) -> Optimizer:
