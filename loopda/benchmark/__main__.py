@@ -29,10 +29,11 @@ from typing import Any
 
 import torch
 
-from loopda.benchmark.cases import COMPILED, LEVERS, PLAIN, SCALES, STAGES, VARIANTS, Case, Variant
+from loopda.benchmark.cases import SCALES, STAGES, Case
 from loopda.benchmark.figure import draw
 from loopda.benchmark.measure import Clock, Counts, count, gpu_peak, matmul_peak, milliseconds, ratio
 from loopda.benchmark.parts import measured_parts, part_line
+from loopda.benchmark.variants import COMPILED, LEVERS, PLAIN, VARIANTS, Variant
 from loopda.runtime.device import choose_device, use_threads
 from loopda.runtime.files import write_text
 from loopda.text.encoding import begin_program
@@ -119,11 +120,11 @@ def measured(
 
 def row_of_counts(scale: str, stage: str, variant: Variant) -> dict[str, Any]:
     """What an iteration needs, on tensors without content."""
-    if variant.precision == "fp32":  # as `imagined`, in a quarter of the time
+    if variant.precision == "fp32":  # as with fake tensors, in a quarter of the time
         case = Case(scale, stage, variant, torch.device("meta"))
         return row(scale, stage, variant, count(case.step, case.constants))
     case = Case(scale, stage, variant, torch.device("cpu"))
-    with case.imagined():
+    with case.with_fake_tensors():
         return row(scale, stage, variant, count(case.step, case.constants))
 
 

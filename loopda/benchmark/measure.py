@@ -41,10 +41,10 @@ def count(step: Step, constants: Iterable[Tensor]) -> Counts:
             saved.add(tensor.untyped_storage())
         return tensor
 
-    observed = Observed()
-    with saved_tensors_hooks(keep, lambda tensor: tensor), observed:
+    counting = CountingMode()
+    with saved_tensors_hooks(keep, lambda tensor: tensor), counting:
         step()
-    return Counts(observed.operations, saved.total, observed.storages.peak)
+    return Counts(counting.operations, saved.total, counting.storages.peak)
 
 
 class Storages:
@@ -69,7 +69,7 @@ class Storages:
         self.bytes -= size
 
 
-class Observed(TorchDispatchMode):
+class CountingMode(TorchDispatchMode):
     """Counts the operations, by PyTorch's formulas, and the memory that they make for their results.
 
     In the place of PyTorch's FlopCounterMode, whose hooks on modules do not stand a backward pass within another one.
@@ -132,4 +132,4 @@ def matmul_peak(device: torch.device, dtype: torch.dtype, clock: Clock = time.pe
 
 def ratio(of: Sequence[float], to: Sequence[float]) -> float:
     """The median over the turns of how much longer `of` took than `to`."""
-    return median(one / other for one, other in zip(of, to, strict=True))
+    return median(first / second for first, second in zip(of, to, strict=True))

@@ -11,8 +11,9 @@ from unittest.mock import patch
 import numpy as np
 import torch
 
-from loopda.benchmark.cases import FAST, Case, OneStep
+from loopda.benchmark.cases import Case, OneStep
 from loopda.benchmark.measure import Clock, milliseconds, ratio
+from loopda.benchmark.variants import FAST
 from loopda.evaluation.confusion import confusion_matrix
 from loopda.labels.classes import CITYSCAPES, IGNORE
 from loopda.labels.thresholds import ConfidenceHistogram
@@ -27,14 +28,14 @@ CPU = torch.device("cpu")
 
 
 class NextStep(OneStep):
-    """Has the loop of a stage make one more step of a training; the step before ends as this one begins."""
+    """The next step of a training; the step before ends when this one begins."""
 
     def __init__(self, training: loop.Training, steps: Iterator[tuple[int, Any]]):
         self.descent, self.descend, self.record = training.descent, training.descend, training.record
         self.steps = steps
 
     def over(self, make: object) -> Iterator[tuple[int, Any]]:
-        """The training's own batch, whatever `make` would make."""
+        """The next step of the training, with its own batch."""
         yield next(self.steps)
 
 

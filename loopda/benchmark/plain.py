@@ -34,7 +34,7 @@ def iteration(
 ) -> Terms:
     """One step of warm-up; with `tau`, of self-training. Both loops on, every night image with its reference."""
     weights, alpha = nets.settings.weights, nets.settings.weights.fusion
-    dec_d, dec_n = (_decoder(nets, side) for side in ("day", "night"))
+    dec_d, dec_n = (_decoder(nets, domain) for domain in ("day", "night"))
     d_d, d_n = nets.discriminators["day"], nets.discriminators["night"]
     x_d, y, x_n, x_ud = day.images, day.labels, pairs.images, pairs.references
 
@@ -105,10 +105,10 @@ def pyramid(pooling: PyramidPooling, features: Tensor) -> Tensor:
     return pooling.bottleneck(torch.cat([*upsampled, features], dim=1))
 
 
-def _decoder(nets: Loops, side: str) -> Callable[[Outputs, Tensor, Tensor], Tensor]:
+def _decoder(nets: Loops, domain: str) -> Callable[[Outputs, Tensor, Tensor], Tensor]:
     def decode(outputs: Outputs, p: Tensor, like: Tensor) -> Tensor:
         z = outputs.shallow if nets.settings.decoders.features == "layer2" else outputs.features
-        return nets.decoders[side](z, p, like.shape[2:])
+        return nets.decoders[domain](z, p, like.shape[2:])
 
     return decode
 

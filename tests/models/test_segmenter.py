@@ -32,11 +32,6 @@ CLASSES = ClassList(
 )
 
 
-@pytest.fixture(autouse=True)
-def the_same_random_numbers_in_every_run():
-    torch.manual_seed(0)
-
-
 def segmenter(bn_pretrain=False, **changes):
     return Segmenter(small_network(**changes), CLASSES, bn_pretrain=bn_pretrain)
 

@@ -22,7 +22,7 @@ from loopda.models.compute.settings import Compute
 from loopda.models.segmenter import load_checkpoint
 from loopda.runtime import progress, signals
 from loopda.runtime.log import Log
-from loopda.training import loop, state
+from loopda.training import loop, metrics, state
 from loopda.training.loop import Training
 from loopda.training.state import save_state
 
@@ -365,14 +365,14 @@ def test_a_disk_that_stays_full_ends_the_training(tmp_path, monkeypatch, failing
 
 def test_records_that_could_not_be_written_come_with_the_next_that_can(tmp_path, monkeypatch):
     monkeypatch.setattr(loop, "RECORD_STEPS", 1)
-    append, full = loop.append_text, iter([False, True, True])
+    append, full = metrics.append_text, iter([False, True, True])
 
     def failing(path: Path, text: str) -> None:
         if next(full, False):
             raise DeviceError("full")
         append(path, text)
 
-    monkeypatch.setattr(loop, "append_text", failing)
+    monkeypatch.setattr(metrics, "append_text", failing)
     run = training(tmp_path, steps=4)
     for _, batch in run.over(number):
         run.record(loss=batch)
