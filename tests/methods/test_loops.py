@@ -28,7 +28,6 @@ F, DEC_D, DEC_N, D_D, D_N = "F", "Dec_d", "Dec_n", "D_d", "D_n"
 
 @pytest.fixture(autouse=True)
 def cheap_distance(monkeypatch):
-
     def build(net, trunk):
         CheapDistance.asked_for = (net, trunk)
         return CheapDistance()

@@ -82,7 +82,7 @@ def test_finite_steps_are_to_the_bit_those_without_a_guard(kind):
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.fault(26, "the step changes nothing, whether the host looks at once or later")
 def test_a_step_that_is_not_finite_leaves_no_trace(kind, bad, synchronous):
-    """The first step too: a fused SGD makes net_and_optimizer momentum in it."""
+    """The first step too: a fused SGD makes its momentum in it."""
     (net, optimizer), (other, other_optimizer) = build(kind), build(kind)
     guard, expected = (
         Guard({"net": a, "optimizer": b}, compute(), CPU) for a, b in ((net, optimizer), (other, other_optimizer))
@@ -114,11 +114,7 @@ def test_a_step_that_is_not_finite_leaves_no_trace(kind, bad, synchronous):
 
 def test_optimisers_that_step_together_are_skipped_together():
     nets = {name: build("adam") for name in ("one", "two")}
-    parts = {
-        f"{name} {number}": part
-        for name, net_and_optimizer in nets.items()
-        for number, part in enumerate(net_and_optimizer)
-    }
+    parts = {f"{name} {number}": part for name, its in nets.items() for number, part in enumerate(its)}
     guard = Guard(parts, compute(), CPU)
     before = {name: [value.clone() for value in net.parameters()] for name, (net, _) in nets.items()}
     (one, first), (two, second) = nets.values()
@@ -234,7 +230,7 @@ def test_a_single_step_is_skipped_counted_and_not_averaged(tmp_path, monkeypatch
     assert "skipped" not in first
     assert second["skipped"] == 1
     assert math.isfinite(second["loss"])
-    assert "step 6 is skipped: net_and_optimizer loss or gradient is not finite" in log(tmp_path)
+    assert "step 6 is skipped: its loss or gradient is not finite" in log(tmp_path)
     assert run.step == 8
 
 
@@ -280,7 +276,7 @@ BAD = {8, 24, 25, 26, 42}
 
 @pytest.fixture(scope="module")
 def uninterrupted(tmp_path_factory):
-    """What a training with skipped steps ends with, which saves at the steps of net_and_optimizer schedule alone."""
+    """What a training with skipped steps ends with, which saves at the steps of its schedule alone."""
     return train(tmp_path_factory.mktemp("whole"), BAD, steps=44)[0].state_dict()
 
 
@@ -338,6 +334,4 @@ def test_the_files_of_a_skipped_batch_are_named(tmp_path):
         return batch(step)
 
     train(tmp_path, {4}, steps=5, make=make)
-    assert f"step 4 is skipped: net_and_optimizer loss or gradient is not finite; its images: {paths[1]}\n" in log(
-        tmp_path
-    )
+    assert f"step 4 is skipped: its loss or gradient is not finite; its images: {paths[1]}\n" in log(tmp_path)
