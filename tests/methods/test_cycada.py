@@ -157,16 +157,13 @@ def test_what_the_gate_looks_at_is_in_the_state(case):
     assert following[0] == following[1]
 
 
-@pytest.mark.parametrize("stopped", [2, 4])
-def test_interrupted_before_and_during_the_alignment_it_ends_as_if_it_had_not_been(
-    miniature, tmp_path, monkeypatch, stopped
-):
-    method = {"name": "cycada", **miniature.config["methods"]["cycada"]}
-    method |= {"discriminator_width": 4, "window": 2, "supervised": 0.5, "gate": 0.45}
+def assert_interrupted_is_uninterrupted(miniature, folder, monkeypatch, *, stopped, **changes):
+    """Train twice, once stopped by a signal in the step after `stopped` and resumed: equal to the last bit."""
+    method = {"discriminator_width": 4, "window": 2, "supervised": 0.5, "gate": 0.45} | changes
+    method = {"name": "cycada", **miniature.config["methods"]["cycada"]} | method
     section = miniature.section("adapt", method=method)
     translated = miniature.path("translate", "source.csv")
-    miniature.run("adapt", tmp_path / "whole", config=section, translated=translated)
-
+    miniature.run("adapt", folder / "whole", config=section, translated=translated)
     record = loop.Training.record
 
     def terminated(self, **values):
@@ -177,11 +174,18 @@ def test_interrupted_before_and_during_the_alignment_it_ends_as_if_it_had_not_be
     with monkeypatch.context() as patch:
         patch.setattr(loop.Training, "record", terminated)
         with pytest.raises(Interrupted):
-            miniature.run("adapt", tmp_path / "parts", config=section, translated=translated)
-    miniature.run("adapt", tmp_path / "parts", config=section, translated=translated)
-    assert f"goes on after step {stopped + 1}" in (tmp_path / "parts.log").read_text()
-    whole, parts = (load_checkpoint(tmp_path / name / "model.pt")["model"] for name in ("whole", "parts"))
+            miniature.run("adapt", folder / "parts", config=section, translated=translated)
+    miniature.run("adapt", folder / "parts", config=section, translated=translated)
+    assert f"goes on after step {stopped + 1}" in (folder / "parts.log").read_text()
+    whole, parts = (load_checkpoint(folder / name / "model.pt")["model"] for name in ("whole", "parts"))
     assert all(torch.equal(whole[name], parts[name]) for name in whole)
+
+
+@pytest.mark.parametrize("stopped", [2, 4])
+def test_interrupted_before_and_during_the_alignment_it_ends_as_if_it_had_not_been(
+    miniature, tmp_path, monkeypatch, stopped
+):
+    assert_interrupted_is_uninterrupted(miniature, tmp_path, monkeypatch, stopped=stopped)
 
 
 SGD = {"name": "sgd", "lr": 1e-3, "head_factor": 1.0, "momentum": 0.99, "weight_decay": 0.0, "power": 0.0}
@@ -228,23 +232,6 @@ def test_an_epoch_without_a_suitable_discriminator_ends_the_adaptation_and_one_t
 
 
 def test_the_papers_alignment_trains_and_goes_on_exactly_where_it_was_killed(miniature, tmp_path, monkeypatch):
-    method = {"name": "cycada", **miniature.config["methods"]["cycada"]}
-    method |= {"discriminator_width": 4, "window": 2, "supervised": 0.5, "gate": 0.45, "alignment_optimizer": SGD}
-    method |= {"discriminator_optimizer": {"name": "sgd", "lr": 1e-3, "momentum": 0.9, "weight_decay": 0.0}}
-    section = miniature.section("adapt", method=method)
-    translated = miniature.path("translate", "source.csv")
-    miniature.run("adapt", tmp_path / "whole", config=section, translated=translated)
-    record = loop.Training.record
-
-    def terminated(self, **values):
-        if self.step == 4 and not self.signal:
-            os.kill(os.getpid(), signal.SIGTERM)
-        record(self, **values)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(loop.Training, "record", terminated)
-        with pytest.raises(Interrupted):
-            miniature.run("adapt", tmp_path / "parts", config=section, translated=translated)
-    miniature.run("adapt", tmp_path / "parts", config=section, translated=translated)
-    whole, parts = (load_checkpoint(tmp_path / name / "model.pt")["model"] for name in ("whole", "parts"))
-    assert all(torch.equal(whole[name], parts[name]) for name in whole)
+    discriminator = {"name": "sgd", "lr": 1e-3, "momentum": 0.9, "weight_decay": 0.0}
+    changes = {"alignment_optimizer": SGD, "discriminator_optimizer": discriminator}
+    assert_interrupted_is_uninterrupted(miniature, tmp_path, monkeypatch, stopped=4, **changes)

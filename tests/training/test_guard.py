@@ -114,7 +114,7 @@ def test_a_step_that_is_not_finite_leaves_no_trace(kind, bad, synchronous):
 
 def test_optimisers_that_step_together_are_skipped_together():
     nets = {name: build("adam") for name in ("one", "two")}
-    parts = {f"{name} {number}": part for name, its in nets.items() for number, part in enumerate(its)}
+    parts = {f"{name} {number}": part for name, pair in nets.items() for number, part in enumerate(pair)}
     guard = Guard(parts, compute(), CPU)
     before = {name: [value.clone() for value in net.parameters()] for name, (net, _) in nets.items()}
     (one, first), (two, second) = nets.values()
