@@ -41,7 +41,7 @@ from loopda.training.stage import TrainingStage
 TILE_WIDTH = 320
 BATCH = 8  # images that are translated at once after the training
 
-Network = Callable[[Tensor], Tensor]
+ImagesToLogits = Callable[[Tensor], Tensor]
 
 
 class Config(Section):
@@ -111,7 +111,7 @@ def run(
 def train(
     config: Config,
     nets: CycleGAN,
-    task_network: Mapping[str, Network],
+    task_network: Mapping[str, ImagesToLogits],
     optimizers: Mapping[str, Optimizer],
     training: Training,
     batches: Callable[[int], tuple[DayBatch, NightBatch]],
@@ -172,7 +172,7 @@ def train(
         training.record(**terms, discriminators=loss)
 
 
-def frozen_segmenter(pretrained: Path, domain: str, device: torch.device) -> Network:
+def frozen_segmenter(pretrained: Path, domain: str, device: torch.device) -> ImagesToLogits:
     """The source-only model with constant weights and the statistics of `domain`, from images to logits."""
     segmenter = load_segmenter(pretrained).to(device).requires_grad_(False)
     segmenter.use_statistics(domain)
