@@ -128,7 +128,7 @@ def test_a_mirrored_image_meets_the_classifiers_the_other_way_round(built):
     nothing = torch.zeros(0, CHANNELS, 1, 2), torch.zeros(0, 4)
     first, second = method.classifiers
     for boxes, order in ((plain, (first, second)), (mirrored, (second, first))):
-        scores = [judge(features[:, :, :, j : j + 1]).sigmoid() for j, judge in enumerate(order)]
+        scores = [classifier(features[:, :, :, j : j + 1]).sigmoid() for j, classifier in enumerate(order)]
         expected = sum(-math.log(1 - h.item()) for h in scores)
         assert alignment(method, (features, boxes), nothing).item() == pytest.approx(expected, rel=1e-5)
 
