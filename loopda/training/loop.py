@@ -34,7 +34,7 @@ from loopda.runtime.log import Log, duration
 from loopda.runtime.progress import tell
 from loopda.runtime.signals import received, remembered
 from loopda.training.guard import Guard
-from loopda.training.metrics import Metrics
+from loopda.training.metrics import MetricsWriter
 from loopda.training.optimizer import Backward
 from loopda.training.state import load_state, remove_orphans, save_state
 
@@ -97,7 +97,7 @@ class Training:
             remove_orphans(state)
         self.step = load_state(state, self.parts, fingerprint, log.say)
         self._synchronize()
-        self.metrics = Metrics(self.metrics_path, writes=processes.is_first(), until=self.step)
+        self.metrics = MetricsWriter(self.metrics_path, writes=processes.is_first(), until=self.step)
 
     @property
     def metrics_path(self) -> Path:

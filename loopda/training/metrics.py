@@ -15,7 +15,7 @@ from loopda.training.collapse import collapsed
 Values = Mapping[str, Tensor | float]
 
 
-class Metrics:
+class MetricsWriter:
     """The averages since the last line, and the lines so far.
 
     path: of the file. writes: whether this process writes it; of several processes the first does. until: the step that
