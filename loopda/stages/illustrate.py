@@ -19,9 +19,9 @@ from loopda.evaluation.probabilities import predict
 from loopda.labels.agreement import Agreement, day_night_agreement, keep_classes, online_label, static_label
 from loopda.labels.classes import ClassList
 from loopda.labels.png import read_label
-from loopda.methods.loopda import SIDE, TRANSLATION, Loops, LoopSettings, load_loops
+from loopda.methods.loopda import DOMAIN, TRANSLATION, Loops, LoopSettings, load_loops
 from loopda.models.checkpoint import load_segmenter
-from loopda.models.segmentation_network import Outputs
+from loopda.models.pspnet import Outputs
 from loopda.models.segmenter import Segmenter
 from loopda.runtime.command import command, writes
 from loopda.runtime.device import choose_device, use_threads
@@ -148,7 +148,7 @@ def rendered(segmenter: Segmenter, nets: Loops, symbol: str, x: Tensor, y: Tenso
 
 def outputs_of(segmenter: Segmenter, symbol: str, x: Tensor) -> Outputs:
     """Enc and F of images of this symbol, with the statistics of the domain that they show."""
-    segmenter.use_statistics(SIDE[symbol])
+    segmenter.use_statistics(DOMAIN[symbol])
     return segmenter(x)
 
 

@@ -1,4 +1,4 @@
-"""The normalisation statistics that a finished network is evaluated with."""
+"""The normalisation statistics for the evaluation of a trained network."""
 
 from collections.abc import Iterator
 
@@ -18,11 +18,11 @@ BATCH = 8
 
 
 def set_statistics(segmenter: Segmenter, *, day: Frames, night: Frames, device: torch.device) -> None:
-    """Give the segmenter its statistics, by the rule of its section `network`.
+    """Set the segmenter's statistics by `network.statistics`.
 
-    per_domain: one set for "day" from labelled training images, one for "night" from unlabelled ones, both with the
-    final weights; every method and every stage goes through this same function, so no comparison depends on the order
-    of passes in a training loop. shared: the one running average of training, as in the lineage.
+    per_domain: one set for "day" from labelled training images, and one for "night" from unlabelled ones, both with the
+    final weights. All methods and stages use this function, so that no comparison depends on the order of forward
+    passes in a training loop. shared: the running average of training, as in the lineage.
     """
     if segmenter.section.statistics == "shared":
         segmenter.statistics = {"shared": running_statistics(segmenter)}

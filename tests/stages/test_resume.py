@@ -22,7 +22,7 @@ from loopda.errors import Interrupted
 from loopda.models.checkpoint import load_checkpoint
 from loopda.runtime.command import command
 from loopda.stages import adapt, pretrain, translate, warmup
-from loopda.training import job, loop
+from loopda.training import loop
 
 STAGES = ("pretrain", "warmup", "self_train", "simclr", "distill", "translate", "adapt")
 PARTS = [
@@ -35,8 +35,9 @@ PARTS = [
     ("simclr", "optimizer"),
     ("distill", "network"),
     ("distill", "optimizer"),
-    *[("translate", part) for part in ("generators", "discriminators", "shown", "to_fool", "to_tell")],
-    *[("adapt", part) for part in ("network", "method", "segmenter", "adversaries")],
+    *[("translate", part) for part in ("generators", "discriminators", "image_buffers")],
+    *[("translate", part) for part in ("generator_optimizer", "discriminator_optimizer")],
+    *[("adapt", part) for part in ("network", "method", "segmenter", "discriminators")],
 ]
 RESULTS = {"warmup": ("model.pt", "loops.pt"), "translate": ("generators.pt",)}  # the others: model.pt alone
 
@@ -127,7 +128,7 @@ def test_a_stage_killed_after_its_last_step_ends_as_if_it_had_not_been(miniature
         raise Killed
 
     with monkeypatch.context() as patch:
-        patch.setattr(job, "save_segmenter", dying)
+        patch.setattr("loopda.training.stage.save_segmenter", dying)
         patch.setattr(translate, "save_generators", dying)
         run_until_killed(miniature, stage, out)
     miniature.run(stage, out)

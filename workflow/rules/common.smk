@@ -9,7 +9,7 @@ from loopda.pipeline import comparisons, experiments
 from loopda.pipeline.claims import claims
 from loopda.pipeline.schema import read_schemas
 from loopda.text import names
-from loopda.text.encoding import check_encoding, replace_what_cannot_be_shown
+from loopda.text.encoding import check_encoding, replace_unprintable_characters
 from loopda.text.strict_yaml import read_mapping, refuse_equal_keys
 
 # Snakemake has read and merged the files of the configuration, and dropped what they say twice: read them again
@@ -177,7 +177,7 @@ def show_tables():
     """Print what the finished run shows: the newest table of each experiment of `run`, and where its page is."""
     from pathlib import Path
 
-    replace_what_cannot_be_shown()
+    replace_unprintable_characters()
     for name in config["run"]:
         table = Path(f"results/report/{name}/table.txt")
         if table.exists():
