@@ -358,7 +358,7 @@ def test_statistics_of_an_input_that_the_file_does_not_tell_are_not_kept(base_co
     names = {n: n.replace("layer0.0.", "conv1.").replace("layer0.1.", "bn1.") for n in tensors if n.startswith("layer")}
     torch.save({"state_dict": {new: tensors[old] for old, new in names.items()}}, tmp_path / "resnet.pth")
     settings = section_of(RoadSettings, base_config, weights=str(tmp_path / "resnet.pth"), statistics="kept")
-    with pytest.raises(DataError, match="does not tell which input its statistics are of"):
+    with pytest.raises(DataError, match="does not say which input its statistics are of"):
         Road(settings, small_segmenter(), None)
 
 
