@@ -10,6 +10,7 @@ from PIL import Image, ImageDraw
 
 from loopda.data.dataset import Frames
 from loopda.data.manifest import Row
+from loopda.data.sampling import evenly
 from loopda.labels.classes import ClassList
 from loopda.labels.sheet import GAP, Tile, write_sheet
 from loopda.text.names import printable
@@ -27,14 +28,8 @@ def contact_sheet(path: Path, sets: Mapping[str, Sequence[Row]], classes: ClassL
     for name, rows in sets.items():
         labels, references = (sum(bool(getattr(row, role)) for row in rows) for role in ("label", "reference"))
         lines.append(f"{name}: {len(rows)} images, {labels} with a label map, {references} with a day reference")
-        lines += _tiles(spread(rows), classes)
+        lines += _tiles([rows[number] for number in evenly(len(rows), IMAGES)], classes)
     write_sheet(path, lines)
-
-
-def spread(rows: Sequence[Row]) -> list[Row]:
-    """Up to IMAGES of `rows`: the first, the last, and others evenly between them."""
-    numbers = np.linspace(0, len(rows) - 1, min(IMAGES, len(rows))).round().astype(int)
-    return [rows[number] for number in numbers]
 
 
 def _tiles(rows: Sequence[Row], classes: ClassList) -> list[list[Tile]]:

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from loopda.config import Section
 from loopda.data.dataset import Frames, Input, open_frames
+from loopda.data.sampling import evenly
 from loopda.data.transforms import to_bytes, to_images, to_labels
 from loopda.evaluation.predict import predict
 from loopda.labels.agreement import Agreement, day_night_agreement, keep_classes, online_label, static_label
@@ -129,11 +130,6 @@ class Album:
         return self.image(self.classes.colour_map(np.asarray(label).astype(np.uint8)))
 
 
-def spread(frames: Frames, count: int) -> list[int]:
-    """The indices of `count` frames of a set, evenly spaced."""
-    return [int(number) for number in np.linspace(0, len(frames) - 1, min(count, len(frames))).round()]
-
-
 def rendered(segmenter: Segmenter, nets: Loops, symbol: str, x: Tensor, y: Tensor | None = None) -> list[Tensor]:
     """The image x (1, 3, H, W), d or n by `symbol`, its inner reconstruction, its translation to the other domain, and
     the outer reconstruction. y: the labels (1, H, W) of d."""
@@ -155,7 +151,7 @@ def night_loops(
     segmenter: Segmenter, nets: Loops, frames: Frames, count: int, place: torch.device, album: Album
 ) -> dict[str, Any]:
     """`count` rows of x_n, its inner reconstruction, x_n2d, and the outer reconstruction."""
-    images = [to_images([frames.image(number)]).to(place) for number in spread(frames, count)]
+    images = [to_images([frames.image(number)]).to(place) for number in evenly(len(frames), count)]
     return {
         "title": "Night loops",
         "caption": "The inner loop renders the night image from its features and predicted classes; the outer loop "
@@ -169,7 +165,7 @@ def day_loops(
     segmenter: Segmenter, nets: Loops, frames: Frames, count: int, place: torch.device, album: Album
 ) -> dict[str, Any]:
     """`count` rows of x_d, its inner reconstruction, x_d2n, and the outer reconstruction."""
-    chosen = spread(frames, count)
+    chosen = evenly(len(frames), count)
     images = [to_images([frames.image(number)]).to(place) for number in chosen]
     labels = [to_labels([frames.label(number)]).to(place) for number in chosen]
     return {

@@ -3,7 +3,7 @@ import public_trees as trees
 import pytest
 from PIL import Image
 
-from loopda.data.contact_sheet import TILE_WIDTH, contact_sheet, spread
+from loopda.data.contact_sheet import TILE_WIDTH, contact_sheet
 from loopda.data.layouts import acdc, cityscapes
 from loopda.data.manifest import Row, check_rows
 from loopda.labels.classes import CITYSCAPES, MOST_CLASSES, ClassList, Encoding
@@ -64,14 +64,6 @@ def test_a_set_takes_a_line_for_what_it_has(tmp_path, sets):
         heights[name] = drawn(tmp_path / "sheet.png", {"one": rows}).shape[0]
     assert heights["label"] - heights["image"] == line
     assert heights["both"] - heights["image"] == 2 * line
-
-
-@pytest.mark.parametrize(
-    ("count", "numbers"), [(1, [0]), (2, [0, 1]), (4, [0, 1, 2, 3]), (5, [0, 1, 3, 4]), (100, [0, 33, 66, 99])]
-)
-def test_the_images_are_spread_evenly_from_the_first_to_the_last(count, numbers):
-    rows = [Row(f"{number}.png") for number in range(count)]
-    assert [rows.index(row) for row in spread(rows)] == numbers
 
 
 def test_a_long_class_list_takes_more_lines_but_no_more_width(tmp_path, sets):
