@@ -22,8 +22,8 @@ import torch
 from torch import Tensor
 
 from loopda.data.dataset import Frames
+from loopda.data.layouts.table import rows
 from loopda.data.manifest import read_manifest
-from loopda.data.table import rows
 from loopda.data.transforms import to_images
 from loopda.evaluation.predict import predict
 from loopda.labels.agreement import label_overlap_ratio, online_label, static_label

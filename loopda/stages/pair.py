@@ -11,9 +11,9 @@ from torch import Tensor
 
 from loopda.config import Section
 from loopda.data.dataset import Frames, Input, Length, open_frames
+from loopda.data.layouts.table import write_table
 from loopda.data.manifest import Row, read_manifest, with_reference, write_manifest
 from loopda.data.sets import without_labels
-from loopda.data.table import write_table
 from loopda.data.transforms import to_images
 from loopda.errors import ConfigError, DataError
 from loopda.evaluation.predict import predict
