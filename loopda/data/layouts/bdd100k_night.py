@@ -17,7 +17,7 @@ from loopda.data.listing import existing, leave_out, none_is_there, read_names, 
 from loopda.data.manifest import Row
 from loopda.errors import DataError
 from loopda.labels.classes import ClassList
-from loopda.runtime.fault_list import examples
+from loopda.text.names import examples
 
 
 class Bdd100kNightLayout(Layout):

@@ -25,7 +25,7 @@ from loopda.data.listing import existing, files, leave_out, named_parts, none_is
 from loopda.data.manifest import Row
 from loopda.errors import ConfigError, DataError
 from loopda.labels.classes import ClassList
-from loopda.runtime.fault_list import examples
+from loopda.text.names import examples
 
 GLOB = r"^([^/].*/)?[^/*?\[\]]*\*[^/*?\[\]]*$"
 IS_GLOB = "a relative path whose last part holds one * and no other wildcard"

@@ -10,7 +10,7 @@ from loopda.data.listing import existing, files, leave_out, noting, with_left_ou
 from loopda.data.manifest import Row
 from loopda.errors import ConfigError, DataError
 from loopda.labels.classes import ClassList
-from loopda.runtime.fault_list import SHOWN, examples
+from loopda.text.names import SHOWN, examples
 
 _TRAIN_IDS = "_labelTrainIds"
 
