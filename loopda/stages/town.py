@@ -16,13 +16,14 @@ from loopda.config import Section
 from loopda.data.listing import from_folder
 from loopda.errors import DeviceError
 from loopda.labels.classes import CITYSCAPES
+from loopda.labels.contact_sheet import write_contact_sheet
 from loopda.runtime.command import command, writes
 from loopda.runtime.files import sha256, write_json, write_text
 from loopda.runtime.log import Log, duration
 from loopda.runtime.progress import tell
 from loopda.runtime.signals import interruptible, leave_to_parent
 from loopda.town import write
-from loopda.town.sheet import contact_sheet
+from loopda.town.sheet import town_rows
 from loopda.town.write import Frame, apart, cityscapes_frames, dark_zurich_pairs
 
 
@@ -81,7 +82,7 @@ def run(*, config: Config, summary: Path, poses: Path, oracle: Path, sheet: Path
     nights = [pair.night for pair in pairs["train"]]
     lines_of = [f"{_from(oracle, root / one.image)},{_from(oracle, root / one.oracle)}\n" for one in nights]
     write_text(oracle, "".join(["image,label\n", *lines_of]))
-    contact_sheet(sheet, pairs["train"], seed=config.seed, **size)
+    write_contact_sheet(sheet, town_rows(pairs["train"], seed=config.seed, **size))
 
     # the summary
     write_json(
