@@ -12,6 +12,7 @@ from loopda.config import Section
 from loopda.data.dataset import Frames, Input, Length, open_frames
 from loopda.data.layouts.table import write_table
 from loopda.data.manifest import Row, read_manifest, with_reference, write_manifest
+from loopda.data.ranking import PairRanking, write_ranking
 from loopda.data.sets import without_labels
 from loopda.data.tiles import class_map, photograph, tile_size
 from loopda.data.transforms import to_images
@@ -23,7 +24,6 @@ from loopda.labels.retrieval import Ranking, rank
 from loopda.models.segmenter import Segmenter, load_segmenter
 from loopda.runtime.command import command, writes
 from loopda.runtime.device import choose_device, use_threads
-from loopda.runtime.files import write_json
 from loopda.runtime.log import Log
 from loopda.runtime.signals import interruptible
 
@@ -100,7 +100,7 @@ def run(
     ]
 
     write_contact_sheet(sheet, pair_rows(frames, candidates, maps, found, config))
-    write_json(ranking, as_json(frames, candidates, found, config))
+    write_ranking(ranking, ranked(frames, candidates, found, config))
     write_table(pairs, rows)
     write_manifest(paired, rows)
     lines.say(
@@ -135,23 +135,19 @@ def label_maps(
     return torch.cat(maps)
 
 
-def as_json(frames: Frames, candidates: Frames, found: Ranking, config: Config) -> dict[str, object]:
-    """What the ranking file holds: paths as the manifests name them, ratios in [0, 1], best first."""
-    return {
-        "overlap": config.overlap,
-        "tau": config.tau,
-        "candidates": len(candidates),
-        "images": [
-            {
-                "night": str(row.image),
-                "best": [
-                    {"day": str(candidates.rows[index].image), "lor": lor}
-                    for index, lor in zip(indices, ratios, strict=True)
-                ],
-            }
-            for row, indices, ratios in zip(frames.rows, found.day.tolist(), found.lor.tolist(), strict=True)
-        ],
-    }
+def ranked(frames: Frames, candidates: Frames, found: Ranking, config: Config) -> PairRanking:
+    """The ranking with the names of the images, for its file."""
+    images = [
+        {
+            "night": str(row.image),
+            "best": [
+                {"day": str(candidates.rows[index].image), "lor": lor}
+                for index, lor in zip(indices, ratios, strict=True)
+            ],
+        }
+        for row, indices, ratios in zip(frames.rows, found.day.tolist(), found.lor.tolist(), strict=True)
+    ]
+    return PairRanking(overlap=config.overlap, tau=config.tau, candidates=len(candidates), images=images)
 
 
 def day_images(manifests: Sequence[Path]) -> list[Row]:

@@ -13,7 +13,9 @@ import numpy as np
 from pydantic import Field
 
 from loopda.config import Section
-from loopda.data.listing import from_folder
+from loopda.data.layouts.table import write_oracle
+from loopda.data.manifest import Row
+from loopda.data.poses import PairDistance, write_poses
 from loopda.errors import DeviceError
 from loopda.labels.classes import CITYSCAPES
 from loopda.labels.contact_sheet import write_contact_sheet
@@ -74,14 +76,13 @@ def run(*, config: Config, summary: Path, poses: Path, oracle: Path, sheet: Path
     # the lists
     rows = [f"{_pair_name(pair.night)},{_pair_name(pair.day)}\n" for pair in pairs["train"]]
     write_text(root / "DarkZurich" / "zurich_dn_pair_train.csv", "".join(rows))
-    truth = ["night,reference,metres,degrees\n"]
-    for pair in pairs["train"] + pairs["val"]:
-        metres, degrees = apart(pair, config.seed)
-        truth.append(f"{pair.night.image},{pair.day.image},{metres:.3f},{degrees:.3f}\n")
-    write_text(poses, "".join(truth))
+    distances = [
+        PairDistance(Path(pair.night.image), Path(pair.day.image), *apart(pair, config.seed))
+        for pair in pairs["train"] + pairs["val"]
+    ]
+    write_poses(poses, distances)
     nights = [pair.night for pair in pairs["train"]]
-    lines_of = [f"{_from(oracle, root / one.image)},{_from(oracle, root / one.oracle)}\n" for one in nights]
-    write_text(oracle, "".join(["image,label\n", *lines_of]))
+    write_oracle(oracle, [Row(root / night.image, root / night.oracle) for night in nights])
     write_contact_sheet(sheet, town_rows(pairs["train"], seed=config.seed, **size))
 
     # the summary
@@ -131,11 +132,6 @@ def _split_of(frame: Frame) -> str:
 def _pair_name(frame: Frame) -> str:
     """As the pair list names it: relative to rgb_anon, without suffix."""
     return frame.image.removeprefix("DarkZurich/rgb_anon/").removesuffix("_rgb_anon.png")
-
-
-def _from(table: Path, file: Path) -> str:
-    """The path of `file` from the folder of `table` on."""
-    return Path(from_folder(file, table.parent)).as_posix()
 
 
 def _fingerprint(root: Path, frames: list[Frame], others: list[Path]) -> str:

@@ -5,7 +5,7 @@ each field in them, may be left out.
 """
 
 import csv
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -53,10 +53,23 @@ def write_table(path: Path, rows: Iterable[Row]) -> None:
             return ""
         return str(file) if file.is_absolute() else from_folder(file, path.parent)
 
+    _write(path, COLUMNS, [(field(row.image), field(row.label), field(row.reference)) for row in rows])
+
+
+def write_oracle(path: Path, rows: Iterable[Row]) -> None:
+    """Write the images of `rows` with their true labels as the CSV `path`, without a column of references.
+
+    All paths are written from the real folder of the CSV on.
+    """
+    lines = [(from_folder(row.image, path.parent), from_folder(row.label, path.parent)) for row in rows]
+    _write(path, COLUMNS[:2], lines)
+
+
+def _write(path: Path, columns: Sequence[str], lines: Iterable[Sequence[str]]) -> None:
     with written(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
-        lines = csv.writer(file, lineterminator="\n")
-        lines.writerow(COLUMNS)
-        lines.writerows([field(row.image), field(row.label), field(row.reference)] for row in rows)
+        table = csv.writer(file, lineterminator="\n")
+        table.writerow(columns)
+        table.writerows(lines)
 
 
 def rows(table: Path, classes: ClassList, *, labelled: bool, encoding: str | None = None) -> list[Row]:
