@@ -13,9 +13,8 @@ from loopda.config import Section
 from loopda.data.layouts import DataSet
 from loopda.data.sets import UNLABELLED, find
 from loopda.errors import ConfigError, DataError
-from loopda.labels.classes import read_class_list
+from loopda.labels.classes import read_class_list, write_classes
 from loopda.runtime.command import command, writes
-from loopda.runtime.files import write_json
 from loopda.runtime.log import Log
 
 
@@ -55,7 +54,7 @@ def run(
         raise type(error)("\n".join(f"{key}: {line}" for line in str(error).splitlines())) from None
     if of_set.checked.faults:
         raise DataError("\n".join(f"{key}: {fault}" for fault in of_set.checked.faults))
-    write_json(classes, class_list.to_json())
+    write_classes(classes, class_list)
     of_set.write(manifest=manifest, references=references, found=found)
     for line in of_set.left_out:
         lines.say(line)

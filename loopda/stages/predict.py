@@ -26,11 +26,12 @@ from loopda.errors import ConfigError, DataError
 from loopda.evaluation.inference import predict_images
 from loopda.evaluation.predictor import Prediction
 from loopda.evaluation.records import FILE, Records
+from loopda.labels.classes import write_classes
 from loopda.labels.overlay import legend, overlay
 from loopda.labels.png import write_label
 from loopda.runtime.command import command, writes
 from loopda.runtime.device import use_threads
-from loopda.runtime.files import sha256, write_json, written
+from loopda.runtime.files import sha256, written
 from loopda.runtime.log import Log, duration
 from loopda.runtime.signals import received, remembered
 from loopda.text.names import examples
@@ -83,7 +84,7 @@ def run(
     table = predictor.classes.raw_ids(encoding)
     by = {"model": sha256(model), "loopda": __version__, "encoding": encoding, **predictor.settings}
     records = Records(out, by=by, sources=found.sources)
-    write_json(out / "classes.json", predictor.classes.to_json())
+    write_classes(out / "classes.json", predictor.classes)
     if pictures:
         _write_picture(out / "legend.png", legend(predictor.classes))
     lines.say(f"{len(found.sources)} images, {predictor.description}")

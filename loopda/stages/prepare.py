@@ -18,7 +18,7 @@ from loopda.data.manifest import Row, same_labels, same_pictures, write_manifest
 from loopda.data.sets import UNLABELLED, Found, absent, candidates, find, named, read_found, statistics
 from loopda.data.tiles import data_set_rows
 from loopda.errors import ConfigError, DataError
-from loopda.labels.classes import ClassList, read_class_list
+from loopda.labels.classes import ClassList, read_class_list, write_classes
 from loopda.labels.contact_sheet import write_contact_sheet
 from loopda.pipeline.experiments import wrong_set_names
 from loopda.runtime.command import command, writes
@@ -115,7 +115,7 @@ def run(
             write_manifest(path, sets[name].checked.rows)
     if day is not None and {"source", "night"} <= sets.keys():
         write_manifest(day, candidates(sets["night"], sets["source"], sets.get("day")))
-    write_json(classes, class_list.to_json())
+    write_classes(classes, class_list)
     shown = {name: of_set.checked.rows for name, of_set in sets.items()}
     write_contact_sheet(sheet, data_set_rows(shown, class_list))
     notes = remarks(sets, class_list)
