@@ -14,8 +14,10 @@ import sys
 from pathlib import Path
 
 from loopda.data.layouts.table import write_table
-from loopda.data.listing import existing, noting, read_names
+from loopda.data.lists import read_names
 from loopda.data.manifest import Row
+from loopda.data.paths import existing
+from loopda.data.skipped import collect_skipped
 from loopda.errors import DataError
 from loopda.runtime.command import command
 
@@ -36,9 +38,9 @@ def run(*, root: Path, out: Path) -> None:
     then nothing is written.
     """
     faults: list[str] = []
-    with noting() as left_out:
+    with collect_skipped() as skipped:
         tables = {name: _rows(root.absolute(), *of_table, faults) for name, of_table in TABLES.items()}
-    print(*left_out.lines(), sep="\n", end="\n" if left_out.lines() else "", file=sys.stderr)
+    print(*skipped.lines(), sep="\n", end="\n" if skipped.lines() else "", file=sys.stderr)
     if faults:
         expected = "expected {day,night}/images/, {day,night}/labels/ and " + ", ".join(
             split for _, split, _ in TABLES.values()

@@ -7,22 +7,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from loopda.config import expanded
-from loopda.data.listing import (
-    OWN,
-    READ,
-    RECORD,
-    absolute,
-    files,
-    is_pattern,
-    is_record,
-    leave_out,
-    named_parts,
-    named_path,
-    noting,
-    refuse_list_from_elsewhere,
-    refuse_list_of_another_tree,
-    text_of,
-)
+from loopda.data.listing import OWN, READ, RECORD, files, is_record
+from loopda.data.lists import refuse_list_from_elsewhere, refuse_list_of_another_tree, text_of
+from loopda.data.paths import absolute, is_pattern, named_parts, named_path
+from loopda.data.skipped import collect_skipped, record_skipped
 from loopda.errors import ConfigError, DataError
 from loopda.text.names import examples, has_control_characters
 
@@ -66,27 +54,27 @@ def find_images(where: Sequence[str], *, outside: Path | None = None) -> Found:
         )
     paths: set[Path] = set()
     roots = []
-    with noting() as left_out:
+    with collect_skipped() as skipped:
         for text in where:
             if len(where) > 1 and _is_results(path := absolute(expanded(text)), outside):
-                leave_out(OWN, path)  # of `drive/*` that a shell has written out
+                record_skipped(OWN, path)  # of `drive/*` that a shell has written out
                 continue
             root, found = _meant_by(str(expanded(text)), outside)
             if not found:
                 raise DataError(
-                    "\n".join([f"{text}: no image in it; images end in {', '.join(READ)}", *left_out.lines()])
+                    "\n".join([f"{text}: no image in it; images end in {', '.join(READ)}", *skipped.lines()])
                 )
             roots.append(root)
             paths.update(found)
-    left_out.forget(paths)  # one of `where` may name what another one leaves out
+    skipped.discard(paths)  # one of `where` may name what another one leaves out
     if not roots:
-        raise DataError("\n".join(["no images are named but results", *left_out.lines()]))
+        raise DataError("\n".join(["no images are named but results", *skipped.lines()]))
     root = Path(os.path.commonpath(roots))
     sources = sorted((Source(path, path.relative_to(root).with_suffix("").as_posix()) for path in paths), key=_by_name)
     _refuse_same_names(sources)
     if wrong := [path for path in sorted(paths) if has_control_characters(path)]:
         raise DataError(f"{examples(wrong)}: a line break or another control character in the name; rename")
-    return Found(sources, left_out.lines())
+    return Found(sources, skipped.lines())
 
 
 def _is_results(path: Path, outside: Path | None) -> bool:
@@ -95,7 +83,7 @@ def _is_results(path: Path, outside: Path | None) -> bool:
         return False
     if outside and os.path.realpath(path) == os.path.realpath(outside):
         return True
-    with noting():
+    with collect_skipped():
         return is_record(path / RECORD) and not files(path, "**/*", any_picture=True)
 
 
@@ -147,7 +135,7 @@ def _listed(path: Path) -> list[Path]:
             faults.append(f"{path}, line {number}: {error}")
             continue
         if file in found:
-            leave_out(f"repeated in {path.name}, which is taken once", f"line {number}, {name}")
+            record_skipped(f"repeated in {path.name}, which is taken once", f"line {number}, {name}")
         found[file] = None
     if faults:
         raise DataError("\n".join(faults))

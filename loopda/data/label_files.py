@@ -6,7 +6,9 @@ Train id 7 is a sign and label id 7 is road, and the pixels do not tell which wa
 from collections.abc import Sequence
 from pathlib import Path
 
-from loopda.data.listing import existing, files, leave_out, none_is_there, noting
+from loopda.data.listing import files
+from loopda.data.paths import existing, none_is_there
+from loopda.data.skipped import collect_skipped, record_skipped
 from loopda.errors import ConfigError, DataError
 from loopda.labels.classes import COLOURS, ClassList
 from loopda.text.names import examples
@@ -57,9 +59,9 @@ def check_labels(labels: Sequence[Path | None], folder: Path, pattern: str, reme
     if none_is_there(named):
         raise DataError(f"{folder}: none of the {len(named)} label maps is there, such as {examples(named)}; {remedy}")
     used = {_without_kind(label) for label in named}
-    with noting():  # what lies beside label maps is no image
+    with collect_skipped():  # what lies beside label maps is no image
         lying = [path for kind in LABEL_KINDS for path in files(folder, f"{pattern}_{kind}.png")]
-    leave_out("label maps without an image", *(path for path in lying if _without_kind(path) not in used))
+    record_skipped("label maps without an image", *(path for path in lying if _without_kind(path) not in used))
 
 
 def _without_kind(label: Path) -> Path:

@@ -11,9 +11,10 @@ from pathlib import Path
 
 import numpy as np
 
+from loopda.data.checks import Checked, check_rows
 from loopda.data.layouts import DataSet
-from loopda.data.listing import noting
-from loopda.data.manifest import Checked, Row, check_rows, read_manifest, write_manifest
+from loopda.data.manifest import Row, read_manifest, write_manifest
+from loopda.data.skipped import collect_skipped
 from loopda.errors import DataError
 from loopda.labels.classes import ClassList
 from loopda.runtime.files import sha256, write_json
@@ -44,7 +45,7 @@ class Found:
 
 def find(data_set: DataSet, classes: ClassList, *, labelled: bool, workers: int | None = None) -> Found:
     """The rows of a data set, each file opened and checked; where not `labelled`, without their labels."""
-    with noting() as left_out:
+    with collect_skipped() as skipped:
         rows = data_set.rows(classes, labelled=labelled)
     hidden = 0
     if not labelled:
@@ -60,7 +61,7 @@ def find(data_set: DataSet, classes: ClassList, *, labelled: bool, workers: int 
     )
     if checked.faults and data_set.remedy:
         checked.faults.append(data_set.remedy)
-    return Found(checked, hidden, left_out.lines())
+    return Found(checked, hidden, skipped.lines())
 
 
 def read_found(path: Path) -> Found:

@@ -13,8 +13,9 @@ from pathlib import Path
 from pydantic import Field, field_validator
 
 from loopda.config import Section
+from loopda.data.duplicates import same_labels, same_pictures
 from loopda.data.layouts import DataSet
-from loopda.data.manifest import Row, same_labels, same_pictures, write_manifest
+from loopda.data.manifest import Row, write_manifest
 from loopda.data.sets import UNLABELLED, Found, absent, candidates, find, named, read_found, statistics
 from loopda.data.tiles import data_set_rows
 from loopda.errors import ConfigError, DataError

@@ -4,8 +4,8 @@ import pytest
 from PIL import Image
 
 from loopda.data.camvid import run
+from loopda.data.checks import check_rows
 from loopda.data.layouts.table import rows
-from loopda.data.manifest import check_rows
 from loopda.errors import DataError
 from loopda.labels.classes import read_classes
 

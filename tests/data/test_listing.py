@@ -4,7 +4,10 @@ import unicodedata
 import pytest
 
 from loopda.data import listing
-from loopda.data.listing import RESULTS, existing, files, from_folder, named_path, noting, read_fields, read_names
+from loopda.data.listing import RESULTS, files
+from loopda.data.lists import read_fields, read_names
+from loopda.data.paths import existing, from_folder, named_path
+from loopda.data.skipped import collect_skipped
 from loopda.errors import ConfigError, DataError
 from loopda.evaluation.submission import FOLDERS
 from loopda.stages.predict import PICTURES
@@ -25,7 +28,7 @@ def tree(tmp_path):
 
 def found(folder, pattern):
     """(what matches, the lines on what was left out), paths from `folder` on."""
-    with noting() as left_out:
+    with collect_skipped() as left_out:
         paths = files(folder, pattern)
     lines = [line.replace(f"{folder}/", "") for line in left_out.lines()]
     return [path.relative_to(folder).as_posix() for path in paths], lines
@@ -181,7 +184,7 @@ def test_files_that_systems_make_are_no_images_and_worth_a_word_only_where_the_p
     folder = tree("1.png", "Thumbs.db", "desktop.ini", ".DS_Store", ".results.lock")
     assert found(folder, "*.png") == (["1.png"], [])
     assert found(folder, "*")[0] == ["1.png"]
-    with noting() as left_out:
+    with collect_skipped() as left_out:
         assert files(folder, "**/*", any_picture=True) == [folder / "1.png"]
     assert left_out.lines() == []
 

@@ -6,16 +6,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from loopda.data import manifest
-from loopda.data.manifest import (
-    Row,
-    check_rows,
-    read_manifest,
-    read_table,
-    same_pictures,
-    with_image,
-    write_manifest,
-)
+from loopda.data import checks
+from loopda.data.checks import check_rows
+from loopda.data.duplicates import same_pictures
+from loopda.data.lists import read_table
+from loopda.data.manifest import Row, read_manifest, with_image, write_manifest
 from loopda.errors import DataError
 from loopda.labels.classes import CITYSCAPES
 
@@ -524,13 +519,13 @@ def test_the_result_does_not_depend_on_the_number_of_threads(good, tmp_path):
 
 def test_a_shared_reference_is_opened_once(good, monkeypatch):
     opened = []
-    real = manifest.read_upright
+    real = checks.read_upright
 
     def counting(path):
         opened.append(path)
         return real(path)
 
-    monkeypatch.setattr(manifest, "read_upright", counting)
+    monkeypatch.setattr(checks, "read_upright", counting)
     assert faults(good) == []
     assert sorted(opened) == sorted({good[0].image, good[1].image, good[0].reference})
 

@@ -3,8 +3,9 @@ import public_trees as trees
 import pytest
 from PIL import Image
 
+from loopda.data.checks import check_rows
 from loopda.data.layouts import acdc, cityscapes
-from loopda.data.manifest import Row, check_rows
+from loopda.data.manifest import Row
 from loopda.data.tiles import TILE_WIDTH, data_set_rows
 from loopda.labels.classes import CITYSCAPES, MOST_CLASSES, ClassList, Encoding
 from loopda.labels.contact_sheet import CAPTION, GAP, Tile, write_contact_sheet

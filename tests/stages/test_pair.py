@@ -6,8 +6,9 @@ from dataclasses import replace
 import pytest
 from PIL import Image
 
+from loopda.data.checks import check_rows
 from loopda.data.layouts import table
-from loopda.data.manifest import check_rows, read_manifest, write_manifest
+from loopda.data.manifest import read_manifest, write_manifest
 from loopda.data.ranking import read_ranking
 from loopda.errors import ConfigError, DataError
 from loopda.labels.classes import CITYSCAPES

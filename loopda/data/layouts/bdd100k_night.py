@@ -13,8 +13,10 @@ from typing import Literal
 
 from loopda.data.label_files import first_label
 from loopda.data.layouts.layout import Layout
-from loopda.data.listing import existing, leave_out, none_is_there, read_names, refuse_list_of_another_tree
+from loopda.data.lists import read_names, refuse_list_of_another_tree
 from loopda.data.manifest import Row
+from loopda.data.paths import existing, none_is_there
+from loopda.data.skipped import record_skipped
 from loopda.errors import DataError
 from loopda.labels.classes import ClassList
 from loopda.text.names import examples
@@ -66,5 +68,5 @@ def rows(root: Path, names: Path, classes: ClassList, *, labelled: bool) -> list
             " the 10k segmentation set into `root`"
         )
     if new.is_dir() and old.is_dir():
-        leave_out(f"beside {new}, which is read", old)
+        record_skipped(f"beside {new}, which is read", old)
     return found

@@ -21,8 +21,10 @@ from pydantic import Field
 from loopda.config import expanded
 from loopda.data.label_files import encoding_by_name
 from loopda.data.layouts.layout import Layout, Palette
-from loopda.data.listing import existing, files, leave_out, named_parts, none_is_there, noting, pass_on
+from loopda.data.listing import files
 from loopda.data.manifest import Row
+from loopda.data.paths import existing, named_parts, none_is_there
+from loopda.data.skipped import collect_skipped, record_skipped
 from loopda.errors import ConfigError, DataError
 from loopda.labels.classes import ClassList
 from loopda.text.names import examples
@@ -83,7 +85,7 @@ def rows(
     root = Path(root)
     images, labels, references = (_below(root, pattern) for pattern in (images, labels, references))
     found = []
-    with noting() as left_out:
+    with collect_skipped() as skipped:
         for image in files(root, images):
             label, reference = (_partner(root, images, pattern, image) for pattern in (labels, references))
             if not labelled:
@@ -91,16 +93,17 @@ def rows(
             kind = (encoding or encoding_by_name(label, classes)) if label and labelled else ""
             found.append(Row(image, label, reference, kind))
     if not found:
-        raise DataError("\n".join([_no_match(root, images), *left_out.lines()]))
+        raise DataError("\n".join([_no_match(root, images), *skipped.lines()]))
     if faults := [*_taken_for_images(found), *_absent(root, found, labels, references)]:
         raise DataError("\n".join(faults))
     used = {path for row in found for path in (row.image, row.label, row.reference) if path}
     of_labels, of_references = (_unused(root, pattern, used) for pattern in (labels, references))
-    left_out.forget([*used, *of_labels, *of_references])
-    pass_on(left_out)
+    skipped.discard([*used, *of_labels, *of_references])
+    for cause, paths in skipped.by_cause.items():
+        record_skipped(cause, *paths)
     if labelled:
-        leave_out("label maps without an image", *of_labels)
-    leave_out("references without an image", *of_references)
+        record_skipped("label maps without an image", *of_labels)
+    record_skipped("references without an image", *of_references)
     return found
 
 
@@ -142,7 +145,7 @@ def _unused(root: Path, pattern: str | None, used: Iterable[Path]) -> list[Path]
     parts = ["**" if part == "{folder}" else part.replace("{stem}", "*") for part in pattern.split("/")]
     if any("{folder}" in part for part in parts):
         return []
-    with noting():  # what lies beside them is no image
+    with collect_skipped():  # what lies beside them is no image
         lying = files(root, "/".join(parts))
     known = {os.path.realpath(path) for path in used}
     return [path for path in lying if os.path.realpath(path) not in known]

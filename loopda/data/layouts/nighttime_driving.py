@@ -14,15 +14,11 @@ from typing import Literal
 
 from loopda.data.label_files import check_labels, label_file
 from loopda.data.layouts.layout import Layout
-from loopda.data.listing import (
-    existing,
-    files,
-    leave_out_unused,
-    read_names,
-    refuse_list_of_another_tree,
-    with_left_out,
-)
+from loopda.data.listing import files, record_unused
+from loopda.data.lists import read_names, refuse_list_of_another_tree
 from loopda.data.manifest import Row
+from loopda.data.paths import existing
+from loopda.data.skipped import with_skipped
 from loopda.errors import DataError
 from loopda.labels.classes import ClassList
 
@@ -51,7 +47,7 @@ def rows(root: Path, classes: ClassList, *, labelled: bool, names: Path | None =
     images = _named(folder, names) if names else files(folder, f"*{_IMAGE}")
     if not images:
         raise DataError(
-            with_left_out(
+            with_skipped(
                 f"{folder}: no *{_IMAGE} in it; `root` must be the folder that holds leftImg8bit/ and"
                 " gtCoarse_daytime_trainvaltest/"
             )
@@ -78,5 +74,5 @@ def _named(folder: Path, names: Path) -> list[Path]:
         raise DataError("\n".join(faults))
     images = list(dict.fromkeys(existing(folder / Path(name).name) for _, name in lines))
     refuse_list_of_another_tree(names, images, "correct `names` or `root`")
-    leave_out_unused(f"not named by {names.name}", folder, f"*{_IMAGE}", images)
+    record_unused(f"not named by {names.name}", folder, f"*{_IMAGE}", images)
     return images

@@ -6,8 +6,10 @@ from typing import ClassVar
 
 from loopda.data.label_files import first_label
 from loopda.data.layouts.layout import Layout
-from loopda.data.listing import existing, files, leave_out, noting, with_left_out
+from loopda.data.listing import files
 from loopda.data.manifest import Row
+from loopda.data.paths import existing
+from loopda.data.skipped import collect_skipped, record_skipped, with_skipped
 from loopda.errors import ConfigError, DataError
 from loopda.labels.classes import ClassList
 from loopda.text.names import SHOWN, examples
@@ -37,12 +39,12 @@ def rows(
     there = {path.stem for path in files(images, "*.png")}
     if not there:
         raise DataError(
-            with_left_out(
+            with_skipped(
                 f"{images}: no <number>.png in it; `root` must be the folder that holds {images.name}/ beside its"
                 " labels"
             )
         )
-    with noting():  # what lies beside label maps is no image
+    with collect_skipped():  # what lies beside label maps is no image
         of_labels = {path.stem.removesuffix(_TRAIN_IDS): path for path in files(labels, "*.png")}
     numbers = there
     if labelled:
@@ -54,7 +56,9 @@ def rows(
                 " unpack the labels into `root`"
             )
     else:
-        leave_out("label maps without an image", *(path for number, path in of_labels.items() if number not in there))
+        record_skipped(
+            "label maps without an image", *(path for number, path in of_labels.items() if number not in there)
+        )
     unknown = [number for number in exclude if number not in numbers]
     if unknown:
         raise ConfigError(f"{images}: no {', '.join(unknown)} to exclude; correct `exclude`")

@@ -11,14 +11,9 @@ from typing import Literal
 
 from loopda.data.label_files import encoding_by_name
 from loopda.data.layouts.layout import Layout, Palette
-from loopda.data.listing import (
-    existing,
-    from_folder,
-    named_path,
-    refuse_list_from_elsewhere,
-    refuse_list_of_another_tree,
-)
-from loopda.data.manifest import Row, read_table
+from loopda.data.lists import read_table, refuse_list_from_elsewhere, refuse_list_of_another_tree
+from loopda.data.manifest import Row
+from loopda.data.paths import existing, from_folder, named_path
 from loopda.errors import ConfigError, DataError
 from loopda.labels.classes import ClassList
 from loopda.runtime.files import written

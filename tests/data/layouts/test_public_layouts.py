@@ -7,9 +7,10 @@ import public_trees as trees
 import pytest
 from PIL import Image
 
+from loopda.data.checks import Checked, check_rows
 from loopda.data.layouts import acdc, bdd100k_night, gta5, nighttime_driving, synthia
-from loopda.data.listing import noting
-from loopda.data.manifest import Checked, Row, check_rows
+from loopda.data.manifest import Row
+from loopda.data.skipped import collect_skipped
 from loopda.errors import ConfigError, DataError
 from loopda.labels.classes import CITYSCAPES, SYNTHIA, read_classes
 
@@ -89,7 +90,7 @@ def test_where_all_images_have_another_format_the_message_says_so(name, tmp_path
     build(tmp_path)
     for row in read(tmp_path, CITYSCAPES, labelled=True):
         row.image.rename(row.image.with_suffix(".webp"))
-    with noting(), pytest.raises(DataError, match=r"in it; .*\n5 left out, of another format than .*\.webp"):
+    with collect_skipped(), pytest.raises(DataError, match=r"in it; .*\n5 left out, of another format than .*\.webp"):
         read(tmp_path, CITYSCAPES, labelled=True)
 
 
@@ -181,7 +182,7 @@ def test_a_list_that_names_each_image_twice_is_taken_once_and_says_so(tmp_path):
     images = sorted((root / "leftImg8bit/test/night").iterdir())
     names = tmp_path / "nd_val.txt"  # of LoopDA's code: all names, then all again
     names.write_text(2 * "".join(f"{image.name}\n" for image in images))
-    with noting() as left_out:
+    with collect_skipped() as left_out:
         rows = nighttime_driving.rows(root, CITYSCAPES, labelled=True, names=names)
     assert [row.image for row in rows] == images
     assert checked(rows).faults == []
