@@ -23,14 +23,14 @@ class Source(NamedTuple):
     name: str
 
 
-class Found(NamedTuple):
-    """sources: sorted by name. left_out: what else lies there, a line for each cause (`listing.LeftOut`)."""
+class FoundImages(NamedTuple):
+    """sources: sorted by name. skipped: what else lies there, a line for each cause (`loopda.data.skipped`)."""
 
     sources: list[Source]
-    left_out: list[str]
+    skipped: list[str]
 
 
-def find_images(where: Sequence[str], *, outside: Path | None = None) -> Found:
+def find_images(where: Sequence[str], *, outside: Path | None = None) -> FoundImages:
     """The images that each of `where` stands for.
 
     a folder    every file with one of the suffixes READ, in any letters, in it and in its subfolders, through links
@@ -74,7 +74,7 @@ def find_images(where: Sequence[str], *, outside: Path | None = None) -> Found:
     _refuse_same_names(sources)
     if wrong := [path for path in sorted(paths) if has_control_characters(path)]:
         raise DataError(f"{examples(wrong)}: a line break or another control character in the name; rename")
-    return Found(sources, skipped.lines())
+    return FoundImages(sources, skipped.lines())
 
 
 def _is_results(path: Path, outside: Path | None) -> bool:

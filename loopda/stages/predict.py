@@ -78,7 +78,7 @@ def run(
     lines = Log(log, "predict")
     use_threads(threads)
     found = find_images(images, outside=out)
-    for line in found.left_out:
+    for line in found.skipped:
         lines.say(line)
     predictor = load(model, domain=domain, size=size, tile=tile, overlap=overlap, device=device)
     table = predictor.classes.raw_ids(encoding)

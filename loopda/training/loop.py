@@ -25,7 +25,7 @@ from torch.optim import Optimizer
 
 from loopda.config import Section
 from loopda.data.batches import on_device, pinned
-from loopda.data.dataset import noted_files
+from loopda.data.dataset import files_read
 from loopda.data.sampling import prefetched
 from loopda.errors import DataError, DeviceError, Interrupted, NumericError
 from loopda.models.compute.precision import computing_in
@@ -246,7 +246,7 @@ class Training:
 
     def _batch(self, step: int) -> str:
         """The files of the images that `step` saw."""
-        with noted_files() as files:
+        with files_read() as files:
             self.make(step)
         return "its images: " + ", ".join(map(str, dict.fromkeys(files)))
 
