@@ -60,8 +60,8 @@ def main() -> None:
             name = f"{least:g} to {most:g} m"
             measured[name] = measure(night[chosen], reference[chosen], truth[chosen], classes)
     measured["another place"] = measure(night, reference.roll(len(pairs) // 2, dims=0), truth, classes)
-    for name, its in measured.items():
-        print("\n".join(lines(name, its)))
+    for name, figures in measured.items():
+        print("\n".join(lines(name, figures)))
     write_json(arguments.out, measured)
 
 

@@ -48,9 +48,9 @@ def measure(ranking: PairRanking, truth: dict[str, PairDistance]) -> dict[str, A
         "tau": ranking.tau,
         "chance": {"recall@1": chance, "recall@5": min(5 * chance, 100.0)},
         "all": summary(searches),
-        "above tau": summary([one for one in searches if one["lor"] >= ranking.tau]),
-        "near": summary([one for one in searches if one["metres"] < NEAR]),
-        "far": summary([one for one in searches if one["metres"] >= NEAR]),
+        "above tau": summary([found for found in searches if found["lor"] >= ranking.tau]),
+        "near": summary([found for found in searches if found["metres"] < NEAR]),
+        "far": summary([found for found in searches if found["metres"] >= NEAR]),
     }
 
 
@@ -65,12 +65,12 @@ def search(best: list[RankedDay], true: PairDistance) -> dict[str, Any]:
 def summary(searches: list[dict[str, Any]]) -> dict[str, Any]:
     """recall@k: percent of the searches with the true place among the first k. metres: the median distance of the first
     hits at the true place; null without any."""
-    hits = [one["metres"] for one in searches if one["rank"] == 0]
-    found = {"images": len(searches)}
+    hits = [found["metres"] for found in searches if found["rank"] == 0]
+    result = {"images": len(searches)}
     for k in (1, 5):
-        within = sum(one["rank"] is not None and one["rank"] < k for one in searches)
-        found[f"recall@{k}"] = 100 * within / len(searches) if searches else None
-    return found | {"metres": statistics.median(hits) if hits else None}
+        within = sum(found["rank"] is not None and found["rank"] < k for found in searches)
+        result[f"recall@{k}"] = 100 * within / len(searches) if searches else None
+    return result | {"metres": statistics.median(hits) if hits else None}
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ from loopda.data.skipped import collect_skipped
 from loopda.errors import DataError
 from loopda.runtime.command import command
 
-# table: (domain, split list, whether its labels are named; those of the dusk training frames are the oracle's alone)
+# table: (domain, split list, whether its labels are named); only the oracle sees those of the dusk training frames
 TABLES = {
     "source.csv": ("day", "day_train.txt", True),
     "day_val.csv": ("day", "day_test.txt", True),
@@ -33,9 +33,9 @@ TABLES = {
 def run(*, root: Path, out: Path) -> None:
     """Write source.csv, day_val.csv, night.csv and night_val.csv into `out`, for `layout: table`.
 
-    And oracle.csv, the images of night.csv with their labels, for training that is to know them; not where some of
-    these labels are missing, which nothing else needs. DataError lists everything else that is missing from `root`;
-    then nothing is written.
+    And oracle.csv, the images of night.csv with their labels, for the oracle that trains with them; it is not written
+    where some of these labels are missing, since nothing else needs them. DataError lists everything else that is
+    missing from `root`; then nothing is written.
     """
     faults: list[str] = []
     with collect_skipped() as skipped:

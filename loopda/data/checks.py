@@ -206,7 +206,7 @@ def _sized(row: Row) -> str:
 
 
 def _turned_beside_labels(rows: Sequence[Row], images: Mapping[Path, ImageFile | str]) -> list[str]:
-    """A note where EXIF tags turn images that have labels: whether the labels were turned too, only eyes can tell."""
+    """A note where EXIF tags turn images that have labels: only a person can see whether the labels were turned too."""
     turned = [row for row in rows if row.label and images[row.image].orientation != 1]
     if not turned:
         return []

@@ -32,7 +32,7 @@ def same_labels(first: Iterable[Row], second: Iterable[Row]) -> list[tuple[Path,
 
 
 def _identities(row: Row) -> list[str]:
-    """What two rows of one picture have in common, the path first."""
+    """Strings of which two rows of one picture share at least one: paths first, then the digest."""
     paths = [os.path.abspath(row.image), os.path.realpath(row.image)]
     return [*paths, row.image_content] if row.image_content else paths
 

@@ -37,16 +37,16 @@ def find_images(where: Sequence[str], *, outside: Path | None = None) -> FoundIm
                 too; the folder is the root of the names.
     a pattern   the same of what it matches (`*`, `?`, `[...]`, and `**` for any number of folders); the root is its
                 last folder without such a character. What lies there under a name with such characters is that.
-    a .txt file a list, one path a line, absolute or relative to the folder of the list (`listing.named_path`); the root
+    a .txt file a list, one path a line, absolute or relative to the folder of the list (`paths.named_path`); the root
                 is the deepest folder that holds them all.
     a file      itself; the root is its folder.
 
-    Several of them have the deepest folder that holds their roots for a root. What `listing.files` leaves out, and what
-    is below `outside` (the folder of the results), is left out of folders and patterns; and so is a folder of results
-    that is named beside others. An image that is named twice is
-    one image. What is named by itself or in a list is taken whatever its suffix, and whether or not it is there: the
-    fault is found when it is opened. DataError where nothing is found, where most of a list is not there, and where two
-    images would have the same name (a.png and a.jpg).
+    Several of them have the deepest folder that holds their roots for a root. Of folders and patterns, what
+    `listing.files` skips is skipped, and what lies below `outside` (the folder of the results); so is a folder of
+    results that is named beside others. An image that is named twice is one image. What is named by itself or in a list
+    is taken whatever its suffix, and whether or not it is there: the fault is found when it is opened. DataError where
+    nothing is found, where most of a list is not there, and where two images would have the same name (a.png and
+    a.jpg).
     """
     if not where:
         raise DataError(
@@ -59,14 +59,14 @@ def find_images(where: Sequence[str], *, outside: Path | None = None) -> FoundIm
             if len(where) > 1 and _is_results(path := absolute(expanded(text)), outside):
                 record_skipped(OWN, path)  # of `drive/*` that a shell has written out
                 continue
-            root, found = _meant_by(str(expanded(text)), outside)
+            root, found = _root_and_files(str(expanded(text)), outside)
             if not found:
                 raise DataError(
                     "\n".join([f"{text}: no image in it; images end in {', '.join(READ)}", *skipped.lines()])
                 )
             roots.append(root)
             paths.update(found)
-    skipped.discard(paths)  # one of `where` may name what another one leaves out
+    skipped.discard(paths)  # an entry of `where` may name what another skips
     if not roots:
         raise DataError("\n".join(["no images are named but results", *skipped.lines()]))
     root = Path(os.path.commonpath(roots))
@@ -87,11 +87,11 @@ def _is_results(path: Path, outside: Path | None) -> bool:
         return is_record(path / RECORD) and not files(path, "**/*", any_picture=True)
 
 
-def _meant_by(text: str, outside: Path | None) -> tuple[Path, list[Path]]:
+def _root_and_files(text: str, outside: Path | None) -> tuple[Path, list[Path]]:
     """(root, absolute files)."""
     path = absolute(text)
     if path.is_dir():
-        return path, _lying(path, "**/*", outside)
+        return path, _matching(path, "**/*", outside)
     if path.suffix.lower() == ".txt" and path.is_file():
         listed = _listed(path)
         return Path(os.path.commonpath([file.parent for file in listed])), listed
@@ -104,10 +104,10 @@ def _meant_by(text: str, outside: Path | None) -> tuple[Path, list[Path]]:
     if named == len(parts) - 1 and not is_pattern(path.name):
         hint = "; folders are parted by / here, not by \\" if "\\" in text else ""
         raise DataError(f"{text}: no such file or folder{hint}")
-    return (root := Path("/", *parts[:named])), _lying(root, "/".join(parts[named:]), outside)
+    return (root := Path("/", *parts[:named])), _matching(root, "/".join(parts[named:]), outside)
 
 
-def _lying(root: Path, pattern: str, outside: Path | None) -> list[Path]:
+def _matching(root: Path, pattern: str, outside: Path | None) -> list[Path]:
     """The images of `root` that match `pattern`; none where they are among the results themselves."""
     if outside and Path(os.path.realpath(outside)) in (real := Path(os.path.realpath(root)), *real.parents):
         raise DataError(

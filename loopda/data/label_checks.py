@@ -90,11 +90,11 @@ def train_ids_as_label_ids(
     """(faults, notes) where files that are called labelIds hold train ids, for sure or perhaps. Where the user has
     `stated` that they are labelIds, that is what they are, and what is sure else is a note.
 
-    Each train id is a legal label id too, so no single file tells. But a set of label ids in which none is over 18
-    shows no vegetation, sky, person or car at all. If most of its pixels are void besides, and fewer would be as train
-    ids, they may be train ids, or maps in which little but roads is drawn. Sure is it where many pixels have the ids of
-    a parking, a rail track, a guard rail, a bridge, a tunnel or a pole group, which fill little of label ids; as train
-    ids these are terrain, sky, truck, bus, train and bicycle.
+    Each train id is a legal label id too, so a single file does not decide. But a set of label ids in which none is
+    over 18 shows no vegetation, sky, person or car at all. If most of its pixels are void besides, and fewer would be
+    void as train ids, they may be train ids, or maps in which little but roads is drawn. It is sure where many pixels
+    have the ids of a parking, a rail track, a guard rail, a bridge, a tunnel or a pole group, which are rare in label
+    ids; as train ids these are terrain, sky, truck, bus, train and bicycle.
     """
     called, meant = LABEL_KINDS
     if called not in counts or not {called, meant} <= classes.encodings.keys():
@@ -124,7 +124,7 @@ def train_ids_as_label_ids(
 def contradicted_by_palettes(labels: Mapping[tuple[Path, str], LabelFile | str], classes: ClassList) -> list[str]:
     """A line for each encoding of whose label files some have palettes that give their numbers other classes' colours.
 
-    Files with the same palette are judged together: what one of them shows may be too little.
+    Files with the same palette are compared together, since a single file may show too few classes.
     """
     of_palette: dict[tuple[str, bytes], list[tuple[Path, np.ndarray]]] = defaultdict(list)
     for (path, encoding), label in labels.items():
@@ -161,13 +161,13 @@ LEAST_EDGES = 500
 def smoothed(labels: Sequence[tuple[Path, LabelFile]]) -> list[str]:
     """A note where ids between those of two classes lie along most of their edges.
 
-    All of these may be legal ids, so that nothing else tells. An edge of a map that was drawn or resized by nearest
+    All of these may be legal ids, so no other check finds them. An edge of a map that was drawn or resized by nearest
     neighbour is one step of the ids; smoothing makes several steps in one direction.
     """
     edges, steps = (sum(getattr(label, what) for _, label in labels) for what in ("edges", "steps"))
     if edges < LEAST_EDGES or steps < SMOOTHED * edges:
         return []
-    example, _ = max(labels, key=lambda one: one[1].steps)
+    example, _ = max(labels, key=lambda entry: entry[1].steps)
     return [
         f"label {example} and others: along {steps / edges:.0%} of the edges between two ids lie ids between them, as"
         " smoothing makes and drawing does not: they stand for classes that are not there; if the maps were resized, do"

@@ -65,8 +65,8 @@ _MOST_HIDDEN = 20_000  # entries of hidden folders that are looked at, to count 
 
 
 def record_unused(cause: str, folder: Path, pattern: str, used: Iterable[Path]) -> None:
-    """Note the files of `folder` that match the glob `pattern` and are not `used`: labels without an image, say."""
-    with collect_skipped():  # what lies beside these files is no image, and not to be noted
+    """Record the files of `folder` that match the glob `pattern` and are not `used`: labels without an image, say."""
+    with collect_skipped():  # what lies beside these files is no image, so it is not recorded
         found = files(folder, pattern)
     if found:
         known = {os.path.realpath(path) for path in used}
@@ -74,10 +74,10 @@ def record_unused(cause: str, folder: Path, pattern: str, used: Iterable[Path]) 
 
 
 def record_outside_splits(folder: Path, splits: Sequence[str]) -> None:
-    """Note the pictures of `folder` that lie in none of its folders `splits`, which no reader looks at."""
+    """Record the pictures of `folder` that lie in none of its folders `splits`, which no reader looks at."""
     with collect_skipped():  # what lies beside them is no image either
         beside = sorted(path for path in folder.glob("[!.]*") if path.name not in splits)
-        found = [one for path in beside for one in (files(path, "**/*.png") if path.is_dir() else [path])]
+        found = [file for path in beside for file in (files(path, "**/*.png") if path.is_dir() else [path])]
     record_skipped(
         f"in none of the folders {', '.join(splits)} of {folder}",
         *(path for path in found if path.suffix.lower() in PICTURES),
@@ -89,7 +89,7 @@ def files(folder: Path, pattern: str, *, any_picture: bool = False, outside: Pat
 
     `*`, `?` and `[...]` stand for characters of a name, `**` for any number of folders; a folder whose name has such
     characters is taken by its name. The suffix may be written in any letters. A link to nowhere that matches is listed,
-    so that the check of the files finds it; of several paths of one file that which needs no link is taken.
+    so that the check of the files finds it; of several paths of one file, the one without a link is taken.
     any_picture: whether only what this package reads as a picture is an image, whatever the pattern says. outside: the
     folder of results that are no images.
     """
@@ -153,7 +153,7 @@ class _Search:
                 if not _is_folder(entry):
                     if self._is_image(entry.name) and not entry.name.startswith("."):
                         record_skipped(f"in no folder that {self.pattern} leads to", entry.path)
-                    self._note_broken(entry)
+                    self._record_broken(entry)
                 elif fnmatchcase(entry.name, part) and self._visible(folder, entry, part):
                     yield _Folder(Path(entry.path), self._real(folder, entry))
 
@@ -167,7 +167,7 @@ class _Search:
             yield folder
             for entry in self._entries(folder):
                 if not _is_folder(entry):
-                    self._note_broken(entry)
+                    self._record_broken(entry)
                 elif self._visible(folder, entry, "**"):
                     if entry.is_symlink():
                         links.append((folder, entry))
@@ -188,7 +188,7 @@ class _Search:
                 yield from below(_Folder(Path(entry.path), real))
 
     def _images(self, folder: _Folder) -> Iterator[os.DirEntry]:
-        """The entries of `folder` that are images by their names; what else could be one is noted."""
+        """The entries of `folder` that are images by their names; others that may be images are recorded as skipped."""
         for entry in self._entries(folder):
             suffix = Path(entry.name).suffix.lower()
             matching = self._matches(entry.name)
@@ -196,12 +196,12 @@ class _Search:
                 if matching and suffix in PICTURES and not entry.name.startswith("."):
                     record_skipped(FOLDER, entry.path)
                 if self.parts[-1:] != ["**"] and self._visible(folder, entry, ""):
-                    self._note_unreached(_Folder(Path(entry.path), self._real(folder, entry)))
+                    self._record_unreached(_Folder(Path(entry.path), self._real(folder, entry)))
             elif not self._visible(folder, entry, self.last):
                 continue
             elif self._is_image(entry.name):
                 yield entry
-            elif self._note_broken(entry):
+            elif self._record_broken(entry):
                 continue
             elif matching:
                 record_skipped(f"not named as a PNG or JPEG image ({', '.join(READ)})", entry.path)
@@ -210,7 +210,7 @@ class _Search:
             elif suffix in PICTURES and not self.any_picture:
                 record_skipped(f"not named as {self.last}", entry.path)
 
-    def _note_unreached(self, folder: _Folder) -> None:
+    def _record_unreached(self, folder: _Folder) -> None:
         for entry in self._entries(folder):
             if not entry.name.startswith(".") and self._is_image(entry.name) and not _is_folder(entry):
                 record_skipped(f"in a folder that {self.pattern} does not lead to (`**/` leads to all)", entry.path)
@@ -227,7 +227,7 @@ class _Search:
         return bool(dot) and fnmatchcase(stem, of_stem) and fnmatchcase(suffix.lower(), of_suffix.lower())
 
     def _visible(self, folder: _Folder, entry: os.DirEntry, part: str) -> bool:
-        """Whether an entry that `part` of the pattern stands for is neither hidden nor a result; noted where it is."""
+        """Whether an entry that `part` of the pattern means is neither hidden nor a result; else it is recorded."""
         cause = ""
         hidden = entry.name.startswith(".") or entry.name.lower() in (SYSTEM if _is_folder(entry) else SYSTEM_FILES)
         if hidden and part[:1] != entry.name[:1]:
@@ -244,7 +244,7 @@ class _Search:
         if entry.name in RESULTS:
             return is_record(folder.path / RECORD)
         if entry.name in _OF_THE_WORKFLOW and _is_folder(entry):
-            made_here = any(one.name == ".snakemake" for one in self._entries(folder))
+            made_here = any(other.name == ".snakemake" for other in self._entries(folder))
             return made_here or any(folder.path.glob("results/prepare/*/summary.json"))
         return False
 
@@ -258,8 +258,8 @@ class _Search:
         pictures = (path for path in itertools.islice(inside, _MOST_HIDDEN) if path.suffix.lower() in PICTURES)
         yield from sorted(pictures)
 
-    def _note_broken(self, entry: os.DirEntry) -> bool:
-        """Whether an entry that is no image is a link to nowhere, which is noted: it may have led to a folder."""
+    def _record_broken(self, entry: os.DirEntry) -> bool:
+        """Whether an entry that is no image is a link to nowhere, which is recorded: it may have led to a folder."""
         broken = entry.is_symlink() and not os.path.exists(entry.path) and not entry.name.startswith(".")
         if broken and not self._is_image(entry.name):
             record_skipped(BROKEN, entry.path)
@@ -269,7 +269,7 @@ class _Search:
         return os.path.realpath(entry.path) if entry.is_symlink() else os.path.join(folder.real, entry.name)
 
     def _entries(self, folder: _Folder) -> list[os.DirEntry]:
-        """What lies in a folder, sorted; nothing where it may not be read, which is noted."""
+        """What lies in a folder, sorted; nothing where it may not be read, which is recorded."""
         if folder.path not in self.scanned:
             try:
                 with os.scandir(folder.path) as entries:

@@ -26,8 +26,8 @@ class Row:
     image: a photograph. label: its map of raw ids, or None. reference: the day image of about the same place,
     or None. encoding: how the raw ids become class indices (a name known to the ClassList); "" without a
     label. width, height: of the upright image in its file, in pixels; 0 until `check_rows` has opened it.
-    content: digests of the bytes of image, label and reference, so that other pixels make another manifest, and one
-    picture is known under two names; "" until then.
+    content: digests of the bytes of image, label and reference, so that other pixels make another manifest, and a
+    picture under two names is found; "" until then.
     """
 
     image: Path
@@ -95,17 +95,17 @@ def with_reference(row: Row, reference: Path | None) -> Row:
 
 
 def with_image(row: Row, image: Path) -> Row:
-    """A checked row with another image, such as a translation of its own; the label map stays, at the size it has."""
+    """A checked row with another image, such as a translation of its own; the label map stays as it is."""
     width, height = read_image(image).size
     changed = replace(row, image=image, width=width, height=height)
     return replace(changed, content=_digest(changed))
 
 
 def _digest(row: Row) -> str:
-    """The digests of the row's files, joined by colons; nothing for one that is not there."""
+    """The digests of the row's files, joined by colons; "" in the place of a missing file."""
     return ":".join(file_digest(path) for path in (row.image, row.label, row.reference))
 
 
 def file_digest(path: Path | None) -> str:
-    """16 hexadecimal digits of the SHA-256 of a file; "" without one."""
+    """16 hexadecimal digits of the SHA-256 of a file; "" where there is no file."""
     return sha256(path)[:16] if path is not None and path.is_file() else ""

@@ -32,9 +32,9 @@ def existing(path: Path) -> Path:
         path,
         *(Path(unicodedata.normalize(form, str(path))) for form in ("NFC", "NFD") if not str(path).isascii()),
     ]
-    for one in dict.fromkeys(forms):
-        for letters in itertools.product(*({letter, letter.lower(), letter.upper()} for letter in one.suffix)):
-            other = one.with_name(one.stem + "".join(letters)) if one.name else one
+    for form in dict.fromkeys(forms):
+        for letters in itertools.product(*({letter, letter.lower(), letter.upper()} for letter in form.suffix)):
+            other = form.with_name(form.stem + "".join(letters)) if form.name else form
             if os.path.lexists(other):
                 return other
     return path
@@ -71,5 +71,5 @@ def missing(paths: Iterable[Path]) -> list[Path]:
 
 
 def none_is_there(paths: Sequence[Path]) -> bool:
-    """Whether of more than a few files none is there, which has one cause."""
+    """Whether there are more than SHOWN files and none of them exists: that has one cause, which one message names."""
     return len(paths) > SHOWN and len(missing(paths)) == len(dict.fromkeys(paths))

@@ -20,7 +20,7 @@ from loopda.labels.classes import ClassList
 from loopda.runtime.files import sha256, write_json
 
 UNLABELLED = ("night", "day")
-"""The data sets whose labels stay hidden: the methods must not see them. In all others each image needs one."""
+"""The data sets whose labels stay hidden: the methods must not see them. In all others each image needs a label."""
 
 
 @dataclass(frozen=True)

@@ -80,9 +80,9 @@ def run(
     use_threads(threads)
     frames = open_frames(night, classes, config.input.size, threads=threads)
     candidates = Frames(day_images(day), frames.classes, config.input.size, threads=threads)
-    groups = compared(frames.classes, config.overlap)
+    groups = compared_classes(frames.classes, config.overlap)
 
-    # the predictions, each domain with its own statistics
+    # predict both domains, each with its own statistics
     segmenter = load_segmenter(warmed_up).to(place)
     maps = {}
     for domain, images in (("night", frames), ("day", candidates)):
@@ -90,26 +90,29 @@ def run(
         maps[domain] = label_maps(segmenter, images, config.size, config.batch_size, place)
         lines.say(f"{len(images)} {domain} images predicted")
 
-    # rank, and keep what reaches tau
-    found = rank(**maps, groups=groups, best=config.best)
-    first, kept = found.day[:, 0].tolist(), (found.lor[:, 0] >= config.tau).tolist()
-    chosen = [candidates.rows[index].image if enough else None for index, enough in zip(first, kept, strict=True)]
+    # rank the day images for each night image by the label overlap ratio (LOR)
+    ranked = rank(**maps, groups=groups, best=config.best)
+
+    # keep the best day image as the reference where its ratio reaches tau
+    best, kept = ranked.day[:, 0].tolist(), (ranked.lor[:, 0] >= config.tau).tolist()
+    found = [candidates.rows[index].image if enough else None for index, enough in zip(best, kept, strict=True)]
     rows = [
         row if row.reference and not config.replace else with_reference(row, reference)
-        for row, reference in zip(frames.rows, chosen, strict=True)
+        for row, reference in zip(frames.rows, found, strict=True)
     ]
 
-    write_contact_sheet(sheet, pair_rows(frames, candidates, maps, found, config))
-    write_ranking(ranking, ranked(frames, candidates, found, config))
+    # save and log
+    write_contact_sheet(sheet, pair_rows(frames, candidates, maps, ranked, config))
+    write_ranking(ranking, named_ranking(frames, candidates, ranked, config))
     write_table(pairs, rows)
     write_manifest(paired, rows)
     lines.say(
         f"{sum(kept)} of {len(kept)} night images have a day image with a label overlap ratio of at least {config.tau};"
-        f" {sum(row.reference is not None for row in rows)} have a reference now, {_referenced(frames)} had one before"
+        f" {_referenced(rows)} have a reference now, {_referenced(frames.rows)} had one before"
     )
 
 
-def compared(classes: ClassList, overlap: Overlap) -> list[frozenset[int]]:
+def compared_classes(classes: ClassList, overlap: Overlap) -> list[frozenset[int]]:
     """The groups of classes whose label overlap ratios are averaged; ConfigError where the class list has none."""
     if overlap == "each_static":
         groups = [frozenset({index}) for index in sorted(classes.static)]
@@ -135,8 +138,8 @@ def label_maps(
     return torch.cat(maps)
 
 
-def ranked(frames: Frames, candidates: Frames, found: Ranking, config: Config) -> PairRanking:
-    """The ranking with the names of the images, for its file."""
+def named_ranking(frames: Frames, candidates: Frames, ranked: Ranking, config: Config) -> PairRanking:
+    """The ranking by the names of the images instead of their indices, for its file."""
     images = [
         {
             "night": str(row.image),
@@ -145,7 +148,7 @@ def ranked(frames: Frames, candidates: Frames, found: Ranking, config: Config) -
                 for index, lor in zip(indices, ratios, strict=True)
             ],
         }
-        for row, indices, ratios in zip(frames.rows, found.day.tolist(), found.lor.tolist(), strict=True)
+        for row, indices, ratios in zip(frames.rows, ranked.day.tolist(), ranked.lor.tolist(), strict=True)
     ]
     return PairRanking(overlap=config.overlap, tau=config.tau, candidates=len(candidates), images=images)
 
@@ -159,15 +162,15 @@ def day_images(manifests: Sequence[Path]) -> list[Row]:
 
 
 def pair_rows(
-    frames: Frames, candidates: Frames, maps: dict[str, Tensor], found: Ranking, config: Config
+    frames: Frames, candidates: Frames, maps: dict[str, Tensor], ranked: Ranking, config: Config
 ) -> list[SheetRow]:
     """For a contact sheet: night images with their best day image and both predictions, evenly from the highest ratio
     to the lowest."""
-    lor = found.lor[:, 0]
+    lor = ranked.lor[:, 0]
     order = lor.argsort(descending=True, stable=True).tolist()
     count = min(config.pictures, len(order))
     shown = [order[number * (len(order) - 1) // max(count - 1, 1)] for number in range(count)]
-    best = found.day[:, 0].tolist()
+    best = ranked.day[:, 0].tolist()
     nights = _tiles("night", frames, shown, maps["night"])
     days = _tiles("day", candidates, [best[number] for number in shown], maps["day"])
 
@@ -194,8 +197,8 @@ def _tiles(domain: str, frames: Frames, indices: list[int], maps: Tensor) -> lis
     ]
 
 
-def _referenced(frames: Frames) -> int:
-    return sum(row.reference is not None for row in frames.rows)
+def _referenced(rows: Sequence[Row]) -> int:
+    return sum(row.reference is not None for row in rows)
 
 
 if __name__ == "__main__":

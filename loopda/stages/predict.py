@@ -59,7 +59,7 @@ def run(
     """Write a label map of every image to the folder `out`, and the `pictures` (colour, overlay) that are asked for.
 
     images: folders, patterns in quotes, .txt lists (one path a line) or image files; PNG and JPEG. Folders are read
-    through links; what is left out (other formats, hidden folders, results of this package) is said.
+    through links; what is skipped (other formats, hidden folders, results of this package) is listed in the log.
     domain: night or day, whose normalisation statistics are used.
     size: WIDTHxHEIGHT that each image is resized to for the network, or `image` for its own. By default the size that
     the model was trained on, as in its evaluation; with `tile`, the image's own. Results have the image's own size.
@@ -118,8 +118,8 @@ def run(
         f" before, {len(done.faults)} at fault: {out / FILE}"
     )
     kept = {path for source in found.sources for path in files(source).values()} | records.files(found.sources)
-    lying = [path for kind in ("labels", *PICTURES) for path in sorted((out / kind).rglob("[!.]*.*"))]
-    if earlier := [path for path in lying if path not in kept and path.suffix in (".png", ".jpg")]:
+    present = [path for kind in ("labels", *PICTURES) for path in sorted((out / kind).rglob("[!.]*.*"))]
+    if earlier := [path for path in present if path not in kept and path.suffix in (".png", ".jpg")]:
         lines.say(
             f"{len(earlier)} files in {out} are of earlier runs, of images that are not named now or by another model"
             f" or settings, such as {examples(earlier)}: they stay as they were; delete them, or choose another folder"

@@ -65,9 +65,9 @@ def run(
     workers: int | None = None,
     log: Path,
 ) -> None:
-    """Check every file of the data sets, then write a manifest for each, the class list, a summary,
-    and a contact sheet of what was understood. The manifests of night_tests lie in a folder of that name beside the
-    summary, which says where, and what is in them.
+    """Check every file of the data sets; write a manifest for each, the class list, a summary, and a contact sheet.
+
+    The manifests of night_tests lie in a folder of that name beside the summary, which names them with their digests.
 
     found: by name of their folders, the found.json of sets that the stage `manifest` has checked already; they are not
     opened again. source ... day: where to write the manifests; none is written of a set that the section leaves out.
@@ -133,7 +133,7 @@ def run(
             rows = data_set.checked.rows
             references = sum(row.reference is not None for row in rows)
             print(f"{name}: {len(rows)} images checked, {references} with a day reference", file=file)
-        print(*notes, f"{sheet}: what was understood of each set; look at it", sep="\n", file=file)
+        print(*notes, f"{sheet}: images of each set with their labels and references; look at it", sep="\n", file=file)
 
 
 if __name__ == "__main__":

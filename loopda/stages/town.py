@@ -67,13 +67,13 @@ def run(*, config: Config, summary: Path, poses: Path, oracle: Path, sheet: Path
 
     # draw and write every frame
     size = {"width": config.width, "height": config.height, "supersample": config.supersample}
-    one = partial(write.write, root=root, seed=config.seed, **size)
+    draw = partial(write.write, root=root, seed=config.seed, **size)
     pixels: dict[str, np.ndarray] = {}
-    for frame, count in zip(frames, _progress(_each(one, frames, workers), len(frames), lines), strict=True):
-        name = frame.split if frame.night or frame.split.startswith("source") else f"{frame.split}_reference"
+    for frame, count in zip(frames, _progress(_drawn(draw, frames, workers), len(frames), lines), strict=True):
+        name = _split_of(frame)
         pixels[name] = pixels.get(name, 0) + count
 
-    # the lists
+    # write the lists
     rows = [f"{_pair_name(pair.night)},{_pair_name(pair.day)}\n" for pair in pairs["train"]]
     write_text(root / "DarkZurich" / "zurich_dn_pair_train.csv", "".join(rows))
     distances = [
@@ -85,7 +85,7 @@ def run(*, config: Config, summary: Path, poses: Path, oracle: Path, sheet: Path
     write_oracle(oracle, [Row(root / night.image, root / night.oracle) for night in nights])
     write_contact_sheet(sheet, town_rows(pairs["train"], seed=config.seed, **size))
 
-    # the summary
+    # write the summary
     write_json(
         summary,
         {
@@ -99,13 +99,14 @@ def run(*, config: Config, summary: Path, poses: Path, oracle: Path, sheet: Path
     )
 
 
-def _each(one: partial, frames: list[Frame], workers: int) -> Iterator[np.ndarray]:
+def _drawn(draw: partial, frames: list[Frame], workers: int) -> Iterator[np.ndarray]:
+    """The pixel counts of the frames, in order, drawn by `workers` processes."""
     if workers == 1:
-        yield from interruptible(map(one, frames))
+        yield from interruptible(map(draw, frames))
         return
     pool = ProcessPoolExecutor(workers, get_context("spawn"), initializer=leave_to_parent)
     try:
-        yield from interruptible(pool.map(one, frames, chunksize=4))
+        yield from interruptible(pool.map(draw, frames, chunksize=4))
     except BrokenProcessPool:
         raise DeviceError("a process that draws was killed, perhaps for lack of memory; use fewer --workers") from None
     finally:
@@ -113,7 +114,7 @@ def _each(one: partial, frames: list[Frame], workers: int) -> Iterator[np.ndarra
 
 
 def _progress(counts: Iterator[np.ndarray], total: int, lines: Log) -> Iterator[np.ndarray]:
-    """Pass `counts` on, and tell how far the town is."""
+    """Yield `counts`, and report the progress after each."""
     begin = time.monotonic()
     for done, count in enumerate(counts, start=1):
         yield count

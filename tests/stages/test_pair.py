@@ -121,6 +121,6 @@ def test_the_report_counts_as_many_pairs_as_the_log_says(go, tmp_path):
 def test_a_class_list_without_shift_sensitive_classes_needs_the_other_overlap():
     plain = replace(CITYSCAPES, ssc=frozenset())
     with pytest.raises(ConfigError, match=r"pair\.overlap: .* shift sensitive"):
-        pair.compared(plain, "shift_sensitive")
-    assert pair.compared(plain, "each_static") == [frozenset({index}) for index in range(11)]
-    assert pair.compared(CITYSCAPES, "shift_sensitive") == [CITYSCAPES.ssc]
+        pair.compared_classes(plain, "shift_sensitive")
+    assert pair.compared_classes(plain, "each_static") == [frozenset({index}) for index in range(11)]
+    assert pair.compared_classes(CITYSCAPES, "shift_sensitive") == [CITYSCAPES.ssc]

@@ -7,8 +7,7 @@ et al., ICCV 2021):
     (or _gt_labelTrainIds.png)
 
 The condition night has 400 images to train, 106 to validate and 500 to test; the labels of test are not published.
-Another way to lay ACDC out, all recordings of a split in one folder (DAFormer's), is not read here: `layout: folder`
-can.
+DAFormer's copy of ACDC, with all recordings of a split in one folder, is not read here; `layout: folder` reads it.
 """
 
 from pathlib import Path

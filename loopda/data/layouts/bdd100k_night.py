@@ -3,9 +3,9 @@
     <root>/images/10k/{train,val}/<name>.jpg     <root>/labels/sem_seg/masks/{train,val}/<name>.png
     <root>/seg/images/{train,val}/<name>.jpg     <root>/seg/labels/{train,val}/<name>_train_id.png
 
-Label files hold train ids of Cityscapes. Which images show night is told by a list of the user's: that of MGCDA
-(Sakaridis et al., TPAMI 2020; images_trainval_night_correct_filenames.txt, 87 images), whose labels were looked
-through. The attribute `night` of BDD100K itself selects many wrong labels (bdd100k issue 103).
+Label files hold train ids of Cityscapes. A list of the user's says which images show night: that of MGCDA
+(Sakaridis et al., TPAMI 2020; images_trainval_night_correct_filenames.txt, 87 images), whose labels were
+checked. The attribute `night` of BDD100K itself selects many wrong labels (bdd100k issue 103).
 """
 
 from pathlib import Path, PurePosixPath

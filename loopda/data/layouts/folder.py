@@ -6,8 +6,8 @@
     references: day/{folder}/{stem}.jpg        # optional
 
 `{stem}` is what the one `*` in the last part of the glob stands for (of `*_rgb.png`, a_rgb.png has the stem `a`);
-`{folder}` is the image's folder below the part of the glob that has no wildcard. What no such rule can say, a table
-can (`layout: table`).
+`{folder}` is the image's folder below the part of the glob that has no wildcard. Where no such rule fits, write a table
+(`layout: table`).
 """
 
 import os
@@ -146,9 +146,9 @@ def _unused(root: Path, pattern: str | None, used: Iterable[Path]) -> list[Path]
     if any("{folder}" in part for part in parts):
         return []
     with collect_skipped():  # what lies beside them is no image
-        lying = files(root, "/".join(parts))
+        present = files(root, "/".join(parts))
     known = {os.path.realpath(path) for path in used}
-    return [path for path in lying if os.path.realpath(path) not in known]
+    return [path for path in present if os.path.realpath(path) not in known]
 
 
 def _absent(root: Path, found: list[Row], labels: str | None, references: str | None) -> list[str]:

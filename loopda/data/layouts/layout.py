@@ -19,8 +19,8 @@ class Layout(Section):
     remedy: ClassVar[str] = ""
 
     def rows(self, classes: ClassList, *, labelled: bool) -> list[Row]:
-        """The images with their labels and references; the files are not opened. Where `labelled`, each row names a
-        label map."""
+        """The images with their labels and references, as the reader finds them; the files are not opened. Where
+        `labelled`, each row names a label map."""
         raise NotImplementedError
 
     @property

@@ -5,8 +5,8 @@
     (or _gtCoarse_labelTrainIds.png)
 
 About half of the pixels are void, and terrain and motorcycle never occur: a class that is neither in the labels nor
-predicted is left out of the mean, one that is predicted all the same counts as 0 (`evaluation.scores`). labelIds are
-read first: there are corrected labels (of CIConv) whose labelTrainIds are still the old ones.
+predicted is left out of the mean, and a class that is predicted but absent counts as 0 (`evaluation.scores`). labelIds
+are read first: there are corrected labels (of CIConv) whose labelTrainIds are still the old ones.
 """
 
 from pathlib import Path
@@ -40,8 +40,9 @@ class NighttimeDrivingLayout(Layout):
 def rows(root: Path, classes: ClassList, *, labelled: bool, names: Path | None = None) -> list[Row]:
     """The images of the one split, sorted by name; labels as in `cityscapes.rows`.
 
-    names: a list of image names, one a line, taken in its order instead, each once. (LoopDA's nd_val.txt names each
-    image twice.) DataError where the folder has no image, or a line names none, or most of the list is not there.
+    names: a list of image names, one a line; these images are taken, each once, in the order of the list. (LoopDA's
+    nd_val.txt names each image twice.) DataError where the folder has no image, or a line names none, or most of the
+    list is not there.
     """
     folder = Path(root, "leftImg8bit", "test", "night")
     images = _named(folder, names) if names else files(folder, f"*{_IMAGE}")

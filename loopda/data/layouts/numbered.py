@@ -18,7 +18,7 @@ _TRAIN_IDS = "_labelTrainIds"
 
 
 class NumberedLayout(Layout):
-    """exclude: pairs to leave out, by their numbers as text ("15188")."""
+    """The keys that GTA5 and SYNTHIA share. exclude: pairs to leave out, by their numbers as text ("15188")."""
 
     root: Path
     exclude: tuple[str, ...] = ()
@@ -36,8 +36,8 @@ def rows(
     numbers to leave out. DataError where there are no images, or none is left; ConfigError where `exclude` names a pair
     that is not there.
     """
-    there = {path.stem for path in files(images, "*.png")}
-    if not there:
+    of_images = {path.stem for path in files(images, "*.png")}
+    if not of_images:
         raise DataError(
             with_skipped(
                 f"{images}: no <number>.png in it; `root` must be the folder that holds {images.name}/ beside its"
@@ -46,18 +46,18 @@ def rows(
         )
     with collect_skipped():  # what lies beside label maps is no image
         of_labels = {path.stem.removesuffix(_TRAIN_IDS): path for path in files(labels, "*.png")}
-    numbers = there
+    numbers = of_images
     if labelled:
-        numbers = there | of_labels.keys()
-        expected = [labels / f"{number}.png" for number in sorted(there)]
-        if len(there) > SHOWN and not there & of_labels.keys():
+        numbers = of_images | of_labels.keys()
+        expected = [labels / f"{number}.png" for number in sorted(of_images)]
+        if len(of_images) > SHOWN and not of_images & of_labels.keys():
             raise DataError(
                 f"{labels}: none of the {len(expected)} label maps is there, such as {examples(expected)};"
                 " unpack the labels into `root`"
             )
     else:
         record_skipped(
-            "label maps without an image", *(path for number, path in of_labels.items() if number not in there)
+            "label maps without an image", *(path for number, path in of_labels.items() if number not in of_images)
         )
     unknown = [number for number in exclude if number not in numbers]
     if unknown:

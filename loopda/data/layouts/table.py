@@ -1,6 +1,6 @@
-"""Any data set at all: a CSV with the columns image, label, reference, one line for each image.
+"""A data set of your own, listed in a CSV with the columns image, label, reference and a line for each image.
 
-Paths are absolute or relative to the folder of the CSV, by `listing.named_path`. The columns label and reference, and
+Paths are absolute or relative to the folder of the CSV, by `paths.named_path`. The columns label and reference, and
 each field in them, may be left out.
 """
 
