@@ -4,7 +4,7 @@ import pytest
 from PIL import Image
 
 from loopda.data.checks import check_rows
-from loopda.data.layouts import acdc, cityscapes
+from loopda.data.layouts import cityscapes, dark_zurich
 from loopda.data.manifest import Row
 from loopda.data.tiles import TILE_WIDTH, data_set_rows
 from loopda.labels.classes import CITYSCAPES, MOST_CLASSES, ClassList, Encoding
@@ -24,7 +24,7 @@ def rows_of(tree, read, *, labelled):
 def sets(tmp_path):
     return {
         "source": rows_of(trees.cityscapes(tmp_path / "cityscapes"), cityscapes.rows, labelled=True),
-        "night": rows_of(trees.acdc(tmp_path / "acdc"), acdc.rows, labelled=False),
+        "night": rows_of(trees.dark_zurich(tmp_path / "dark_zurich"), dark_zurich.rows, labelled=False),
     }
 
 
