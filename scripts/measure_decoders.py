@@ -128,8 +128,8 @@ def difference(output: Tensor, image: Tensor) -> float:
 def mean(found: list[dict[str, float]]) -> dict[str, float]:
     """Of each value over the batches."""
     values = defaultdict(list)
-    for one in found:
-        for name, value in one.items():
+    for figures in found:
+        for name, value in figures.items():
             values[name].append(value)
     return {name: sum(numbers) / len(numbers) for name, numbers in values.items()}
 

@@ -10,6 +10,7 @@ from pydantic import Field
 from loopda.config import Section, expanded, parse_section, read_yaml
 from loopda.errors import ConfigError, DataError
 from loopda.labels.classes import CITYSCAPES, IGNORE, ClassList, Encoding
+from loopda.runtime.files import write_json
 
 _Byte = Annotated[int, Field(ge=0, le=255)]
 
@@ -103,6 +104,11 @@ def _listed(section: "_ClassFile") -> ClassList:
         encodings={section.encoding: Encoding(tuple(entry.ids for entry in entries), frozenset(section.void))},
         void_colours=frozenset(section.void_colours),
     )
+
+
+def write_classes(path: Path, classes: ClassList) -> None:
+    """Write the list as classes.json, for `load_classes`, atomically."""
+    write_json(path, classes.to_json())
 
 
 def load_classes(path: Path) -> ClassList:

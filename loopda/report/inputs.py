@@ -168,36 +168,6 @@ class Illustrations(File):
     notes: list[str] = []
 
 
-class Candidate(Written):
-    """A day image and the label overlap ratio of its prediction with a night image's."""
-
-    day: str
-    lor: Annotated[float, Field(ge=0, le=1)]
-
-
-class Ranked(Written):
-    """A night image and its best day images, the best of them first."""
-
-    night: str
-    best: Annotated[list[Candidate], Field(min_length=1)]
-
-
-class Ranking(File):
-    """The ranking.json of `pair`: for each night image the day images that are most like it, of so many `candidates`.
-
-    overlap: whose ratios they are, as `pair.overlap` names it.
-    """
-
-    overlap: str
-    tau: float
-    candidates: int
-    images: list[Ranked]
-
-    def reaching_tau(self) -> int:
-        """How many night images have a day image whose ratio reaches tau, in single precision as `pair` compares."""
-        return sum(np.float32(one.best[0].lor) >= np.float32(self.tau) for one in self.images)
-
-
 @dataclass(frozen=True)
 class Origin:
     """Where a file stands in the grammar of results: `<stage>/<experiment>/seed<k>/<file>`.
@@ -242,11 +212,6 @@ def read_evaluations(paths: Iterable[Path]) -> list[Evaluation]:
 def read_illustrations(path: Path) -> Illustrations:
     """Read an illustrations.json; its relative picture paths are resolved by `find`."""
     return _read(path, Illustrations, "run the stage that wrote it again")
-
-
-def read_ranking(path: Path) -> Ranking:
-    """Read the ranking.json of `pair`."""
-    return _read(path, Ranking, "run the stage `pair` again")
 
 
 def read_metrics(path: Path) -> Metrics:

@@ -8,6 +8,7 @@ from typing import Any
 import jinja2
 import numpy as np
 
+from loopda.data.ranking import PairRanking
 from loopda.errors import DataError
 from loopda.evaluation.scores import spread
 from loopda.report.figures import (
@@ -27,7 +28,6 @@ from loopda.report.inputs import (
     Metrics,
     Overlap,
     Panel,
-    Ranking,
     Threshold,
     find,
     origin,
@@ -293,7 +293,7 @@ def panels(drawn: Sequence[Illustrations], width: int) -> list[dict[str, Any]]:
     return [filled(panel, one.read_from) for one in drawn for panel in one.panels if panel.rows]
 
 
-def pairs_panel(ranking: Ranking, sheet: Path, *, several_seeds: bool) -> dict[str, Any]:
+def pairs_panel(ranking: PairRanking, sheet: Path, *, several_seeds: bool) -> dict[str, Any]:
     """The contact sheet of `pair` as one block, with how many pairs it has kept."""
     seed = f"Seed {origin(ranking.read_from).seed}: " if several_seeds else ""
     caption = (

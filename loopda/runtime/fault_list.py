@@ -6,8 +6,8 @@ from pathlib import Path
 
 from loopda.errors import DeviceError
 from loopda.runtime.files import write_text
+from loopda.text.names import SHOWN
 
-SHOWN = 3  # up to 3 faults of one cause have a line each; more are one line with 3 examples
 MOST_LINES = 40  # of a message
 
 # the parts in which two faults of one cause differ: paths (which may have blanks), names of files, quoted text, numbers
@@ -15,19 +15,6 @@ _PATH = r"[^\s:;,('\"`]*/.*?(?=: |; |, | \(|\)$|$)"
 _IDS = re.compile(r"\bid (\d+(?:, \d+)*)")
 _FILE = r"[\w.-]+\.(?i:png|jpe?g|webp|tiff?|bmp|gif|csv|txt|jsonl?|pth?|ya?ml|np[yz])\b"
 _VARIES = re.compile(rf"{_PATH}|'[^']*'|{_FILE}|\d+(?:, \d+)*")
-
-
-def examples(what: Sequence[object]) -> str:
-    """The first SHOWN of `what` on one printable line, and the number of the others."""
-    more = f" and {len(what) - SHOWN} more" if len(what) > SHOWN else ""
-    return ", ".join(map(_printable, what[:SHOWN])) + more
-
-
-def _printable(text: object) -> str:
-    """`text` with line breaks, other control characters, and bytes of names that are not UTF-8, escaped."""
-    return "".join(
-        character if character.isprintable() else character.encode("unicode_escape").decode() for character in str(text)
-    )
 
 
 def shortened(message: str, file: Path) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 from pydantic import Field
 
 from loopda.config import Section
+from loopda.data.ranking import read_ranking
 from loopda.errors import ConfigError, DataError
 from loopda.report import page as parts
 from loopda.report.inputs import (
@@ -21,7 +22,6 @@ from loopda.report.inputs import (
     read_evaluations,
     read_illustrations,
     read_metrics,
-    read_ranking,
     stage_order,
     stage_title,
 )

@@ -20,7 +20,7 @@ from loopda import __version__, load
 from loopda.config import Section
 from loopda.data.images import Source
 from loopda.data.layouts import dark_zurich
-from loopda.data.listing import noting
+from loopda.data.skipped import collect_skipped
 from loopda.errors import ConfigError, DataError
 from loopda.evaluation.predict_images import predict_images
 from loopda.evaluation.prediction_records import PredictionRecords
@@ -92,9 +92,9 @@ def run(
     if not 0 <= invalid_below <= 1:
         raise ConfigError(f"invalid_below {invalid_below}: a confidence is in 0 ... 1")
     lines = Log(log, "submission")
-    with noting() as left_out:
+    with collect_skipped() as skipped:
         images = [row.image for row in dark_zurich.rows(root, "test", CITYSCAPES, labelled=False)]
-    for line in left_out.lines():
+    for line in skipped.lines():
         lines.say(line)
     expected = [file_name(image, names) for image in images]
     if model is None:

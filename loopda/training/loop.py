@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from loopda.data.batches import on_device, pinned
-from loopda.data.dataset import noted_files
+from loopda.data.dataset import files_read
 from loopda.data.sampling import prefetched
 from loopda.errors import DataError, DeviceError, Interrupted, NumericError
 from loopda.models.compute.precision import computing_in
@@ -236,7 +236,7 @@ class Training:
 
     def _files(self, step: int) -> str:
         """The files of the images of `step`, as words."""
-        with noted_files() as files:
+        with files_read() as files:
             self.make(step)
         return "its images: " + ", ".join(map(str, dict.fromkeys(files)))
 

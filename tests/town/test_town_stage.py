@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from loopda.config import parse_section
-from loopda.data import table
+from loopda.data.layouts import table
 from loopda.errors import ConfigError, DeviceError
 from loopda.labels.classes import CITYSCAPES
 from loopda.stages import town
@@ -215,4 +215,4 @@ def test_a_config_out_of_bounds_is_refused_by_name() -> None:
 @pytest.mark.fault(32, "a drawing process that is killed ends the town with exit code 4 and what to do")
 def test_a_killed_worker_ends_the_town_with_a_remedy() -> None:
     with pytest.raises(DeviceError, match="use fewer --workers"):
-        list(town._each(os._exit, [1, 2], 2))
+        list(town._drawn(os._exit, [1, 2], 2))
