@@ -16,7 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from loopda.report.inputs import Overlap
+from loopda.report.illustrations import Overlap
 from loopda.report.summary import MINUS, Cell
 
 # What matplotlib draws with, and the variable of page.css that takes its place. The hues only have to differ.
@@ -83,8 +83,8 @@ _STYLE = {
 
 
 @dataclass(frozen=True)
-class Line:
-    """One line of a learning curve."""
+class SeedCurve:
+    """The learning curve of one seed: (steps, values), each (N,)."""
 
     seed: int
     steps: np.ndarray
@@ -251,7 +251,7 @@ def class_chart(names: Sequence[str], before: Sequence[float], after: Sequence[f
         return _svg(figure, "classes", f"IoU of each class, {labels[0]} and {labels[1]}")
 
 
-def learning_curve(stage: str, name: str, lines: Sequence[Line]) -> str:
+def learning_curve(stage: str, name: str, lines: Sequence[SeedCurve]) -> str:
     """One quantity over the steps of a stage: records faint, their running mean strong, a colour per seed."""
     key = re.sub(r"\W+", "-", f"{stage}-{name}")
     with _styled(key):

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 from loopda.errors import DataError
 from loopda.evaluation.scores import spread
-from loopda.report.inputs import Domain, Evaluation, stage_order
+from loopda.report.inputs import Domain, Evaluation
+from loopda.report.stage_names import stage_order
 
 BASELINE = "pretrain"
 MINUS = "\N{MINUS SIGN}"
@@ -30,8 +31,8 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Row:
-    """A model stage in one experiment on one set of images. A score without a value in any seed is None."""
+class MeanScores:
+    """The scores of a model stage on one set of images, over seeds. A score that no seed has is None."""
 
     experiment: str
     stage: str
@@ -61,7 +62,7 @@ def change(evaluations: Iterable[Evaluation], baseline: Iterable[Evaluation], do
     return Cell(*spread(differences), len(differences)) if differences else None
 
 
-def rows(evaluations: Sequence[Evaluation]) -> list[Row]:
+def rows(evaluations: Sequence[Evaluation]) -> list[MeanScores]:
     """One row per experiment, model stage and set of images, in that order."""
     result = []
     experiments = sorted({one.experiment for one in evaluations})
@@ -75,10 +76,10 @@ def rows(evaluations: Sequence[Evaluation]) -> list[Row]:
     return result
 
 
-def row(models: Sequence[Evaluation], base: Sequence[Evaluation], domain: str) -> Row:
+def row(models: Sequence[Evaluation], base: Sequence[Evaluation], domain: str) -> MeanScores:
     """The row of one model stage: `models` and source-only `base`, one each per seed."""
     stage = models[0].model_stage
-    return Row(
+    return MeanScores(
         experiment=models[0].experiment,
         stage=stage,
         domain=domain,

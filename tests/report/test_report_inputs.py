@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 
 from loopda.errors import DataError
-from loopda.report.inputs import Origin, find, origin, read_illustrations, read_metrics, read_ranking, stage_order
+from loopda.report.illustrations import read_illustrations, read_ranking
+from loopda.report.inputs import Origin, find, origin, read_metrics
+from loopda.report.stage_names import stage_order
 
 
 @pytest.fixture

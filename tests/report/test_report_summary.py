@@ -2,9 +2,10 @@ import subprocess
 
 import pytest
 
-from loopda.report.page import evenly, listed, seed_list, short_count, signed
+from loopda.report.sections.gallery import centres
 from loopda.report.summary import Cell, aligned, shown
 from loopda.report.versions import commit, versions
+from loopda.report.words import listed, seed_list, short_count, signed
 
 
 @pytest.mark.parametrize(
@@ -49,7 +50,7 @@ def test_columns_are_aligned_to_the_left_first_and_to_the_right_after():
     ],
 )
 def test_the_images_of_a_gallery_are_spread_over_the_set(count, wanted, expected):
-    assert evenly(count, wanted) == expected
+    assert centres(count, wanted) == expected
 
 
 def test_lists_read_like_a_sentence():

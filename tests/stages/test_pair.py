@@ -10,7 +10,7 @@ from loopda.data import table
 from loopda.data.manifest import check_rows, read_manifest, write_manifest
 from loopda.errors import ConfigError, DataError
 from loopda.labels.classes import CITYSCAPES
-from loopda.report.inputs import read_ranking
+from loopda.report.illustrations import read_ranking
 from loopda.stages import pair
 
 
