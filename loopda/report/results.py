@@ -11,7 +11,7 @@ from loopda.evaluation.scores import spread
 from loopda.report.data_notes import DataNotes
 from loopda.report.illustrations import Illustrations, PairRanking
 from loopda.report.inputs import Configuration, Evaluation, Metrics
-from loopda.report.stage_names import MODEL_STAGES, stage_order, stage_title
+from loopda.report.stage_names import stage_order, stage_title
 from loopda.report.summary import BASELINE, MeanScores, check_comparable, domains, picture_sets, protocols, row
 from loopda.report.words import seed_list
 
@@ -123,7 +123,7 @@ class Results:
 
     def _missing_scores(self) -> list[str]:
         expected = ("pretrain", "warmup", "self_train", "distill") if self._is_loopda() else ()
-        lines = [f"scores of {MODEL_STAGES[stage]}" for stage in expected if stage not in self.stages]
+        lines = [f"scores of {stage_title(stage)}" for stage in expected if stage not in self.stages]
         for stage, models in self.stages.items():
             absent = [seed for seed in self.seeds if seed not in {model.seed for model in models}]
             lines += [f"scores of {stage_title(stage)}, {seed_list(absent)}"] if absent else []
