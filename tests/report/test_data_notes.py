@@ -16,10 +16,8 @@ def test_notes_are_grouped_by_data_set_and_each_stands_once(tmp_path):
         tmp_path / "summary.json",
         ["night: no references: terms are left out", "source: a", "night: b", "source: a"],
     )
-    found = read_data_notes(path)
-    assert found == DataNotes(
-        {"night": ["no references: terms that need one are left out", "b"], "source": ["a"]}, path
-    )
+    by_set = {"night": ["no references: terms are left out", "b"], "source": ["a"]}
+    assert read_data_notes(path) == DataNotes(by_set, path)
 
 
 def test_a_note_on_a_set_that_does_not_exist_is_left_out_because_the_page_says_so_elsewhere(tmp_path):

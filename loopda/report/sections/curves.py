@@ -2,11 +2,12 @@
 
 from typing import Any
 
-from loopda.report.figures import SERIES_COUNT, SeedCurve, learning_curve
+from loopda.report.figures import SeedCurve, learning_curve
 from loopda.report.inputs import Metrics
 from loopda.report.results import Results
 from loopda.report.settings import PageSettings
 from loopda.report.stage_names import pipeline_order, stage_title
+from loopda.report.svg import SERIES_COUNT
 from loopda.runtime.log import duration
 
 ANCHOR, LINK = "curves", "Learning curves"
