@@ -1,9 +1,8 @@
-"""What stages drew and counted on the way to a model: illustrations.json of `illustrate`, ranking.json of `pair`."""
+"""What the stage `illustrate` drew and counted: illustrations.json."""
 
 from pathlib import Path
 from typing import Annotated
 
-import numpy as np
 from pydantic import Field, model_validator
 
 from loopda.report.inputs import File, Written, read_json
@@ -61,41 +60,6 @@ class Illustrations(File):
     notes: list[str] = Field(default_factory=list)
 
 
-class Candidate(Written):
-    """A day image and the label overlap ratio of its prediction with a night image's."""
-
-    day: str
-    lor: Annotated[float, Field(ge=0, le=1)]
-
-
-class Ranked(Written):
-    """A night image and its best day images, the best of them first."""
-
-    night: str
-    best: Annotated[list[Candidate], Field(min_length=1)]
-
-
-class PairRanking(File):
-    """The ranking.json of `pair`: for each night image the day images that are most like it, of so many `candidates`.
-
-    overlap: whose ratios they are, as `pair.overlap` names it.
-    """
-
-    overlap: str
-    tau: float
-    candidates: int
-    images: list[Ranked]
-
-    def reaching_tau(self) -> int:
-        """How many night images have a day image whose ratio reaches tau, in single precision as `pair` compares."""
-        return sum(np.float32(one.best[0].lor) >= np.float32(self.tau) for one in self.images)
-
-
 def read_illustrations(path: Path) -> Illustrations:
     """Read an illustrations.json; its relative picture paths are resolved by `find`."""
     return read_json(path, Illustrations, "run the stage that wrote it again")
-
-
-def read_ranking(path: Path) -> PairRanking:
-    """Read the ranking.json of `pair`."""
-    return read_json(path, PairRanking, "run the stage `pair` again")

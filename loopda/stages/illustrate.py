@@ -1,7 +1,5 @@
 """Stage `illustrate`: pictures of what the loops render and of how the labels of self-training come about."""
 
-import csv
-import json
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,6 +12,9 @@ from torch import Tensor
 
 from loopda.config import Section
 from loopda.data.dataset import Frames, Input, open_frames
+from loopda.data.poses import read_poses
+from loopda.data.pseudo_labels import read_label_table, read_statistics
+from loopda.data.sampling import evenly
 from loopda.data.transforms import to_bytes, to_images, to_labels
 from loopda.evaluation.predict import predict
 from loopda.labels.agreement import Agreement, day_night_agreement, keep_classes, online_label, static_label
@@ -79,9 +80,11 @@ def run(
             panels.append(night_loops(segmenter, nets, night_frames, config.images, place, album))
             panels.append(day_loops(segmenter, nets, day_frames, config.images, place, album))
         lines.say("loops drawn")
-        overlaps = overlap_ratios(segmenter, night_frames, config.agreement.tau, place, _distances(poses))
+        pairs = read_poses(poses) if poses else []
+        distances = {(pair.night.name, pair.reference.name): pair.metres for pair in pairs}
+        overlaps = overlap_ratios(segmenter, night_frames, config.agreement.tau, place, distances)
         if overlaps:
-            offline = offline_labels(labels)
+            offline = {entry.image: entry.label for entry in read_label_table(labels) if entry.domain == "night"}
             panels.append(label_panel(segmenter, night_frames, overlaps, offline, config, place, album))
         lines.say(f"label overlap ratio of {len(overlaps)} pairs computed")
 
@@ -100,7 +103,7 @@ def run(
             "panels": panels,
             "lor": list(overlaps.values()),
             "tau": config.agreement.tau,
-            "thresholds": json.loads(statistics.read_text(encoding="utf-8"))["night"],
+            "thresholds": {name: of_class._asdict() for name, of_class in read_statistics(statistics)["night"].items()},
             "notes": notes,
         },
     )
@@ -129,11 +132,6 @@ class Album:
         return self.image(self.classes.colour_map(np.asarray(label).astype(np.uint8)))
 
 
-def spread(frames: Frames, count: int) -> list[int]:
-    """The indices of `count` frames of a set, evenly spaced."""
-    return [int(number) for number in np.linspace(0, len(frames) - 1, min(count, len(frames))).round()]
-
-
 def rendered(segmenter: Segmenter, nets: Loops, symbol: str, x: Tensor, y: Tensor | None = None) -> list[Tensor]:
     """The image x (1, 3, H, W), d or n by `symbol`, its inner reconstruction, its translation to the other domain, and
     the outer reconstruction. y: the labels (1, H, W) of d."""
@@ -155,7 +153,7 @@ def night_loops(
     segmenter: Segmenter, nets: Loops, frames: Frames, count: int, place: torch.device, album: Album
 ) -> dict[str, Any]:
     """`count` rows of x_n, its inner reconstruction, x_n2d, and the outer reconstruction."""
-    images = [to_images([frames.image(number)]).to(place) for number in spread(frames, count)]
+    images = [to_images([frames.image(number)]).to(place) for number in evenly(len(frames), count)]
     return {
         "title": "Night loops",
         "caption": "The inner loop renders the night image from its features and predicted classes; the outer loop "
@@ -169,7 +167,7 @@ def day_loops(
     segmenter: Segmenter, nets: Loops, frames: Frames, count: int, place: torch.device, album: Album
 ) -> dict[str, Any]:
     """`count` rows of x_d, its inner reconstruction, x_d2n, and the outer reconstruction."""
-    chosen = spread(frames, count)
+    chosen = evenly(len(frames), count)
     images = [to_images([frames.image(number)]).to(place) for number in chosen]
     labels = [to_labels([frames.label(number)]).to(place) for number in chosen]
     return {
@@ -258,21 +256,6 @@ def pair_predictions(segmenter: Segmenter, frames: Frames, number: int, place: t
         x = to_images([image]).to(place)
         maps.append(predict(segmenter, x, x.shape[2:])[0].long())
     return maps[0], maps[1]
-
-
-def offline_labels(manifest: Path) -> dict[Path, Path]:
-    """Night image -> its offline label map, from the manifest of `pseudo_labels`."""
-    with open(manifest, newline="", encoding="utf-8") as file:
-        return {Path(row["image"]): Path(row["label"]) for row in csv.DictReader(file) if row["domain"] == "night"}
-
-
-def _distances(poses: Path | None) -> dict[tuple[str, str], float]:
-    if poses is None:
-        return {}
-    with open(poses, newline="", encoding="utf-8") as file:
-        return {
-            (Path(row["night"]).name, Path(row["reference"]).name): float(row["metres"]) for row in csv.DictReader(file)
-        }
 
 
 if __name__ == "__main__":

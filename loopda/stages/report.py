@@ -5,9 +5,10 @@ The page is a single HTML file that needs nothing else. The table is what the te
 
 from pathlib import Path
 
+from loopda.data.ranking import read_ranking
 from loopda.errors import ConfigError
 from loopda.report.data_notes import read_data_notes
-from loopda.report.illustrations import read_illustrations, read_ranking
+from loopda.report.illustrations import read_illustrations
 from loopda.report.inputs import read_configuration, read_evaluations, read_metrics
 from loopda.report.report_page import report_page
 from loopda.report.results import Pairs, Results, of_lowest_seed, one_experiment
