@@ -6,7 +6,8 @@ from typing import Any
 
 from loopda.errors import DataError
 from loopda.evaluation.scores import spread
-from loopda.report.inputs import Evaluation, Metrics, stage_title
+from loopda.pipeline.stages import stage_title
+from loopda.report.inputs import Evaluation, Metrics
 from loopda.report.summary import Cell, Row, change, measure, row
 
 Place = tuple[str, str]
