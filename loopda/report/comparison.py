@@ -6,8 +6,8 @@ from typing import Any
 
 from loopda.errors import DataError
 from loopda.evaluation.scores import spread
+from loopda.pipeline.stages import stage_title
 from loopda.report.inputs import Evaluation, Metrics
-from loopda.report.stage_names import stage_title
 from loopda.report.summary import Cell, MeanScores, change, measure, row
 
 Place = tuple[str, str]

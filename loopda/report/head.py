@@ -1,8 +1,8 @@
 """The head of the page: what was run, in a sentence, and the few numbers that matter."""
 
+from loopda.pipeline.stages import stage_title
 from loopda.report.page import tile
 from loopda.report.results import Results
-from loopda.report.stage_names import stage_title
 from loopda.report.summary import BASELINE
 from loopda.report.words import decimal, listed, seed_list, short_count
 

@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from loopda.errors import DataError
 from loopda.evaluation.scores import Scores
-from loopda.report.stage_names import stage_order
+from loopda.pipeline.stages import stage_order
 
 _NO_CURVES = ("step", "seconds", "images_per_second", "gpu_memory_mb", "skipped")
 

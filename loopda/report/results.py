@@ -9,10 +9,10 @@ from pathlib import Path
 from loopda.data.ranking import PairRanking
 from loopda.errors import DataError
 from loopda.evaluation.scores import spread
+from loopda.pipeline.stages import stage_order, stage_title
 from loopda.report.data_notes import DataNotes
 from loopda.report.illustrations import Illustrations
 from loopda.report.inputs import Configuration, Evaluation, Metrics
-from loopda.report.stage_names import stage_order, stage_title
 from loopda.report.summary import BASELINE, MeanScores, check_comparable, domains, picture_sets, protocols, row
 from loopda.report.words import seed_list
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from loopda.errors import DataError
 from loopda.evaluation.scores import spread
+from loopda.pipeline.stages import stage_order
 from loopda.report.inputs import Domain, Evaluation
-from loopda.report.stage_names import stage_order
 
 BASELINE = "pretrain"
 MINUS = "\N{MINUS SIGN}"

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from loopda.pipeline.stages import stage_title
 from loopda.report.results import Results
-from loopda.report.stage_names import stage_title
 from loopda.report.summary import MINUS, NONE, MeanScores, aligned, shown
 from loopda.report.words import seed_list
 

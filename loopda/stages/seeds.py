@@ -10,8 +10,8 @@ from pathlib import Path
 import pandas as pd
 
 from loopda.errors import DataError
+from loopda.pipeline.stages import stage_title
 from loopda.report.inputs import Evaluation, read_evaluations
-from loopda.report.stage_names import stage_title
 from loopda.report.summary import Cell, MeanScores, check_comparable, domains, protocols, rows, shown
 from loopda.runtime.command import command, writes
 from loopda.runtime.files import write_text, written

@@ -2,11 +2,11 @@
 
 from typing import Any
 
+from loopda.pipeline.stages import stage_order, stage_title
 from loopda.report.figures import SeedCurve, learning_curve
 from loopda.report.inputs import Metrics
 from loopda.report.results import Results
 from loopda.report.settings import PageSettings
-from loopda.report.stage_names import pipeline_order, stage_title
 from loopda.report.svg import SERIES_COUNT
 from loopda.runtime.log import duration
 
@@ -15,7 +15,7 @@ ANCHOR, LINK = "curves", "Learning curves"
 
 def section(results: Results, settings: PageSettings) -> dict[str, Any] | None:
     """The values of curves.html: small plots for every stage; None where nothing was recorded."""
-    stages = sorted({run.origin.stage for run in results.metrics}, key=pipeline_order)
+    stages = sorted({run.origin.stage for run in results.metrics}, key=stage_order)
     blocks = []
     for stage in stages:
         runs = sorted((run for run in results.metrics if run.origin.stage == stage), key=lambda run: run.origin.seed)

@@ -5,11 +5,11 @@ from typing import Any
 import numpy as np
 
 from loopda.errors import DataError
+from loopda.pipeline.stages import stage_title
 from loopda.report.inputs import Evaluation, find
 from loopda.report.pictures import encoding_of, label_picture, picture
 from loopda.report.results import Results
 from loopda.report.settings import PageSettings
-from loopda.report.stage_names import stage_title
 
 ANCHOR, LINK = "gallery", "Gallery"
 

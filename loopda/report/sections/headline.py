@@ -4,10 +4,10 @@ from typing import Any
 
 import numpy as np
 
+from loopda.pipeline.stages import stage_title
 from loopda.report.figures import class_chart, class_chart_height, stage_chart
 from loopda.report.results import Results
 from loopda.report.settings import PageSettings
-from loopda.report.stage_names import stage_title
 from loopda.report.summary import BASELINE
 
 ANCHOR, LINK = "results", "Results"

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from typing import Any
 
+from loopda.pipeline.stages import stage_order, stage_title
 from loopda.report.inputs import Configuration
 from loopda.report.results import Results
 from loopda.report.settings import PageSettings
-from loopda.report.stage_names import pipeline_order, stage_title
 from loopda.report.words import seed_list
 
 ANCHOR, LINK = "provenance", "Behind the numbers"
@@ -34,7 +34,7 @@ def configuration_lines(configurations: Sequence[Configuration]) -> list[dict[st
     seeds: dict[tuple[str, str, str], list[int | None]] = {}
     for one in configurations:
         seeds.setdefault((one.origin.stage, one.origin.experiment, one.text), []).append(one.origin.seed)
-    ordered = sorted(seeds, key=lambda key: (pipeline_order(key[0]), key[1], seed_list(seeds[key])))
+    ordered = sorted(seeds, key=lambda key: (stage_order(key[0]), key[1], seed_list(seeds[key])))
     return [
         {
             "title": stage,
