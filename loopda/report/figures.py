@@ -13,10 +13,10 @@ from loopda.report.summary import MINUS, Cell
 from loopda.report.svg import COLOUR, SERIES, SERIES_COUNT, canvas, figure_legend, styled, svg_element
 
 NEARNESS = ((0.5, "under 0.5 m"), (2.0, "0.5 to 2 m"), (5.0, "2 to 5 m"), (float("inf"), "5 m and more"))
-"""Upper bound and name of the classes of distance between a night image's camera and its reference's."""
+"""Upper bound in metres and name of each group of distances between the cameras of a night image and its reference."""
 
 _BINS = 20
-_POINTS = 240  # a curve with more is averaged in groups: more cannot be seen, and the page would grow
+_POINTS = 240  # of a curve: more cannot be seen, and the page would grow
 _SMOOTHED = 12  # a curve with fewer points is drawn as it is
 
 
@@ -30,7 +30,7 @@ class SeedCurve:
 
 
 def stage_chart(stages: Sequence[str], scores: dict[str, Sequence[Cell | None]], height: float = 330) -> str:
-    """Mean IoU over the stages, a line per set of images; whiskers are one sample standard deviation."""
+    """Mean IoU over the stages, a line for each set of images. Whiskers are one sample standard deviation."""
     with styled("stages"):
         figure, axes = canvas(560, height, left=38, right=18, top=34, bottom=34)
         ends = []
@@ -190,7 +190,7 @@ def class_chart(names: Sequence[str], before: Sequence[float], after: Sequence[f
 
 
 def learning_curve(stage: str, name: str, lines: Sequence[SeedCurve]) -> str:
-    """One quantity over the steps of a stage: records faint, their running mean strong, a colour per seed."""
+    """A quantity over the steps of a stage, a colour for each seed. Faint: its records; strong: their running mean."""
     key = re.sub(r"\W+", "-", f"{stage}-{name}")
     with styled(key):
         figure, axes = canvas(264, 150, left=44, right=14, top=28, bottom=26)
@@ -209,14 +209,14 @@ def learning_curve(stage: str, name: str, lines: Sequence[SeedCurve]) -> str:
 
 
 def overlap_histogram(overlaps: Sequence[Overlap], tau: float | None) -> str:
-    """How many night images have which label overlap ratio; stacked by the cameras' distance if known."""
+    """A histogram of label overlap ratios, stacked by the distance of the cameras where it is known. Line: tau."""
     edges = np.linspace(0.0, 1.0, _BINS + 1)
     groups = distance_groups(overlaps)
     with styled("overlap"):
         figure, axes = canvas(1080, 290, left=44, right=18, top=40, bottom=46)
         bottom = np.zeros(_BINS)
         for colour, (_, members) in zip(_shades(groups), groups, strict=True):
-            counts, _ = np.histogram([one.lor for one in members], bins=edges)
+            counts, _ = np.histogram([overlap.lor for overlap in members], bins=edges)
             axes.bar(
                 edges[:-1] + 0.5 / _BINS, counts, width=0.86 / _BINS, bottom=bottom, color=colour,
                 edgecolor=COLOUR["card"], linewidth=0.8, zorder=2,
@@ -241,21 +241,21 @@ def overlap_histogram(overlaps: Sequence[Overlap], tau: float | None) -> str:
 
 
 def distance_groups(overlaps: Sequence[Overlap]) -> list[tuple[str, list[Overlap]]]:
-    """The images by the true distance to their reference, nearest first; one group if none is known."""
-    known = [one for one in overlaps if one.metres is not None]
+    """(name, overlaps) by the true distance of the cameras, nearest first; one group where no distance is known."""
+    known = [overlap for overlap in overlaps if overlap.metres is not None]
     if not known:
         return [("night images", list(overlaps))]
     groups = []
     lower = 0.0
     for upper, name in NEARNESS:
-        groups.append((name, [one for one in known if lower <= one.metres < upper]))
+        groups.append((name, [overlap for overlap in known if lower <= overlap.metres < upper]))
         lower = upper
-    unknown = [one for one in overlaps if one.metres is None]
+    unknown = [overlap for overlap in overlaps if overlap.metres is None]
     return groups + ([("distance unknown", unknown)] if unknown else [])
 
 
 def thinned(steps: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """At most _POINTS points: means over groups of neighbours."""
+    """A curve of at most _POINTS points: the means of groups of neighbours."""
     if len(steps) <= _POINTS:
         return steps, values
     parts = np.array_split(np.arange(len(steps)), _POINTS)
@@ -263,11 +263,11 @@ def thinned(steps: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarr
 
 
 def running_mean(values: np.ndarray) -> np.ndarray | None:
-    """The mean over a tenth of the curve around each point (less at its ends); None for few points."""
+    """The mean over a tenth of the curve around each point, over less at its ends; None for few points."""
     count = len(values)
     if count < _SMOOTHED:
         return None
-    # the window shrinks towards both ends and stays centred: a lopsided one would bend the ends of a slope
+    # the window shrinks towards both ends and stays centred; otherwise the ends of a slope would bend
     places = np.arange(count)
     half = np.minimum(max(1, count // 20), np.minimum(places, count - 1 - places))
     sums = np.concatenate([[0.0], np.cumsum(values)])

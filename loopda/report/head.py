@@ -25,7 +25,7 @@ def statement(results: Results) -> str:
         + (
             f", on {listed(sets)} with true labels that no stage trained on."
             if sets
-            else ", but has no labels to score it by."
+            else ", but there are no labels to score it with."
         )
     )
 

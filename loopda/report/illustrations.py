@@ -24,7 +24,7 @@ class Panel(Written):
 
 
 class Overlap(Written):
-    """The label overlap ratio of a night image and its day reference, and which label set it chose.
+    """The label overlap ratio of a night image and its day reference, and the label that is chosen by it.
 
     metres: the true distance between the two cameras, known on the built-in town alone.
     """
@@ -36,7 +36,7 @@ class Overlap(Written):
 
 
 class Threshold(Written):
-    """Offline pseudo-labels of one class: its threshold, pixels predicted as it, pixels kept."""
+    """The offline pseudo-labels of a class: its threshold, and how many of its predicted pixels are kept."""
 
     threshold: float
     predicted: int
@@ -50,7 +50,7 @@ class Threshold(Written):
 
 
 class Illustrations(File):
-    """One illustrations.json: pictures for people and the facts that belong to them."""
+    """An illustrations.json: pictures, and the statistics of the pseudo-labels."""
 
     seed: int
     panels: list[Panel] = Field(default_factory=list)
@@ -61,5 +61,5 @@ class Illustrations(File):
 
 
 def read_illustrations(path: Path) -> Illustrations:
-    """Read an illustrations.json; its relative picture paths are resolved by `find`."""
+    """Read an illustrations.json. `find` resolves the relative paths of its pictures."""
     return read_json(path, Illustrations, "run the stage that wrote it again")

@@ -23,21 +23,21 @@ _NO_CURVES = ("step", "seconds", "images_per_second", "gpu_memory_mb", "skipped"
 
 
 class Written(BaseModel):
-    """Base of what other stages wrote. Keys that the report does not know are left to others."""
+    """Base of what other stages wrote. Keys that the pages do not use are ignored."""
 
     model_config = ConfigDict(extra="ignore", frozen=True, protected_namespaces=())
 
 
 class File(Written):
-    """Base of a whole file. read_from: its path; relative paths in it may count from there (see `find`)."""
+    """Base of a whole file. read_from: its path, from whose folder relative paths in it may count (see `find`)."""
 
     read_from: Path = Path()
 
 
 class Protocol(Written):
-    """How a set of images was evaluated: the number beside it means nothing without this.
+    """How a set of images was evaluated. A score means nothing without it.
 
-    width, height: of what the network saw, and of the labels unless `scored_at` names the sizes of their files.
+    width, height: of the network's input, and of the labels unless `scored_at` names the sizes of their files.
     """
 
     images: int
@@ -58,7 +58,7 @@ class Protocol(Written):
 class PredictedImage(Written):
     """One evaluated image: the photograph, its true label map (or ""), the predicted class indices.
 
-    encoding: how the label file stores classes (see ClassList); "" goes by the ending of its name:
+    encoding: how the label file stores classes (see ClassList); "" decides by the end of its name:
     `_labelIds.png` holds labelIds, every other file class indices.
     """
 
@@ -109,9 +109,9 @@ class Evaluation(File):
 
 @dataclass(frozen=True)
 class Origin:
-    """Where a file stands in the grammar of results: `<stage>/<experiment>/seed<k>/<file>`.
+    """The place of a file in the grammar of results: `<stage>/<experiment>/seed<k>/<file>`.
 
-    seed: None for stages that no seed changes (`<stage>/<experiment>/<file>`).
+    seed: None of stages without a seed (`<stage>/<experiment>/<file>`).
     """
 
     stage: str
@@ -153,11 +153,11 @@ def read_evaluations(paths: Iterable[Path]) -> list[Evaluation]:
             raise DataError(f"{path}: the same experiment, seed and model stage as {found[key]}; give each result once")
         found[key] = Path(path)
         evaluations.append(evaluation)
-    return sorted(evaluations, key=lambda one: (one.experiment, stage_order(one.model_stage), one.seed))
+    return sorted(evaluations, key=lambda model: (model.experiment, stage_order(model.model_stage), model.seed))
 
 
 def read_metrics(path: Path) -> Metrics:
-    """Read a metrics.jsonl; a run that was killed and resumed may repeat steps: the last record counts."""
+    """Read a metrics.jsonl. A run that was killed and resumed may repeat steps: the last record of a step counts."""
     path = Path(path)
     if origin(path).seed is None:
         raise DataError(f"{path}: expected a folder seed<k>; the place tells what the file is of")
@@ -209,7 +209,10 @@ def origin(path: Path) -> Origin:
 
 
 def find(picture: str, beside: Path) -> Path:
-    """The picture that the file `beside` names; a relative path counts from here, else from its folder."""
+    """The path of a picture that the file `beside` names; DataError where there is none.
+
+    A relative path counts from the working directory, or else from the folder of that file.
+    """
     for place in (Path(picture), Path(beside).parent / picture):
         if place.is_file():
             return place
@@ -217,7 +220,7 @@ def find(picture: str, beside: Path) -> Path:
 
 
 def _check_scores(name: str, domain: Domain, classes: list[str]) -> None:
-    """The scores must follow from the confusion matrix beside them: one of the two would be a lie."""
+    """ValueError unless the scores follow from the confusion matrix beside them, up to rounding."""
     if not all(len(row) == len(domain.confusion) for row in domain.confusion):
         raise ValueError(f"domains.{name}.confusion is not square")
     expected = Scores(tuple(classes), np.array(domain.confusion, dtype=np.int64)).to_json()
@@ -231,7 +234,7 @@ def _check_scores(name: str, domain: Domain, classes: list[str]) -> None:
     for key, value in given.items():
         exact = expected[key]
         agree = value is exact is None or (value is not None and exact is not None and abs(value - exact) <= 0.06)
-        if not agree:  # so put, NaN agrees with nothing
+        if not agree:  # in this form NaN agrees with nothing
             raise ValueError(f"domains.{name}.{key} is {value}, but its confusion matrix gives {exact}")
 
 

@@ -185,7 +185,7 @@ def one_experiment(evaluations: Sequence[Evaluation]) -> list[Evaluation]:
 
 def of_lowest_seed(illustrations: Sequence[Illustrations]) -> list[Illustrations]:
     """The illustrations of the lowest seed. The page shows pictures of one seed, and numbers over all."""
-    return [one for one in illustrations if one.seed == min(other.seed for other in illustrations)]
+    return [of_seed for of_seed in illustrations if of_seed.seed == min(other.seed for other in illustrations)]
 
 
 def _class_means(models: Sequence[Evaluation], domain: str) -> ClassScores:

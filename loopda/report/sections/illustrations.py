@@ -46,10 +46,10 @@ def pairs_panel(pairs: Pairs, *, several_seeds: bool) -> dict[str, Any]:
     caption = (
         f"{seed}{ranking.reaching_tau()} of {len(ranking.images)} night images have a day image, among"
         f" {ranking.candidates}, whose label overlap ratio reaches τ = {ranking.tau:g} (pair.overlap:"
-        f" {ranking.overlap}). Such a pair is kept: self-training takes the day image for a reference where the night"
-        " image had none, or any with pair.replace. Each row shows a night image, the day image that is most like it,"
-        " and the predictions that were compared; the rows go evenly from the highest ratio to the lowest. A pair is"
-        " right where both photographs show one place."
+        f" {ranking.overlap}). Such a pair is kept: self-training uses the day image as the reference of a night image"
+        " that has none, or of any night image with pair.replace. Each row shows a night image, the day image that is"
+        " most like it, and the two predictions that were compared; the rows go evenly from the highest ratio to the"
+        " lowest. A pair is right where both photographs show the same place."
     )
     columns = ["night image, best day image, night prediction, day prediction"]
     rows = [[picture(pairs.sheet, _SHEET_WIDTH)]]
