@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 
 from loopda.errors import DataError
-from loopda.report.inputs import Origin, find, origin, read_illustrations, read_metrics, stage_order
+from loopda.pipeline.stages import stage_order
+from loopda.report.illustrations import read_illustrations
+from loopda.report.inputs import Origin, find, origin, read_metrics
 
 
 @pytest.fixture
