@@ -53,7 +53,7 @@ class Variant(NamedTuple):
 
 
 def separately(segmenter: Segmenter, batches: Sequence[Tensor], *, aux: Sequence[bool]) -> list[Outputs]:
-    """Segmenter.together without its lever: a call for each batch."""
+    """Segmenter.forward_batches without its lever: a call for each batch."""
     return [segmenter(batch, aux=asks) for batch, asks in zip(batches, aux, strict=True)]
 
 
@@ -71,7 +71,7 @@ def by_themselves(shapes: Sequence[tuple[int, ...]]) -> list[list[int]]:
 NORMALISATION = "instances normalised as groups"
 # what the package does faster than the reference: the place in the code, and what stands there without it
 PATCHES: dict[str, tuple[Any, str, Any]] = {
-    "one call of the encoder": (Segmenter, "together", separately),
+    "one call of the encoder": (Segmenter, "forward_batches", separately),
     "x_d2n encoded once": (Segmenter, "with_heads_apart", twice),
     "one call of decoders and discriminators": (loopda, "positions_by_shape", by_themselves),
     "the pyramid on its regions": (PyramidPooling, "forward", plain.pyramid),
