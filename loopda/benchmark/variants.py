@@ -26,7 +26,7 @@ class Variant(NamedTuple):
 
 
 def separately(segmenter: Segmenter, batches: Sequence[Tensor], *, aux: Sequence[bool]) -> list[Outputs]:
-    """Segmenter.together without its lever: a call for each batch."""
+    """Segmenter.forward_batches without its lever: a call for each batch."""
     return [segmenter(batch, aux=needs_aux) for batch, needs_aux in zip(batches, aux, strict=True)]
 
 
@@ -37,7 +37,7 @@ def twice(segmenter: Segmenter, images: Tensor, *, aux: bool) -> Outputs:
 
 
 def by_themselves(shapes: Sequence[tuple[int, ...]]) -> list[list[int]]:
-    """loopda.models.segmenter.alike without its lever: nothing shares a call."""
+    """loopda.models.segmenter.positions_by_shape without its lever: nothing shares a call."""
     return [[place] for place in range(len(shapes))]
 
 
@@ -45,9 +45,9 @@ NORMALISATION = "instances normalised as groups"
 UNFUSED, CONTIGUOUS = "fused optimisers", "the layout channels_last"  # the levers that Case itself leaves out
 # the other levers: the attribute that is one, and what replaces it
 REPLACEMENTS: dict[str, tuple[Any, str, Any]] = {
-    "one call of the encoder": (Segmenter, "together", separately),
+    "one call of the encoder": (Segmenter, "forward_batches", separately),
     "x_d2n encoded once": (Segmenter, "with_heads_apart", twice),
-    "one call of decoders and discriminators": (loopda, "alike", by_themselves),
+    "one call of decoders and discriminators": (loopda, "positions_by_shape", by_themselves),
     "the pyramid on its regions": (PyramidPooling, "forward", plain.pyramid),
     "constant discriminators": (loopda, "frozen", lambda module: module),
     NORMALISATION: (InstanceNorm2d, "forward", plain.instance_normalisation),

@@ -44,7 +44,7 @@ class SemanticRendering(nn.Module):
     p has the resolution of the logits and is upsampled bilinearly. After a nearest resize the gradient of the rendering
     would reach only one pixel of p in each block, and at night this gradient is the purpose (section 3.1.2). `aligned`
     follows the network (aligned corners or not), so that p and x stay in register. With `coarse`, g works at the
-    resolution of the logits and its result is upsampled instead of p, which costs a third as much, for small machines.
+    resolution of the logits and its result is upsampled instead of p: the decoder costs a third, for small machines.
     """
 
     def __init__(self, classes: int, channels: int, semantic_channels: int, *, coarse: bool, aligned: bool = True):
