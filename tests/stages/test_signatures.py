@@ -71,7 +71,7 @@ def run_of(rule: Rule):
 
 
 def test_every_stage_has_a_rule_of_its_name_and_every_module_of_a_stage_is_called():
-    modules = {path.stem for path in (Path(experiments.__file__).parent / "stages").glob("[a-z]*.py")}
+    modules = {path.stem for path in (Path(experiments.__file__).parents[1] / "stages").glob("[a-z]*.py")}
     assert {rule.stage for rule in STAGE_RULES} == modules - BY_HAND
     assert {rule.name for rule in STAGE_RULES} >= set(experiments.STAGES)
     assert all(rule.name == rule.stage for rule in STAGE_RULES if rule.name in experiments.STAGES)
