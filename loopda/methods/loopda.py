@@ -105,8 +105,8 @@ class Loops(nn.Module):
 
     While `decoders_alone` is set, Enc and F are constant: only decoders and discriminators are trained, by the inner
     loops and the translations. A warm-up starts so, as in the lineage's training: at first translations are noise.
-    While `separate_passes` is set, each domain has its own forward and backward pass, which takes less memory. No loss
-    needs two domains, so that the gradients are the same.
+    While `separate_passes` is set, d, n and ud each have their own forward and backward pass, which takes less memory.
+    No loss sends gradient to two of them, so that the gradients are the same.
     """
 
     def __init__(self, settings: LoopSettings, segmenter: Segmenter):

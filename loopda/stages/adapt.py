@@ -75,7 +75,7 @@ def run(
     translated: the manifest of the translated `source` by the stage `translate`, for a method that trains on it.
     """
     stage = TrainingStage("adapt", config, model=model, log=log, seed=seed, device=device, threads=threads)
-    stage.open(source=source, night=night, classes=classes, translated=translated)
+    stage.open_data(source=source, night=night, classes=classes, translated=translated)
 
     segmenter = load_segmenter(pretrained).to(stage.device).train()
     seed_torch(seed, config.method.name, 0)

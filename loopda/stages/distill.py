@@ -58,7 +58,7 @@ def run(
 ) -> None:
     """Train `student` (from `simclr`) on labelled day, and at night by `teacher` (from `self_train`)."""
     stage = TrainingStage("distill", config, model=model, log=log, seed=seed, device=device, threads=threads)
-    stage.open(source=source, night=night, classes=classes)
+    stage.open_data(source=source, night=night, classes=classes)
 
     teacher_network = load_segmenter(teacher).to(stage.device).requires_grad_(False)
     teacher_network.use_statistics("night")

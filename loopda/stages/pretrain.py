@@ -49,7 +49,7 @@ def run(
 ) -> None:
     """Train on the manifest `source`. `night` serves the normalisation statistics at the end, and nothing else."""
     stage = TrainingStage("pretrain", config, model=model, log=log, seed=seed, device=device, threads=threads)
-    stage.open(source=source, night=night, classes=classes)
+    stage.open_data(source=source, night=night, classes=classes)
 
     backbone = locate(config.weights, stage.log.say) if config.weights else None
     seed_torch(seed, "initial weights", 0)

@@ -58,7 +58,7 @@ def run(
 ) -> None:
     """Train on from the warm-up's model and loops, with the offline labels of `pseudo_labels` and online labels."""
     stage = TrainingStage("self_train", config, model=model, log=log, seed=seed, device=device, threads=threads)
-    stage.open(source=source, night=night, classes=classes)
+    stage.open_data(source=source, night=night, classes=classes)
     pseudo = read_pseudo_labels(labels, config.input.size)
     if stage.referenced < len(stage.night):
         stage.log.say(

@@ -68,7 +68,7 @@ def run(
     random weights or from the source-only model `pretrained`.
     """
     stage = TrainingStage("simclr", config, model=model, log=log, seed=seed, device=device, threads=threads)
-    stage.open(source=source, night=night, classes=classes)
+    stage.open_data(source=source, night=night, classes=classes)
     frames = every_image(stage)
 
     backbone = locate(config.weights, stage.log.say) if config.weights else None

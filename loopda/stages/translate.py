@@ -85,7 +85,7 @@ def run(
     side.
     """
     stage = TrainingStage("translate", config, model=generators, log=log, seed=seed, device=device, threads=threads)
-    stage.open(source=source, night=night, classes=classes)
+    stage.open_data(source=source, night=night, classes=classes)
 
     task_network = {domain: frozen_segmenter(pretrained, domain, stage.device) for domain in DOMAINS}
     seed_torch(seed, "translators", 0)

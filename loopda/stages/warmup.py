@@ -53,7 +53,7 @@ def run(
 ) -> None:
     """Warm up from the source-only model `pretrained`; `loops` takes the decoders and discriminators."""
     stage = TrainingStage("warmup", config, model=model, log=log, seed=seed, device=device, threads=threads)
-    stage.open(source=source, night=night, classes=classes)
+    stage.open_data(source=source, night=night, classes=classes)
     if stage.referenced == 0:
         stage.log.say("no night image has a day reference: inner_ud and the reference's adversarial term are left out")
 

@@ -27,8 +27,8 @@ class TrainingStage:
     """One run of the training stage `stage`, whose result is the file `model`.
 
     config: the stage's section, of which `input`, `compute`, `steps` and `batch_size` are read here. `device` holds the
-    tensors, `log` takes lines for people. `open` adds the frames `day`, `night` and `labelled`, which are the day's or
-    their translations.
+    tensors, `log` takes lines for people. `open_data` adds the frames `day`, `night` and `labelled`, which are those of
+    the day or their translations.
     """
 
     def __init__(self, stage: str, config: Any, *, model: Path, log: Path, seed: int, device: str, threads: int):
@@ -42,7 +42,7 @@ class TrainingStage:
         if config.compute.compiled:
             self._check_compilation()
 
-    def open(self, *, source: Path, night: Path, classes: Path, translated: Path | None = None) -> None:
+    def open_data(self, *, source: Path, night: Path, classes: Path, translated: Path | None = None) -> None:
         """Read the manifests and the class list that `prepare` wrote, and the images.
 
         translated: the manifest of `translate`, whose images the labelled batches take instead of those of source. The

@@ -19,10 +19,11 @@ from interruption import STEP, Killed, die, forgetting, identical, killed_in
 
 from loopda.data.manifest import read_manifest, write_manifest
 from loopda.errors import Interrupted
+from loopda.methods.daformer import DAFormer
 from loopda.models.checkpoint import load_checkpoint
 from loopda.pipeline.stages import TRAINING_STAGES
 from loopda.runtime.command import command
-from loopda.stages import adapt, pretrain, translate, warmup
+from loopda.stages import pretrain, translate, warmup
 from loopda.training import loop
 
 PARTS = [
@@ -405,13 +406,13 @@ def test_daformers_teacher_survives_a_resume_so_that_the_student_ends_as_if_noth
 def test_a_teacher_that_starts_again_gives_another_student(miniature, with_a_teacher, tmp_path, monkeypatch):
     whole, killed = with_a_teacher
     shutil.copytree(killed, tmp_path / "adapt")
-    restore = adapt.daformer.DAFormer.load_state_dict
+    restore = DAFormer.load_state_dict
 
     def without_teacher(self, state):
         kept = {name: value for name, value in state.items() if not name.startswith("teacher.")}
         return restore(self, kept, strict=False)
 
-    monkeypatch.setattr(adapt.daformer.DAFormer, "load_state_dict", without_teacher)
+    monkeypatch.setattr(DAFormer, "load_state_dict", without_teacher)
     miniature.run("adapt", tmp_path / "adapt", config=miniature.method("daformer"))
     assert "goes on after step 3" in (tmp_path / "adapt.log").read_text()
     assert not identical(load_checkpoint(whole / "model.pt"), load_checkpoint(tmp_path / "adapt" / "model.pt"))

@@ -18,8 +18,8 @@ def test_a_stage_trains_on_labelled_day_images_of_a_size_of_their_own(miniature,
         opened(self, **paths)
         seen.update(day=self.day.size, night=self.night.size)
 
-    opened = TrainingStage.open
-    monkeypatch.setattr(TrainingStage, "open", record_sizes)
+    opened = TrainingStage.open_data
+    monkeypatch.setattr(TrainingStage, "open_data", record_sizes)
     section = miniature.section(name, input=SIZES)
     stage.run(**miniature.arguments(name, tmp_path / name, config=section))
     assert seen == {"day": (48, 40), "night": (64, 32)}
