@@ -34,7 +34,7 @@ def load(
     # imported here: the Snakefile imports parts of this package whenever it is parsed, and must not wait for PyTorch
     from loopda.config import expanded
     from loopda.evaluation.predictor import Predictor
-    from loopda.models.segmenter import load_segmenter
+    from loopda.models.checkpoint import load_segmenter
     from loopda.runtime.device import choose_device
 
     segmenter = load_segmenter(expanded(model)).to(choose_device(device, shared=True))

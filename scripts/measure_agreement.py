@@ -25,11 +25,12 @@ from loopda.data.dataset import Frames
 from loopda.data.manifest import read_manifest
 from loopda.data.table import rows
 from loopda.data.transforms import to_images
-from loopda.evaluation.predict import predict
+from loopda.evaluation.probabilities import predict
 from loopda.labels.agreement import label_overlap_ratio, online_label, static_label
 from loopda.labels.class_files import load_classes
 from loopda.labels.classes import IGNORE, ClassList
-from loopda.models.segmenter import Segmenter, load_segmenter
+from loopda.models.checkpoint import load_segmenter
+from loopda.models.segmenter import Segmenter
 from loopda.runtime.files import write_json
 from loopda.text.encoding import begin_program
 

@@ -29,8 +29,9 @@ from loopda.data.transforms import to_images
 from loopda.losses.reconstruction import reconstruction
 from loopda.methods.loopda import Loops, Side, load_loops
 from loopda.methods.method import probabilities
-from loopda.models.pspnet import Outputs
-from loopda.models.segmenter import Segmenter, load_segmenter
+from loopda.models.checkpoint import load_segmenter
+from loopda.models.segmentation_network import Outputs
+from loopda.models.segmenter import Segmenter
 from loopda.runtime.files import write_json
 from loopda.stages.warmup import Config
 from loopda.text.encoding import begin_program

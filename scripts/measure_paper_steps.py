@@ -32,9 +32,10 @@ from PIL import Image
 from loopda.data.dataset import SHORTEST, Size, parse_size
 from loopda.labels.classes import CITYSCAPES
 from loopda.pipeline import experiments
-from loopda.runtime.downloads import CATALOGUE, folder
 from loopda.text.encoding import begin_program
 from loopda.text.strict_yaml import read_mapping
+from loopda.weights.catalogue import CATALOGUE
+from loopda.weights.downloads import folder
 
 ROOT = Path(__file__).parents[1]
 STEPS = 2

@@ -22,7 +22,8 @@ from PIL import Image
 
 from loopda.config import parse_section
 from loopda.labels.classes import CITYSCAPES
-from loopda.models.segmenter import DOMAINS, Network, Segmenter, running_statistics, save_segmenter
+from loopda.models.checkpoint import save_segmenter
+from loopda.models.segmenter import DOMAINS, Network, Segmenter, running_statistics
 from loopda.text.encoding import begin_program
 from loopda.text.strict_yaml import read_mapping
 

@@ -120,7 +120,8 @@ def small_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from checkpoints import small_network
 
     from loopda.labels.classes import CITYSCAPES
-    from loopda.models.segmenter import Segmenter, estimate_statistics, save_segmenter
+    from loopda.models.checkpoint import save_segmenter
+    from loopda.models.segmenter import Segmenter, estimate_statistics
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(3)

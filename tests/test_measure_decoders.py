@@ -10,7 +10,7 @@ from loops import CheapDistance, loop_settings
 
 import loopda.methods.loopda as module
 from loopda.methods.loopda import Loops
-from loopda.models.segmenter import load_segmenter
+from loopda.models.checkpoint import load_segmenter
 
 
 @pytest.fixture(scope="module")

@@ -24,7 +24,8 @@ from loopda.methods.method import Terms
 from loopda.models.compute.normalisation import InstanceNorm2d
 from loopda.models.compute.precision import Precision, computing_in
 from loopda.models.compute.recomputation import Memory, recompute
-from loopda.models.pspnet import Outputs, PyramidPooling
+from loopda.models.pspnet import PyramidPooling
+from loopda.models.segmentation_network import Outputs
 from loopda.models.segmenter import Network, Segmenter
 from loopda.pipeline import experiments
 from loopda.stages import self_train, warmup
@@ -63,7 +64,7 @@ def twice(segmenter: Segmenter, images: Tensor, *, aux: bool) -> Outputs:
 
 
 def by_themselves(shapes: Sequence[tuple[int, ...]]) -> list[list[int]]:
-    """loopda.models.segmenter.alike without its lever: nothing shares a call."""
+    """loopda.models.segmenter.positions_by_shape without its lever: nothing shares a call."""
     return [[place] for place in range(len(shapes))]
 
 
@@ -72,7 +73,7 @@ NORMALISATION = "instances normalised as groups"
 PATCHES: dict[str, tuple[Any, str, Any]] = {
     "one call of the encoder": (Segmenter, "together", separately),
     "x_d2n encoded once": (Segmenter, "with_heads_apart", twice),
-    "one call of decoders and discriminators": (loopda, "alike", by_themselves),
+    "one call of decoders and discriminators": (loopda, "positions_by_shape", by_themselves),
     "the pyramid on its regions": (PyramidPooling, "forward", plain.pyramid),
     "constant discriminators": (loopda, "frozen", lambda module: module),
     NORMALISATION: (InstanceNorm2d, "forward", plain.instance_normalisation),

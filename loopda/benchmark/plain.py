@@ -19,7 +19,8 @@ from loopda.losses.segmentation import pseudo_cross_entropy
 from loopda.methods.loopda import Loops
 from loopda.methods.method import Terms, probabilities, supervision
 from loopda.models.compute.normalisation import InstanceNorm2d
-from loopda.models.pspnet import Outputs, PyramidPooling
+from loopda.models.pspnet import PyramidPooling
+from loopda.models.segmentation_network import Outputs
 from loopda.models.segmenter import Segmenter, upsample
 from loopda.stages.self_train import co_teaching
 

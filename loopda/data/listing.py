@@ -25,7 +25,7 @@ from loopda.runtime.fault_list import SHOWN, examples
 from loopda.text.encoding import read_text
 
 RECORD = "predictions.jsonl"
-"""What the stages that predict write of their results (`evaluation.records`), at the head of the folder of these."""
+"""The record of predictions (`evaluation.prediction_records`) in a folder of results."""
 RESULTS = frozenset(
     {"labels", "colour", "overlay", "legend.png", "labelTrainIds", "labelTrainIds_invalid", "confidence"}
 )
@@ -491,7 +491,7 @@ def _is_folder(entry: os.DirEntry) -> bool:
 
 
 def is_record(path: Path) -> bool:
-    """Whether a file is the record of predictions that `evaluation.records` writes."""
+    """Whether a file is the record of predictions that `evaluation.prediction_records` writes."""
     with suppress(OSError, ValueError), open(path, encoding="utf-8") as file:
         head = json.loads(file.readline())
         return isinstance(head, dict) and "by" in head

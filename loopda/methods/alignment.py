@@ -12,7 +12,7 @@ from loopda.errors import ConfigError
 from loopda.losses.adversarial import SOURCE, TARGET, Kind, domain_loss
 from loopda.methods.method import Terms, frozen
 from loopda.models.discriminator import MapDiscriminator
-from loopda.models.pspnet import Outputs
+from loopda.models.segmentation_network import Outputs
 from loopda.models.segmenter import Segmenter, upsample
 from loopda.training.optimizer import adam
 

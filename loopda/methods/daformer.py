@@ -25,8 +25,8 @@ from loopda.losses.segmentation import weighted_cross_entropy
 from loopda.methods.method import Losses, Method, frozen_copy, supervision
 from loopda.models.segmenter import Segmenter, upsample
 from loopda.runtime import distributed
-from loopda.runtime.downloads import locate
 from loopda.training.ema import Teacher
+from loopda.weights.downloads import locate
 
 Share = Annotated[float, Field(ge=0, le=1)]
 

@@ -20,14 +20,15 @@ from loopda.labels.fusion import fuse
 from loopda.losses.adversarial import discriminator_loss, generator_loss
 from loopda.losses.reconstruction import feature_consistency, reconstruction
 from loopda.methods.method import Terms, frozen, probabilities, supervision
+from loopda.models.checkpoint import load_checkpoint, save_checkpoint
 from loopda.models.discriminator import MultiScaleDiscriminator
 from loopda.models.perceptual import PerceptualDistance
-from loopda.models.pspnet import Outputs
 from loopda.models.renderer import ImageDecoder
-from loopda.models.segmenter import Segmenter, alike, load_checkpoint, save_checkpoint
+from loopda.models.segmentation_network import Outputs
+from loopda.models.segmenter import Segmenter, positions_by_shape
 from loopda.runtime import distributed
-from loopda.runtime.downloads import locate
 from loopda.training.optimizer import adam
+from loopda.weights.downloads import locate
 
 Weight = Annotated[float, Field(ge=0)]
 Side = Literal["day", "night"]
@@ -207,7 +208,7 @@ class Loops(nn.Module):
         separate = [k for k in x if k == "d2n" and self.settings.detach_translated]
         shared = [k for k in x if k not in separate]
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.decoders_alone):
-            outputs = segmenter.together([x[k] for k in shared], aux=[aux[k] for k in shared])
+            outputs = segmenter.forward_batches([x[k] for k in shared], aux=[aux[k] for k in shared])
             z = dict(zip(shared, outputs, strict=True))
             return z | {k: segmenter.with_heads_apart(x[k], aux=aux[k]) for k in separate}
 
@@ -237,7 +238,7 @@ class Loops(nn.Module):
         not mix images, so that all domains share a call.
         """
         names, images = list(wanted), {}
-        for places in alike([(SIDE[name], *x[k].shape[2:]) for name, k in wanted.items()]):
+        for places in positions_by_shape([(SIDE[name], *x[k].shape[2:]) for name, k in wanted.items()]):
             made = [names[place] for place in places]
             sources = [wanted[name] for name in made]
             decoder, size = self.decoders[SIDE[made[0]]], x[sources[0]].shape[2:]
@@ -263,7 +264,7 @@ class Loops(nn.Module):
         side = SIDE[symbol]
         batches = [*(x[k] for k in SIDE if k in x and SIDE[k] == side), translated.detach()]
         scores: dict[int, list[Tensor]] = {}
-        for places in alike([batch.shape[2:] for batch in batches]):
+        for places in positions_by_shape([batch.shape[2:] for batch in batches]):
             scales = self.discriminators[side](torch.cat([batches[place] for place in places]))
             sizes = [len(batches[place]) for place in places]
             scores |= zip(places, zip(*(scale.split(sizes) for scale in scales), strict=True), strict=True)

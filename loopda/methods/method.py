@@ -13,10 +13,10 @@ from loopda.config import Section
 from loopda.data.batches import DayBatch, Draw, NightBatch
 from loopda.data.dataset import Frames
 from loopda.errors import ConfigError
+from loopda.exchange.backbone import new_segmenter
 from loopda.losses.segmentation import cross_entropy
-from loopda.models.pspnet import Outputs
+from loopda.models.segmentation_network import Outputs
 from loopda.models.segmenter import Segmenter, upsample
-from loopda.weights.importing import new_segmenter
 
 Terms = dict[str, Tensor]
 

@@ -16,8 +16,8 @@ from loopda.losses.features import feature_distance
 from loopda.methods.method import Losses, Method, frozen_copy, supervision
 from loopda.models.discriminator import DomainClassifier, reverse_gradient
 from loopda.models.segmenter import Segmenter
-from loopda.runtime.downloads import locate
 from loopda.training.optimizer import adam
+from loopda.weights.downloads import locate
 
 Weight = Annotated[float, Field(ge=0)]
 Count = Annotated[int, Field(ge=1)]

@@ -1,10 +1,7 @@
-"""The network of DAFormer (Hoyer et al., CVPR 2022): a Mix Transformer and a decoder that sees context at each level.
+"""The network of DAFormer (Hoyer et al., CVPR 2022): a Mix Transformer and a context-aware decoder.
 
 Written from the paper's description; the tensors have the names of the authors' checkpoints.
 """
-
-from collections.abc import Iterator
-from itertools import chain
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +9,7 @@ from torch.nn import functional
 
 from loopda.models.compute.normalisation import BatchNorm2d, Dropout2d
 from loopda.models.mit import MixTransformer
-from loopda.models.pspnet import Outputs
+from loopda.models.segmentation_network import Outputs, SegmentationNetwork
 
 DILATIONS = (1, 6, 12, 18)  # of the parallel branches of the fusion
 
@@ -46,7 +43,7 @@ class SeparableConvolution(nn.Module):
 
 
 class ContextFusion(nn.Module):
-    """Parallel separable convolutions of ever wider surroundings, fused by a 3x3 convolution; no image pooling."""
+    """Parallel convolutions of several dilations, fused by a 3x3 convolution; without image pooling."""
 
     def __init__(self, channels: int, out_channels: int):
         super().__init__()
@@ -63,7 +60,7 @@ class ContextFusion(nn.Module):
 
 
 class Embedding(nn.Module):
-    """The same linear map at each position: (N, C, h, w) -> (N, D, h, w)."""
+    """A linear layer on each position: (N, C, h, w) -> (N, D, h, w)."""
 
     def __init__(self, channels: int, out_channels: int):
         super().__init__()
@@ -74,7 +71,7 @@ class Embedding(nn.Module):
 
 
 class ContextDecoder(nn.Module):
-    """The maps of all four stages, embedded alike and brought to the finest, fused, classified: logits at stride 4."""
+    """The maps of all four stages, embedded, upsampled to the first, fused and classified: logits at stride 4."""
 
     def __init__(self, dims: tuple[int, int, int, int], *, channels: int, classes: int, dropout: float):
         super().__init__()
@@ -88,18 +85,19 @@ class ContextDecoder(nn.Module):
     def forward(self, maps: list[Tensor]) -> Tensor:
         size = maps[0].shape[2:]
         embedded = [embed(stage) for embed, stage in zip(self.embed_layers, maps, strict=True)]
-        same = [functional.interpolate(stage, size=size, mode="bilinear", align_corners=False) for stage in embedded]
-        return self.conv_seg(self.dropout(self.fuse_layer(torch.cat(same, dim=1))))
+        resized = [functional.interpolate(stage, size=size, mode="bilinear", align_corners=False) for stage in embedded]
+        return self.conv_seg(self.dropout(self.fuse_layer(torch.cat(resized, dim=1))))
 
 
-class DAFormer(nn.Module):
+class DAFormerNetwork(SegmentationNetwork):
     """Encoder and context-aware decoder; there is no auxiliary head.
 
-    encoder: a name of loopda.models.mit. head_channels: 256 in the paper. drop_path: see MixTransformer. bn_pretrain:
-    as PSPNet's. What the loops call z is the map of the first stage (shallow) and of the last (features).
+    encoder: a name in loopda.models.mit.ENCODERS. head_channels: 256 in the paper. drop_path: see MixTransformer.
+    bn_pretrain: as in PSPNet. Its outputs `shallow` and `features` are the maps of the first and of the last stage.
     """
 
     trunk = ("backbone",)
+    heads = ("decode_head", "bn_pretrain")
     has_aux = False
     aligned = False
     output_stride = 4
@@ -122,18 +120,9 @@ class DAFormer(nn.Module):
         self.decode_head = ContextDecoder(self.channels, channels=head_channels, classes=classes, dropout=dropout)
 
     def forward(self, images: Tensor, *, aux: bool | int = True, logits: bool = True) -> Outputs:
-        """Everything about a batch of normalised images (N, 3, H, W), `logits` as in Segmenter; `aux` asks in vain."""
+        """The outputs for normalised images (N, 3, H, W); `logits` as in Segmenter, `aux` has no effect."""
         maps = self.backbone(images)
         if self.bn_pretrain is not None:
             maps[-1] = self.bn_pretrain(maps[-1])
-        seen = self.decode_head(maps) if logits else None
-        return Outputs(maps[0], None, seen, maps[-1], self.aligned)
-
-    def backbone_parameters(self) -> Iterator[nn.Parameter]:
-        """The parameters that have the base learning rate."""
-        return self.backbone.parameters()
-
-    def head_parameters(self) -> Iterator[nn.Parameter]:
-        """The parameters that have ten times the base learning rate."""
-        extra = self.bn_pretrain.parameters() if self.bn_pretrain is not None else ()
-        return chain(self.decode_head.parameters(), extra)
+        main_logits = self.decode_head(maps) if logits else None
+        return Outputs(maps[0], None, main_logits, maps[-1], self.aligned)

@@ -4,12 +4,9 @@ Written from the layout of those checkpoints and the papers: conv1, bn1, layer1 
 layer6 the classifiers after layer3 and layer4.
 """
 
-from collections.abc import Iterator
-
 from torch import Tensor, nn
 
 from loopda.models.compute.normalisation import BatchNorm2d
-from loopda.models.pspnet import Outputs, chosen
 from loopda.models.resnet import (
     INITIALISATIONS,
     add_layers,
@@ -17,16 +14,18 @@ from loopda.models.resnet import (
     initialise,
     stem,
 )
+from loopda.models.segmentation_network import Outputs, SegmentationNetwork, first_images
 
-INITIAL_DEVIATION = 0.01  # of the normal numbers that the classifiers of AdaptSegNet, ADVENT and BDL begin with
-DILATIONS = (6, 12, 18, 24)  # of the parallel convolutions, which see ever wider surroundings
+INITIAL_DEVIATION = 0.01  # of the normal distribution that initialises the classifiers of AdaptSegNet, ADVENT and BDL
+DILATIONS = (6, 12, 18, 24)  # of the parallel convolutions
 
 
 class AtrousPyramid(nn.Module):
     """The sum of parallel 3x3 convolutions, each with its own dilation and bias: (N, C, h, w) -> logits (N, K, h, w).
 
-    The weights always hold all four. `branches` of them are summed: AdaptSegNet's code returns from inside its loop
-    over them, so that its published weights are made for the first two, and the other two were never trained.
+    The weights always hold all four convolutions. The first `branches` of them are summed. AdaptSegNet's code returns
+    from inside its loop over them, so that its published weights are made for the first two, and the other two were
+    never trained.
     """
 
     def __init__(self, channels: int, classes: int, branches: int):
@@ -40,15 +39,15 @@ class AtrousPyramid(nn.Module):
         return sum(convolution(features) for convolution in self.conv2d_list[: self.branches])
 
 
-class DeepLabV2(nn.Module):
-    """The network of AdaptSegNet and ADVENT; its arguments are PSPNet's, its head has no others.
+class DeepLabV2(SegmentationNetwork):
+    """The network of AdaptSegNet and ADVENT. The arguments of its trunk are those of PSPNet.
 
     aspp_branches: 4 as in ADVENT and BDL, or 2 as in AdaptSegNet (see AtrousPyramid). levels: 2 for the multi-level
-    network, 1 for one without the classifier on layer3, which then has no auxiliary head.
+    network, 1 for a network without the classifier on layer3, which then has no auxiliary head.
     """
 
     trunk = ("conv1", "bn1", "layer1", "layer2", "layer3", "layer4")
-    aligned = True
+    heads = ("layer5", "layer6", "bn_pretrain")
 
     def __init__(
         self,
@@ -75,30 +74,16 @@ class DeepLabV2(nn.Module):
         self.layer6 = AtrousPyramid(layer4, classes, aspp_branches)
         initialise(self, INITIALISATIONS[initialisation])
         if freeze_affine:
-            freeze_normalisation_affine(self._trunk())
+            freeze_normalisation_affine(self.trunk_layers())
 
     def forward(self, images: Tensor, *, aux: bool | int = True, logits: bool = True) -> Outputs:
-        """Everything about a batch of normalised images (N, 3, H, W); `aux` and `logits` as in Segmenter."""
+        """The outputs for normalised images (N, 3, H, W); `aux` and `logits` as in Segmenter."""
         x = self.maxpool(self.relu(self.bn1(self.conv1(images))))
         shallow = self.layer2(self.layer1(x))
         middle = self.layer3(shallow)
         features = self.layer4(middle)
         if self.bn_pretrain is not None:
             features = self.bn_pretrain(features)
-        aux_logits = self.layer5(chosen(middle, aux)) if aux and self.layer5 is not None else None
+        aux_logits = self.layer5(first_images(middle, aux)) if aux and self.layer5 is not None else None
         main_logits = self.layer6(features) if logits else None
         return Outputs(shallow, aux_logits, main_logits, features)
-
-    def backbone_parameters(self) -> Iterator[nn.Parameter]:
-        """The trainable parameters that have the base learning rate."""
-        for layer in self._trunk():
-            yield from (parameter for parameter in layer.parameters() if parameter.requires_grad)
-
-    def head_parameters(self) -> Iterator[nn.Parameter]:
-        """The parameters that have ten times the base learning rate, as everywhere in this line of work."""
-        for layer in (self.layer5, self.layer6, self.bn_pretrain):
-            if layer is not None:
-                yield from layer.parameters()
-
-    def _trunk(self) -> tuple[nn.Module, ...]:
-        return tuple(getattr(self, name) for name in self.trunk)

@@ -17,9 +17,9 @@ import yaml
 from jsonschema import Draft202012Validator, ValidationError, validators
 
 from loopda.errors import ConfigError
-from loopda.runtime import downloads
 from loopda.text.names import MOST_BYTES
 from loopda.text.strict_yaml import remedy, unlike_yaml
+from loopda.weights import references
 
 # each stage: the stages whose files it reads (`parents` knows the exceptions), and the sections that it is told besides
 # its own
@@ -664,7 +664,7 @@ def _faults_of_experiment(config: Config, name: str, errors: "_Errors") -> list[
         for path, value in _leaves(resolved):
             if path.endswith("weights") and isinstance(value, str) and value:
                 where = _path_in_file(stage, resolved, path.split("."), own)
-                wrong = downloads.fault(value) or downloads.misplaced(value, ".".join(where.split(".")[-2:]))
+                wrong = references.fault(value) or references.misplaced(value, ".".join(where.split(".")[-2:]))
                 if wrong:
                     faults.append(f"{where}: {wrong}")
     return faults or _faults_of_sets(config, name)

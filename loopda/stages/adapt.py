@@ -12,8 +12,8 @@ from loopda.data.dataset import Input
 from loopda.errors import ConfigError
 from loopda.methods import adaptsegnet, advent, cycada, daformer, dann, road, source_only
 from loopda.methods.method import Method
+from loopda.models.checkpoint import load_segmenter
 from loopda.models.compute.settings import Compute
-from loopda.models.segmenter import load_segmenter
 from loopda.randomness import seed_torch
 from loopda.runtime.command import command, records
 from loopda.training.job import Job

@@ -13,8 +13,9 @@ from loopda.data.dataset import Input
 from loopda.labels.classes import IGNORE
 from loopda.losses.segmentation import cross_entropy, distillation
 from loopda.methods.method import supervision
+from loopda.models.checkpoint import load_segmenter
 from loopda.models.compute.settings import Compute
-from loopda.models.segmenter import Segmenter, load_segmenter, upsample
+from loopda.models.segmenter import Segmenter, upsample
 from loopda.runtime import distributed
 from loopda.runtime.command import command, records
 from loopda.training.job import Job

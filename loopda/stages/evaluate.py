@@ -15,11 +15,12 @@ from loopda.data.dataset import Frames, Input, open_frames
 from loopda.data.transforms import to_images
 from loopda.errors import ConfigError, DataError
 from loopda.evaluation.confusion import confusion_matrix
-from loopda.evaluation.predict import class_logits, class_probabilities, mean_probabilities, most_likely
+from loopda.evaluation.probabilities import class_logits, class_probabilities, mean_probabilities, most_likely
 from loopda.evaluation.scores import Scores
 from loopda.labels.png import write_label
+from loopda.models.checkpoint import load_segmenter
 from loopda.models.compute.settings import environment
-from loopda.models.segmenter import Segmenter, load_segmenter
+from loopda.models.segmenter import Segmenter
 from loopda.pipeline.experiments import FULL_SIZE
 from loopda.runtime import distributed, processes
 from loopda.runtime.command import command, writes

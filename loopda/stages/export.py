@@ -3,13 +3,15 @@
 from pathlib import Path
 
 from loopda.errors import ConfigError
-from loopda.models.segmenter import DOMAINS, load_checkpoint, load_segmenter
+from loopda.exchange.official import write_official
+from loopda.exchange.onnx import write_onnx
+from loopda.models.checkpoint import load_checkpoint, load_segmenter
+from loopda.models.segmenter import DOMAINS
 from loopda.runtime.command import command, writes
 from loopda.runtime.device import use_threads
 from loopda.runtime.log import Log
-from loopda.runtime.weight_files import needs_packages
-from loopda.weights.deployment import write_onnx
-from loopda.weights.exchange import write_official, write_safetensors
+from loopda.weights.formats import needs_packages
+from loopda.weights.safetensors_files import write_safetensors
 
 EVALUATED = (960, 540)  # width and height in the authors' evaluation code
 SUFFIXES = (".pth", ".safetensors", ".onnx")
@@ -30,7 +32,7 @@ def run(
     """Write `model` as the file `exported`, in the format of its suffix.
 
     .pth: a plain state dict in the official layout, with the statistics of `domain` (day or night).
-    .safetensors: everything the checkpoint says, the statistics of both domains too.
+    .safetensors: everything in the checkpoint, with the statistics of both domains.
     .onnx: a graph for images of `width` x `height` with the statistics of `domain`. In: `image`, uint8, 1 x H x W x 3,
     RGB. Out: `label`, uint8, 1 x H x W, and `probabilities`, 1 x K x H x W. ONNX Runtime must agree with PyTorch.
     By default the size is that of the images the model was trained on, or 960 x 540, at which LoopDA is evaluated.

@@ -15,13 +15,14 @@ from torch import Tensor
 from loopda.config import Section
 from loopda.data.dataset import Frames, Input, open_frames
 from loopda.data.transforms import to_bytes, to_images, to_labels
-from loopda.evaluation.predict import predict
+from loopda.evaluation.probabilities import predict
 from loopda.labels.agreement import Agreement, day_night_agreement, keep_classes, online_label, static_label
 from loopda.labels.classes import ClassList
 from loopda.labels.png import read_label
 from loopda.methods.loopda import SIDE, TRANSLATION, Loops, LoopSettings, load_loops
-from loopda.models.pspnet import Outputs
-from loopda.models.segmenter import Segmenter, load_segmenter
+from loopda.models.checkpoint import load_segmenter
+from loopda.models.segmentation_network import Outputs
+from loopda.models.segmenter import Segmenter
 from loopda.runtime.command import command, writes
 from loopda.runtime.device import choose_device, use_threads
 from loopda.runtime.files import write_json, written

@@ -16,11 +16,12 @@ from loopda.data.sets import without_labels
 from loopda.data.table import write_table
 from loopda.data.transforms import to_images
 from loopda.errors import ConfigError, DataError
-from loopda.evaluation.predict import predict
+from loopda.evaluation.probabilities import predict
 from loopda.labels.classes import ClassList
 from loopda.labels.retrieval import Ranking, rank
 from loopda.labels.sheet import Tile, write_sheet
-from loopda.models.segmenter import Segmenter, load_segmenter
+from loopda.models.checkpoint import load_segmenter
+from loopda.models.segmenter import Segmenter
 from loopda.runtime.command import command, writes
 from loopda.runtime.device import choose_device, use_threads
 from loopda.runtime.files import write_json

@@ -23,9 +23,9 @@ from PIL import Image
 from loopda import __version__, load
 from loopda.data.images import Source, find_images
 from loopda.errors import ConfigError, DataError
-from loopda.evaluation.inference import predict_images
+from loopda.evaluation.predict_images import predict_images
+from loopda.evaluation.prediction_records import FILE, PredictionRecords
 from loopda.evaluation.predictor import Prediction
-from loopda.evaluation.records import FILE, Records
 from loopda.labels.overlay import legend, overlay
 from loopda.labels.png import write_label
 from loopda.runtime.command import command, writes
@@ -82,7 +82,7 @@ def run(
     predictor = load(model, domain=domain, size=size, tile=tile, overlap=overlap, device=device)
     table = predictor.classes.raw_ids(encoding)
     by = {"model": sha256(model), "loopda": __version__, "encoding": encoding, **predictor.settings}
-    records = Records(out, by=by, sources=found.sources)
+    records = PredictionRecords(out, by=by, sources=found.sources)
     write_json(out / "classes.json", predictor.classes.to_json())
     if pictures:
         _write_picture(out / "legend.png", legend(predictor.classes))

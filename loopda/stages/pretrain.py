@@ -7,16 +7,16 @@ from pydantic import Field
 
 from loopda.config import Section
 from loopda.data.dataset import Input
+from loopda.exchange.backbone import new_segmenter
 from loopda.methods.method import supervision
 from loopda.models.compute.settings import Compute
 from loopda.models.segmenter import Network
 from loopda.randomness import seed_torch
 from loopda.runtime.command import command, records
-from loopda.runtime.downloads import locate
 from loopda.training.job import Job
 from loopda.training.optimizer import SegmenterOptimizer, segmenter_optimizer
 from loopda.training.schedule import poly, set_learning_rate
-from loopda.weights.importing import new_segmenter
+from loopda.weights.downloads import locate
 
 
 class Config(Section):

@@ -14,11 +14,12 @@ from loopda.config import Section
 from loopda.data.dataset import Frames, Input, open_frames
 from loopda.data.manifest import Row
 from loopda.data.transforms import to_images
-from loopda.evaluation.predict import predict
+from loopda.evaluation.probabilities import predict
 from loopda.labels.classes import IGNORE
 from loopda.labels.png import write_label
 from loopda.labels.thresholds import ConfidenceHistogram, counted_rows, keep_confident
-from loopda.models.segmenter import Segmenter, load_segmenter
+from loopda.models.checkpoint import load_segmenter
+from loopda.models.segmenter import Segmenter
 from loopda.runtime import distributed, processes
 from loopda.runtime.command import command, writes
 from loopda.runtime.device import choose_device, use_threads

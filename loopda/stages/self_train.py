@@ -21,8 +21,9 @@ from loopda.labels.png import read_label
 from loopda.losses.segmentation import pseudo_cross_entropy
 from loopda.methods.loopda import SIDE, Loops, LoopSettings, images_of, load_loops
 from loopda.methods.method import Terms
+from loopda.models.checkpoint import load_segmenter
 from loopda.models.compute.settings import Compute
-from loopda.models.segmenter import Segmenter, load_segmenter, upsample
+from loopda.models.segmenter import Segmenter, upsample
 from loopda.runtime import distributed
 from loopda.runtime.command import command, records
 from loopda.runtime.files import sha256

@@ -14,18 +14,19 @@ from loopda.data.manifest import Row
 from loopda.data.sampling import batch_indices
 from loopda.data.transforms import pack
 from loopda.errors import ConfigError
+from loopda.exchange.backbone import new_segmenter
 from loopda.losses.contrastive import nt_xent
+from loopda.models.checkpoint import load_segmenter
 from loopda.models.compute.settings import Compute
 from loopda.models.projection import ProjectionHead
-from loopda.models.segmenter import Network, Normalisation, copy_backbone, load_segmenter
+from loopda.models.segmenter import Network, Normalisation, copy_backbone
 from loopda.randomness import seed_torch
 from loopda.runtime import distributed
 from loopda.runtime.command import command, records
-from loopda.runtime.downloads import locate
 from loopda.training.job import Job
 from loopda.training.optimizer import adam
 from loopda.training.schedule import poly, set_learning_rate
-from loopda.weights.importing import new_segmenter
+from loopda.weights.downloads import locate
 
 
 class Config(Section):

@@ -1,10 +1,10 @@
-"""Stage `submission`: the zip that the test server of Dark Zurich takes, or the check of one.
+"""Stage `submission`: write the zip that the test server of Dark Zurich accepts, or check a zip.
 
     python -m loopda.stages.submission --model model.pt --root DarkZurich --out submission.zip
     python -m loopda.stages.submission --root DarkZurich --out submission.zip     # without a model: check it
 
-What the server wants stands in `loopda.evaluation.submission`, as far as it is known. No upload was possible where this
-was written: try a first submission before you trust the names.
+The rules of the server are in `loopda.evaluation.submission`, as far as they are known. They were never tested by an
+upload: try a first submission before you trust the names.
 """
 
 import shutil
@@ -22,9 +22,9 @@ from loopda.data.images import Source
 from loopda.data.layouts import dark_zurich
 from loopda.data.listing import noting
 from loopda.errors import ConfigError, DataError
-from loopda.evaluation.inference import predict_images
+from loopda.evaluation.predict_images import predict_images
+from loopda.evaluation.prediction_records import PredictionRecords
 from loopda.evaluation.predictor import Prediction, Predictor
-from loopda.evaluation.records import Records
 from loopda.evaluation.submission import (
     CONFIDENCE,
     COUNT,
@@ -47,9 +47,10 @@ from loopda.runtime.signals import received, remembered
 
 
 class Config(Section):
-    """The section `submission`, whose keys are the flags of the same names.
+    """The section `submission`; its keys, except stages, are the flags of the same names.
 
-    root: of Dark Zurich; "" makes no zip. stages: whose models make one each, of those that the experiment has.
+    root: the folder of Dark Zurich; "" makes no zip. stages: the model of each of these makes a zip, where the
+    experiment has that stage.
     """
 
     root: str
@@ -81,9 +82,9 @@ def run(
     Without `model`, check the zip that is there. Either way every fault is listed, and no zip with a fault is written.
     names: image names each PNG as its image (..._rgb_anon.png), as users report that the server wants; id appends _id
     (..._rgb_anon_id.png), as CIConv's code does.
-    invalid_below: pixels of a smaller confidence are 255 in labelTrainIds_invalid. 0 marks none, which the mean IoU
-    does not see; only the uncertainty-aware IoU gains by a threshold, and one must not be tuned on the test set.
-    size, tile, overlap: as in `predict`. A signal ends the command with exit code 75; the same command goes on from
+    invalid_below: pixels with a smaller confidence are 255 in labelTrainIds_invalid. 0 marks none. The mean IoU does
+    not depend on it; only the uncertainty-aware IoU does, and the threshold must not be tuned on the test set.
+    size, tile, overlap: as in `predict`. A signal ends the command with exit code 75; the same command continues from
     there.
     """
     if names not in NAMES:
@@ -112,7 +113,7 @@ def run(
     work = out.with_name(f"{out.stem}.files")
     by = {"model": sha256(model), "loopda": __version__, "invalid_below": invalid_below, **predictor.settings}
     sources = [Source(image.absolute(), Path(name).stem) for image, name in zip(images, expected, strict=True)]
-    _predict(sources, predictor, Records(work, by=by, sources=sources), work, invalid_below, threads, lines)
+    _predict(sources, predictor, PredictionRecords(work, by=by, sources=sources), work, invalid_below, threads, lines)
     with written(out) as temporary:
         pack(work, expected, temporary)
         _refuse(faults(temporary, expected, count=COUNT, size=SIZE), out)
@@ -123,7 +124,7 @@ def run(
 def _predict(
     sources: Sequence[Source],
     predictor: Predictor,
-    records: Records,
+    records: PredictionRecords,
     work: Path,
     invalid_below: float,
     threads: int,

@@ -25,8 +25,9 @@ from loopda.losses.adversarial import discriminator_loss, generator_loss
 from loopda.losses.reconstruction import reconstruction
 from loopda.losses.segmentation import semantic_consistency
 from loopda.methods.method import Terms, frozen
+from loopda.models.checkpoint import load_segmenter, save_checkpoint
 from loopda.models.compute.settings import Compute
-from loopda.models.segmenter import DOMAINS, load_segmenter, save_checkpoint
+from loopda.models.segmenter import DOMAINS
 from loopda.models.translator import ImageBuffer, PatchDiscriminator, Translator
 from loopda.randomness import seed_torch
 from loopda.runtime import distributed, processes

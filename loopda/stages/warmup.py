@@ -12,8 +12,9 @@ from loopda.data.batches import DayBatch, NightBatch
 from loopda.data.dataset import Input
 from loopda.methods.loopda import SIDE, Loops, LoopSettings, images_of, save_loops
 from loopda.methods.method import Terms
+from loopda.models.checkpoint import load_segmenter
 from loopda.models.compute.settings import Compute
-from loopda.models.segmenter import Segmenter, load_segmenter
+from loopda.models.segmenter import Segmenter
 from loopda.randomness import seed_torch
 from loopda.runtime.command import command, records
 from loopda.training.job import Job

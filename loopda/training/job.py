@@ -9,10 +9,11 @@ from torch import nn
 from loopda.data.batches import DayBatch, Draw, NightBatch, PseudoLabels, day_batch, night_batch
 from loopda.data.dataset import open_frames
 from loopda.errors import ConfigError
+from loopda.models.checkpoint import save_segmenter
 from loopda.models.compute.compilation import check_compiler
 from loopda.models.compute.recomputation import recompute
 from loopda.models.compute.settings import environment, make_reproducible
-from loopda.models.segmenter import Segmenter, save_segmenter
+from loopda.models.segmenter import Segmenter
 from loopda.pipeline.experiments import uncompilable
 from loopda.runtime import distributed, processes
 from loopda.runtime.device import choose_device, use_threads

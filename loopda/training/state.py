@@ -17,7 +17,7 @@ from typing import Any
 import torch
 
 from loopda.errors import DataError, DeviceError
-from loopda.models.segmenter import load_checkpoint
+from loopda.models.checkpoint import load_checkpoint
 from loopda.runtime.files import flush, sha256, write_json
 
 KEPT = 2  # checkpoints on disk: the newest, and one in case it is damaged

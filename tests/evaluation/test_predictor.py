@@ -14,12 +14,12 @@ from PIL import Image
 from loopda import load
 from loopda.data.transforms import to_images
 from loopda.errors import ConfigError, DataError, DeviceError
-from loopda.evaluation import predict as protocol
 from loopda.evaluation import predictor
-from loopda.evaluation.predict import class_probabilities, most_likely, predict
+from loopda.evaluation import probabilities as protocol
 from loopda.evaluation.predictor import Predictor
+from loopda.evaluation.probabilities import class_probabilities, most_likely, predict
 from loopda.labels.classes import CITYSCAPES
-from loopda.models.segmenter import load_segmenter
+from loopda.models.checkpoint import load_segmenter
 
 
 def photograph(width, height, seed=0):

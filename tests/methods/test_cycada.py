@@ -11,8 +11,9 @@ from loopda.errors import Interrupted
 from loopda.labels.classes import CITYSCAPES
 from loopda.losses.adversarial import SOURCE, TARGET, domain_loss
 from loopda.methods.cycada import Cycada, Settings
+from loopda.models.checkpoint import load_checkpoint
 from loopda.models.discriminator import ScoreDiscriminator
-from loopda.models.segmenter import Segmenter, load_checkpoint
+from loopda.models.segmenter import Segmenter
 from loopda.training import loop
 
 STEPS = 10

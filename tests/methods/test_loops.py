@@ -11,8 +11,8 @@ from loopda.errors import DataError
 from loopda.labels.classes import ClassList
 from loopda.methods.loopda import Loops, load_loops, save_loops
 from loopda.models.segmenter import Segmenter
-from loopda.runtime.downloads import CATALOGUE, Published
 from loopda.training.optimizer import descend
+from loopda.weights.catalogue import CATALOGUE, PublishedWeights
 
 CLASSES = ClassList(
     names=("road", "pole", "sky", "car"),
@@ -393,7 +393,7 @@ def test_each_optimiser_owns_its_networks_and_the_perceptual_distance_belongs_to
 def test_the_trunk_of_the_perceptual_distance_may_be_named(tmp_path, monkeypatch):
     monkeypatch.setenv("LOOPDA_WEIGHTS", str(tmp_path))
     content = b"published"
-    entry = Published("vgg16.pth", "", hashlib.sha256(content).hexdigest(), "")
+    entry = PublishedWeights("vgg16.pth", "", hashlib.sha256(content).hexdigest(), "")
     monkeypatch.setitem(CATALOGUE, "vgg16", entry)
     (tmp_path / "vgg16.pth").write_bytes(content)
     networks(decoders={"lpips": "vgg", "lpips_weights": "vgg16"})

@@ -10,7 +10,8 @@ from loopda.errors import DataError
 from loopda.losses.features import feature_distance
 from loopda.methods.method import supervision
 from loopda.methods.road import Road, Settings, regions_of
-from loopda.models.segmenter import Segmenter, estimate_statistics, running_statistics, save_segmenter
+from loopda.models.checkpoint import save_segmenter
+from loopda.models.segmenter import Segmenter, estimate_statistics, running_statistics
 from loopda.training.optimizer import descend
 
 CHANNELS = 128  # of the small network's last features
@@ -362,7 +363,7 @@ def test_statistics_of_an_input_that_the_file_does_not_tell_are_not_kept(base_co
     names = {n: n.replace("layer0.0.", "conv1.").replace("layer0.1.", "bn1.") for n in tensors if n.startswith("layer")}
     torch.save({"state_dict": {new: tensors[old] for old, new in names.items()}}, tmp_path / "resnet.pth")
     settings = section_of(Settings, base_config, weights=str(tmp_path / "resnet.pth"), statistics="kept")
-    with pytest.raises(DataError, match="does not tell which input its statistics are of"):
+    with pytest.raises(DataError, match="does not say which input its statistics are of"):
         Road(settings, small_segmenter(), None)
 
 

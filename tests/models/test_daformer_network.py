@@ -7,13 +7,14 @@ from torch import nn
 from torch.nn import functional
 
 from loopda.errors import ConfigError
-from loopda.evaluation.predict import class_probabilities, predict
+from loopda.evaluation.probabilities import class_probabilities, predict
+from loopda.exchange.onnx import Deployed
 from loopda.labels.classes import CITYSCAPES
 from loopda.methods.method import supervision
-from loopda.models.daformer import DAFormer
-from loopda.models.segmenter import Segmenter, copy_backbone, estimate_statistics, load_segmenter, save_segmenter
+from loopda.models.checkpoint import load_segmenter, save_segmenter
+from loopda.models.daformer import DAFormerNetwork
+from loopda.models.segmenter import Segmenter, copy_backbone, estimate_statistics
 from loopda.training.optimizer import SegmenterOptimizer, segmenter_optimizer
-from loopda.weights.deployment import Deployed
 
 TINY = {"name": "daformer", "encoder": "mit_tiny", "normalisation": "imagenet", "dropout": 0.1}
 
@@ -38,7 +39,7 @@ def test_logits_and_shallow_features_have_stride_4_and_the_deepest_32():
 
 def test_the_decoder_has_the_tensors_of_the_authors_checkpoints():
     with torch.device("meta"):
-        state = DAFormer(classes=19).state_dict()
+        state = DAFormerNetwork(classes=19).state_dict()
     shapes = {name: tuple(value.shape) for name, value in state.items() if name.endswith("weight")}
     head = "decode_head"
     for level, dim in enumerate((64, 128, 320, 512)):
@@ -53,7 +54,7 @@ def test_the_decoder_has_the_tensors_of_the_authors_checkpoints():
 
 
 def test_the_branches_of_the_fusion_look_1_6_12_and_18_cells_far():
-    fusion = DAFormer(classes=3, encoder="mit_tiny", head_channels=4).decode_head.fuse_layer
+    fusion = DAFormerNetwork(classes=3, encoder="mit_tiny", head_channels=4).decode_head.fuse_layer
     assert [branch.depthwise_conv.conv.dilation for branch in fusion.aspp_modules[1:]] == [(6, 6), (12, 12), (18, 18)]
 
 

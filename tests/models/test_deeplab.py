@@ -6,8 +6,9 @@ from checkpoints import small_network
 from torch import nn
 
 from loopda.labels.classes import CITYSCAPES
+from loopda.models.checkpoint import load_segmenter, save_segmenter
 from loopda.models.deeplab import AtrousPyramid, DeepLabV2
-from loopda.models.segmenter import Segmenter, estimate_statistics, load_segmenter, save_segmenter
+from loopda.models.segmenter import Segmenter, estimate_statistics
 
 
 def small(**changes):

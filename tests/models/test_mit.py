@@ -8,10 +8,12 @@ from checkpoints import Payload, small_network
 from torch import nn
 
 from loopda.errors import DataError
+from loopda.exchange.backbone import new_segmenter
+from loopda.exchange.foreign import foreign_segmenter
+from loopda.exchange.loading import read_weights
 from loopda.labels.classes import CITYSCAPES
 from loopda.models.mit import ENCODERS, Attention, DropPath, MixTransformer
 from loopda.models.segmenter import Segmenter
-from loopda.weights.importing import foreign_segmenter, new_segmenter, read_weights
 
 TINY = small_network(name="daformer", encoder="mit_tiny", normalisation="imagenet")
 

@@ -10,7 +10,7 @@ from cluster import Cluster, wait_for
 from pipeline import SECONDS, SEED, Held, Workflow
 from several_processes import largest_difference, noted
 
-from loopda.models.segmenter import load_checkpoint
+from loopda.models.checkpoint import load_checkpoint
 
 pytestmark = pytest.mark.slurm
 

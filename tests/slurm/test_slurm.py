@@ -12,7 +12,7 @@ from cluster import Cluster, wait_for
 from interruption import identical
 from pipeline import SECONDS, SEED, Workflow
 
-from loopda.models.segmenter import load_checkpoint
+from loopda.models.checkpoint import load_checkpoint
 
 pytestmark = pytest.mark.slurm
 

@@ -11,7 +11,7 @@ import torch
 from double_precision import double_precision
 from torch.nn import functional
 
-from loopda.models.segmenter import load_checkpoint
+from loopda.models.checkpoint import load_checkpoint
 from loopda.training.loop import Training
 
 sys.path.insert(0, str(Path(__file__).parent))

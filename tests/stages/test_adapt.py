@@ -11,7 +11,7 @@ from typing import Any, get_args
 import pytest
 from interruption import STEP, Killed, die, forgetting, identical, killed_in
 
-from loopda.models.segmenter import load_checkpoint
+from loopda.models.checkpoint import load_checkpoint
 from loopda.stages import adapt as adapt_stage
 from loopda.stages.adapt import METHODS
 

@@ -8,7 +8,7 @@ from interruption import STEP, Killed, die, identical, killed_in
 from torch.testing import assert_close
 
 from loopda.errors import ConfigError, DeviceError
-from loopda.models.segmenter import load_checkpoint
+from loopda.models.checkpoint import load_checkpoint
 from loopda.training.loop import fingerprint
 
 

@@ -17,10 +17,11 @@ from loopda.data.dataset import Frames, resize_image
 from loopda.data.manifest import read_manifest
 from loopda.data.transforms import to_images
 from loopda.errors import ConfigError, DataError
-from loopda.evaluation.predict import class_logits
+from loopda.evaluation.probabilities import class_logits
 from loopda.labels.classes import CITYSCAPES
 from loopda.labels.png import read_image
-from loopda.models.segmenter import Segmenter, estimate_statistics, load_segmenter, save_segmenter, upsample
+from loopda.models.checkpoint import load_segmenter, save_segmenter
+from loopda.models.segmenter import Segmenter, estimate_statistics, upsample
 from loopda.stages import evaluate, prepare
 
 SIZE = (64, 32)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from interruption import STEP, Killed, die, forgetting, identical, killed_in
 
-from loopda.models.segmenter import load_checkpoint, load_segmenter
+from loopda.models.checkpoint import load_checkpoint, load_segmenter
 
 PRECISIONS = ("bf16", "fp16")
 

@@ -19,7 +19,7 @@ from interruption import STEP, Killed, die, forgetting, identical, killed_in
 
 from loopda.data.manifest import read_manifest, write_manifest
 from loopda.errors import Interrupted
-from loopda.models.segmenter import load_checkpoint
+from loopda.models.checkpoint import load_checkpoint
 from loopda.runtime.command import command
 from loopda.stages import adapt, pretrain, translate, warmup
 from loopda.training import job, loop

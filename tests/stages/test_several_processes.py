@@ -16,7 +16,7 @@ from loopda.data.batches import night_batch
 from loopda.data.dataset import open_frames
 from loopda.data.manifest import read_manifest, write_manifest
 from loopda.errors import ConfigError, DataError
-from loopda.models.segmenter import load_checkpoint
+from loopda.models.checkpoint import load_checkpoint
 from loopda.runtime import distributed
 
 METHODS = {

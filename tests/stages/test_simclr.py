@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from loopda.errors import ConfigError
-from loopda.models.segmenter import load_segmenter
+from loopda.models.checkpoint import load_segmenter
 from loopda.stages import simclr
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from loopda.models.segmenter import load_segmenter
+from loopda.models.checkpoint import load_segmenter
 from loopda.stages import pretrain, warmup
 from loopda.training import job
 

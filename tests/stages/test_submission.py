@@ -12,7 +12,7 @@ from loopda.evaluation.predictor import Predictor
 from loopda.evaluation.submission import FOLDERS
 from loopda.labels.classes import CITYSCAPES, ClassList
 from loopda.labels.png import read_grey
-from loopda.models.segmenter import load_segmenter, save_segmenter
+from loopda.models.checkpoint import load_segmenter, save_segmenter
 from loopda.stages import submission
 
 SMALL = (48, 27)

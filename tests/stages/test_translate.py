@@ -12,7 +12,7 @@ from torch import nn
 from loopda.data.dataset import open_frames
 from loopda.data.manifest import read_manifest
 from loopda.errors import ConfigError
-from loopda.models.segmenter import load_checkpoint
+from loopda.models.checkpoint import load_checkpoint
 from loopda.models.translator import Translator
 from loopda.stages.translate import Networks
 from loopda.training import job

@@ -4,7 +4,7 @@ import json
 
 import torch
 
-from loopda.models.segmenter import load_checkpoint
+from loopda.models.checkpoint import load_checkpoint
 
 
 def test_without_loops_the_network_learns_from_the_labelled_day_alone_from_the_first_step_on(miniature, tmp_path):

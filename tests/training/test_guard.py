@@ -18,8 +18,8 @@ from loopda.data.manifest import Row
 from loopda.errors import NumericError
 from loopda.labels.classes import CITYSCAPES
 from loopda.labels.png import write_image
+from loopda.models.checkpoint import load_checkpoint
 from loopda.models.compute.settings import Compute
-from loopda.models.segmenter import load_checkpoint
 from loopda.runtime.log import Log
 from loopda.training import loop
 from loopda.training.guard import HALVINGS, Guard

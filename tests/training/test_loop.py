@@ -18,8 +18,8 @@ import torch
 from torch import nn
 
 from loopda.errors import DataError, DeviceError, Interrupted, NumericError
+from loopda.models.checkpoint import load_checkpoint
 from loopda.models.compute.settings import Compute
-from loopda.models.segmenter import load_checkpoint
 from loopda.runtime import progress, signals
 from loopda.runtime.log import Log
 from loopda.training import loop, state

@@ -17,7 +17,7 @@ import pytest
 import torch
 import yaml
 
-from loopda.models.segmenter import load_checkpoint
+from loopda.models.checkpoint import load_checkpoint
 from loopda.pipeline import experiments
 from loopda.pipeline.jobs import Jobs
 from loopda.status import read_config, statuses

@@ -1,4 +1,4 @@
-from loopda.runtime.weight_files import needs_packages
+from loopda.weights.formats import needs_packages
 
 
 def section_of_convert(wildcards):

@@ -9,8 +9,8 @@ import torch
 from interruption import identical
 
 from loopda.errors import ConfigError
+from loopda.models.checkpoint import load_checkpoint
 from loopda.models.compute.settings import environment, make_reproducible
-from loopda.models.segmenter import load_checkpoint
 from loopda.runtime.foreign_errors import as_loopda_error
 
 
@@ -31,7 +31,7 @@ def nothing_set_yet(monkeypatch):
 
 
 def test_seeded_is_how_pytorch_starts():
-    code = "import test_compute; print(test_compute.switches())"
+    code = "import test_settings; print(test_settings.switches())"
     path = os.pathsep.join([os.path.dirname(__file__), *sys.path])
     started = subprocess.run(
         [sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True, check=True

@@ -8,11 +8,12 @@ from checkpoints import Payload, small_network
 from torchvision import models
 
 from loopda.errors import DataError
+from loopda.exchange.backbone import load_backbone, new_segmenter
+from loopda.exchange.loading import read_weights
 from loopda.labels.classes import CITYSCAPES
-from loopda.models.daformer import DAFormer
+from loopda.models.daformer import DAFormerNetwork
 from loopda.models.deeplab import DeepLabV2
 from loopda.models.pspnet import PSPNet
-from loopda.weights.importing import load_backbone, new_segmenter, read_weights
 from loopda.weights.layouts import own_name
 
 PARTS = {"conv1": 0, "bn1": 1, "conv2": 2, "bn2": 3, "conv3": 4, "bn3": 5}
@@ -456,10 +457,10 @@ def test_a_resnet_of_basic_blocks_is_called_that(tmp_path):
 
 @pytest.mark.parametrize("own", ["mit_b0", "pspnet"])
 def test_a_transformer_is_named_with_the_key_of_its_encoder(tmp_path, own):
-    theirs = DAFormer(classes=2, encoder="mit_b1", head_channels=4).state_dict()
+    theirs = DAFormerNetwork(classes=2, encoder="mit_b1", head_channels=4).state_dict()
     mit = {name.removeprefix("backbone."): value for name, value in theirs.items() if name.startswith("backbone.")}
     torch.save({name: torch.zeros(1).expand(value.shape) for name, value in mit.items()}, tmp_path / "weights.pth")
-    net = network() if own == "pspnet" else DAFormer(classes=2, encoder=own, head_channels=4)
+    net = network() if own == "pspnet" else DAFormerNetwork(classes=2, encoder=own, head_channels=4)
     with pytest.raises(DataError, match="the file is of the encoder mit_b1, .* set network.name daformer and"):
         load_backbone(net, read_weights(tmp_path / "weights.pth"))
 

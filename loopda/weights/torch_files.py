@@ -1,4 +1,4 @@
-"""Reading what torch.save wrote, without running code in it, and saying what a file is that cannot be read so."""
+"""Reading files of torch.save without running code in them, and saying what a file is that cannot be read."""
 
 import re
 import warnings
@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from loopda.errors import DataError, LoopdaError
-from loopda.runtime.weight_files import AGAIN, described, is_safetensors
+from loopda.weights.formats import AGAIN, described, is_safetensors
 
 TENSORS_ALONE = "where the model can be loaded, save its tensors alone: torch.save(model.state_dict(), 'tensors.pth')"
 
@@ -17,8 +17,8 @@ _SAFETENSORS = "it is a safetensors file: python -m loopda.stages.convert makes 
 
 _LEGACY = bytes.fromhex("80028a0a6cfc9c46f9206aa85019")  # begins the files of PyTorch before 1.6
 
-# what plain numbers of NumPy are pickled as, under the names of NumPy 1 and 2: trainings save scores so. None of it
-# runs code of the file; types of objects are not among them
+# the types as which plain numbers of NumPy are pickled, under the names of NumPy 1 and 2: trainings save their scores
+# so. None of them runs code of the file, and none holds Python objects
 _TYPES = [type(np.dtype(code)) for code in ("?", *"bBhHiIlLqQ", *"efdg", *"FD", "U", "S")]
 NUMBERS = [
     np.dtype,
@@ -30,14 +30,14 @@ NUMBERS = [
 
 
 def read(path: Path) -> object:
-    """torch.load with weights_only=True, and numbers of NumPy besides; DataError that says what the file is."""
+    """torch.load with weights_only=True and numbers of NumPy; DataError says what a file is that cannot be read."""
     if not path.exists():
         raise DataError(f"{path}: no such weights file; check the path, or run the stage that makes it")
     if path.is_file() and is_safetensors(_head(path)):  # newer versions of PyTorch read the tensors alone
         raise DataError(f"{path}: cannot be read as weights: {_SAFETENSORS}")
     try:
         with torch.serialization.safe_globals(NUMBERS), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # torch's words about what it cannot read; ours follow
+            warnings.simplefilter("ignore")  # torch warns about what it cannot read; our message follows
             return torch.load(path, map_location="cpu", weights_only=True)
     except (LoopdaError, MemoryError, PermissionError):
         raise
@@ -48,7 +48,7 @@ def read(path: Path) -> object:
 
 
 def _reason(path: Path, error: str) -> str:
-    """What `path` is, and what to do about it. Torch's own words advise to run the code in the file: never shown."""
+    """What `path` is, and what to do. Torch's message is never shown: it advises to run the code in the file."""
     known = described(path)
     if known:
         return known
@@ -74,7 +74,7 @@ def _head(path: Path) -> bytes:
 
 
 def _objects(path: Path, error: str) -> list[str]:
-    """The classes and functions that the file asks for besides tensors, by name; found without running them."""
+    """The names of the classes and functions that the file needs besides tensors, found without running them."""
     known = {item[1] if isinstance(item, tuple) else f"{item.__module__}.{item.__qualname__}" for item in NUMBERS}
     found = set(re.findall(r"(?:GLOBAL|Unsupported (?:class|type)|class(?: of)?) ['`\"]?([A-Za-z_][\w.]*\.\w+)", error))
     if zipfile.is_zipfile(path):

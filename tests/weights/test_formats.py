@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from loopda.runtime.weight_files import described, kind_of
+from loopda.weights.formats import described, kind_of
 
 
 def zip_of(*names):

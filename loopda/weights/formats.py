@@ -1,4 +1,7 @@
-"""What a file is that should hold weights of PyTorch and does not, by its first bytes and its name, and what to do."""
+"""The file formats of weights: the packages that they need, and what a file is that holds no weights of PyTorch.
+
+Light: the Snakefile and the check of the configuration import this module, and must not wait for PyTorch.
+"""
 
 import importlib.util
 import re
@@ -11,7 +14,7 @@ from loopda.errors import ConfigError
 from loopda.runtime import file_kinds
 from loopda.runtime.file_kinds import HEAD, Kind
 
-# what the files of a suffix need to be installed besides
+# the packages of the extra `export` that files of a suffix need
 PACKAGES = {".safetensors": ("safetensors",), ".onnx": ("onnx", "onnx_ir", "onnxscript", "onnxruntime")}
 AGAIN = "fetch or copy it again"
 _UNPACK = "unpack it and name the weights in it"
@@ -23,7 +26,7 @@ _TABLE_END = bytes.fromhex("57fb808b247547db")  # of the index of a TensorFlow c
 
 
 def needs_packages(suffix: str) -> None:
-    """ConfigError where a package is not installed that writing or reading files of `suffix` needs; imports none."""
+    """ConfigError where a package that files of `suffix` need is not installed; imports none of them."""
     missing = [name for name in PACKAGES.get(suffix, ()) if importlib.util.find_spec(name) is None]
     if missing:
         raise ConfigError(
@@ -35,7 +38,7 @@ def needs_packages(suffix: str) -> None:
 def kind_of(path: Path) -> Kind | None:
     """The kind of the file or folder `path`, or None where it may be weights of PyTorch, whole or damaged.
 
-    A safetensors file is of the right kind under its own suffix alone, as readers go by that.
+    A safetensors file is right under its own suffix alone, because readers go by the suffix.
     """
     if path.is_dir():
         return Kind("a folder", "name the file in it")
@@ -68,7 +71,7 @@ def kind_of(path: Path) -> Kind | None:
 
 
 def is_safetensors(head: bytes) -> bool:
-    """Whether a file that begins so is one of safetensors: the length of a JSON header, then the header."""
+    """Whether a file with this beginning is one of safetensors: the length of a JSON header, then the header."""
     return len(head) > 9 and head[8:9] == b"{" and 2 <= struct.unpack("<Q", head[:8])[0] < 1 << 27
 
 
@@ -79,7 +82,7 @@ def described(path: Path) -> str:
 
 
 def _any_kind(head: bytes) -> Kind | None:
-    """The kind of what is of no framework; the remedies are for weights."""
+    """The kind of a file of no framework, with a remedy for weights."""
     kind = file_kinds.kind_of(head)
     if kind is None and not head.startswith((b"\x89PNG", b"\xff\xd8\xff")):
         return None

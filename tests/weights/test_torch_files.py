@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from loopda.errors import DataError
-from loopda.models.segmenter import load_checkpoint
-from loopda.models.torch_files import read
+from loopda.models.checkpoint import load_checkpoint
+from loopda.weights.torch_files import read
 
 TENSORS = {"conv1.weight": torch.arange(6.0)}
 

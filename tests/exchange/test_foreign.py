@@ -8,9 +8,11 @@ import torch
 from torch.nn import functional
 
 from loopda.errors import ConfigError, DataError
+from loopda.exchange.foreign import foreign_segmenter, summed_branches
+from loopda.exchange.loading import read_weights
 from loopda.labels.classes import CITYSCAPES, ClassList
-from loopda.models.segmenter import Segmenter, load_segmenter, save_segmenter
-from loopda.weights.importing import branches_told, foreign_segmenter, read_weights
+from loopda.models.checkpoint import load_segmenter, save_segmenter
+from loopda.models.segmenter import Segmenter
 
 RESNET101 = (3, 4, 23, 3)
 FEW = ClassList(
@@ -383,14 +385,14 @@ def with_branches(*, untouched, seed=0):
 @pytest.mark.fault(89, "the branches that were never trained tell it")
 def test_branches_that_were_never_trained_tell_that_two_are_summed(tmp_path, seed):
     tensors = with_branches(untouched=(2, 3), seed=seed)
-    assert branches_told(tensors) == 2
+    assert summed_branches(tensors) == 2
     assert imported(tmp_path, tensors, FEW, 0).section.aspp_branches == 2
     with pytest.raises(ConfigError, match=r"convert\.aspp_branches .* is 4, but two of the four .* never trained"):
         imported(tmp_path, tensors, FEW, 4)
 
 
 @pytest.mark.parametrize("untouched", [(), (0, 1, 2, 3), (1, 2, 3), (3,)])
-@pytest.mark.fault(89, "where the file does not tell, the key and its two values are named")
+@pytest.mark.fault(89, "where the file does not say, the key and its two values are named")
 def test_where_the_file_does_not_tell_its_branches_they_must_be_said(tmp_path, untouched):
     tensors = with_branches(untouched=untouched)
     with pytest.raises(ConfigError, match=r"set convert\.aspp_branches \(--aspp-branches\) to 2 .*AdaptSegNet.* to 4"):

@@ -1,24 +1,23 @@
-"""Files of a model for others: safetensors with everything a checkpoint says, and the official LoopDA layout."""
+"""Files of safetensors: reading any such file, and writing a whole checkpoint of this package as one."""
 
 import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from loopda.errors import DataError
-from loopda.models.segmenter import Segmenter
 from loopda.runtime.files import written
-from loopda.runtime.weight_files import AGAIN, described, is_safetensors, needs_packages
-
-_OFFICIAL = {False: "caffe", True: "caffe-rgb"}  # what the authors' evaluator feeds, without and with bn_pretrain
+from loopda.weights.formats import AGAIN, described, is_safetensors, needs_packages
 
 
 def write_safetensors(checkpoint: Mapping[str, Any], path: Path) -> None:
-    """Write what `save_segmenter` wrote as safetensors: `model.<name>` and `statistics.<domain>.<name>` are tensors,
-    all the rest (network, classes, input normalisation, provenance) is JSON under the metadata key `loopda`."""
+    """Write a checkpoint of `save_segmenter` as safetensors.
+
+    The tensors are called `model.<name>` and `statistics.<domain>.<name>`. All the rest (network, classes, input
+    normalisation, provenance) is JSON under the metadata key `loopda`.
+    """
     library = _library()
     tensors = {f"model.{name}": value for name, value in checkpoint["model"].items()}
     for domain, statistics in checkpoint["statistics"].items():
@@ -57,7 +56,7 @@ def _reason(path: Path) -> str:
 
 
 def checkpoint_of(tensors: Mapping[str, Tensor], metadata: Mapping[str, str], path: Path) -> dict[str, Any] | None:
-    """The checkpoint that `write_safetensors` wrote to `path`, or None when somebody else made the file."""
+    """The checkpoint that `write_safetensors` wrote to `path`, or None when another program made the file."""
     if "loopda" not in metadata:
         return None
     try:
@@ -73,35 +72,6 @@ def checkpoint_of(tensors: Mapping[str, Tensor], metadata: Mapping[str, str], pa
         return {**checkpoint, **parts}
     except (ValueError, KeyError, TypeError) as error:
         raise DataError(f"{path}: damaged metadata ({error}); export the model again") from None
-
-
-def write_official(segmenter: Segmenter, path: Path, domain: str) -> None:
-    """Write a plain state dict in the layout of the authors' `student.pth`, with the statistics of `domain`.
-
-    645 tensors for a ResNet-101, 650 with bn_pretrain. DataError for a network whose logits the authors' code would
-    not reproduce from these tensors: the file has no room for anything but tensors.
-    """
-    section = segmenter.section
-    wanted = {
-        "name": "pspnet",
-        "stride_in": "conv1",
-        "output_stride": 8,
-        "normalisation": _OFFICIAL[segmenter.bn_pretrain],
-    }
-    lines = [
-        f"{key} is {getattr(section, key)}, there it is {value}"
-        for key, value in wanted.items()
-        if getattr(section, key) != value
-    ]
-    if lines:
-        raise DataError(
-            f"{path}: the official code cannot run this network: {'; '.join(lines)}. "
-            "Export it as safetensors or ONNX, or train one with these values of the section network"
-        )
-    segmenter.use_statistics(domain)
-    state = {name: value.cpu().contiguous() for name, value in segmenter.network.state_dict().items()}
-    with written(path) as temporary, open(temporary, "wb") as file:
-        torch.save(state, file)
 
 
 def _library() -> Any:

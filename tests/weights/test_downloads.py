@@ -9,8 +9,10 @@ import pytest
 import torch
 
 from loopda.errors import DataError
-from loopda.runtime import downloads
-from loopda.runtime.downloads import CATALOGUE, Published, fault, locate
+from loopda.weights import downloads
+from loopda.weights.catalogue import CATALOGUE, PublishedWeights
+from loopda.weights.downloads import locate
+from loopda.weights.references import fault
 
 CONTENT = bytes(range(256)) * 300
 DIGEST = hashlib.sha256(CONTENT).hexdigest()
@@ -136,7 +138,7 @@ def test_without_a_network_the_message_says_how_to_bring_the_file(monkeypatch, t
     monkeypatch.setattr(downloads, "PAUSE", 0.0)
     with Server() as closed:
         address = closed.address("resnet.pth")
-    monkeypatch.setitem(CATALOGUE, "some-net", Published("resnet.pth", address, DIGEST[:8], "the authors' page"))
+    monkeypatch.setitem(CATALOGUE, "some-net", PublishedWeights("resnet.pth", address, DIGEST[:8], "the authors' page"))
     with pytest.raises(DataError) as raised:
         locate("some-net")
     for part in (address, "refused", "the authors' page", f"begins with {DIGEST[:8]}", str(tmp_path / "resnet.pth")):
@@ -144,16 +146,16 @@ def test_without_a_network_the_message_says_how_to_bring_the_file(monkeypatch, t
 
 
 def test_a_name_is_fetched_and_verified_by_the_digits_in_its_file_name(server, monkeypatch, tmp_path):
-    monkeypatch.setitem(CATALOGUE, "net", Published("net-x.pth", server.address(), DIGEST[:8], ""))
+    monkeypatch.setitem(CATALOGUE, "net", PublishedWeights("net-x.pth", server.address(), DIGEST[:8], ""))
     assert locate("net") == tmp_path / "weights" / "net-x.pth"
-    monkeypatch.setitem(CATALOGUE, "other", Published("other.pth", server.address(), "0badc0de", ""))
+    monkeypatch.setitem(CATALOGUE, "other", PublishedWeights("other.pth", server.address(), "0badc0de", ""))
     with pytest.raises(DataError, match="expected 0badc0de"):
         locate("other")
 
 
 def test_a_file_that_was_put_there_by_hand_is_used_and_verified(monkeypatch, tmp_path):
     monkeypatch.setenv("LOOPDA_WEIGHTS", str(tmp_path))
-    monkeypatch.setitem(CATALOGUE, "net", Published("net.pth", "http://127.0.0.1:1/net.pth", DIGEST[:8], ""))
+    monkeypatch.setitem(CATALOGUE, "net", PublishedWeights("net.pth", "http://127.0.0.1:1/net.pth", DIGEST[:8], ""))
     (tmp_path / "net.pth").write_bytes(CONTENT)
     assert locate("net") == tmp_path / "net.pth"
     (tmp_path / "net.pth").write_bytes(CONTENT[:-1])
