@@ -21,7 +21,7 @@ from loopda.runtime.files import append_text, resolve_dots, sole_writer
 from loopda.runtime.progress import at_work
 from loopda.runtime.provenance import write_record
 from loopda.runtime.signals import remembered
-from loopda.text.encoding import begin_program, replace_unprintable_characters
+from loopda.text.encoding import begin_program, replace_what_cannot_be_shown
 
 Run = Callable[..., None]
 
@@ -42,7 +42,7 @@ def command(run: Run, arguments: list[str] | None = None) -> None:
     parser = _parser(run, hints)
     if arguments is None:
         begin_program()
-    replace_unprintable_characters()
+    replace_what_cannot_be_shown()
     defaults = {name: parameter.default for name, parameter in inspect.signature(run).parameters.items()}
     given = vars(parser.parse_args(arguments))
     values = {name: defaults[name] if value is None else value for name, value in given.items()}

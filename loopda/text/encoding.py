@@ -28,10 +28,10 @@ def begin_program() -> None:
         os.environ["PYTHONUTF8"] = "1"  # for child processes too
         os.environ.setdefault("PYTHONIOENCODING", sys.stdout.encoding)  # the terminal stays what it is
         os.execv(sys.executable, [sys.executable, "-X", "utf8", *sys.orig_argv[1:]])
-    replace_unprintable_characters()
+    replace_what_cannot_be_shown()
 
 
-def replace_unprintable_characters() -> None:
+def replace_what_cannot_be_shown() -> None:
     """Printing replaces characters that the terminal does not have, instead of raising an error."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
