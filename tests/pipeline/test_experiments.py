@@ -12,7 +12,10 @@ import yaml
 
 from loopda.errors import ConfigError
 from loopda.pipeline import experiments
-from loopda.pipeline.experiments import check, merged, model_stages, owner, parents, section, training_stages
+from loopda.pipeline.checking import check
+from loopda.pipeline.checking.names import faults_of_set_names
+from loopda.pipeline.experiments import model_stages, owner, parents, section, training_stages
+from loopda.pipeline.merging import merged, merged_by_key, normalised
 from loopda.pipeline.stages import STAGES, TRAINING_STAGES, Parent
 
 Config = dict[str, Any]
@@ -81,9 +84,9 @@ def test_a_layout_at_the_top_of_a_later_file_replaces_that_of_an_earlier_one_as_
     mine = {"layout": "folder", "root": "mine", "images": "*.jpg"}
     moved = {"layout": "dark_zurich", "root": "elsewhere"}
     overlay = {"data": {"night": mine, "night_val": moved}, "device": "cpu"}
-    by_key = experiments.laid_over(config, overlay)
+    by_key = merged_by_key(config, overlay)
     assert "split" in by_key["data"]["night"]  # as Snakemake merges
-    found = experiments.of_files(by_key, config, [overlay])
+    found = normalised(by_key, config, [overlay])
     assert found["data"]["night"] == mine
     assert found["data"]["night_val"] == {**moved, "split": "val"}
     assert found["data"]["source"] == config["data"]["source"]
@@ -97,8 +100,8 @@ def test_a_layout_that_a_file_replaces_and_the_next_one_names_again_has_the_keys
         {"experiments": {"mine": {"data": {"night": {"layout": "folder", "root": "x", "images": "*.jpg"}}}}},
         {"experiments": {"mine": {"data": {"night": {"layout": "table", "csv": "x.csv"}}}}},
     ]
-    by_key = experiments.laid_over(experiments.laid_over(config, overlays[0]), overlays[1])
-    found = experiments.of_files(by_key, config, overlays)
+    by_key = merged_by_key(merged_by_key(config, overlays[0]), overlays[1])
+    found = normalised(by_key, config, overlays)
     assert found["experiments"]["mine"]["data"]["night"] == {"layout": "table", "csv": "x.csv"}
 
 
@@ -675,7 +678,7 @@ def test_a_name_that_is_too_long_for_the_files_called_by_it_is_refused_before_an
     assert f"a name of {len(name.encode())} bytes" in line
     assert "at most 200" in line
     check(with_experiment(config, "e" * 200, {}), schemas)
-    (line,) = experiments.wrong_set_names([name])
+    (line,) = faults_of_set_names([name])
     assert "at most 200" in line
 
 
@@ -710,7 +713,7 @@ def test_the_order_of_keys_in_an_overlay_changes_no_section(config):
 
 
 def test_of_a_settled_configuration_each_owner_is_worked_out_once(config, monkeypatch):
-    settled = experiments.Settled(with_experiment(config, "mine", {"extends": "loopda", "distill": {"steps": 7}}))
+    settled = experiments.CachedConfig(with_experiment(config, "mine", {"extends": "loopda", "distill": {"steps": 7}}))
     wanted = {
         (name, stage): owner(dict(settled), name, stage) for name in settled["experiments"] for stage in ["warmup"]
     }
@@ -718,4 +721,4 @@ def test_of_a_settled_configuration_each_owner_is_worked_out_once(config, monkey
     assert experiments.checked_with(settled, "loopda") == experiments.checked_with(dict(settled), "loopda")
     monkeypatch.setattr(experiments, "section", None)
     assert {key: owner(settled, *key) for key in wanted} == wanted
-    assert not isinstance(settled | {"run": ["mine"]}, experiments.Settled)
+    assert not isinstance(settled | {"run": ["mine"]}, experiments.CachedConfig)
