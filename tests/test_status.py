@@ -18,10 +18,11 @@ import yaml
 
 from loopda.errors import ConfigError
 from loopda.pipeline import experiments
+from loopda.pipeline.job_status import Status
 from loopda.pipeline.jobs import Job, Jobs
 from loopda.pipeline.merging import in_order
 from loopda.pipeline.stages import STAGES
-from loopda.status import Status, read_config, statuses, table
+from loopda.status import read_config, statuses, table
 
 NOW = 1_800_000_000.0
 ELSEWHERE = "node7"
