@@ -18,9 +18,11 @@ import yaml
 
 from loopda.errors import ConfigError
 from loopda.pipeline import experiments
+from loopda.pipeline.job_status import Status
 from loopda.pipeline.jobs import Job, Jobs
+from loopda.pipeline.merging import in_order
 from loopda.pipeline.stages import STAGES
-from loopda.status import Status, read_config, statuses, table
+from loopda.status import read_config, statuses, table
 
 NOW = 1_800_000_000.0
 ELSEWHERE = "node7"
@@ -419,7 +421,7 @@ def test_overlays_are_merged_as_snakemake_merges_them_in_the_same_order(root, na
     update_config(merged, over)
     found = read_config(paths, root)
     del found[experiments.CLAIMS]
-    assert json.dumps(found) == json.dumps(experiments.in_order(merged, base))
+    assert json.dumps(found) == json.dumps(in_order(merged, base))
 
 
 # a real training

@@ -3,20 +3,20 @@
 Pure functions on plain dictionaries, without any heavy import: the Snakefile calls them each time it is parsed.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from loopda.pipeline.experiments import (
     Config,
     ancestry,
     members,
-    merged,
     model_stages,
     overlay,
     owner,
     scored_as,
     section,
 )
+from loopda.pipeline.merging import leaves, merged
 from loopda.pipeline.stages import STAGES, TRAINING_STAGES
 
 _SHARED = ("batch_size", "optimizer")  # of `adapt`, what every stage after the source-only model is held against
@@ -84,10 +84,10 @@ def deviations(config: Config, model: Model, base: str, *, across: bool) -> dict
         for path, value in _settings(config, experiment, name)
         if path not in theirs or theirs[path] != value
     }
-    common = dict(_leaves({key: section(plain, base, "adapt")[key] for key in _SHARED}))
+    common = dict(leaves({key: section(plain, base, "adapt")[key] for key in _SHARED}))
     for name in needed if across else ():
         if name in TRAINING_STAGES and name not in (*_STARTS, "adapt"):
-            its = dict(_leaves(section(config, experiment, name)))
+            its = dict(leaves(section(config, experiment, name)))
             found |= {f"{name}.{path}": its[path] for path, value in common.items() if its.get(path, value) != value}
     return found
 
@@ -120,14 +120,6 @@ def _settings(config: Config, experiment: str, stage: str) -> Iterator[tuple[str
     values = section(config, experiment, stage)
     if stage == "adapt":
         method = values.pop("method")
-        yield from _leaves({key: value for key, value in method.items() if key != "name"}, f"methods.{method['name']}")
+        yield from leaves({key: value for key, value in method.items() if key != "name"}, f"methods.{method['name']}")
     for key, value in values.items():
-        yield from _leaves(value, key if key in entry.sections else f"{entry.section}.{key}")
-
-
-def _leaves(values: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    if isinstance(values, Mapping):
-        for key, value in values.items():
-            yield from _leaves(value, f"{path}.{key}" if path else str(key))
-    else:
-        yield path, values
+        yield from leaves(value, key if key in entry.sections else f"{entry.section}.{key}")

@@ -1,6 +1,6 @@
-"""The jobs of the workflow: what each makes, where its log is, and whose files it needs, as the rules have it.
+"""The jobs of the workflow, as its rules define them: the outputs of each, its log, and the jobs whose files it needs.
 
-Light, like loopda/pipeline/experiments.py: no heavy import, and no file is read.
+Nothing heavy is imported, and no file is read.
 """
 
 import functools
@@ -8,17 +8,18 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from loopda.pipeline import comparisons, experiments
-from loopda.pipeline.experiments import COMPARISONS, Config
+from loopda.pipeline.experiments import COMPARISONS
+from loopda.pipeline.merging import Config
 from loopda.pipeline.stages import ENSEMBLE, STAGES
 
 COMPARISON_OUTPUTS = ("report.html", "table.md", "table.csv")  # of the rule `comparison`, in results/<comparison>
 
 
 class Job(NamedTuple):
-    """A stage of an experiment and a seed, as far as it has them.
+    """A job: a stage with the experiment and the seed, as far as the stage has them.
 
-    experiment: of `comparison` the name of the page. model: the stage whose model `evaluate` or `submission` reads.
-    data_set: that `manifest` checks.
+    experiment: for `comparison`, the name of the page. model: the stage whose model `evaluate` or `submission` reads.
+    data_set: the set of images that `manifest` checks.
     """
 
     stage: str
@@ -35,7 +36,7 @@ class Job(NamedTuple):
 
     @property
     def place(self) -> str:
-        """Its path under logs/ and benchmarks/, without a suffix."""
+        """The path of its log below logs/ and of its benchmark below benchmarks/, without a suffix."""
         seed = "" if self.seed is None else f"seed{self.seed}"
         return "/".join(part for part in (self.stage, self.experiment, seed, self.model, self.data_set) if part)
 
@@ -53,17 +54,17 @@ class Job(NamedTuple):
 
     @property
     def recorded(self) -> str:
-        """That of its files beside which the record of what it was made of lies (`loopda.runtime.provenance`)."""
+        """The output beside which the record of its inputs lies (`loopda.runtime.provenance`)."""
         return self._path(STAGES[self.stage].recorded) if self.stage in STAGES else self.files[0]
 
     @property
     def benchmark(self) -> str:
-        """Where Snakemake writes how long it took."""
+        """The file in which Snakemake writes how long it took."""
         return f"benchmarks/{self.place}.tsv"
 
     @property
     def config(self) -> str:
-        """Where the section that it was made with lies."""
+        """The file with the resolved section of the job."""
         return "/".join(part for part in (self.folder, self.data_set, "config.yaml") if part)
 
     def _path(self, name: str) -> str:
@@ -71,7 +72,7 @@ class Job(NamedTuple):
 
 
 class Jobs:
-    """The jobs of the configuration `config`, in which the experiments are in their order."""
+    """The jobs of the configuration `config`."""
 
     def __init__(self, config: Config):
         self.config = config
@@ -81,7 +82,7 @@ class Jobs:
         self._set_owner = functools.cache(lambda experiment, name: experiments.owner_of_set(config, experiment, name))
 
     def of_target(self, target: str) -> list[Job]:
-        """The last jobs of a target: all (what `snakemake` makes by itself), seeds, a comparison, or an experiment."""
+        """The last jobs of a target: `all` (the default of snakemake), `seeds`, a comparison, or an experiment."""
         run, seeds = self.config["run"], self.config["seeds"]
         if target == "all":
             return [Job("report", name) for name in run] + [job for name in run for job in self._submissions(name)]
@@ -90,19 +91,19 @@ class Jobs:
         return [Job("comparison", target)] if target in COMPARISONS else self.scores(target, seeds)
 
     def of_experiment(self, experiment: str) -> list[Job]:
-        """The last jobs of `experiment`, for every seed of the configuration."""
+        """The last jobs of `experiment`, for every seed of `seeds` and `table_seeds`."""
         seeds = dict.fromkeys([*self.config["seeds"], *self.config["table_seeds"]])
         return self.scores(experiment, seeds)
 
     def with_ancestors(self, targets: Iterable[Job]) -> dict[Job, list[Job]]:
-        """The jobs `targets` and all that they need, directly or not, each before those that need it: job -> needs."""
+        """Job -> the jobs that it needs, for `targets` and all that they depend on; each job after its needs."""
         found: dict[Job, list[Job]] = {}
 
         def visit(job: Job) -> None:
             if job not in found:
                 needs = self.needs(job)
-                for one in needs:
-                    visit(one)
+                for need in needs:
+                    visit(need)
                 found[job] = needs
 
         for job in targets:
@@ -114,17 +115,18 @@ class Jobs:
         stage, experiment, seed, model, data_set = job
         if stage == "comparison":
             rows = comparisons.models(self.config, experiment)
-            return [Job("evaluate", row.experiment, one, row.stage) for row in rows for one in self._table_seeds]
+            seeds = self.config["table_seeds"]
+            return [Job("evaluate", row.experiment, number, row.stage) for row in rows for number in seeds]
         if stage == "report":
+            seeds = self.config["seeds"]
             pictures = "self_train" in experiments.model_stages(self.config, experiment)
-            drawn = [self._owned(experiment, "illustrate", one) for one in self.config["seeds"] if pictures]
-            return [*self.scores(experiment, self.config["seeds"]), *drawn, self._owned(experiment, "prepare", None)]
+            drawn = [self._owned(experiment, "illustrate", number) for number in seeds if pictures]
+            return [*self.scores(experiment, seeds), *drawn, self._owned(experiment, "prepare", None)]
         if stage == "manifest":
             layout = experiments.sets(self.config, experiment)[data_set]
             return [Job("town")] if experiments.uses_town(layout) else []
         models = self._models(experiment, model, seed) if model else []
-        before = self._checked_with(experiment) if STAGES[stage].trains else []
-        checked = [Job("prepare", name) for name in before]
+        checked = [Job("prepare", name) for name in self._checked_with(experiment)] if STAGES[stage].trains else []
         sets = experiments.reads(self.config, experiment, stage)
         manifests = [Job("manifest", self._set_owner(experiment, name), data_set=name) for name in sets]
         parents = experiments.parents_read(self.config, experiment, stage)
@@ -141,11 +143,8 @@ class Jobs:
         """The text of the config.yaml beside the results of `job`, as the rule `configure` writes it."""
         return self._text(job.stage, job.experiment or next(iter(self.config["experiments"])), job.data_set)
 
-    @property
-    def _table_seeds(self) -> list[int]:
-        return self.config["table_seeds"]
-
     def _owned(self, experiment: str, stage: str, seed: int | None) -> Job:
+        """The job of `stage` for `experiment`, under the experiment that owns its results."""
         return Job(stage, self._owner(experiment, stage), seed if STAGES[stage].seeded else None)
 
     def _section_text(self, stage: str, experiment: str, data_set: str) -> str:
@@ -156,13 +155,15 @@ class Jobs:
         return experiments.as_yaml(experiments.section(self.config, experiment, stage))
 
     def _models(self, experiment: str, model: str, seed: int | None) -> list[Job]:
+        """The jobs that make the model of the stage `model`; for an ensemble, the last model of each member."""
         if model != ENSEMBLE:
             return [self._owned(experiment, model, seed)]
         members = experiments.members(self.config, experiment)
-        return [self._owned(one, experiments.model_stages(self.config, one)[-1], seed) for one in members]
+        return [self._owned(member, experiments.model_stages(self.config, member)[-1], seed) for member in members]
 
     def _submissions(self, experiment: str) -> list[Job]:
+        """The zips for the test server; none where config.yaml names no root of the test images."""
         section = experiments.section(self.config, experiment, "submission")
-        stages = [one for one in section["stages"] if one in experiments.model_stages(self.config, experiment)]
+        stages = [name for name in section["stages"] if name in experiments.model_stages(self.config, experiment)]
         seeds = self.config["seeds"] if section["root"] else []
         return [Job("submission", experiment, seed, stage) for seed in seeds for stage in stages]

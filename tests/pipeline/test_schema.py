@@ -10,6 +10,7 @@ import yaml
 from loopda.config import parse_section
 from loopda.errors import ConfigError
 from loopda.pipeline import experiments
+from loopda.pipeline.checking import check
 from loopda.pipeline.schema import read_schemas, schema
 from loopda.pipeline.stages import STAGES
 
@@ -43,7 +44,7 @@ def test_there_is_an_overlay_for_a_smoke_run():
 
 def test_a_configuration_that_the_project_ships_passes_the_check(config, schemas, monkeypatch):
     monkeypatch.chdir(ROOT)
-    experiments.check(config, schemas)
+    check(config, schemas)
 
 
 def test_each_stage_accepts_the_sections_that_the_check_accepts(config):
@@ -61,6 +62,6 @@ def test_check_and_stage_refuse_the_same_number_of_steps(schemas, value):
     config = yaml.safe_load((ROOT / "config.yaml").read_text())
     config["warmup"]["steps"] = value
     with pytest.raises(ConfigError):
-        experiments.check(config, schemas)
+        check(config, schemas)
     with pytest.raises(ConfigError):
         parse_section(experiments.section(config, "loopda", "warmup"), section_class, "warmup")

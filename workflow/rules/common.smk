@@ -6,7 +6,10 @@ from snakemake.exceptions import WorkflowError
 from loopda import vouch
 from loopda.errors import ConfigError
 from loopda.pipeline import comparisons, experiments
+from loopda.pipeline.checking import check
+from loopda.pipeline.checking.data import faults_of_data
 from loopda.pipeline.claims import claims
+from loopda.pipeline.merging import merged_by_key, normalised
 from loopda.pipeline.schema import read_schemas
 from loopda.pipeline.stages import DISTRIBUTED_STAGES
 from loopda.text import names
@@ -17,19 +20,19 @@ from loopda.text.strict_yaml import read_mapping, refuse_equal_keys
 try:
     if workflow.modifier.skip_configfile:  # a module's `config:` lies over config.yaml beside the Snakefile
         overlays = [config]
-        config = experiments.laid_over(experiments.laid_over(config, base), config)
+        config = merged_by_key(merged_by_key(config, base), config)
     else:
         overlays = [*map(read_mapping, workflow.overwrite_configfiles), workflow.config_settings.config]
     for path in workflow.configfiles:
         if path not in (base_file, *workflow.overwrite_configfiles) or workflow.modifier.skip_configfile:
             refuse_equal_keys(path)  # all that is our business in a file of another workflow
-    config = experiments.of_files(config, base, overlays)
+    config = normalised(config, base, overlays)
     check_encoding(config)
-    experiments.check(config, read_schemas())
+    check(config, read_schemas())
 except ConfigError as error:
     raise WorkflowError(str(error)) from None
 
-config = experiments.Settled({**config, experiments.CLAIMS: claims(config, Path())})
+config = experiments.CachedConfig({**config, experiments.CLAIMS: claims(config, Path())})
 
 if vouch.copied_without_times(config):
     raise WorkflowError(
@@ -125,7 +128,7 @@ def translated_source(wildcards):
 
 def set_section(experiment, *data_set):
     """What the stage `manifest` is told of a set; refused where the town's and others' images are mixed."""
-    if faults := experiments.faults_of_data(config, experiment):
+    if faults := faults_of_data(config, experiment):
         raise WorkflowError("\n".join(f"configuration: {fault} (experiment {experiment})" for fault in faults))
     return experiments.set_section(config, experiment, "/".join(data_set))
 
