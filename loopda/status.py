@@ -25,9 +25,10 @@ from typing import Any
 from loopda.errors import ConfigError, LoopdaError
 from loopda.pipeline import experiments
 from loopda.pipeline.claims import claims
-from loopda.pipeline.experiments import CLAIMS, COMPARISONS, TRAINING_STAGES, Config, Settled
+from loopda.pipeline.experiments import CLAIMS, COMPARISONS, Config, Settled
 from loopda.pipeline.jobs import Job, Jobs
 from loopda.pipeline.schema import read_schemas
+from loopda.pipeline.stages import TRAINING_STAGES
 from loopda.runtime import progress
 from loopda.runtime.provenance import Digests, read_record
 from loopda.text.encoding import begin_program

@@ -214,7 +214,7 @@ def estimate_statistics(segmenter: Segmenter, batches: Iterable[Tensor]) -> dict
     for part in normalisations:
         part.train().reset_running_stats()
         part.momentum = None  # which makes torch compute a cumulative average
-    with distributed.apart():
+    with distributed.independent():
         for images in batches:
             segmenter(images)  # with the auxiliary head, which has statistics too
     for part, momentum in zip(normalisations, momenta, strict=True):

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from loopda.models.compute.normalisation import InstanceNorm2d
 from loopda.models.compute.precision import ScoreConvolution, mixed
 from loopda.models.renderer import ConvolutionBlock, ResidualBlock
-from loopda.runtime.distributed import joined, share
+from loopda.runtime.distributed import gather_rows, share
 
 DEVIATION = 0.02  # of the normal distribution that every convolution starts from
 
@@ -81,7 +81,7 @@ class ImageBuffer(nn.Module):
 
         Every process stores the translations of all, and returns its share.
         """
-        returned = [self._exchange(image) for image in joined(images.detach())]
+        returned = [self._exchange(image) for image in gather_rows(images.detach())]
         return torch.stack(list(share(returned)))
 
     def _exchange(self, image: Tensor) -> Tensor:

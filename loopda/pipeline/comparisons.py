@@ -7,8 +7,6 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from loopda.pipeline.experiments import (
-    STAGES,
-    TRAINING_STAGES,
     Config,
     ancestry,
     members,
@@ -19,6 +17,7 @@ from loopda.pipeline.experiments import (
     scored_as,
     section,
 )
+from loopda.pipeline.stages import STAGES, TRAINING_STAGES
 
 _SHARED = ("batch_size", "optimizer")  # of `adapt`, what every stage after the source-only model is held against
 _STARTS = ("pretrain", "simclr")  # these start a network, and are held against nothing
@@ -117,16 +116,13 @@ def _shown(config: Config, comparison: str, experiment: str) -> list[str]:
 
 def _settings(config: Config, experiment: str, stage: str) -> Iterator[tuple[str, Any]]:
     """The leaves of a stage's resolved section, under their paths in config.yaml."""
-    _, shared = STAGES[stage]
+    entry = STAGES[stage]
     values = section(config, experiment, stage)
-    if stage == "manifest":
-        yield from _leaves(values, "data")
-        return
     if stage == "adapt":
         method = values.pop("method")
         yield from _leaves({key: value for key, value in method.items() if key != "name"}, f"methods.{method['name']}")
     for key, value in values.items():
-        yield from _leaves(value, key if key in shared else f"{stage}.{key}")
+        yield from _leaves(value, key if key in entry.sections else f"{entry.section}.{key}")
 
 
 def _leaves(values: Any, path: str = "") -> Iterator[tuple[str, Any]]:

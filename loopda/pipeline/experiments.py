@@ -11,58 +11,35 @@ import os
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from difflib import get_close_matches
+from functools import partial
 from typing import Any
 
 import yaml
 from jsonschema import Draft202012Validator, ValidationError, validators
 
 from loopda.errors import ConfigError
+from loopda.pipeline.stages import (
+    DISTRIBUTED_STAGES,
+    ENSEMBLE,
+    LAST,
+    MODEL_STAGES,
+    SETS,
+    STAGES,
+    TESTS,
+    TRAINING_STAGES,
+    Parent,
+)
 from loopda.text.names import MOST_BYTES
 from loopda.text.strict_yaml import remedy, unlike_yaml
 from loopda.weights import references
 
-# each stage: the stages whose files it reads (`parents` knows the exceptions), and the sections that it is told besides
-# its own
-STAGES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
-    "town": ((), ()),
-    "manifest": (("town",), ("data",)),
-    "prepare": (("manifest",), ("data",)),
-    "pretrain": (("manifest",), ("input", "compute", "network")),
-    "warmup": (("pretrain",), ("input", "compute", "loops")),
-    "pair": (("warmup",), ("input",)),
-    "pseudo_labels": (("warmup",), ("input",)),
-    "self_train": (("pseudo_labels",), ("input", "compute", "loops", "agreement")),
-    "simclr": (("pretrain",), ("input", "compute", "network")),
-    "distill": (("self_train", "simclr"), ("input", "compute")),
-    "translate": (("pretrain",), ("input", "compute")),
-    "adapt": (("pretrain",), ("input", "compute")),
-    "evaluate": (("manifest",), ("input",)),
-    "convert": (("manifest",), ()),
-    "submission": ((), ()),
-    "illustrate": (("pseudo_labels",), ("input", "loops", "agreement")),
-    "report": ((), ()),
-}
-
-MODEL_STAGES = ("pretrain", "warmup", "self_train", "distill", "adapt")
-TRAINING_STAGES = ("pretrain", "warmup", "self_train", "simclr", "distill", "translate", "adapt")
-SHARED_STAGES = (*TRAINING_STAGES, "pseudo_labels", "evaluate")  # those that several processes can share
-ENSEMBLE = "ensemble"  # the key of an experiment that averages others' models, and what its scores are called
 EXTENDS = "extends"  # the key of an experiment that has all that another one changes, and more
 
 COMPARISONS = ("compare", "parts", "networks", "ablation", "tau")  # lists of experiments that share a table and a page
 # what is no stage's business
 SETTINGS = frozenset({"run", "seeds", "table_seeds", "device", "processes", "experiments", *COMPARISONS})
-SECTIONS = (
-    SETTINGS
-    | {"data", "methods"}
-    | (STAGES.keys() - {"manifest", "prepare"})
-    | {name for _, shared in STAGES.values() for name in shared}
-)
+SECTIONS = SETTINGS | {"methods"} | {name for stage in STAGES.values() for name in (stage.section, *stage.sections)}
 
-SETS = ("source", "night", "day", "day_val", "night_val")  # names of sets of images that are taken
-LEARNT = ("source", "night")  # the sets that every training reads
-MEASURED = ("night_val", "day_val")  # those that `evaluate` reads, with all of TESTS
-TESTS = "night_tests"  # the key of further labelled night sets, by name
 TOWN = "results/town/"  # where the built-in town writes its data sets
 FULL_SIZE = "-full"  # ends the name of a set that is scored at the size of its label files
 
@@ -89,8 +66,8 @@ def section(config: Config, experiment: str, stage: str) -> dict[str, Any]:
     no other.
     """
     own = overlay(config, experiment)
-    _, shared = STAGES[stage]
-    if stage in ("manifest", "prepare"):
+    shared = STAGES[stage].sections
+    if STAGES[stage].section == "data":
         return _own_data(config["data"], own.get("data") or {})
     resolved = {name: merged(config[name], own.get(name)) for name in shared}
     its = merged(config.get(stage), own.get(stage))
@@ -122,21 +99,19 @@ def set_section(config: Config, experiment: str, name: str) -> dict[str, Any]:
 
 def measured_sets(config: Config, experiment: str) -> list[str]:
     """The sets that the models of `experiment` are scored on; none where it has no labelled images but source."""
-    return [name for name in sets(config, experiment) if name in MEASURED or name.startswith(f"{TESTS}/")]
+    return reads(config, experiment, "evaluate")
 
 
 def reads(config: Config, experiment: str, stage: str) -> list[str]:
     """The sets whose manifests `stage` reads in `experiment`."""
-    known = sets(config, experiment)
-    if stage == "prepare":
-        return list(known)
-    if stage == "evaluate":
-        return measured_sets(config, experiment)
-    if stage == "pseudo_labels":
-        return ["night"]
-    if stage == "pair":
-        return [name for name in ("night", "day" if "day" in known else "source") if name in known]
-    return [name for name in LEARNT if name in known] if stage in (*TRAINING_STAGES, "illustrate") else []
+    wanted = STAGES[stage].sets
+    known = list(sets(config, experiment)) if wanted else []
+    found = []
+    for names in wanted:
+        alternatives = [names] if isinstance(names, str) else names
+        there = [[name for name in known if name == one or name.startswith(f"{one}/")] for one in alternatives]
+        found += next(filter(None, there), [])
+    return found
 
 
 def owner(config: Config, experiment: str, *stages: str) -> str:
@@ -213,24 +188,25 @@ def _first(config: Config, what: str, alike: Iterable[str]) -> str:
     return max(alike, key=lambda experiment: claimed.get(experiment, 0))
 
 
-def pairs(config: Config, experiment: str) -> bool:
-    """Whether self-training in `experiment` reads the references that the stage `pair` finds."""
-    return section(config, experiment, "pair")["enabled"]
-
-
-def translates(config: Config, experiment: str) -> bool:
-    """Whether `adapt` in `experiment` learns from what the stage `translate` makes: its method has `pixel: true`."""
-    return section(config, experiment, "adapt")["method"].get("pixel", False)
-
-
 def parents(config: Config, experiment: str, stage: str) -> tuple[str, ...]:
-    """The stages whose files `stage` reads in `experiment`."""
-    known, _ = STAGES[stage]
-    if stage == "pseudo_labels" and pairs(config, experiment):
-        return (*known, "pair")
-    if stage == "adapt" and translates(config, experiment):
-        return (*known, "translate")
-    return known
+    """The stages that `stage` is made of in `experiment`."""
+    return tuple(parent.name for parent in _parents(config, experiment, stage))
+
+
+def parents_read(config: Config, experiment: str, stage: str) -> tuple[str, ...]:
+    """Those of the `parents` whose files `stage` reads in `experiment`."""
+    sections = partial(section, config, experiment)
+    return tuple(
+        parent.name
+        for parent in _parents(config, experiment, stage)
+        if parent.read_where is None or parent.read_where(sections)
+    )
+
+
+def _parents(config: Config, experiment: str, stage: str) -> list[Parent]:
+    sections = partial(section, config, experiment)
+    known = [Parent(parent) if isinstance(parent, str) else parent for parent in STAGES[stage].parents]
+    return [parent for parent in known if parent.where is None or parent.where(sections)]
 
 
 def members(config: Config, experiment: str) -> list[str]:
@@ -260,7 +236,7 @@ def training_stages(config: Config, experiment: str) -> list[str]:
 
 def processes(config: Config, stage: str) -> int:
     """How many processes work on `stage` together."""
-    if stage not in SHARED_STAGES:
+    if stage not in DISTRIBUTED_STAGES:
         return 1
     return config["processes"].get(stage, config["processes"]["default"])
 
@@ -501,9 +477,9 @@ def _faults_of_processes(chosen: Any) -> list[str]:
     if not isinstance(chosen, Mapping) or "default" not in chosen:
         return [f"processes: expected default and perhaps stages, each with a number, found {chosen!r}"]
     faults = [
-        f"processes: {name!r} is none of the stages that processes can share: {', '.join(SHARED_STAGES)}"
+        f"processes: {name!r} is none of the stages that processes can share: {', '.join(DISTRIBUTED_STAGES)}"
         for name in chosen
-        if name not in ("default", *SHARED_STAGES)
+        if name not in ("default", *DISTRIBUTED_STAGES)
     ]
     for name, number in chosen.items():
         if type(number) is not int or number < 1:
@@ -672,12 +648,10 @@ def _faults_of_experiment(config: Config, name: str, errors: "_Errors") -> list[
 
 def _path_in_file(stage: str, resolved: Config, path: list[str], own: Config) -> str:
     """Where the value at `path` of the resolved section of `stage` stands in config.yaml; `own` is the stage's."""
-    if stage in ("manifest", "prepare"):
-        return ".".join(["data", *path])
     if stage == "adapt" and path[:1] == ["method"]:
         return ".".join(["methods", resolved["method"]["name"], *path[1:]])
-    _, shared = STAGES[stage]
-    return ".".join(path if path and path[0] in shared and not _holds(own, path) else [stage, *path])
+    shared = path and path[0] in STAGES[stage].sections
+    return ".".join(path if shared and not _holds(own, path) else [STAGES[stage].section, *path])
 
 
 def _holds(values: Any, path: Sequence[str]) -> bool:
@@ -761,8 +735,8 @@ def faults_of_data(config: Config, name: str) -> list[str]:
             f"{', '.join(towns)}: of the built-in town, but {', '.join(others)}: not; a network is not trained on one"
             f" world and measured in another: name your own set, or leave it out"
         ]
-    needed = LEARNT if training_stages(config, name) else ()
     what = {"source": "labelled day images to learn from", "night": "unlabelled night images to adapt to"}
+    needed = what if training_stages(config, name) else ()
     beside = (
         f" beside {', '.join(others)}, and the built-in town's is not mixed with data of your own" if others else ""
     )
@@ -819,7 +793,7 @@ def _chain(config: Config, experiment: str) -> frozenset[str]:
 def _worked_out_chain(config: Config, experiment: str) -> set[str]:
     if members(config, experiment):
         return ancestry(config, experiment, "prepare")
-    return ancestry(config, experiment, overlay(config, experiment).get("until", "distill"))
+    return ancestry(config, experiment, overlay(config, experiment).get("until", LAST))
 
 
 def ancestry(config: Config, experiment: str, stage: str) -> set[str]:
@@ -839,7 +813,7 @@ def _lineage(config: Config, experiment: str, stages: tuple[str, ...]) -> str:
 
     def text() -> str:
         needed = {name for stage in stages for name in ancestry(config, experiment, stage)}
-        told = {name: section(config, experiment, name) for name in needed if name not in ("manifest", "prepare")}
+        told = {name: section(config, experiment, name) for name in needed if STAGES[name].section != "data"}
         known = sets(config, experiment)
         read = {name: known.get(name) for stage in needed for name in reads(config, experiment, stage)}
         classes = section(config, experiment, "prepare")["classes"]

@@ -6,8 +6,9 @@ from typing import Any
 
 from loopda.errors import DataError
 from loopda.evaluation.scores import spread
-from loopda.report.inputs import Evaluation, Metrics, stage_title
-from loopda.report.summary import Cell, Row, change, measure, row
+from loopda.pipeline.stages import stage_title
+from loopda.report.inputs import Evaluation, Metrics
+from loopda.report.summary import Cell, MeanScores, change, measure, row
 
 Place = tuple[str, str]
 """A stage and an experiment."""
@@ -50,7 +51,7 @@ class Side:
     title: str
     kind: str
     listed: Listed
-    scores: dict[str, Row]
+    scores: dict[str, MeanScores]
     classes: dict[str, dict[str, Cell | None]]
     cost: Cost
 

@@ -10,6 +10,7 @@ from loopda.report.inputs import Evaluation
 from loopda.report.published import Published
 from loopda.report.summary import NONE, Cell, domains, protocols
 from loopda.report.versions import versions
+from loopda.report.words import seed_list
 from loopda.runtime.log import duration
 
 TITLES = {
@@ -72,7 +73,7 @@ def statement(rows: Sequence[Side], evaluations: Sequence[Evaluation]) -> str:
     name = domains(evaluations)[0]
     protocol = next(one.domains[name].protocol for one in evaluations if name in one.domains)
     return (
-        f"{len(rows)} models under one evaluator ({parts.seed_list(one.seed for one in evaluations)}), on"
+        f"{len(rows)} models under one evaluator ({seed_list(one.seed for one in evaluations)}), on"
         f" {protocol.images} {name} images of {protocol.width}x{protocol.height} pixels that none of them was trained"
         " on. Methods go on from the same source-only model, on the same labelled day and the same night images; LoopDA"
         " alone sees the night's day references too. What else one does otherwise stands in its row."

@@ -7,7 +7,8 @@ from loopda.config import Section
 from loopda.errors import ConfigError
 from loopda.exchange.foreign import foreign_segmenter
 from loopda.exchange.loading import read_weights
-from loopda.labels.classes import CITYSCAPES, load_classes
+from loopda.labels.class_files import load_classes
+from loopda.labels.classes import CITYSCAPES
 from loopda.models.checkpoint import save_checkpoint, save_segmenter, segmenter_of
 from loopda.runtime.command import command, writes
 from loopda.runtime.files import sha256

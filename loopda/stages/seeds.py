@@ -10,8 +10,9 @@ from pathlib import Path
 import pandas as pd
 
 from loopda.errors import DataError
-from loopda.report.inputs import Evaluation, read_evaluations, stage_title
-from loopda.report.summary import Cell, Row, check_comparable, domains, protocols, rows, shown
+from loopda.pipeline.stages import stage_title
+from loopda.report.inputs import Evaluation, read_evaluations
+from loopda.report.summary import Cell, MeanScores, check_comparable, domains, protocols, rows, shown
 from loopda.runtime.command import command, writes
 from loopda.runtime.files import write_text, written
 from loopda.runtime.log import Log
@@ -38,7 +39,7 @@ def run(*, scores: list[Path], table: Path, csv: Path, log: Path) -> None:
     out.say(f"{len(evaluations)} models, {len(found)} rows: {table}, {csv}")
 
 
-def frame(found: Sequence[Row]) -> pd.DataFrame:
+def frame(found: Sequence[MeanScores]) -> pd.DataFrame:
     """One line per experiment, model stage and set of images; scores in percent, empty where undefined."""
     return pd.DataFrame(
         {
@@ -55,7 +56,7 @@ def frame(found: Sequence[Row]) -> pd.DataFrame:
     )
 
 
-def markdown(evaluations: Sequence[Evaluation], found: Sequence[Row]) -> str:
+def markdown(evaluations: Sequence[Evaluation], found: Sequence[MeanScores]) -> str:
     """One line per experiment and model stage, the sets of images side by side, the protocol below."""
     names = domains(evaluations)
     heads = ["experiment", "stage"]

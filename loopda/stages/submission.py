@@ -20,7 +20,7 @@ from loopda import __version__, load
 from loopda.config import Section
 from loopda.data.images import Source
 from loopda.data.layouts import dark_zurich
-from loopda.data.listing import noting
+from loopda.data.skipped import collect_skipped
 from loopda.errors import ConfigError, DataError
 from loopda.evaluation.predict_images import predict_images
 from loopda.evaluation.prediction_records import PredictionRecords
@@ -39,6 +39,7 @@ from loopda.evaluation.submission import (
 )
 from loopda.labels.classes import CITYSCAPES, IGNORE
 from loopda.labels.png import write_confidence, write_label
+from loopda.pipeline.stages import MODEL_STAGES
 from loopda.runtime.command import command, writes
 from loopda.runtime.device import choose_device, use_threads
 from loopda.runtime.files import sha256, written
@@ -54,7 +55,7 @@ class Config(Section):
     """
 
     root: str
-    stages: tuple[Literal["pretrain", "warmup", "self_train", "distill", "adapt"], ...]
+    stages: tuple[Literal[MODEL_STAGES], ...]
     names: Literal["image", "id"]
     invalid_below: Annotated[float, Field(ge=0, le=1)]
     size: str
@@ -92,9 +93,9 @@ def run(
     if not 0 <= invalid_below <= 1:
         raise ConfigError(f"invalid_below {invalid_below}: a confidence is in 0 ... 1")
     lines = Log(log, "submission")
-    with noting() as left_out:
+    with collect_skipped() as skipped:
         images = [row.image for row in dark_zurich.rows(root, "test", CITYSCAPES, labelled=False)]
-    for line in left_out.lines():
+    for line in skipped.lines():
         lines.say(line)
     expected = [file_name(image, names) for image in images]
     if model is None:

@@ -9,12 +9,6 @@ from torchvision.models import ResNet101_Weights
 from loopda.errors import DataError
 from loopda.models.segmenter import copy_backbone, estimate_statistics, running_statistics, upsample
 
-
-@pytest.fixture(autouse=True)
-def the_same_random_numbers_in_every_run():
-    torch.manual_seed(0)
-
-
 # what the network sees
 
 

@@ -13,6 +13,7 @@ import yaml
 from loopda.errors import ConfigError
 from loopda.pipeline import experiments
 from loopda.pipeline.experiments import check, merged, model_stages, owner, parents, section, training_stages
+from loopda.pipeline.stages import STAGES, TRAINING_STAGES, Parent
 
 Config = dict[str, Any]
 
@@ -158,7 +159,7 @@ def test_an_extension_is_refused_of_nothing_of_itself_and_of_an_ensemble(config,
 
 
 def test_a_section_as_yaml_reads_back_as_the_same_section(config):
-    for stage in experiments.STAGES:
+    for stage in STAGES:
         resolved = section(config, "loopda", stage)
         assert yaml.safe_load(experiments.as_yaml(resolved)) == resolved
 
@@ -242,8 +243,8 @@ def test_a_change_splits_the_stage_and_its_descendants_and_nothing_else(config, 
 def test_a_stage_may_overrule_a_part_of_a_shared_section_for_itself_alone(config):
     config["warmup"]["compute"] = {"precision": "bf16"}
     config = with_experiment(config, "half", {"distill": {"compute": {"precision": "fp16"}}})
-    found = {stage: section(config, "half", stage)["compute"]["precision"] for stage in experiments.TRAINING_STAGES}
-    assert found == dict.fromkeys(experiments.TRAINING_STAGES, "fp32") | {"warmup": "bf16", "distill": "fp16"}
+    found = {stage: section(config, "half", stage)["compute"]["precision"] for stage in TRAINING_STAGES}
+    assert found == dict.fromkeys(TRAINING_STAGES, "fp32") | {"warmup": "bf16", "distill": "fp16"}
     assert section(config, "half", "warmup")["compute"] == config["compute"] | {"precision": "bf16"}
     assert owner(config, "half", "self_train") == "loopda"
     assert owner(config, "half", "distill") == "half"
@@ -251,7 +252,7 @@ def test_a_stage_may_overrule_a_part_of_a_shared_section_for_itself_alone(config
 
 def test_an_equal_experiment_shares_everything(config):
     config = with_experiment(config, "same", {"self_train": {"steps": config["self_train"]["steps"]}})
-    assert {owner(config, "same", stage) for stage in experiments.STAGES} == {"loopda"}
+    assert {owner(config, "same", stage) for stage in STAGES} == {"loopda"}
 
 
 def test_another_threshold_of_enabled_pairs_reaches_self_training(config):
@@ -263,7 +264,9 @@ def test_another_threshold_of_enabled_pairs_reaches_self_training(config):
 
 
 def test_pseudo_labels_alone_has_another_parent_where_pairs_are_enabled_and_adapt_alone_with_pixel_level_cycada(config):
-    for stage, (known, _) in experiments.STAGES.items():
+    for stage, entry in STAGES.items():
+        named = [Parent(parent) if isinstance(parent, str) else parent for parent in entry.parents]
+        known = tuple(parent.name for parent in named if parent.where is None)
         assert parents(config, "loopda", stage) == known
         assert parents(config, "cycada-feature", stage) == known
         assert parents(config, "paired", stage) == (("warmup", "pair") if stage == "pseudo_labels" else known)

@@ -11,6 +11,7 @@ from loopda.config import parse_section
 from loopda.errors import ConfigError
 from loopda.pipeline import experiments
 from loopda.pipeline.schema import read_schemas, schema
+from loopda.pipeline.stages import STAGES
 
 ROOT = Path(__file__).parents[2]
 OVERLAYS = sorted(path.name for path in (ROOT / "workflow/config").glob("*.yaml"))
@@ -47,11 +48,7 @@ def test_a_configuration_that_the_project_ships_passes_the_check(config, schemas
 
 def test_each_stage_accepts_the_sections_that_the_check_accepts(config):
     for experiment in config["experiments"]:
-        sections = [
-            (stage, experiments.section(config, experiment, stage))
-            for stage in experiments.STAGES
-            if stage != "manifest"
-        ]
+        sections = [(stage, experiments.section(config, experiment, stage)) for stage in STAGES if stage != "manifest"]
         sections += [("manifest", experiments.set_section(config, experiment, name)) for name in ("source", "night")]
         for stage, section in sections:
             values = yaml.safe_load(experiments.as_yaml(section))

@@ -17,7 +17,7 @@ from loopda.runtime.command import command
 
 LOOPS = [
     ("town", "loopda.stages.town"),
-    ("prepare", "loopda.data.manifest"),
+    ("prepare", "loopda.data.checks"),
     ("pretrain", "loopda.data.dataset"),
     ("pretrain", "loopda.training.statistics"),
     ("pair", "loopda.stages.pair"),

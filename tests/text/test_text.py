@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from loopda.config import read_yaml
-from loopda.data.manifest import read_table
+from loopda.data.lists import read_table
 from loopda.errors import ConfigError, DataError
-from loopda.labels.classes import read_classes
+from loopda.labels.class_files import read_classes
 from loopda.text import encoding
-from loopda.text.encoding import check_encoding, read_text, replace_what_cannot_be_shown
+from loopda.text.encoding import check_encoding, read_text, replace_unprintable_characters
 
 # Python where names of files are ASCII: what UTF-8 has not, as in an ISO-8859-1 locale, which few machines have
 NO_UTF8 = {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
@@ -97,7 +97,7 @@ def test_snakemake_in_such_a_locale_is_refused_where_names_have_other_letters(mo
 def test_a_terminal_is_shown_what_it_can_show(monkeypatch, encoding, shown):
     stream = io.TextIOWrapper(io.BytesIO(), encoding=encoding, errors="strict")
     monkeypatch.setattr(sys, "stdout", stream)
-    replace_what_cannot_be_shown()
+    replace_unprintable_characters()
     print("38.7 ± 0.6 … dä", os.fsdecode(b"Z\xfcrich"), "夜")
     stream.flush()
     assert stream.buffer.getvalue().decode(encoding) == f"{shown}\n"

@@ -8,8 +8,9 @@ from loopda.errors import ConfigError
 from loopda.pipeline import comparisons, experiments
 from loopda.pipeline.claims import claims
 from loopda.pipeline.schema import read_schemas
+from loopda.pipeline.stages import DISTRIBUTED_STAGES
 from loopda.text import names
-from loopda.text.encoding import check_encoding, replace_what_cannot_be_shown
+from loopda.text.encoding import check_encoding, replace_unprintable_characters
 from loopda.text.strict_yaml import read_mapping, refuse_equal_keys
 
 # Snakemake has read and merged the files of the configuration, and dropped what they say twice: read them again
@@ -111,14 +112,14 @@ def when_checked(wildcards):
 
 def paired_night(wildcards):
     """The night manifest of self-training: with the references that `pair` finds, where that is enabled."""
-    if experiments.pairs(config, wildcards.experiment):
+    if "pair" in experiments.parents(config, wildcards.experiment, "pseudo_labels"):
         return upstream("pair", "night.csv")(wildcards)
     return manifest("night")(wildcards)
 
 
 def translated_source(wildcards):
     """The manifest of translated day images, for a method that learns from them."""
-    wanted = experiments.translates(config, wildcards.experiment)
+    wanted = "translate" in experiments.parents(config, wildcards.experiment, "adapt")
     return upstream("translate", "source.csv")(wildcards) if wanted else []
 
 
@@ -144,7 +145,7 @@ def section_text(wildcards):
 # same, so that nothing runs again for it
 launch = {
     stage: f"torchrun --standalone --nproc-per-node {count} --shutdown-timeout 120 --no-python -- " if count > 1 else ""
-    for stage in experiments.SHARED_STAGES
+    for stage in DISTRIBUTED_STAGES
     for count in [experiments.processes(config, stage)]
 }
 # Snakemake fills in the commands of a module's rules with the names of the workflow that uses it
@@ -177,7 +178,7 @@ def show_tables():
     """Print what the finished run shows: the newest table of each experiment of `run`, and where its page is."""
     from pathlib import Path
 
-    replace_what_cannot_be_shown()
+    replace_unprintable_characters()
     for name in config["run"]:
         table = Path(f"results/report/{name}/table.txt")
         if table.exists():

@@ -30,6 +30,10 @@ def report_sections(wildcards):
     return [f"results/prepare/{data}/config.yaml", *seeded(wildcards.experiment, stages, "config.yaml")]
 
 
+def report_data(wildcards):
+    return f"results/prepare/{experiments.owner(config, wildcards.experiment, 'prepare')}/summary.json"
+
+
 def report_pictures(wildcards):
     stages = experiments.model_stages(config, wildcards.experiment)
     if "self_train" not in stages:
@@ -42,7 +46,8 @@ def report_pairs(name):
 
     def path(wildcards):
         stages = experiments.model_stages(config, wildcards.experiment)
-        if not experiments.pairs(config, wildcards.experiment) or "self_train" not in stages:
+        pairs = "pair" in experiments.parents(config, wildcards.experiment, "pseudo_labels")
+        if not pairs or "self_train" not in stages:
             return []
         folder = experiments.owner(config, wildcards.experiment, "pair")
         return f"results/pair/{folder}/seed{min(config['seeds'])}/{name}"
@@ -141,6 +146,7 @@ rule report:
         ranking=report_pairs("ranking.json"),
         sheet=report_pairs("contact_sheet.png"),
         sections=report_sections,
+        data=report_data,
     output:
         page="results/report/{experiment}/report.html",
         table="results/report/{experiment}/table.txt",
@@ -158,6 +164,7 @@ rule report:
             --ranking {input.ranking:q} \
             --sheet {input.sheet:q} \
             --sections {input.sections:q} \
+            --data {input.data:q} \
             --page {output.page:q} \
             --table {output.table:q} \
             --log {log:q}

@@ -25,10 +25,10 @@ class Domains(nn.Module):
         return sum(end <= count for end in accumulate(self.domains))
 
     def drawn(self, draw: Callable[[int], Tensor], count: int) -> Tensor:
-        """The rows of `draw` (see `distributed.own_rows`) for the first `count` samples."""
+        """The rows of `draw` (see `distributed.draw_share`) for the first `count` samples."""
         number = self.complete_domains(count)
         shares = [share[:number] for share in self.shares] if self.domains else None
-        return distributed.own_rows(draw, count, shares)
+        return distributed.draw_share(draw, count, shares)
 
 
 class _Synchronised(Domains):
@@ -58,7 +58,7 @@ class _Synchronised(Domains):
         """
         wide = x.to(torch.promote_types(x.dtype, torch.float32))
         own = torch.stack([_statistics(part) for part in wide.split(sizes)])
-        means, squares, counts = distributed.gathered(own).split([x.shape[1], x.shape[1], 1], dim=2)
+        means, squares, counts = distributed.gather(own).split([x.shape[1], x.shape[1], 1], dim=2)
         count = counts.sum(dim=0)
         mean = (counts * means).sum(dim=0) / count
         squares = (squares + counts * (means - mean).square()).sum(dim=0)
@@ -145,7 +145,7 @@ class DropPath(Domains):
 def domains_of(network: nn.Module, sizes: Sequence[int]) -> Iterator[None]:
     """In this block the first sizes[0] samples of a batch of `network` are of one domain, the next sizes[1] of the
     second, and so on. Of several processes, some may have 0 samples of a domain."""
-    with domains_and_shares(network, tuple(sizes), tuple(map(tuple, distributed.everyones(sizes)))):
+    with domains_and_shares(network, tuple(sizes), tuple(map(tuple, distributed.gather_integers(sizes)))):
         yield
 
 

@@ -1,4 +1,4 @@
-"""What every training stage does around its loop: open the data, build the training, leave a model behind."""
+"""What every training stage does around its loop: open the data, build the training, write the model."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -18,16 +18,17 @@ from loopda.pipeline.experiments import uncompilable
 from loopda.runtime import distributed, processes
 from loopda.runtime.device import choose_device, use_threads
 from loopda.runtime.log import Log
-from loopda.training.loop import Training, fingerprint
+from loopda.training.loop import Training
+from loopda.training.state import fingerprint
 from loopda.training.statistics import set_statistics
 
 
-class Job:
+class TrainingStage:
     """One run of the training stage `stage`, whose result is the file `model`.
 
-    config: the stage's section, of which `input`, `compute`, `steps` and `batch_size` are read here. The tensors live
-    on `device`, lines for people go to `log`; after `open` there are the frames `day` and `night`, and `labelled`:
-    those of the day, or translations of them.
+    config: the stage's section, of which `input`, `compute`, `steps` and `batch_size` are read here. `device` holds the
+    tensors, `log` takes lines for people. `open` adds the frames `day`, `night` and `labelled`, which are the day's or
+    their translations.
     """
 
     def __init__(self, stage: str, config: Any, *, model: Path, log: Path, seed: int, device: str, threads: int):
@@ -44,8 +45,8 @@ class Job:
     def open(self, *, source: Path, night: Path, classes: Path, translated: Path | None = None) -> None:
         """Read the manifests and the class list that `prepare` wrote, and the images.
 
-        translated: the manifest that `translate` wrote, of what the labelled batches are taken from instead of source;
-        the statistics of the normalisation by day are those of source all the same.
+        translated: the manifest of `translate`, whose images the labelled batches take instead of those of source. The
+        normalisation statistics of the day are still those of source.
         """
         self.data = {"source": source, "night": night, "classes": classes}
         sizes = self.config.input
@@ -66,7 +67,7 @@ class Job:
     ) -> Training:
         """The training of `parts` for `steps` (by default the section's), resumed where an earlier process left it.
 
-        images: consumed per step. inputs: the files, besides the data, that the result depends on.
+        images: the number of images per step. inputs: the files besides the data that the result depends on.
         """
         for part in parts.values():
             if isinstance(part, nn.Module):
@@ -100,7 +101,7 @@ class Job:
     def finish(self, training: Training, segmenter: Segmenter, metrics: Path, *, statistics: bool = True) -> None:
         """Write the model with its provenance, and publish the metrics.
 
-        statistics: estimate those of its normalisation first; a model that is never evaluated needs none.
+        statistics: whether to set the normalisation statistics first; a model that is never evaluated needs none.
         """
         if statistics:
             set_statistics(segmenter, day=self.day, night=self.night, device=self.device)
@@ -108,7 +109,7 @@ class Job:
         training.publish(metrics)
 
     def _check_compilation(self) -> None:
-        """ConfigError where the section asks for what cannot be compiled, DeviceError where this machine cannot."""
+        """ConfigError where the section cannot be compiled, DeviceError where this machine cannot compile."""
         why_not = uncompilable(self.config.compute.model_dump(), processes.count())
         if why_not:
             raise ConfigError(f"{self.stage}: {why_not}")
