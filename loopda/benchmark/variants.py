@@ -10,7 +10,8 @@ from loopda.methods import loopda
 from loopda.models.compute.normalisation import InstanceNorm2d
 from loopda.models.compute.precision import Precision
 from loopda.models.compute.recomputation import Memory
-from loopda.models.pspnet import Outputs, PyramidPooling
+from loopda.models.pspnet import PyramidPooling
+from loopda.models.segmentation_network import Outputs
 from loopda.models.segmenter import Segmenter
 
 

@@ -22,7 +22,7 @@ from loopda.labels.agreement import Agreement, day_night_agreement, keep_classes
 from loopda.labels.png import read_label
 from loopda.methods.loopda import DOMAIN, TRANSLATION, Loops, LoopSettings, load_loops
 from loopda.models.checkpoint import load_segmenter
-from loopda.models.pspnet import Outputs
+from loopda.models.segmentation_network import Outputs
 from loopda.models.segmenter import Segmenter
 from loopda.report.album import Album
 from loopda.runtime.command import command, writes

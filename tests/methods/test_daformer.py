@@ -15,7 +15,7 @@ from loopda.errors import ConfigError
 from loopda.labels.classes import CITYSCAPES
 from loopda.methods import daformer
 from loopda.methods.daformer import DAFormer, DAFormerSettings
-from loopda.models.pspnet import Outputs
+from loopda.models.segmentation_network import Outputs
 from loopda.models.segmenter import Segmenter, running_statistics, upsample
 from loopda.training.optimizer import descend
 
