@@ -22,7 +22,7 @@ LOOPS = [
     ("pretrain", "loopda.training.statistics"),
     ("pair", "loopda.stages.pair"),
     ("pseudo_labels", "loopda.stages.pseudo_labels"),
-    ("self_train", "loopda.stages.self_train"),
+    ("self_train", "loopda.data.pseudo_labels"),
     ("translate", "loopda.stages.translate"),
     ("evaluate", "loopda.stages.evaluate"),
     ("illustrate", "loopda.stages.illustrate"),
