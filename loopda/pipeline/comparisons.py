@@ -20,9 +20,10 @@ from loopda.pipeline.experiments import (
     section,
 )
 
-_SHARED = ("batch_size", "optimizer")  # of `adapt`, what every stage after the source-only model is held against
-_STARTS = ("pretrain", "simclr")  # these start a network, and are held against nothing
-_LAST = {"tau": "self_train"}  # Table 4 ends before the distillation
+_COMMON = ("batch_size", "optimizer")  # the keys of `adapt` whose values every stage after source-only is expected to have
+_START_STAGES = ("pretrain", "simclr")  # these start a network, and are expected to have values of their own
+_LAST_STAGE = {"tau": "self_train"}  # Table 4 ends before the distillation
+_WITHIN_LOOPDA = ("ablation", "tau")  # their rows are LoopDA's own stages, whose batches and optimisers are not `adapt`'s
 
 
 class Model(NamedTuple):
@@ -33,19 +34,22 @@ class Model(NamedTuple):
 
 
 def models(config: Config, comparison: str) -> list[Model]:
-    """The rows: source-only, then of each listed experiment the model stages that none before it has."""
-    listed = config[comparison]
-    first = (members(config, listed[0]) or listed)[0]
-    found = [Model(scored_as(config, first, "pretrain"), "pretrain")]
-    for name in listed:
-        found += [Model(scored_as(config, name, stage), stage) for stage in _shown(config, comparison, name)]
-    return list(dict.fromkeys(found))
+    """The rows: of each listed experiment its source-only model and its model stages, each model once."""
+    rows = [
+        model
+        for name in config[comparison]
+        for model in (
+            _source_only(config, name),
+            *(Model(scored_as(config, name, stage), stage) for stage in _shown_stages(config, comparison, name)),
+        )
+    ]
+    return list(dict.fromkeys(rows))
 
 
 def trained(config: Config, model: Model) -> list[Model]:
     """The trainings that made the model, each under its owner, from the source-only model on; of it alone its own."""
-    its = members(config, model.experiment)
-    ends = [(one, model_stages(config, one)[-1]) for one in its] or [model]
+    averaged = members(config, model.experiment)
+    ends = [(name, model_stages(config, name)[-1]) for name in averaged] or [model]
     found = [
         Model(owner(config, experiment, stage), stage)
         for experiment, last in ends
@@ -58,12 +62,11 @@ def trained(config: Config, model: Model) -> list[Model]:
 def table(config: Config, comparison: str) -> dict[str, Any]:
     """The section of the stage `compare`: the settings that the rows share, and the rows with what is their own."""
     rows = models(config, comparison)
-    base = rows[0].experiment
-    common = section(config, base, "adapt")
+    common = section(config, rows[0].experiment, "adapt")
     return {
         "comparison": comparison,
-        "common": {key: common[key] for key in ("steps", *_SHARED)},
-        "rows": [_row(config, model, base, across=comparison in ("compare", "parts", "networks")) for model in rows],
+        "common": {key: common[key] for key in ("steps", *_COMMON)},
+        "rows": [_row(config, comparison, model, rows[0]) for model in rows],
     }
 
 
@@ -78,40 +81,55 @@ def deviations(config: Config, model: Model, base: str, *, across: bool) -> dict
     needed = [name for name in STAGES if name in ancestry(config, experiment, stage)]
     chosen = {"adapt": {"method": section(config, experiment, "adapt")["method"]["name"]}} if "adapt" in needed else {}
     plain = {**config, "experiments": {base: merged(overlay(config, base), chosen)}}
-    theirs = {path: value for name in needed for path, value in _settings(plain, base, name)}
+    base_settings = {path: value for name in needed for path, value in _settings(plain, base, name)}
     found = {
         path: value
         for name in needed
         for path, value in _settings(config, experiment, name)
-        if path not in theirs or theirs[path] != value
+        if path not in base_settings or base_settings[path] != value
     }
-    common = dict(_leaves({key: section(plain, base, "adapt")[key] for key in _SHARED}))
+    common = dict(_leaves({key: section(plain, base, "adapt")[key] for key in _COMMON}))
     for name in needed if across else ():
-        if name in TRAINING_STAGES and name not in (*_STARTS, "adapt"):
-            its = dict(_leaves(section(config, experiment, name)))
-            found |= {f"{name}.{path}": its[path] for path, value in common.items() if its.get(path, value) != value}
+        if name in TRAINING_STAGES and name not in (*_START_STAGES, "adapt"):
+            own = dict(_leaves(section(config, experiment, name)))
+            found |= {f"{name}.{path}": own[path] for path, value in common.items() if own.get(path, value) != value}
     return found
 
 
-def _row(config: Config, model: Model, base: str, *, across: bool) -> dict[str, Any]:
+def _source_only(config: Config, experiment: str) -> Model:
+    """The source-only model that `experiment` goes on from; an ensemble has its first member's."""
+    first = (members(config, experiment) or [experiment])[0]
+    return Model(scored_as(config, first, "pretrain"), "pretrain")
+
+
+def _row(config: Config, comparison: str, model: Model, first: Model) -> dict[str, Any]:
+    """A row of `table`; `first`: the first of all rows.
+
+    A list of config.yaml is made to be compared: gains count from the first row. The experiments of `run` need have
+    nothing in common: each one's gains count from its own source-only model.
+    """
     experiment, stage = model
-    its = members(config, experiment)
+    averaged = members(config, experiment)
+    baseline = _source_only(config, experiment) if comparison == "run" else first
+    base = first if model == baseline else baseline
+    across = comparison not in _WITHIN_LOOPDA
     return {
         "experiment": experiment,
         "stage": stage,
-        "members": its,
+        "baseline": baseline.experiment,
+        "members": averaged,
         "tau": section(config, experiment, "self_train")["agreement"]["tau"] if stage == "self_train" else None,
         "trained": [
             {**one._asdict(), "steps": section(config, one.experiment, one.stage)["steps"]}
             for one in trained(config, model)
         ],
-        "own": {} if its else deviations(config, model, base, across=across),
+        "own": {} if averaged else deviations(config, model, base.experiment, across=across),
     }
 
 
-def _shown(config: Config, comparison: str, experiment: str) -> list[str]:
+def _shown_stages(config: Config, comparison: str, experiment: str) -> list[str]:
     stages = model_stages(config, experiment)
-    last = _LAST.get(comparison)
+    last = _LAST_STAGE.get(comparison)
     return stages[: stages.index(last) + 1] if last in stages else stages
 
 

@@ -49,9 +49,10 @@ SHARED_STAGES = (*TRAINING_STAGES, "pseudo_labels", "evaluate")  # those that se
 ENSEMBLE = "ensemble"  # the key of an experiment that averages others' models, and what its scores are called
 EXTENDS = "extends"  # the key of an experiment that has all that another one changes, and more
 
-COMPARISONS = ("compare", "parts", "networks", "ablation", "tau")  # lists of experiments that share a table and a page
+# lists of experiments, each of which makes a page and its tables: key, target, rule and folder have one name
+COMPARISONS = ("run", "compare", "parts", "networks", "ablation", "tau")
 # what is no stage's business
-SETTINGS = frozenset({"run", "seeds", "table_seeds", "device", "processes", "experiments", *COMPARISONS})
+SETTINGS = frozenset({"seeds", "table_seeds", "device", "processes", "experiments", *COMPARISONS})
 SECTIONS = (
     SETTINGS
     | {"data", "methods"}
@@ -467,7 +468,7 @@ def _faults_of_settings(config: Config) -> list[str]:
         if not isinstance(config[key], Mapping):
             faults.append(f"{key}: expected keys with values, found {config[key]!r}")
     faults = faults or _faults_of_methods(config)
-    for key in ("run", *COMPARISONS):
+    for key in COMPARISONS:
         faults += _faults_of_list(key, config[key], known)
     for key in ("seeds", "table_seeds"):
         seeds = config[key]

@@ -33,14 +33,14 @@ FILES = {
     "submission": ("{model}.zip",),
     "illustrate": ("illustrations.json",),
     "report": ("report.html", "table.txt"),
-    "comparison": ("report.html", "table.md", "table.csv"),
+    **dict.fromkeys(COMPARISONS, ("report.html", "table.md", "table.csv")),
 }
 
 
 class Job(NamedTuple):
     """A stage of an experiment and a seed, as far as it has them.
 
-    experiment: of `comparison` the name of the page. model: the stage whose model `evaluate` or `submission` reads.
+    stage: or the name of a comparison, which has neither. model: the stage whose model `evaluate` or `submission` reads.
     data_set: that `manifest` checks.
     """
 
@@ -65,8 +65,7 @@ class Job(NamedTuple):
     @property
     def folder(self) -> str:
         """The folder of its results."""
-        place = self.experiment if self.stage == "comparison" else self._replace(model="", data_set="").place
-        return f"results/{place}"
+        return f"results/{self._replace(model='', data_set='').place}"
 
     @property
     def files(self) -> list[str]:
@@ -100,13 +99,11 @@ class Jobs:
         self._set_owner = functools.cache(lambda experiment, name: experiments.owner_of_set(config, experiment, name))
 
     def of_target(self, target: str) -> list[Job]:
-        """The last jobs of a target: all (what `snakemake` makes by itself), seeds, a comparison, or an experiment."""
+        """The last jobs of a target: all (what `snakemake` makes by itself), a comparison, or an experiment."""
         run, seeds = self.config["run"], self.config["seeds"]
         if target == "all":
             return [Job("report", name) for name in run] + [job for name in run for job in self._submissions(name)]
-        if target == "seeds":
-            return [job for name in run for job in self.scores(name, self.config["table_seeds"])]
-        return [Job("comparison", target)] if target in COMPARISONS else self.scores(target, seeds)
+        return [Job(target)] if target in COMPARISONS else self.scores(target, seeds)
 
     def of_experiment(self, experiment: str) -> list[Job]:
         """The last jobs of `experiment`, for every seed of the configuration."""
@@ -133,8 +130,8 @@ class Jobs:
         stage, experiment, seed, model, data_set = job
         if stage == "town":
             return []
-        if stage == "comparison":
-            rows = comparisons.models(self.config, experiment)
+        if stage in COMPARISONS:
+            rows = comparisons.models(self.config, stage)
             return [Job("evaluate", row.experiment, one, row.stage) for row in rows for one in self._table_seeds]
         if stage == "report":
             pictures = "self_train" in experiments.model_stages(self.config, experiment)
@@ -181,8 +178,8 @@ class Jobs:
         return [Job("manifest", self._set_owner(experiment, name), data_set=name) for name in names]
 
     def _section_text(self, stage: str, experiment: str, data_set: str) -> str:
-        if stage == "comparison":
-            return experiments.as_yaml(comparisons.table(self.config, experiment))
+        if stage in COMPARISONS:
+            return experiments.as_yaml(comparisons.table(self.config, stage))
         if stage == "manifest":
             return experiments.as_yaml(experiments.set_section(self.config, experiment, data_set))
         return experiments.as_yaml(experiments.section(self.config, experiment, stage))
