@@ -34,12 +34,6 @@ localrules:
     all,
     configure,
     checked,
-    seeds,
-    compare,
-    parts,
-    networks,
-    ablation,
-    tau,
 
 
 rule all:
@@ -48,42 +42,6 @@ rule all:
     input:
         expand("results/report/{experiment}/report.html", experiment=config["run"]),
         submissions,
-
-
-rule seeds:
-    """The table over `table_seeds` of every experiment of `run`: mean, spread and gain over source-only."""
-    input:
-        f"results/tables/{names.joined(config['run'])}.md",
-
-
-rule compare:
-    """Every method side by side over `table_seeds`: a page and its table."""
-    input:
-        "results/compare/report.html",
-
-
-rule parts:
-    """The methods that LoopDA is compared with without one of their parts, over `table_seeds`."""
-    input:
-        "results/parts/report.html",
-
-
-rule networks:
-    """LoopDA and DAFormer on other networks, over `table_seeds`."""
-    input:
-        "results/networks/report.html",
-
-
-rule ablation:
-    """Table 3 of the paper over `table_seeds`: LoopDA without one of its parts."""
-    input:
-        "results/ablation/report.html",
-
-
-rule tau:
-    """Table 4 of the paper over `table_seeds`: the threshold of the label overlap ratio."""
-    input:
-        "results/tau/report.html",
 
 
 onsuccess:

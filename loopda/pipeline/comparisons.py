@@ -20,10 +20,16 @@ from loopda.pipeline.experiments import (
     section,
 )
 
-_COMMON = ("batch_size", "optimizer")  # the keys of `adapt` whose values every stage after source-only is expected to have
+_COMMON = (
+    "batch_size",
+    "optimizer",
+)  # the keys of `adapt` whose values every stage after source-only is expected to have
 _START_STAGES = ("pretrain", "simclr")  # these start a network, and are expected to have values of their own
 _LAST_STAGE = {"tau": "self_train"}  # Table 4 ends before the distillation
-_WITHIN_LOOPDA = ("ablation", "tau")  # their rows are LoopDA's own stages, whose batches and optimisers are not `adapt`'s
+_WITHIN_LOOPDA = (
+    "ablation",
+    "tau",
+)  # their rows are LoopDA's own stages, whose batches and optimisers are not `adapt`'s
 
 
 class Model(NamedTuple):

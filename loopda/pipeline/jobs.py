@@ -40,8 +40,8 @@ FILES = {
 class Job(NamedTuple):
     """A stage of an experiment and a seed, as far as it has them.
 
-    stage: or the name of a comparison, which has neither. model: the stage whose model `evaluate` or `submission` reads.
-    data_set: that `manifest` checks.
+    stage: a stage, or the name of a comparison, which has neither experiment nor seed. model: the stage whose model
+    `evaluate` or `submission` reads. data_set: that `manifest` checks.
     """
 
     stage: str

@@ -214,7 +214,9 @@ def protocol_lines(comparison: Comparison) -> list[str]:
 
 def _check_complete(listed: Sequence[ListedModel], by_model: Mapping[Place, Sequence[Evaluation]]) -> None:
     needed = dict.fromkeys(place for model in listed for place in (model.place, ("pretrain", model.baseline)))
-    missing = ", ".join(f"{stage} of {experiment}" for stage, experiment in needed if (stage, experiment) not in by_model)
+    missing = ", ".join(
+        f"{stage} of {experiment}" for stage, experiment in needed if (stage, experiment) not in by_model
+    )
     if missing:
         raise DataError(f"--scores has none of {missing}; give the scores of every row that the configuration lists")
 

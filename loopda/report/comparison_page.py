@@ -93,7 +93,7 @@ def tiles(comparison: Comparison, groups: Sequence[Sequence[ComparedModel]], dom
 
 
 def bars(groups: Sequence[Sequence[ComparedModel]], domain: str) -> list[tuple[str, str]]:
-    """A title and a figure for the rows that were measured alike: their mean IoU; no title where there is one figure."""
+    """A title and a figure of mean IoU for the rows that were measured alike; no title where all were."""
     figures = []
     for number, (title, group) in enumerate(zip(group_titles(groups, domain), groups, strict=True), start=1):
         cells = [model.mIoU(domain) for model in group]

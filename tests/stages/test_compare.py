@@ -296,7 +296,7 @@ def test_an_experiment_of_run_is_compared_with_the_source_only_model_that_it_sha
 def test_an_experiment_of_run_is_compared_with_no_other_source_only_model(tmp_path, of_run, evaluated):
     text, rows, values, _ = compare(tmp_path, of_run("loopda", "wide", "no-outer-loop", evaluated=evaluated))
     assert cells(text)["no-outer-loop"][:2] == ["28.0 ± 3.6", "+4.0 ± 1.0"]
-    assert list(rows)[0] == "loopda, source-only"
+    assert next(iter(rows)) == "loopda, source-only"
     assert values["loopda, source-only", "night"]["gain"] == values["wide, source-only", "night"]["gain"] == ""
     assert rows["wide, source-only"]["own settings"] == "network: width 24"
     assert rows["wide, warm-up"]["own settings"] == ""

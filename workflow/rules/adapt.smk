@@ -22,22 +22,12 @@ rule translate:
     params:
         device=config["device"],
     shell:
-        r"""
-        {launch[translate]}python -m loopda.stages.translate \
-            --config {input.config:q} \
-            --pretrained {input.pretrained:q} \
-            --source {input.source:q} \
-            --night {input.night:q} \
-            --classes {input.classes:q} \
-            --translated {output.translated:q} \
-            --generators {output.generators:q} \
-            --metrics {output.metrics:q} \
-            --sheet {output.sheet:q} \
-            --seed {wildcards.seed} \
-            --device {params.device} \
-            --threads {threads} \
-            --log {log:q}
-        """
+        stage_command(
+            "translate",
+            inputs("config pretrained source night classes"),
+            outputs("translated generators metrics sheet"),
+            "--seed {wildcards.seed} --device {params.device} --threads {threads}",
+        )
 
 
 rule adapt:
@@ -63,18 +53,9 @@ rule adapt:
     params:
         device=config["device"],
     shell:
-        r"""
-        {launch[adapt]}python -m loopda.stages.adapt \
-            --config {input.config:q} \
-            --pretrained {input.pretrained:q} \
-            --source {input.source:q} \
-            --night {input.night:q} \
-            --classes {input.classes:q} \
-            --translated {input.translated:q} \
-            --model {output.model:q} \
-            --metrics {output.metrics:q} \
-            --seed {wildcards.seed} \
-            --device {params.device} \
-            --threads {threads} \
-            --log {log:q}
-        """
+        stage_command(
+            "adapt",
+            inputs("config pretrained source night classes translated"),
+            outputs("model metrics"),
+            "--seed {wildcards.seed} --device {params.device} --threads {threads}",
+        )

@@ -8,7 +8,6 @@ from loopda.errors import ConfigError
 from loopda.pipeline import comparisons, experiments
 from loopda.pipeline.claims import claims
 from loopda.pipeline.schema import read_schemas
-from loopda.text import names
 from loopda.text.encoding import check_encoding, replace_what_cannot_be_shown
 from loopda.text.strict_yaml import read_mapping, refuse_equal_keys
 
@@ -41,7 +40,6 @@ if vouch.copied_without_times(config):
 
 wildcard_constraints:
     experiment=r"[\w.-]+",
-    names=r"[\w.+-]+",
     seed=r"\d+",
     stage=r"[a-z_]+",
     data_set=r"[a-z_]+(/[\w-]+)?",
@@ -152,6 +150,28 @@ if workflow.modifier_stack[0].globals.setdefault("launch", launch) != launch:
     raise WorkflowError("the name 'launch' is LoopDA's in a workflow that uses it as a module; choose another")
 
 
+def inputs(names):
+    """The flags for some inputs of a rule; each has the name of its input: `--warmed-up {input.warmed_up:q}`."""
+    return file_flags("input", names)
+
+
+def outputs(names):
+    """The flags for some outputs of a rule; each has the name of its output: `--model {output.model:q}`."""
+    return file_flags("output", names)
+
+
+def file_flags(kind, names):
+    return " ".join(f"--{name.replace('_', '-')} {{{kind}.{name}:q}}" for name in names.split())
+
+
+def stage_command(stage, *flags):
+    """The shell command that calls `stage`, one flag a line. Snakemake fills in what is in braces. It runs every job
+    of the rule again where this text changes, even by a space."""
+    start = f"{{launch[{stage}]}}" if stage in launch else ""
+    command = f"{start}python -m loopda.stages.{stage} {' '.join(flags)} --log {{log:q}}"
+    return "\n        " + command.replace(" --", " \\\n            --") + "\n        "
+
+
 def forced_where_changed(wildcards):
     """No file: has `configure` run where what it wrote is no longer the section, even where Snakemake has no record of
     what it wrote it from, as of results that came from elsewhere."""
@@ -182,6 +202,7 @@ def show_tables():
         table = Path(f"results/report/{name}/table.txt")
         if table.exists():
             print("", table.read_text(encoding="utf-8"), sep="\n")
-    table = Path(f"results/tables/{names.joined(config['run'])}.md")
+    table = Path("results/run/table.md")
     if table.exists():
-        print("", table.read_text(encoding="utf-8"), sep="\n")
+        scores, *_ = table.read_text(encoding="utf-8").split("\n### ")  # without the tables of every class
+        print("", scores, "report: results/run/report.html", sep="\n")

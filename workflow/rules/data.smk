@@ -13,16 +13,12 @@ rule town:
         "benchmarks/town.tsv"
     threads: 8
     shell:
-        r"""
-        python -m loopda.stages.town \
-            --config {input.config:q} \
-            --summary {output.summary:q} \
-            --poses {output.poses:q} \
-            --oracle {output.oracle:q} \
-            --sheet {output.sheet:q} \
-            --workers {threads} \
-            --log {log:q}
-        """
+        stage_command(
+            "town",
+            inputs("config"),
+            outputs("summary poses oracle sheet"),
+            "--workers {threads}",
+        )
 
 
 def town_if_used(wildcards):
@@ -56,17 +52,12 @@ rule manifest:
         "benchmarks/manifest/{experiment}/{data_set}.tsv"
     threads: 4
     shell:
-        r"""
-        python -m loopda.stages.manifest \
-            --config {input.config:q} \
-            --town {input.town:q} \
-            --manifest {output.manifest:q} \
-            --references {output.references:q} \
-            --classes {output.classes:q} \
-            --found {output.found:q} \
-            --workers {threads} \
-            --log {log:q}
-        """
+        stage_command(
+            "manifest",
+            inputs("config town"),
+            outputs("manifest references classes found"),
+            "--workers {threads}",
+        )
 
 
 def sets_of_experiment(wildcards):
@@ -91,16 +82,12 @@ rule prepare:
         "benchmarks/prepare/{experiment}.tsv"
     threads: 4
     shell:
-        r"""
-        python -m loopda.stages.prepare \
-            --config {input.config:q} \
-            --found {input.found:q} \
-            --classes {output.classes:q} \
-            --summary {output.summary:q} \
-            --sheet {output.sheet:q} \
-            --workers {threads} \
-            --log {log:q}
-        """
+        stage_command(
+            "prepare",
+            inputs("config found"),
+            outputs("classes summary sheet"),
+            "--workers {threads}",
+        )
 
 
 def summaries_before(wildcards):

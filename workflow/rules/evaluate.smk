@@ -61,21 +61,12 @@ rule evaluate:
     params:
         device=config["device"],
     shell:
-        r"""
-        {launch[evaluate]}python -m loopda.stages.evaluate \
-            --config {input.config:q} \
-            --model {input.model:q} \
-            --night-val {input.night_val:q} \
-            --day-val {input.day_val:q} \
-            --night-tests {input.night_tests:q} \
-            --classes {input.classes:q} \
-            --scores {output.scores:q} \
-            --seed {wildcards.seed} \
-            --experiment {wildcards.experiment:q} \
-            --device {params.device} \
-            --threads {threads} \
-            --log {log:q}
-        """
+        stage_command(
+            "evaluate",
+            inputs("config model night_val day_val night_tests classes"),
+            outputs("scores"),
+            "--seed {wildcards.seed} --experiment {wildcards.experiment:q} --device {params.device} --threads {threads}",
+        )
 
 
 rule submission:

@@ -21,21 +21,12 @@ rule warmup:
     params:
         device=config["device"],
     shell:
-        r"""
-        {launch[warmup]}python -m loopda.stages.warmup \
-            --config {input.config:q} \
-            --pretrained {input.pretrained:q} \
-            --source {input.source:q} \
-            --night {input.night:q} \
-            --classes {input.classes:q} \
-            --model {output.model:q} \
-            --loops {output.loops:q} \
-            --metrics {output.metrics:q} \
-            --seed {wildcards.seed} \
-            --device {params.device} \
-            --threads {threads} \
-            --log {log:q}
-        """
+        stage_command(
+            "warmup",
+            inputs("config pretrained source night classes"),
+            outputs("model loops metrics"),
+            "--seed {wildcards.seed} --device {params.device} --threads {threads}",
+        )
 
 
 def day_candidates(wildcards):
@@ -69,21 +60,12 @@ rule pair:
     params:
         device=config["device"],
     shell:
-        r"""
-        python -m loopda.stages.pair \
-            --config {input.config:q} \
-            --warmed-up {input.warmed_up:q} \
-            --night {input.night:q} \
-            --day {input.day:q} \
-            --classes {input.classes:q} \
-            --paired {output.paired:q} \
-            --pairs {output.pairs:q} \
-            --ranking {output.ranking:q} \
-            --sheet {output.sheet:q} \
-            --device {params.device} \
-            --threads {threads} \
-            --log {log:q}
-        """
+        stage_command(
+            "pair",
+            inputs("config warmed_up night day classes"),
+            outputs("paired pairs ranking sheet"),
+            "--device {params.device} --threads {threads}",
+        )
 
 
 rule pseudo_labels:
@@ -106,18 +88,12 @@ rule pseudo_labels:
     params:
         device=config["device"],
     shell:
-        r"""
-        {launch[pseudo_labels]}python -m loopda.stages.pseudo_labels \
-            --config {input.config:q} \
-            --warmed-up {input.warmed_up:q} \
-            --night {input.night:q} \
-            --classes {input.classes:q} \
-            --labels {output.labels:q} \
-            --statistics {output.statistics:q} \
-            --device {params.device} \
-            --threads {threads} \
-            --log {log:q}
-        """
+        stage_command(
+            "pseudo_labels",
+            inputs("config warmed_up night classes"),
+            outputs("labels statistics"),
+            "--device {params.device} --threads {threads}",
+        )
 
 
 rule self_train:
@@ -144,22 +120,12 @@ rule self_train:
     params:
         device=config["device"],
     shell:
-        r"""
-        {launch[self_train]}python -m loopda.stages.self_train \
-            --config {input.config:q} \
-            --warmed-up {input.warmed_up:q} \
-            --loops {input.loops:q} \
-            --labels {input.labels:q} \
-            --source {input.source:q} \
-            --night {input.night:q} \
-            --classes {input.classes:q} \
-            --model {output.model:q} \
-            --metrics {output.metrics:q} \
-            --seed {wildcards.seed} \
-            --device {params.device} \
-            --threads {threads} \
-            --log {log:q}
-        """
+        stage_command(
+            "self_train",
+            inputs("config warmed_up loops labels source night classes"),
+            outputs("model metrics"),
+            "--seed {wildcards.seed} --device {params.device} --threads {threads}",
+        )
 
 
 rule distill:
@@ -185,18 +151,9 @@ rule distill:
     params:
         device=config["device"],
     shell:
-        r"""
-        {launch[distill]}python -m loopda.stages.distill \
-            --config {input.config:q} \
-            --teacher {input.teacher:q} \
-            --student {input.student:q} \
-            --source {input.source:q} \
-            --night {input.night:q} \
-            --classes {input.classes:q} \
-            --model {output.model:q} \
-            --metrics {output.metrics:q} \
-            --seed {wildcards.seed} \
-            --device {params.device} \
-            --threads {threads} \
-            --log {log:q}
-        """
+        stage_command(
+            "distill",
+            inputs("config teacher student source night classes"),
+            outputs("model metrics"),
+            "--seed {wildcards.seed} --device {params.device} --threads {threads}",
+        )

@@ -58,13 +58,9 @@ rule export:
     params:
         size=size_of_evaluate,
     shell:
-        r"""
-        python -m loopda.stages.export \
-            --model {input.model:q} \
-            --exported {output.exported:q} \
-            --domain night \
-            --width {params.size[0]} \
-            --height {params.size[1]} \
-            --threads {threads} \
-            --log {log:q}
-        """
+        stage_command(
+            "export",
+            inputs("model"),
+            outputs("exported"),
+            "--domain night --width {params.size[0]} --height {params.size[1]} --threads {threads}",
+        )
