@@ -1,5 +1,5 @@
 rule translate:
-    """Learn to make labelled day images look like night, and write them as a source data set (CyCADA)."""
+    """Translate labelled day images to night, and write them as a source data set (CyCADA)."""
     input:
         when_checked,
         config="results/translate/{experiment}/seed{seed}/config.yaml",
@@ -31,7 +31,7 @@ rule translate:
 
 
 rule adapt:
-    """Go on from the source-only model by one of the methods that LoopDA is compared with."""
+    """Adapt the source-only model by one of the methods that LoopDA is compared with."""
     input:
         when_checked,
         config="results/adapt/{experiment}/seed{seed}/config.yaml",

@@ -29,7 +29,7 @@ def town_if_used(wildcards):
 
 
 def lists_of_set(wildcards):
-    """The files of one's own that say which images a set has, and their classes: another content, another manifest."""
+    """The user's files that list the images of a set and its classes: the manifest is made again when they change."""
     section = experiments.set_section(config, wildcards.experiment, wildcards.data_set)
     named = [section["classes"], *(section["images"].get(key) for key in ("csv", "names", "pairs"))]
     return [path for path in named if path and Path(path).is_file() and not path.startswith(experiments.TOWN)]
@@ -68,7 +68,7 @@ def sets_of_experiment(wildcards):
 
 
 rule prepare:
-    """Look at all data sets of an experiment together, and draw a contact sheet of them."""
+    """Check the data sets of an experiment against each other, and draw a contact sheet of them."""
     input:
         config="results/prepare/{experiment}/config.yaml",
         found=sets_of_experiment,
@@ -96,7 +96,7 @@ def summaries_before(wildcards):
 
 
 rule checked:
-    """The data of every experiment of `run` that shares a training of this one are checked before it begins."""
+    """Mark that the data of all experiments of `run` which share a training with this one have been checked."""
     input:
         summaries_before,
     output:

@@ -1,5 +1,5 @@
 rule warmup:
-    """Inner and outer self-loops on labelled day, night and day reference (section 3.1)."""
+    """Train inner and outer self-loops on labelled day, night and day reference images (section 3.1)."""
     input:
         when_checked,
         config="results/warmup/{experiment}/seed{seed}/config.yaml",
@@ -30,7 +30,7 @@ rule warmup:
 
 
 def day_candidates(wildcards):
-    """The day images among which `pair` looks: the set `day`, or else night's references, or else source's images."""
+    """The day images that `pair` searches: the set `day`, or else the references of `night`, or else `source`."""
     if "day" in experiments.sets(config, wildcards.experiment):
         return manifest("day")(wildcards)
     references = manifest_file(wildcards.experiment, "night", "{data_set}/references.csv")
@@ -69,7 +69,7 @@ rule pair:
 
 
 rule pseudo_labels:
-    """Offline labels of night images and day references, with a threshold for each class."""
+    """Predict pseudo-labels of night images and day references, with a threshold for each class."""
     input:
         config="results/pseudo_labels/{experiment}/seed{seed}/config.yaml",
         warmed_up=upstream("warmup", "model.pt"),
@@ -97,7 +97,7 @@ rule pseudo_labels:
 
 
 rule self_train:
-    """Co-teaching by offline labels and Day-Night Agreement, with all loops (section 3.2)."""
+    """Co-teach with pseudo-labels and Day-Night Agreement, with all loops (section 3.2)."""
     input:
         when_checked,
         config="results/self_train/{experiment}/seed{seed}/config.yaml",
@@ -129,7 +129,7 @@ rule self_train:
 
 
 rule distill:
-    """The self-trained teacher teaches a self-supervised student at night (section 4.2)."""
+    """Distill the self-trained teacher into a self-supervised student at night (section 4.2)."""
     input:
         when_checked,
         config="results/distill/{experiment}/seed{seed}/config.yaml",

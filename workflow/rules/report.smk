@@ -38,7 +38,7 @@ def report_pictures(wildcards):
 
 
 def report_pairs(name):
-    """The input function for the file `name` of `pair`, of the seed whose pictures the page shows; none without pairs."""
+    """The input function for the file `name` of `pair`, of the seed whose pictures are shown; no file without pairs."""
 
     def path(wildcards):
         stages = experiments.model_stages(config, wildcards.experiment)
@@ -116,7 +116,7 @@ rule illustrate:
 
 
 rule report:
-    """One self-contained page about an experiment, and the table that the terminal shows."""
+    """Write a self-contained page about an experiment, and the table that the terminal shows."""
     input:
         config="results/report/{experiment}/config.yaml",
         scores=report_scores,
@@ -143,7 +143,7 @@ rule report:
 for comparison in experiments.COMPARISONS:
 
     rule:
-        """The models of the list of this name side by side over `table_seeds`: a page and its tables."""
+        """Compare the models of the list of this name over `table_seeds`: a page and its tables."""
         name:
             comparison
         input:
