@@ -1,8 +1,8 @@
 # LoopDA end to end. All results have a place of the same form; logs/ and benchmarks/ mirror it:
 #   results/<stage>/<experiment>/seed<k>/{model.pt, metrics.jsonl, config.yaml}    data stages have no seed
 #   results/<list>/{report.html, table.md, table.csv}    for the lists of config.yaml: run, compare, ablation, tau, ...
-# An experiment is an overlay in config.yaml. Experiments share the stages that are configured alike. A shared stage is in
-# the folder of the experiment that has trained it, or else of the first in the file
+# An experiment is an overlay in config.yaml. Experiments share the stages that are configured alike. A shared stage is
+# in the folder of the experiment that has trained it, or else of the first in the file
 # (loopda/pipeline/experiments.py, loopda/pipeline/claims.py).
 from os.path import exists
 

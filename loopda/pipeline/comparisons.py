@@ -117,8 +117,6 @@ def _row(config: Config, comparison: str, model: Model, first: Model) -> dict[st
     experiment, stage = model
     averaged = members(config, experiment)
     baseline = _source_only(config, experiment) if comparison == "run" else first
-    base = first if model == baseline else baseline
-    across = comparison not in _WITHIN_LOOPDA
     return {
         "experiment": experiment,
         "stage": stage,
@@ -129,8 +127,18 @@ def _row(config: Config, comparison: str, model: Model, first: Model) -> dict[st
             {**one._asdict(), "steps": section(config, one.experiment, one.stage)["steps"]}
             for one in trained(config, model)
         ],
-        "own": {} if averaged else deviations(config, model, base.experiment, across=across),
+        "own": {} if averaged else _own_settings(config, comparison, model, baseline, first),
     }
+
+
+def _own_settings(config: Config, comparison: str, model: Model, baseline: Model, first: Model) -> dict[str, Any]:
+    """Where the settings behind `model` are not those of the first row, without what its source-only model says."""
+    across = comparison not in _WITHIN_LOOPDA
+    own = deviations(config, model, first.experiment, across=across)
+    if baseline in (first, model):
+        return own
+    said = deviations(config, baseline, first.experiment, across=across)
+    return {path: value for path, value in own.items() if (path, value) not in said.items()}
 
 
 def _shown_stages(config: Config, comparison: str, experiment: str) -> list[str]:

@@ -28,8 +28,8 @@ class ListedModel(Section):
     """A row as the configuration lists it (`loopda.pipeline.comparisons`).
 
     baseline: the experiment whose source-only model the row's gain counts from. members: of an ensemble. tau: the
-    threshold of the label overlap ratio, None of a model without one. own: the settings that the baseline does not
-    have, as paths of config.yaml.
+    threshold of the label overlap ratio, None of a model without one. own: the settings that are not those of the
+    first row, as paths of config.yaml.
     """
 
     experiment: str

@@ -88,10 +88,7 @@ def settings_note(comparison: Comparison) -> str:
         " and network, the last checkpoint. A row's own settings are paths of config.yaml."
     )
     if len(comparison.baselines) > 1:
-        note += (
-            " Of a source-only model they are those that the first row does not have; of every other row, those that"
-            " its source-only model does not have."
-        )
+        note += " They are those that differ from the first row's, without those that its source-only model lists."
     return note
 
 

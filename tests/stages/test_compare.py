@@ -11,6 +11,7 @@ from html_page import Page
 
 from loopda.errors import DataError
 from loopda.pipeline import experiments
+from loopda.report.comparison_tables import TITLES
 from loopda.report.inputs import read_metrics, read_peak_memory
 from loopda.report.published import published_scores
 from loopda.stages.compare import run
@@ -208,6 +209,10 @@ def test_rows_that_were_measured_on_other_images_are_refused(tmp_path, inputs):
     last.write_text(json.dumps(values))
     with pytest.raises(DataError, match="different night sets"):
         compare(tmp_path, inputs)
+
+
+def test_every_list_has_a_title():
+    assert set(TITLES) == set(experiments.COMPARISONS)
 
 
 def test_every_published_number_says_where_it_stands_and_on_what_it_was_measured():
