@@ -23,11 +23,13 @@ from pathlib import Path
 from typing import Any
 
 from loopda.errors import ConfigError, LoopdaError
-from loopda.pipeline import experiments
+from loopda.pipeline.checking import check
 from loopda.pipeline.claims import claims
-from loopda.pipeline.experiments import CLAIMS, COMPARISONS, TRAINING_STAGES, Config, Settled
+from loopda.pipeline.experiments import CLAIMS, COMPARISONS, CachedConfig
 from loopda.pipeline.jobs import Job, Jobs
+from loopda.pipeline.merging import Config, merged_by_key, normalised
 from loopda.pipeline.schema import read_schemas
+from loopda.pipeline.stages import TRAINING_STAGES
 from loopda.runtime import progress
 from loopda.runtime.provenance import Digests, read_record
 from loopda.text.encoding import begin_program
@@ -113,11 +115,11 @@ def read_config(overlays: Sequence[Path], root: Path = Path()) -> Config:
             " there, or copy the project's config.yaml here"
         )
     first, *others = (read_mapping(path) for path in (base, *overlays))
-    over = reduce(experiments.laid_over, others, {})
-    config = experiments.laid_over(experiments.laid_over(over, first), over)
-    config = experiments.of_files(config, first, others)
-    experiments.check(config, read_schemas())
-    return Settled({**config, CLAIMS: claims(config, root)})
+    over = reduce(merged_by_key, others, {})
+    config = merged_by_key(merged_by_key(over, first), over)
+    config = normalised(config, first, others)
+    check(config, read_schemas())
+    return CachedConfig({**config, CLAIMS: claims(config, root)})
 
 
 def statuses(config: Config, targets: Sequence[str] = (), *, root: Path = Path(), every: bool = False) -> list[Status]:

@@ -19,6 +19,8 @@ import yaml
 from loopda.errors import ConfigError
 from loopda.pipeline import experiments
 from loopda.pipeline.jobs import Job, Jobs
+from loopda.pipeline.merging import in_order
+from loopda.pipeline.stages import STAGES
 from loopda.status import Status, read_config, statuses, table
 
 NOW = 1_800_000_000.0
@@ -43,7 +45,7 @@ class Run:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_text(json.dumps({"step": 9, "seconds": seconds}) + "\n")
                 os.utime(path, (NOW + self.made, NOW + self.made))
-            if job.stage in experiments.STAGES and job.stage != "submission":
+            if job.stage in STAGES and job.stage != "submission":
                 (self.folder / job.config).write_text(self.jobs.section_text(job))
             benchmark = self.folder / f"benchmarks/{job.place}.tsv"
             benchmark.parent.mkdir(parents=True, exist_ok=True)
@@ -421,7 +423,7 @@ def test_overlays_are_merged_as_snakemake_merges_them_in_the_same_order(root, na
     update_config(merged, over)
     found = read_config(paths, root)
     del found[experiments.CLAIMS]
-    assert json.dumps(found) == json.dumps(experiments.in_order(merged, base))
+    assert json.dumps(found) == json.dumps(in_order(merged, base))
 
 
 # a real training

@@ -6,7 +6,8 @@ Read once, when the configuration is; nothing heavy is imported.
 from collections import defaultdict
 from pathlib import Path
 
-from loopda.pipeline.experiments import STAGES, Config, as_yaml, section, set_section, sets
+from loopda.pipeline.experiments import Config, as_yaml, section, set_section, sets
+from loopda.pipeline.stages import STAGES
 
 BEGUN, FINISHED = 1, 2
 _UNFINISHED = ("config.yaml", "state", "checked")  # what lies in a folder of results before they are there
@@ -19,7 +20,7 @@ def claims(config: Config, root: Path) -> dict[str, dict[str, int]]:
     What it is of: a stage, "evaluate/<stage of the model>", or "manifest/<set>".
     """
     found: dict[str, dict[str, int]] = defaultdict(dict)
-    for stage in STAGES:
+    for stage, entry in STAGES.items():
         for experiment in config["experiments"]:
             folder = root / "results" / stage / experiment
             if stage == "manifest":
@@ -29,7 +30,7 @@ def claims(config: Config, root: Path) -> dict[str, dict[str, int]]:
                         found[f"manifest/{name}"][experiment] = FINISHED if finished else BEGUN
                 continue
             text = None
-            for place in [folder] if stage == "prepare" and folder.is_dir() else folder.glob("seed*"):
+            for place in folder.glob("seed*") if entry.seeded else [folder]:
                 text = text or as_yaml(section(config, experiment, stage))
                 if _is_of(place, text):
                     made = [path.name for path in place.iterdir() if path.name not in _UNFINISHED]

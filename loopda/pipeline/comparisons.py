@@ -3,33 +3,26 @@
 Pure functions on plain dictionaries, without any heavy import: the Snakefile calls them each time it is parsed.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from loopda.pipeline.experiments import (
-    STAGES,
-    TRAINING_STAGES,
     Config,
     ancestry,
     members,
-    merged,
     model_stages,
     overlay,
     owner,
     scored_as,
     section,
 )
+from loopda.pipeline.merging import leaves, merged
+from loopda.pipeline.stages import STAGES, TRAINING_STAGES
 
-_COMMON = (
-    "batch_size",
-    "optimizer",
-)  # the keys of `adapt` whose values every stage after source-only is expected to have
+_COMMON = ("batch_size", "optimizer")  # the keys of `adapt` whose values stages after source-only are expected to have
 _START_STAGES = ("pretrain", "simclr")  # these start a network, and are expected to have values of their own
 _LAST_STAGE = {"tau": "self_train"}  # Table 4 ends before the distillation
-_WITHIN_LOOPDA = (
-    "ablation",
-    "tau",
-)  # their rows are LoopDA's own stages, whose batches and optimisers are not `adapt`'s
+_WITHIN_LOOPDA = ("ablation", "tau")  # their rows are LoopDA's own stages, with batches and optimisers of their own
 
 
 class Model(NamedTuple):
@@ -94,10 +87,10 @@ def deviations(config: Config, model: Model, base: str, *, across: bool) -> dict
         for path, value in _settings(config, experiment, name)
         if path not in base_settings or base_settings[path] != value
     }
-    common = dict(_leaves({key: section(plain, base, "adapt")[key] for key in _COMMON}))
+    common = dict(leaves({key: section(plain, base, "adapt")[key] for key in _COMMON}))
     for name in needed if across else ():
         if name in TRAINING_STAGES and name not in (*_START_STAGES, "adapt"):
-            own = dict(_leaves(section(config, experiment, name)))
+            own = dict(leaves(section(config, experiment, name)))
             found |= {f"{name}.{path}": own[path] for path, value in common.items() if own.get(path, value) != value}
     return found
 
@@ -149,21 +142,10 @@ def _shown_stages(config: Config, comparison: str, experiment: str) -> list[str]
 
 def _settings(config: Config, experiment: str, stage: str) -> Iterator[tuple[str, Any]]:
     """The leaves of a stage's resolved section, under their paths in config.yaml."""
-    _, shared = STAGES[stage]
+    entry = STAGES[stage]
     values = section(config, experiment, stage)
-    if stage == "manifest":
-        yield from _leaves(values, "data")
-        return
     if stage == "adapt":
         method = values.pop("method")
-        yield from _leaves({key: value for key, value in method.items() if key != "name"}, f"methods.{method['name']}")
+        yield from leaves({key: value for key, value in method.items() if key != "name"}, f"methods.{method['name']}")
     for key, value in values.items():
-        yield from _leaves(value, key if key in shared else f"{stage}.{key}")
-
-
-def _leaves(values: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    if isinstance(values, Mapping):
-        for key, value in values.items():
-            yield from _leaves(value, f"{path}.{key}" if path else str(key))
-    else:
-        yield path, values
+        yield from leaves(value, key if key in entry.sections else f"{entry.section}.{key}")

@@ -8,33 +8,10 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from loopda.pipeline import comparisons, experiments
-from loopda.pipeline.experiments import COMPARISONS, ENSEMBLE, TRAINING_STAGES, Config
+from loopda.pipeline.experiments import COMPARISONS, Config
+from loopda.pipeline.stages import ENSEMBLE, STAGES
 
-TRAINED = ("model.pt", "metrics.jsonl")
-# each stage: the outputs of its rule, in the folder of its results
-FILES = {
-    "town": ("town.json", "poses.csv", "oracle/night.csv", "contact_sheet.png"),
-    "manifest": (
-        "{data_set}.csv",
-        *(f"{{data_set}}/{name}" for name in ("references.csv", "classes.json", "found.json")),
-    ),
-    "prepare": ("classes.json", "summary.json", "contact_sheet.png"),
-    "pretrain": TRAINED,
-    "warmup": ("model.pt", "loops.pt", "metrics.jsonl"),
-    "pair": ("night.csv", "pairs.csv", "ranking.json", "contact_sheet.png"),
-    "pseudo_labels": ("labels.csv", "statistics.json"),
-    "self_train": TRAINED,
-    "simclr": TRAINED,
-    "distill": TRAINED,
-    "translate": ("source.csv", "generators.pt", "metrics.jsonl", "contact_sheet.png"),
-    "adapt": TRAINED,
-    "convert": ("model.pt",),
-    "evaluate": ("{model}.json",),
-    "submission": ("{model}.zip",),
-    "illustrate": ("illustrations.json",),
-    "report": ("report.html", "table.txt"),
-    **dict.fromkeys(COMPARISONS, ("report.html", "table.md", "table.csv")),
-}
+COMPARISON_OUTPUTS = ("report.html", "table.md", "table.csv")  # of the rule of each list, in results/<list>
 
 
 class Job(NamedTuple):
@@ -70,12 +47,13 @@ class Job(NamedTuple):
     @property
     def files(self) -> list[str]:
         """The outputs of its rule."""
-        return [f"{self.folder}/{name.format(model=self.model, data_set=self.data_set)}" for name in FILES[self.stage]]
+        names = STAGES[self.stage].outputs if self.stage in STAGES else COMPARISON_OUTPUTS
+        return [self._path(name) for name in names]
 
     @property
     def recorded(self) -> str:
         """That of its files beside which the record of what it was made of lies (`loopda.runtime.provenance`)."""
-        return self.files[1 if self.stage == "prepare" else 0]
+        return self._path(STAGES[self.stage].recorded) if self.stage in STAGES else self.files[0]
 
     @property
     def benchmark(self) -> str:
@@ -86,6 +64,9 @@ class Job(NamedTuple):
     def config(self) -> str:
         """Where the section that it was made with lies."""
         return "/".join(part for part in (self.folder, self.data_set, "config.yaml") if part)
+
+    def _path(self, name: str) -> str:
+        return f"{self.folder}/{name.format(model=self.model, data_set=self.data_set)}"
 
 
 class Jobs:
@@ -128,8 +109,6 @@ class Jobs:
     def needs(self, job: Job) -> list[Job]:
         """The jobs whose files `job` reads."""
         stage, experiment, seed, model, data_set = job
-        if stage == "town":
-            return []
         if stage in COMPARISONS:
             rows = comparisons.models(self.config, stage)
             return [Job("evaluate", row.experiment, one, row.stage) for row in rows for one in self._table_seeds]
@@ -140,20 +119,14 @@ class Jobs:
         if stage == "manifest":
             layout = experiments.sets(self.config, experiment)[data_set]
             return [Job("town")] if experiments.uses_town(layout) else []
-        if stage == "prepare":
-            return self._manifests(experiment, stage)
-        if stage == "evaluate":
-            return [*self._models(experiment, model, seed), *self._manifests(experiment, stage)]
-        if stage == "submission":
-            return self._models(experiment, model, seed)
-        before = self._checked_with(experiment) if stage in TRAINING_STAGES else []
+        models = self._models(experiment, model, seed) if model else []
+        before = self._checked_with(experiment) if STAGES[stage].trains else []
         checked = [Job("prepare", name) for name in before]
-        trained = [
-            Job(parent, self._owner(experiment, parent), seed)
-            for parent in self._parents(experiment, stage)
-            if parent != "manifest"
-        ]
-        return [*checked, *self._manifests(experiment, stage), *trained]
+        sets = experiments.reads(self.config, experiment, stage)
+        manifests = [Job("manifest", self._set_owner(experiment, name), data_set=name) for name in sets]
+        parents = experiments.parents_read(self.config, experiment, stage)
+        made_of = [self._owned(experiment, parent, seed) for parent in parents if parent != "manifest"]
+        return [*models, *checked, *manifests, *made_of]
 
     def scores(self, experiment: str, seeds: Iterable[int]) -> list[Job]:
         """The evaluations of every model of `experiment`."""
@@ -170,12 +143,7 @@ class Jobs:
         return self.config["table_seeds"]
 
     def _owned(self, experiment: str, stage: str, seed: int | None) -> Job:
-        return Job(stage, self._owner(experiment, stage), seed)
-
-    def _manifests(self, experiment: str, stage: str) -> list[Job]:
-        """The manifests that `stage` reads."""
-        names = experiments.reads(self.config, experiment, stage)
-        return [Job("manifest", self._set_owner(experiment, name), data_set=name) for name in names]
+        return Job(stage, self._owner(experiment, stage), seed if STAGES[stage].seeded else None)
 
     def _section_text(self, stage: str, experiment: str, data_set: str) -> str:
         if stage in COMPARISONS:
@@ -189,12 +157,6 @@ class Jobs:
             return [self._owned(experiment, model, seed)]
         members = experiments.members(self.config, experiment)
         return [self._owned(one, experiments.model_stages(self.config, one)[-1], seed) for one in members]
-
-    def _parents(self, experiment: str, stage: str) -> tuple[str, ...]:
-        section = experiments.section(self.config, experiment, stage)
-        if stage == "simclr" and (section["start"] != "pretrain" or section["weights"]):
-            return ("manifest",)
-        return experiments.parents(self.config, experiment, stage)
 
     def _submissions(self, experiment: str) -> list[Job]:
         section = experiments.section(self.config, experiment, "submission")

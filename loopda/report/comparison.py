@@ -8,7 +8,8 @@ from typing import Any
 from loopda.config import Section
 from loopda.errors import DataError
 from loopda.evaluation.scores import spread
-from loopda.report.inputs import Evaluation, Metrics, stage_title
+from loopda.pipeline.stages import stage_title
+from loopda.report.inputs import Evaluation, Metrics
 from loopda.report.published import PublishedScore
 from loopda.report.summary import Cell, Row, change, check_comparable, domains, measure, protocols, row
 

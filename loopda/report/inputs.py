@@ -17,16 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from loopda.errors import DataError
 from loopda.evaluation.scores import Scores
-
-STAGES = {
-    "pretrain": "source-only",
-    "warmup": "warm-up",
-    "self_train": "self-training",
-    "distill": "distillation",
-    "adapt": "adaptation",
-    "ensemble": "ensemble",
-}
-"""The stages that end in an evaluated model, in the order of the pipeline, and what a person calls them."""
+from loopda.pipeline.stages import stage_order
 
 _NO_CURVES = ("step", "seconds", "images_per_second", "gpu_memory_mb", "skipped")
 
@@ -307,17 +298,6 @@ def find(picture: str, beside: Path) -> Path:
         if place.is_file():
             return place
     raise DataError(f"{picture}: no such picture, though {beside} names it; run the stage that wrote it again")
-
-
-def stage_order(stage: str) -> tuple[int, str]:
-    """A sort key: the pipeline's order, then stages that it does not know by name."""
-    known = list(STAGES)
-    return (known.index(stage), "") if stage in known else (len(known), stage)
-
-
-def stage_title(stage: str) -> str:
-    """What a person calls a model stage."""
-    return STAGES.get(stage, stage.replace("_", " "))
 
 
 def _check_scores(name: str, domain: Domain, classes: list[str]) -> None:

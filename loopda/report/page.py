@@ -10,6 +10,7 @@ import numpy as np
 
 from loopda.errors import DataError
 from loopda.evaluation.scores import spread
+from loopda.pipeline.stages import stage_order, stage_title
 from loopda.report.figures import (
     SERIES_COUNT,
     Line,
@@ -21,7 +22,6 @@ from loopda.report.figures import (
     stage_chart,
 )
 from loopda.report.inputs import (
-    STAGES,
     Evaluation,
     Illustrations,
     Metrics,
@@ -32,25 +32,11 @@ from loopda.report.inputs import (
     find,
     origin,
     read_text,
-    stage_order,
-    stage_title,
 )
 from loopda.report.pictures import encoding_of, label_picture, picture
 from loopda.report.summary import BASELINE, MINUS, Row, domains, picture_sets, protocols, row
 from loopda.runtime.log import duration
 
-_PIPELINE = [
-    "prepare",
-    "pretrain",
-    "warmup",
-    "pseudo_labels",
-    "self_train",
-    "simclr",
-    "distill",
-    "translate",
-    "adapt",
-    "evaluate",
-]
 _STRONGEST = 40.0  # a change of so many points has the full shade
 _SHEET_WIDTH = 1400  # pixels; a sheet is captioned, and what is written on it must stay legible
 
@@ -228,7 +214,7 @@ def charts(evaluations: Sequence[Evaluation]) -> dict[str, str]:
 def curves(metrics: Sequence[Metrics]) -> list[dict[str, Any]]:
     """Small multiples for every stage that recorded anything."""
     blocks = []
-    for stage in sorted({one.origin.stage for one in metrics}, key=pipeline_order):
+    for stage in sorted({one.origin.stage for one in metrics}, key=stage_order):
         runs = sorted((one for one in metrics if one.origin.stage == stage), key=lambda one: one.origin.seed)
         names = dict.fromkeys(name for run in runs for name in run.curves)
         plots = [
@@ -392,7 +378,7 @@ def section_lines(paths: Sequence[Path]) -> list[dict[str, str]]:
             "text": text.strip(),
         }
         for (stage, experiment, text), seeds in sorted(
-            found.items(), key=lambda item: (pipeline_order(item[0][0]), item[0][1], seed_list(item[1]))
+            found.items(), key=lambda item: (stage_order(item[0][0]), item[0][1], seed_list(item[1]))
         )
     ]
 
@@ -435,7 +421,7 @@ def missing(
     seeds = sorted({one.seed for one in evaluations})
     measured = domains(evaluations)
     expected = () if stages.keys() & {"adapt", "ensemble"} else ("pretrain", "warmup", "self_train", "distill")
-    lines = [f"scores of {STAGES[stage]}" for stage in expected if stage not in stages]
+    lines = [f"scores of {stage_title(stage)}" for stage in expected if stage not in stages]
     for stage, models in stages.items():
         absent = [seed for seed in seeds if seed not in {one.seed for one in models}]
         lines += [f"scores of {stage_title(stage)}, {seed_list(absent)}"] if absent else []
@@ -477,11 +463,6 @@ def evenly(count: int, wanted: int) -> list[int]:
     """`wanted` indices (at most `count`) spread evenly over 0 .. count - 1, each amid its share."""
     wanted = min(count, wanted)
     return [(2 * index + 1) * count // (2 * wanted) for index in range(wanted)]
-
-
-def pipeline_order(stage: str) -> tuple[int, str]:
-    """A sort key: stages as the pipeline runs them, then unknown ones by name."""
-    return (_PIPELINE.index(stage), "") if stage in _PIPELINE else (len(_PIPELINE), stage)
 
 
 def listed(words: Sequence[str]) -> str:

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 from loopda.errors import DataError
 from loopda.evaluation.scores import spread
-from loopda.report.inputs import Domain, Evaluation, stage_order
+from loopda.pipeline.stages import stage_order
+from loopda.report.inputs import Domain, Evaluation
 
 BASELINE = "pretrain"
 MINUS = "\N{MINUS SIGN}"

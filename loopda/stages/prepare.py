@@ -19,7 +19,7 @@ from loopda.data.manifest import Row, same_labels, same_pictures, write_manifest
 from loopda.data.sets import UNLABELLED, Found, absent, candidates, find, named, read_found, statistics
 from loopda.errors import ConfigError, DataError
 from loopda.labels.classes import ClassList, read_class_list
-from loopda.pipeline.experiments import wrong_set_names
+from loopda.pipeline.checking.names import faults_of_set_names
 from loopda.runtime.command import command, writes
 from loopda.runtime.files import write_json
 
@@ -43,7 +43,7 @@ class Config(Section):
     @field_validator("night_tests")
     @classmethod
     def _have_names_of_their_own(cls, value: dict[str, DataSet]) -> dict[str, DataSet]:
-        if wrong := wrong_set_names(value):
+        if wrong := faults_of_set_names(value):
             raise ValueError("; ".join(wrong))
         return value
 

@@ -12,6 +12,7 @@ from pydantic import Field
 
 from loopda.config import Section
 from loopda.errors import ConfigError, DataError
+from loopda.pipeline.stages import stage_order, stage_title
 from loopda.report import page as parts
 from loopda.report.inputs import (
     Evaluation,
@@ -22,8 +23,6 @@ from loopda.report.inputs import (
     read_illustrations,
     read_metrics,
     read_ranking,
-    stage_order,
-    stage_title,
 )
 from loopda.report.summary import MINUS, NONE, Row, aligned, check_comparable, domains, protocols, shown
 from loopda.report.versions import versions

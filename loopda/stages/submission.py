@@ -39,6 +39,7 @@ from loopda.evaluation.submission import (
 )
 from loopda.labels.classes import CITYSCAPES, IGNORE
 from loopda.labels.png import write_confidence, write_label
+from loopda.pipeline.stages import MODEL_STAGES
 from loopda.runtime.command import command, writes
 from loopda.runtime.device import choose_device, use_threads
 from loopda.runtime.files import sha256, written
@@ -53,7 +54,7 @@ class Config(Section):
     """
 
     root: str
-    stages: tuple[Literal["pretrain", "warmup", "self_train", "distill", "adapt"], ...]
+    stages: tuple[Literal[MODEL_STAGES], ...]
     names: Literal["image", "id"]
     invalid_below: Annotated[float, Field(ge=0, le=1)]
     size: str

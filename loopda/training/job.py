@@ -13,7 +13,7 @@ from loopda.models.compute.compilation import check_compiler
 from loopda.models.compute.recomputation import recompute
 from loopda.models.compute.settings import environment, make_reproducible
 from loopda.models.segmenter import Segmenter, save_segmenter
-from loopda.pipeline.experiments import uncompilable
+from loopda.pipeline.checking import uncompilable
 from loopda.runtime import distributed, processes
 from loopda.runtime.device import choose_device, use_threads
 from loopda.runtime.log import Log

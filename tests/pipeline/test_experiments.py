@@ -12,7 +12,11 @@ import yaml
 
 from loopda.errors import ConfigError
 from loopda.pipeline import experiments
-from loopda.pipeline.experiments import check, merged, model_stages, owner, parents, section, training_stages
+from loopda.pipeline.checking import check
+from loopda.pipeline.checking.names import faults_of_set_names
+from loopda.pipeline.experiments import model_stages, owner, parents, section, training_stages
+from loopda.pipeline.merging import merged, merged_by_key, normalised
+from loopda.pipeline.stages import STAGES, TRAINING_STAGES, Parent
 
 Config = dict[str, Any]
 
@@ -80,9 +84,9 @@ def test_a_layout_at_the_top_of_a_later_file_replaces_that_of_an_earlier_one_as_
     mine = {"layout": "folder", "root": "mine", "images": "*.jpg"}
     moved = {"layout": "dark_zurich", "root": "elsewhere"}
     overlay = {"data": {"night": mine, "night_val": moved}, "device": "cpu"}
-    by_key = experiments.laid_over(config, overlay)
+    by_key = merged_by_key(config, overlay)
     assert "split" in by_key["data"]["night"]  # as Snakemake merges
-    found = experiments.of_files(by_key, config, [overlay])
+    found = normalised(by_key, config, [overlay])
     assert found["data"]["night"] == mine
     assert found["data"]["night_val"] == {**moved, "split": "val"}
     assert found["data"]["source"] == config["data"]["source"]
@@ -96,8 +100,8 @@ def test_a_layout_that_a_file_replaces_and_the_next_one_names_again_has_the_keys
         {"experiments": {"mine": {"data": {"night": {"layout": "folder", "root": "x", "images": "*.jpg"}}}}},
         {"experiments": {"mine": {"data": {"night": {"layout": "table", "csv": "x.csv"}}}}},
     ]
-    by_key = experiments.laid_over(experiments.laid_over(config, overlays[0]), overlays[1])
-    found = experiments.of_files(by_key, config, overlays)
+    by_key = merged_by_key(merged_by_key(config, overlays[0]), overlays[1])
+    found = normalised(by_key, config, overlays)
     assert found["experiments"]["mine"]["data"]["night"] == {"layout": "table", "csv": "x.csv"}
 
 
@@ -158,7 +162,7 @@ def test_an_extension_is_refused_of_nothing_of_itself_and_of_an_ensemble(config,
 
 
 def test_a_section_as_yaml_reads_back_as_the_same_section(config):
-    for stage in experiments.STAGES:
+    for stage in STAGES:
         resolved = section(config, "loopda", stage)
         assert yaml.safe_load(experiments.as_yaml(resolved)) == resolved
 
@@ -242,8 +246,8 @@ def test_a_change_splits_the_stage_and_its_descendants_and_nothing_else(config, 
 def test_a_stage_may_overrule_a_part_of_a_shared_section_for_itself_alone(config):
     config["warmup"]["compute"] = {"precision": "bf16"}
     config = with_experiment(config, "half", {"distill": {"compute": {"precision": "fp16"}}})
-    found = {stage: section(config, "half", stage)["compute"]["precision"] for stage in experiments.TRAINING_STAGES}
-    assert found == dict.fromkeys(experiments.TRAINING_STAGES, "fp32") | {"warmup": "bf16", "distill": "fp16"}
+    found = {stage: section(config, "half", stage)["compute"]["precision"] for stage in TRAINING_STAGES}
+    assert found == dict.fromkeys(TRAINING_STAGES, "fp32") | {"warmup": "bf16", "distill": "fp16"}
     assert section(config, "half", "warmup")["compute"] == config["compute"] | {"precision": "bf16"}
     assert owner(config, "half", "self_train") == "loopda"
     assert owner(config, "half", "distill") == "half"
@@ -251,7 +255,7 @@ def test_a_stage_may_overrule_a_part_of_a_shared_section_for_itself_alone(config
 
 def test_an_equal_experiment_shares_everything(config):
     config = with_experiment(config, "same", {"self_train": {"steps": config["self_train"]["steps"]}})
-    assert {owner(config, "same", stage) for stage in experiments.STAGES} == {"loopda"}
+    assert {owner(config, "same", stage) for stage in STAGES} == {"loopda"}
 
 
 def test_another_threshold_of_enabled_pairs_reaches_self_training(config):
@@ -263,7 +267,9 @@ def test_another_threshold_of_enabled_pairs_reaches_self_training(config):
 
 
 def test_pseudo_labels_alone_has_another_parent_where_pairs_are_enabled_and_adapt_alone_with_pixel_level_cycada(config):
-    for stage, (known, _) in experiments.STAGES.items():
+    for stage, entry in STAGES.items():
+        named = [Parent(parent) if isinstance(parent, str) else parent for parent in entry.parents]
+        known = tuple(parent.name for parent in named if parent.where is None)
         assert parents(config, "loopda", stage) == known
         assert parents(config, "cycada-feature", stage) == known
         assert parents(config, "paired", stage) == (("warmup", "pair") if stage == "pseudo_labels" else known)
@@ -672,7 +678,7 @@ def test_a_name_that_is_too_long_for_the_files_called_by_it_is_refused_before_an
     assert f"a name of {len(name.encode())} bytes" in line
     assert "at most 200" in line
     check(with_experiment(config, "e" * 200, {}), schemas)
-    (line,) = experiments.wrong_set_names([name])
+    (line,) = faults_of_set_names([name])
     assert "at most 200" in line
 
 
@@ -707,7 +713,7 @@ def test_the_order_of_keys_in_an_overlay_changes_no_section(config):
 
 
 def test_of_a_settled_configuration_each_owner_is_worked_out_once(config, monkeypatch):
-    settled = experiments.Settled(with_experiment(config, "mine", {"extends": "loopda", "distill": {"steps": 7}}))
+    settled = experiments.CachedConfig(with_experiment(config, "mine", {"extends": "loopda", "distill": {"steps": 7}}))
     wanted = {
         (name, stage): owner(dict(settled), name, stage) for name in settled["experiments"] for stage in ["warmup"]
     }
@@ -715,4 +721,4 @@ def test_of_a_settled_configuration_each_owner_is_worked_out_once(config, monkey
     assert experiments.checked_with(settled, "loopda") == experiments.checked_with(dict(settled), "loopda")
     monkeypatch.setattr(experiments, "section", None)
     assert {key: owner(settled, *key) for key in wanted} == wanted
-    assert not isinstance(settled | {"run": ["mine"]}, experiments.Settled)
+    assert not isinstance(settled | {"run": ["mine"]}, experiments.CachedConfig)

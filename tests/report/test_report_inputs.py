@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from loopda.errors import DataError
-from loopda.report.inputs import Origin, find, origin, read_illustrations, read_metrics, read_ranking, stage_order
+from loopda.pipeline.stages import stage_order
+from loopda.report.inputs import Origin, find, origin, read_illustrations, read_metrics, read_ranking
 
 
 @pytest.fixture

@@ -20,11 +20,11 @@ from interruption import STEP, Killed, die, forgetting, identical, killed_in
 from loopda.data.manifest import read_manifest, write_manifest
 from loopda.errors import Interrupted
 from loopda.models.segmenter import load_checkpoint
+from loopda.pipeline.stages import TRAINING_STAGES
 from loopda.runtime.command import command
 from loopda.stages import adapt, pretrain, translate, warmup
 from loopda.training import job, loop
 
-STAGES = ("pretrain", "warmup", "self_train", "simclr", "distill", "translate", "adapt")
 PARTS = [
     ("pretrain", "segmenter"),
     ("pretrain", "optimizer"),
@@ -90,7 +90,7 @@ def recorded_steps(out: Path) -> list[int]:
     return [json.loads(line)["step"] for line in (out / "metrics.jsonl").read_text().splitlines()]
 
 
-@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize("stage", TRAINING_STAGES)
 def test_a_checkpoint_compares_as_different_when_one_bit_of_it_differs(miniature, stage):
     whole = load_checkpoint(miniature.path(stage, results(stage)[0]))
     changed = load_checkpoint(miniature.path(stage, results(stage)[0]))
@@ -105,7 +105,7 @@ def test_a_checkpoint_compares_as_different_when_one_bit_of_it_differs(miniature
     assert not identical(whole, changed)
 
 
-@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize("stage", TRAINING_STAGES)
 @pytest.mark.fault(1, "the rerun goes on from the saved step and ends with the same bits, in every stage that trains")
 def test_a_stage_killed_in_the_middle_ends_as_if_it_had_not_been(miniature, progress, stage, tmp_path):
     out = tmp_path / stage
@@ -118,7 +118,7 @@ def test_a_stage_killed_in_the_middle_ends_as_if_it_had_not_been(miniature, prog
     assert not (out / "state").exists()
 
 
-@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize("stage", TRAINING_STAGES)
 @pytest.mark.fault(1, "killed before its results were written: the same bits")
 def test_a_stage_killed_after_its_last_step_ends_as_if_it_had_not_been(miniature, stage, tmp_path, monkeypatch):
     out = tmp_path / stage
@@ -150,13 +150,13 @@ def test_resuming_without_one_part_of_the_state_gives_another_result(
 
 
 def test_every_part_of_every_state_is_in_the_list_that_is_dropped_in_turn(progress):
-    for stage in STAGES:
+    for stage in TRAINING_STAGES:
         states = load_checkpoint(progress(stage) / "state" / f"step-{STEP:07d}" / "state.pt")
         # the guard's part matters where steps were skipped: tests/training/test_guard.py
         assert set(states) == {"guard"} | {part for name, part in PARTS if name == stage}
 
 
-@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize("stage", TRAINING_STAGES)
 @pytest.mark.fault(2, "the step is saved, exit code 75, no outputs; the rerun ends with the same bits")
 def test_sigterm_saves_the_step_in_progress_and_exits_with_75(miniature, stage, tmp_path, monkeypatch):
     out = tmp_path / stage
@@ -225,7 +225,7 @@ def test_a_stage_killed_in_every_step_ends_as_if_it_had_not_been(miniature, tmp_
     assert recorded_steps(out) == list(range(1, steps + 1))
 
 
-@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize("stage", TRAINING_STAGES)
 @pytest.mark.fault(17, "progress of another seed is not used, and the log says why")
 def test_progress_of_another_seed_is_not_used(miniature, progress, stage, tmp_path):
     out = tmp_path / stage

@@ -7,8 +7,12 @@ from snakemake.exceptions import WorkflowError
 from loopda import vouch
 from loopda.errors import ConfigError
 from loopda.pipeline import comparisons, experiments
+from loopda.pipeline.checking import check
+from loopda.pipeline.checking.data import faults_of_data
 from loopda.pipeline.claims import claims
+from loopda.pipeline.merging import merged_by_key, normalised
 from loopda.pipeline.schema import read_schemas
+from loopda.pipeline.stages import DISTRIBUTED_STAGES
 from loopda.text.encoding import check_encoding, replace_what_cannot_be_shown
 from loopda.text.strict_yaml import read_mapping, refuse_equal_keys
 
@@ -17,19 +21,19 @@ from loopda.text.strict_yaml import read_mapping, refuse_equal_keys
 try:
     if workflow.modifier.skip_configfile:  # a module's `config:` lies over config.yaml beside the Snakefile
         overlays = [config]
-        config = experiments.laid_over(experiments.laid_over(config, base), config)
+        config = merged_by_key(merged_by_key(config, base), config)
     else:
         overlays = [*map(read_mapping, workflow.overwrite_configfiles), workflow.config_settings.config]
     for path in workflow.configfiles:
         if path not in (base_file, *workflow.overwrite_configfiles) or workflow.modifier.skip_configfile:
             refuse_equal_keys(path)  # a file of another workflow: its other faults are not ours to find
-    config = experiments.of_files(config, base, overlays)
+    config = normalised(config, base, overlays)
     check_encoding(config)
-    experiments.check(config, read_schemas())
+    check(config, read_schemas())
 except ConfigError as error:
     raise WorkflowError(str(error)) from None
 
-config = experiments.Settled({**config, experiments.CLAIMS: claims(config, Path())})
+config = experiments.CachedConfig({**config, experiments.CLAIMS: claims(config, Path())})
 
 if vouch.copied_without_times(config):
     raise WorkflowError(
@@ -114,20 +118,20 @@ def when_checked(wildcards):
 
 def paired_night(wildcards):
     """The night manifest for self-training: with the day references that `pair` finds, if pairing is enabled."""
-    if experiments.pairs(config, wildcards.experiment):
+    if "pair" in experiments.parents(config, wildcards.experiment, "pseudo_labels"):
         return upstream("pair", "night.csv")(wildcards)
     return manifest("night")(wildcards)
 
 
 def translated_source(wildcards):
     """The manifest of translated day images; no file for a method that does not learn from them."""
-    wanted = experiments.translates(config, wildcards.experiment)
+    wanted = "translate" in experiments.parents(config, wildcards.experiment, "adapt")
     return upstream("translate", "source.csv")(wildcards) if wanted else []
 
 
 def set_section(experiment, *data_set):
     """The section of `manifest` for one data set. Refused if the experiment mixes the town's images with others."""
-    if faults := experiments.faults_of_data(config, experiment):
+    if faults := faults_of_data(config, experiment):
         raise WorkflowError("\n".join(f"configuration: {fault} (experiment {experiment})" for fault in faults))
     return experiments.set_section(config, experiment, "/".join(data_set))
 
@@ -147,7 +151,7 @@ def section_text(wildcards):
 # processes does not change the results, so a stage must not run again when it changes.
 launch = {
     stage: f"torchrun --standalone --nproc-per-node {count} --shutdown-timeout 120 --no-python -- " if count > 1 else ""
-    for stage in experiments.SHARED_STAGES
+    for stage in DISTRIBUTED_STAGES
     for count in [experiments.processes(config, stage)]
 }
 # Snakemake formats the commands of a module's rules with the global names of the workflow that uses the module.

@@ -28,8 +28,7 @@ rule pretrain:
 
 
 def start_of_simclr(wildcards):
-    section = experiments.section(config, wildcards.experiment, "simclr")
-    needed = section["start"] == "pretrain" and not section["weights"]
+    needed = "pretrain" in experiments.parents_read(config, wildcards.experiment, "simclr")
     return upstream("pretrain", "model.pt")(wildcards) if needed else []
 
 

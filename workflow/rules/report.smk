@@ -42,7 +42,8 @@ def report_pairs(name):
 
     def path(wildcards):
         stages = experiments.model_stages(config, wildcards.experiment)
-        if not experiments.pairs(config, wildcards.experiment) or "self_train" not in stages:
+        pairs = "pair" in experiments.parents(config, wildcards.experiment, "pseudo_labels")
+        if not pairs or "self_train" not in stages:
             return []
         folder = experiments.owner(config, wildcards.experiment, "pair")
         return f"results/pair/{folder}/seed{min(config['seeds'])}/{name}"
