@@ -12,7 +12,6 @@ static classes and disagree: there, how often each of them is right.
 """
 
 import argparse
-import csv
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -22,8 +21,9 @@ import torch
 from torch import Tensor
 
 from loopda.data.dataset import Frames
+from loopda.data.layouts.table import rows
 from loopda.data.manifest import read_manifest
-from loopda.data.table import rows
+from loopda.data.poses import read_poses
 from loopda.data.transforms import to_images
 from loopda.evaluation.predict import predict
 from loopda.labels.agreement import label_overlap_ratio, online_label, static_label
@@ -44,8 +44,7 @@ def main() -> None:
         parser.add_argument(f"--{name}", type=Path, required=True)
     arguments = parser.parse_args()
     segmenter, classes = load_segmenter(arguments.model), load_classes(arguments.classes)
-    with open(arguments.poses, newline="", encoding="utf-8") as file:
-        metres = {Path(row["night"]).name: float(row["metres"]) for row in csv.DictReader(file)}
+    metres = {pair.night.name: pair.metres for pair in read_poses(arguments.poses)}
     pairs = [row for row in read_manifest(arguments.night) if row.reference and row.image.name in metres]
     labels = {row.image.name: row for row in rows(arguments.truth, classes, labelled=True)}
     truths = Frames([labels[row.image.name] for row in pairs], classes, segmenter.input_size)

@@ -9,7 +9,7 @@ from pathlib import Path
 from loopda.data.listing import existing, files, leave_out, none_is_there, noting
 from loopda.errors import ConfigError, DataError
 from loopda.labels.classes import COLOURS, ClassList
-from loopda.runtime.fault_list import examples
+from loopda.text.names import examples
 
 LABEL_KINDS = ("labelIds", "labelTrainIds")
 """The ends of label file names, as Cityscapes, Dark Zurich and ACDC have them: each is the name of an encoding.

@@ -21,8 +21,8 @@ from typing import NamedTuple
 
 from loopda.config import expanded
 from loopda.errors import DataError
-from loopda.runtime.fault_list import SHOWN, examples
 from loopda.text.encoding import read_text
+from loopda.text.names import SHOWN, examples
 
 RECORD = "predictions.jsonl"
 """What the stages that predict write of their results (`evaluation.records`), at the head of the folder of these."""

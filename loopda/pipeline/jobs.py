@@ -115,7 +115,7 @@ class Jobs:
         if stage == "report":
             pictures = "self_train" in experiments.model_stages(self.config, experiment)
             drawn = [self._owned(experiment, "illustrate", one) for one in self.config["seeds"] if pictures]
-            return self.scores(experiment, self.config["seeds"]) + drawn
+            return [*self.scores(experiment, self.config["seeds"]), *drawn, self._owned(experiment, "prepare", None)]
         if stage == "manifest":
             layout = experiments.sets(self.config, experiment)[data_set]
             return [Job("town")] if experiments.uses_town(layout) else []

@@ -11,7 +11,7 @@ from loopda.evaluation.scores import spread
 from loopda.pipeline.stages import stage_title
 from loopda.report.inputs import Evaluation, Metrics
 from loopda.report.published import PublishedScore
-from loopda.report.summary import Cell, Row, change, check_comparable, domains, measure, protocols, row
+from loopda.report.summary import Cell, MeanScores, change, check_comparable, domains, measure, protocols, row
 
 Place = tuple[str, str]
 """A stage and an experiment."""
@@ -82,7 +82,7 @@ class ComparedModel:
     kind: str
     listed: ListedModel
     evaluations: tuple[Evaluation, ...]
-    scores: dict[str, Row]
+    scores: dict[str, MeanScores]
     classes: dict[str, dict[str, Cell | None]]
     cost: Cost
 

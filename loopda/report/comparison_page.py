@@ -9,6 +9,7 @@ from loopda.report.figures import bar_chart, tau_chart
 from loopda.report.published import PublishedScore
 from loopda.report.summary import Cell
 from loopda.report.versions import versions
+from loopda.report.words import seed_list
 
 
 def comparison_page(comparison: Comparison) -> str:
@@ -48,7 +49,7 @@ def comparison_page(comparison: Comparison) -> str:
 
 def statement(comparison: Comparison) -> str:
     """What stands on the page, in plain words."""
-    models = f"{len(comparison.rows)} models under one evaluator ({parts.seed_list(comparison.seeds)})"
+    models = f"{len(comparison.rows)} models under one evaluator ({seed_list(comparison.seeds)})"
     if not comparison.domains:
         return f"{models}: the data have no labelled images to score them by. What each one cost stands in its row."
     domain = comparison.domains[0]

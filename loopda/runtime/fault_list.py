@@ -6,8 +6,8 @@ from pathlib import Path
 
 from loopda.errors import DeviceError
 from loopda.runtime.files import write_text
+from loopda.text.names import SHOWN
 
-SHOWN = 3  # as many faults of one cause are told one by one, and so many examples are given of more
 MOST_LINES = 40  # of a message, whatever its causes
 
 # what differs between two faults of one cause: a path (which may have blanks in it), a name of a file, what is quoted,
@@ -16,19 +16,6 @@ _PATH = r"[^\s:;,('\"`]*/.*?(?=: |; |, | \(|\)$|$)"
 _IDS = re.compile(r"\bid (\d+(?:, \d+)*)")
 _FILE = r"[\w.-]+\.(?i:png|jpe?g|webp|tiff?|bmp|gif|csv|txt|jsonl?|pth?|ya?ml|np[yz])\b"
 _VARIES = re.compile(rf"{_PATH}|'[^']*'|{_FILE}|\d+(?:, \d+)*")
-
-
-def examples(what: Sequence[object]) -> str:
-    """The first SHOWN of `what`, on one line of any encoding of Unicode, and how many more there are."""
-    more = f" and {len(what) - SHOWN} more" if len(what) > SHOWN else ""
-    return ", ".join(map(_printable, what[:SHOWN])) + more
-
-
-def _printable(one: object) -> str:
-    """Text with line breaks, other control characters, and the bytes of names that are not UTF-8, escaped."""
-    return "".join(
-        character if character.isprintable() else character.encode("unicode_escape").decode() for character in str(one)
-    )
 
 
 def shortened(message: str, file: Path) -> str:

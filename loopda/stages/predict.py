@@ -30,10 +30,10 @@ from loopda.labels.overlay import legend, overlay
 from loopda.labels.png import write_label
 from loopda.runtime.command import command, writes
 from loopda.runtime.device import use_threads
-from loopda.runtime.fault_list import examples
 from loopda.runtime.files import sha256, write_json, written
 from loopda.runtime.log import Log, duration
 from loopda.runtime.signals import received, remembered
+from loopda.text.names import examples
 
 PICTURES = {"colour": ".png", "overlay": ".jpg"}
 JPEG_QUALITY = 90  # of the overlays: a video's PNGs would take ten times the space

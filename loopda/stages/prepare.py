@@ -13,12 +13,13 @@ from pathlib import Path
 from pydantic import Field, field_validator
 
 from loopda.config import Section
-from loopda.data.contact_sheet import contact_sheet
 from loopda.data.layouts import DataSet
 from loopda.data.manifest import Row, same_labels, same_pictures, write_manifest
 from loopda.data.sets import UNLABELLED, Found, absent, candidates, find, named, read_found, statistics
+from loopda.data.tiles import data_set_rows
 from loopda.errors import ConfigError, DataError
 from loopda.labels.classes import ClassList, read_class_list
+from loopda.labels.contact_sheet import write_contact_sheet
 from loopda.pipeline.checking.names import faults_of_set_names
 from loopda.runtime.command import command, writes
 from loopda.runtime.files import write_json
@@ -115,7 +116,8 @@ def run(
     if day is not None and {"source", "night"} <= sets.keys():
         write_manifest(day, candidates(sets["night"], sets["source"], sets.get("day")))
     write_json(classes, class_list.to_json())
-    contact_sheet(sheet, {name: of_set.checked.rows for name, of_set in sets.items()}, class_list)
+    shown = {name: of_set.checked.rows for name, of_set in sets.items()}
+    write_contact_sheet(sheet, data_set_rows(shown, class_list))
     notes = remarks(sets, class_list)
     tests = {name: path for name, path in tests.items() if name not in checked}
     write_json(

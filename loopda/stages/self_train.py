@@ -1,23 +1,20 @@
 """Stage `self_train`: reference-guided self-training with Day-Night Agreement (LoopDA, section 3.2)."""
 
-import csv
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated
 
-import numpy as np
 import torch
 from pydantic import Field
 from torch import Tensor
 from torch.optim import Optimizer
 
 from loopda.config import Section
-from loopda.data.batches import DayBatch, NightBatch, PseudoLabels
-from loopda.data.dataset import Input, resize_label
-from loopda.errors import DataError
+from loopda.data.batches import DayBatch, NightBatch
+from loopda.data.dataset import Input
+from loopda.data.pseudo_labels import read_pseudo_labels
 from loopda.labels.agreement import Agreement, keep_classes, online_label
 from loopda.labels.classes import IGNORE, ClassList
-from loopda.labels.png import read_label
 from loopda.losses.segmentation import pseudo_cross_entropy
 from loopda.methods.loopda import SIDE, Loops, LoopSettings, images_of, load_loops
 from loopda.methods.method import Terms
@@ -25,8 +22,6 @@ from loopda.models.compute.settings import Compute
 from loopda.models.segmenter import Segmenter, load_segmenter, upsample
 from loopda.runtime import distributed
 from loopda.runtime.command import command, records
-from loopda.runtime.files import sha256
-from loopda.runtime.signals import interruptible
 from loopda.training.job import Job
 from loopda.training.loop import Training
 from loopda.training.optimizer import SegmenterOptimizer, segmenter_optimizer
@@ -167,21 +162,6 @@ def co_teaching(
     )
     online = torch.full_like(pairs.labels, IGNORE).index_copy(0, places, chosen.label)
     return loss + pseudo_cross_entropy(logits=night_logits, labels=online), chosen.lor
-
-
-def read_pseudo_labels(manifest: Path, size: tuple[int, int]) -> PseudoLabels:
-    """The label maps of a manifest that `pseudo_labels` wrote, at `size`; DataError when it is not such a file."""
-    found: dict[str, dict[Path, np.ndarray]] = {"night": {}, "day": {}}
-    try:
-        with open(manifest, newline="", encoding="utf-8") as file:
-            for row in interruptible(csv.DictReader(file)):
-                label = Path(row["label"])
-                if sha256(label)[:16] != row["content"]:
-                    raise DataError(f"{label}: not as it was when {manifest} was written; run pseudo_labels again")
-                found[row["domain"]][Path(row["image"])] = resize_label(read_label(label), size)
-    except (OSError, KeyError) as error:
-        raise DataError(f"{manifest}: not a manifest of pseudo-labels ({error}); run that stage again") from None
-    return PseudoLabels(found["night"], found["day"])
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Annotated
 
 import torch
-from PIL import Image
 from pydantic import Field
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -16,11 +15,11 @@ from torch.optim import Optimizer
 from loopda.config import Section
 from loopda.data.dataset import Frames, Input
 from loopda.data.manifest import Row, read_manifest, with_image, write_manifest
+from loopda.data.tiles import photograph, tile_size
 from loopda.data.transforms import to_bytes, to_images
 from loopda.errors import ConfigError
-from loopda.labels.classes import ClassList
+from loopda.labels.contact_sheet import SheetRow, write_contact_sheet
 from loopda.labels.png import write_image
-from loopda.labels.sheet import Tile, write_sheet
 from loopda.losses.adversarial import discriminator_loss, generator_loss
 from loopda.losses.reconstruction import reconstruction
 from loopda.losses.segmentation import semantic_consistency
@@ -37,7 +36,6 @@ from loopda.training.job import Job
 from loopda.training.optimizer import adam
 from loopda.training.schedule import linear, set_learning_rate
 
-TILE_WIDTH = 320
 BATCH = 8  # images that are translated at once when the training is done
 
 Weight = Annotated[float, Field(ge=0)]
@@ -146,7 +144,8 @@ def run(
     save_generators(nets, generators, **job.provenance)
     write_translations(to_night, job.day, translated, job.device)
     if processes.is_first():
-        contact_sheet(sheet, job.day, read_manifest(translated), job.night, config.pictures)
+        rows = translation_rows(job.day, read_manifest(translated), job.night, config.pictures)
+        write_contact_sheet(sheet, rows)
     training.publish(metrics)
 
 
@@ -260,22 +259,16 @@ def write_translations(to_night: Translator, frames: Frames, manifest: Path, dev
         write_manifest(manifest, [with_image(row, path) for row, path in zip(frames.rows, paths, strict=True)])
 
 
-def contact_sheet(path: Path, day: Frames, translated: list[Row], night: Frames, pictures: int) -> None:
-    """`pictures` rows, spread evenly over the sets: a day image, its translation, and some night image."""
-    lines: list[str | list[Tile]] = [
-        f"{len(day)} labelled day images, translated to look like {len(night)} night images"
-    ]
+def translation_rows(day: Frames, translated: list[Row], night: Frames, pictures: int) -> list[SheetRow]:
+    """For a contact sheet: `pictures` rows, spread evenly over the sets, of a day image, its translation, and some
+    night image."""
+    lines: list[SheetRow] = [f"{len(day)} labelled day images, translated to look like {len(night)} night images"]
     count = min(pictures, len(day), len(night))
     for at in range(count):
         rows = [frames[at * (len(frames) - 1) // max(count - 1, 1)] for frames in (day.rows, translated, night.rows)]
         shown = zip(("day", "translated", "night"), rows, strict=True)
-        lines.append([Tile(f"{name}: {row.image.name}", _picture(row, day.classes)) for name, row in shown])
-    write_sheet(path, lines)
-
-
-def _picture(row: Row, classes: ClassList) -> Image.Image:
-    size = (TILE_WIDTH, max(1, round(TILE_WIDTH * row.height / row.width)))
-    return Image.fromarray(Frames([Row(row.image)], classes, size, threads=1).image(0))
+        lines.append([photograph(f"{name}: {row.image.name}", row.image, tile_size(row)) for name, row in shown])
+    return lines
 
 
 if __name__ == "__main__":

@@ -4,10 +4,11 @@ import hashlib
 import os
 import unicodedata
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 MOST_BYTES = 200  # of a name that a configuration chooses: 255 is the limit of file systems, and suffixes are added
+SHOWN = 3  # examples in a message
 CONTROL = ("Cc", "Zl", "Zp")  # Unicode's categories of control characters and of what breaks a line
 
 
@@ -48,10 +49,10 @@ def faults_of_names(paths: Iterable[Path]) -> list[str]:
     return [f"{examples(found)}: a name {why}" for why, found in at_fault.items()]
 
 
-def examples(paths: list[Path]) -> str:
-    """Up to three of `paths`, and how many more there are."""
-    more = f" and {len(paths) - 3} more" if len(paths) > 3 else ""
-    return ", ".join(map(printable, paths[:3])) + more
+def examples(things: Sequence[object]) -> str:
+    """The first SHOWN of `things`, such as paths, on one line, and how many more there are."""
+    more = f" and {len(things) - SHOWN} more" if len(things) > SHOWN else ""
+    return ", ".join(map(printable, things[:SHOWN])) + more
 
 
 def _is_utf8(text: str) -> bool:

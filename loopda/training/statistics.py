@@ -2,11 +2,11 @@
 
 from collections.abc import Iterator
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from loopda.data.dataset import Frames
+from loopda.data.sampling import evenly
 from loopda.data.transforms import to_images
 from loopda.models.segmenter import Segmenter, estimate_statistics, running_statistics
 from loopda.runtime.distributed import turns
@@ -34,6 +34,6 @@ def set_statistics(segmenter: Segmenter, *, day: Frames, night: Frames, device: 
 
 
 def _batches(frames: Frames, device: torch.device) -> Iterator[Tensor]:
-    indices = np.linspace(0, len(frames) - 1, min(IMAGES, len(frames))).round().astype(int)
+    indices = evenly(len(frames), IMAGES)
     for first in interruptible(turns(range(0, len(indices), BATCH)), SAVED):
         yield to_images([frames.image(index) for index in indices[first : first + BATCH]]).to(device)

@@ -25,6 +25,15 @@ WRONG = {
 }
 
 
+NOTES = (
+    "source: classes without a pixel: train",
+    "night: no references: terms that need one are left out",
+    "night: 2 left out, hidden files: night/.a.png and night/.b.png",
+    "night_val: 3 of its images are in night too: its scores are transductive (night/7.png, for one)",
+)
+"""Notes of `prepare` on the data."""
+
+
 def scene(generator, width, height, domain):
     """A label map with a road, houses, sky and some of every class but the train, and a photograph of it."""
     label = np.full((height, width), 10, dtype=np.uint8)
@@ -244,6 +253,12 @@ def pairs(folder, seed, *, lors, tau):
     return {"ranking": ranking, "sheet": home / "contact_sheet.png"}
 
 
+def data_summary(folder, notes):
+    """Write a summary.json of `prepare` with these notes; return its path."""
+    sets = {name: {"images": 4} for name in ("source", "night", "day_val", "night_val")}
+    return write(folder / "results/prepare/loopda/summary.json", {"classes": [], "sets": sets, "notes": list(notes)})
+
+
 def write(path, values):
     """Write JSON and make its folder; return the path."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -259,6 +274,7 @@ def everything(folder, *, seeds=(0, 1, 2), size=(64, 32), images=4, steps=60, na
         "metrics": [metrics(folder, "loopda", seed, stage, steps=steps, names=names) for stage, seed in runs],
         "pictures": [illustrations(folder, seeds[0], size=size)],
         "sections": [section(folder, "loopda", seed, stage) for stage, seed in runs],
+        "data": data_summary(folder, NOTES),
     }
 
 

@@ -6,11 +6,11 @@ from dataclasses import replace
 import pytest
 from PIL import Image
 
-from loopda.data import table
+from loopda.data.layouts import table
 from loopda.data.manifest import check_rows, read_manifest, write_manifest
+from loopda.data.ranking import read_ranking
 from loopda.errors import ConfigError, DataError
 from loopda.labels.classes import CITYSCAPES
-from loopda.report.inputs import read_ranking
 from loopda.stages import pair
 
 

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from loopda.config import parse_section
-from loopda.data import table
+from loopda.data.layouts import table
 from loopda.errors import ConfigError, DeviceError
 from loopda.labels.classes import CITYSCAPES
 from loopda.stages import town

@@ -30,6 +30,10 @@ def report_sections(wildcards):
     return [f"results/prepare/{data}/config.yaml", *seeded(wildcards.experiment, stages, "config.yaml")]
 
 
+def report_data(wildcards):
+    return f"results/prepare/{experiments.owner(config, wildcards.experiment, 'prepare')}/summary.json"
+
+
 def report_pictures(wildcards):
     stages = experiments.model_stages(config, wildcards.experiment)
     if "self_train" not in stages:
@@ -126,6 +130,7 @@ rule report:
         ranking=report_pairs("ranking.json"),
         sheet=report_pairs("contact_sheet.png"),
         sections=report_sections,
+        data=report_data,
     output:
         page="results/report/{experiment}/report.html",
         table="results/report/{experiment}/table.txt",
@@ -136,7 +141,7 @@ rule report:
     shell:
         stage_command(
             "report",
-            inputs("config scores metrics pictures ranking sheet sections"),
+            inputs("config scores metrics pictures ranking sheet sections data"),
             outputs("page table"),
         )
 

@@ -12,14 +12,28 @@ can.
 """
 
 from pathlib import Path
+from typing import Literal
 
 from loopda.data.label_files import check_labels, label_file
+from loopda.data.layouts.layout import Layout, Split
 from loopda.data.listing import existing, files, leave_out_beside, leave_out_unused, with_left_out
 from loopda.data.manifest import Row
 from loopda.errors import DataError
 from loopda.labels.classes import ClassList
 
 _IMAGE, _REFERENCE = "_rgb_anon.png", "_rgb_ref_anon.png"
+
+
+class AcdcLayout(Layout):
+    """Images in the folders of ACDC: see `loopda.data.layouts.acdc`."""
+
+    layout: Literal["acdc"]
+    root: Path
+    split: Split
+    condition: Literal["night", "fog", "rain", "snow"] = "night"
+
+    def rows(self, classes: ClassList, *, labelled: bool) -> list[Row]:
+        return rows(self.root, self.split, classes, labelled=labelled, condition=self.condition)
 
 
 def rows(root: Path, split: str, classes: ClassList, *, labelled: bool, condition: str = "night") -> list[Row]:

@@ -9,13 +9,26 @@ through. The attribute `night` of BDD100K itself selects many wrong labels (bdd1
 """
 
 from pathlib import Path, PurePosixPath
+from typing import Literal
 
 from loopda.data.label_files import first_label
+from loopda.data.layouts.layout import Layout
 from loopda.data.listing import existing, leave_out, none_is_there, read_names, refuse_list_of_another_tree
 from loopda.data.manifest import Row
 from loopda.errors import DataError
 from loopda.labels.classes import ClassList
-from loopda.runtime.fault_list import examples
+from loopda.text.names import examples
+
+
+class Bdd100kNightLayout(Layout):
+    """Images in the folders of BDD100K: see `loopda.data.layouts.bdd100k_night`. names: which of them show night."""
+
+    layout: Literal["bdd100k_night"]
+    root: Path
+    names: Path
+
+    def rows(self, classes: ClassList, *, labelled: bool) -> list[Row]:
+        return rows(self.root, self.names, classes, labelled=labelled)
 
 
 def rows(root: Path, names: Path, classes: ClassList, *, labelled: bool) -> list[Row]:

@@ -5,12 +5,25 @@
 """
 
 from pathlib import Path
+from typing import Literal
 
 from loopda.data.label_files import check_labels, label_file
+from loopda.data.layouts.layout import Layout, Split
 from loopda.data.listing import files, leave_out_beside, with_left_out
 from loopda.data.manifest import Row
 from loopda.errors import DataError
 from loopda.labels.classes import ClassList
+
+
+class CityscapesLayout(Layout):
+    """Images in the folders of Cityscapes: see `loopda.data.layouts.cityscapes`."""
+
+    layout: Literal["cityscapes"]
+    root: Path
+    split: Split
+
+    def rows(self, classes: ClassList, *, labelled: bool) -> list[Row]:
+        return rows(self.root, self.split, classes, labelled=labelled)
 
 
 def rows(root: Path, split: str, classes: ClassList, *, labelled: bool) -> list[Row]:

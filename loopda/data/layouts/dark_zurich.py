@@ -14,8 +14,10 @@ Refign share: no header, one `night,day` a line, relative to rgb_anon and withou
 import csv
 from collections import defaultdict
 from pathlib import Path
+from typing import Literal
 
 from loopda.data.label_files import check_labels, label_file
+from loopda.data.layouts.layout import Layout, Split
 from loopda.data.listing import (
     existing,
     files,
@@ -32,6 +34,19 @@ from loopda.labels.classes import ClassList
 
 PAIRS = "zurich_dn_pair_train.csv"
 _IMAGE = "_rgb_anon.png"
+
+
+class DarkZurichLayout(Layout):
+    """Images in the folders of Dark Zurich: see `loopda.data.layouts.dark_zurich`. pairs: the pair list of the split
+    train."""
+
+    layout: Literal["dark_zurich"]
+    root: Path
+    split: Split
+    pairs: Path | None = None
+
+    def rows(self, classes: ClassList, *, labelled: bool) -> list[Row]:
+        return rows(self.root, self.split, classes, labelled=labelled, pairs=self.pairs)
 
 
 def rows(root: Path, split: str, classes: ClassList, *, labelled: bool, pairs: Path | None = None) -> list[Row]:

@@ -14,14 +14,18 @@ import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field
 
 from loopda.config import expanded
 from loopda.data.label_files import encoding_by_name
+from loopda.data.layouts.layout import Layout, Palette
 from loopda.data.listing import existing, files, leave_out, named_parts, none_is_there, noting, pass_on
 from loopda.data.manifest import Row
 from loopda.errors import ConfigError, DataError
 from loopda.labels.classes import ClassList
-from loopda.runtime.fault_list import examples
+from loopda.text.names import examples
 
 GLOB = r"^([^/].*/)?[^/*?\[\]]*\*[^/*?\[\]]*$"
 IS_GLOB = "a relative path whose last part holds one * and no other wildcard"
@@ -29,6 +33,32 @@ IS_GLOB = "a relative path whose last part holds one * and no other wildcard"
 _PART = r"[^{}]|\{stem\}|\{folder\}"
 PATTERN = rf"^(\{{stem\}}|([^/{{}}]|\{{folder\}})({_PART})*\{{stem\}})({_PART})*$"
 IS_PATTERN = "a relative path with {stem} in it, and nothing in braces but {stem} and {folder}"
+
+_Pattern = Annotated[str, Field(pattern=PATTERN, description=IS_PATTERN)]
+
+
+class FolderLayout(Layout):
+    """Images of your own in folders: see `loopda.data.layouts.folder`. images: a glob below `root`. labels, references:
+    paths below it with {stem} in them. encoding, palette: as in a table."""
+
+    layout: Literal["folder"]
+    root: Path
+    images: Annotated[str, Field(pattern=GLOB, description=IS_GLOB)]
+    labels: _Pattern | None = None
+    references: _Pattern | None = None
+    encoding: str | None = None
+    palette: Palette = "check"
+
+    def rows(self, classes: ClassList, *, labelled: bool) -> list[Row]:
+        return rows(
+            self.root,
+            self.images,
+            classes,
+            labelled=labelled,
+            labels=self.labels,
+            references=self.references,
+            encoding=self.encoding,
+        )
 
 
 def rows(

@@ -10,8 +10,10 @@ read first: there are corrected labels (of CIConv) whose labelTrainIds are still
 """
 
 from pathlib import Path
+from typing import Literal
 
 from loopda.data.label_files import check_labels, label_file
+from loopda.data.layouts.layout import Layout
 from loopda.data.listing import (
     existing,
     files,
@@ -25,6 +27,18 @@ from loopda.errors import DataError
 from loopda.labels.classes import ClassList
 
 _IMAGE = "_leftImg8bit.png"
+
+
+class NighttimeDrivingLayout(Layout):
+    """Images in the folders of Nighttime Driving: see `loopda.data.layouts.nighttime_driving`. names: a list of its
+    images."""
+
+    layout: Literal["nighttime_driving"]
+    root: Path
+    names: Path | None = None
+
+    def rows(self, classes: ClassList, *, labelled: bool) -> list[Row]:
+        return rows(self.root, classes, labelled=labelled, names=self.names)
 
 
 def rows(root: Path, classes: ClassList, *, labelled: bool, names: Path | None = None) -> list[Row]:

@@ -2,15 +2,26 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import ClassVar
 
 from loopda.data.label_files import first_label
+from loopda.data.layouts.layout import Layout
 from loopda.data.listing import existing, files, leave_out, noting, with_left_out
 from loopda.data.manifest import Row
 from loopda.errors import ConfigError, DataError
 from loopda.labels.classes import ClassList
-from loopda.runtime.fault_list import SHOWN, examples
+from loopda.text.names import SHOWN, examples
 
 _TRAIN_IDS = "_labelTrainIds"
+
+
+class NumberedLayout(Layout):
+    """exclude: pairs to leave out, by their numbers as text ("15188")."""
+
+    root: Path
+    exclude: tuple[str, ...] = ()
+
+    remedy: ClassVar[str] = "a pair that cannot be corrected can be left out: name its number in `exclude`"
 
 
 def rows(

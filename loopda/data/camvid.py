@@ -1,4 +1,4 @@
-"""CamVid by day and at dusk, as tables: `python -m loopda.data.layouts.camvid --root <folder> --out data/camvid`.
+"""CamVid by day and at dusk, as tables: `python -m loopda.data.camvid --root <folder> --out data/camvid`.
 
 The 701 labelled frames of CamVid (Brostow et al., Pattern Recognition Letters 2009), split by the light they
 were filmed in: sequence 0001TP at dusk (`night`), the other three by day. The folder must look like this:
@@ -10,14 +10,14 @@ were filmed in: sequence 0001TP at dusk (`night`), the other three by day. The f
 CamVid has no day references. Its classes: workflow/config/camvid/classes.yaml.
 """
 
-import csv
 import sys
 from pathlib import Path
 
+from loopda.data.layouts.table import write_table
 from loopda.data.listing import existing, noting, read_names
+from loopda.data.manifest import Row
 from loopda.errors import DataError
 from loopda.runtime.command import command
-from loopda.runtime.files import written
 
 # table: (domain, split list, whether its labels are named; those of the dusk training frames are the oracle's alone)
 TABLES = {
@@ -37,32 +37,30 @@ def run(*, root: Path, out: Path) -> None:
     """
     faults: list[str] = []
     with noting() as left_out:
-        tables = {name: _lines(root.absolute(), *of_table, faults) for name, of_table in TABLES.items()}
+        tables = {name: _rows(root.absolute(), *of_table, faults) for name, of_table in TABLES.items()}
     print(*left_out.lines(), sep="\n", end="\n" if left_out.lines() else "", file=sys.stderr)
     if faults:
         expected = "expected {day,night}/images/, {day,night}/labels/ and " + ", ".join(
             split for _, split, _ in TABLES.values()
         )
         raise DataError("\n".join([f"{root}: not the expected folder: {expected}", *faults]))
-    oracle = _lines(root.absolute(), "night", "night_train.txt", True, faults)
+    oracle = _rows(root.absolute(), "night", "night_train.txt", True, faults)
     if faults:
         print("oracle.csv is left out:", *faults, sep="\n", file=sys.stderr)
     else:
         tables["oracle.csv"] = oracle
-    for name, lines in tables.items():
-        with written(out / name) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
-            csv.writer(file, lineterminator="\n").writerows([("image", "label", "reference"), *lines])
+    for name, rows in tables.items():
+        write_table(out / name, rows)
 
 
-def _lines(
-    root: Path, domain: str, split: str, labelled: bool, faults: list[str]
-) -> list[tuple[Path, Path | str, str]]:
+def _rows(root: Path, domain: str, split: str, labelled: bool, faults: list[str]) -> list[Row]:
+    """The rows of the list `split`, and new lines in `faults` for what is missing."""
     try:
         names = read_names(root / split)
     except DataError as error:
         faults.append(str(error))
         return []
-    lines = []
+    rows = []
     for _, name in names:
         candidates = [existing(root / domain / "images" / f"{name}{suffix}") for suffix in (".png", ".jpg")]
         image = next((candidate for candidate in candidates if candidate.is_file()), None)
@@ -72,8 +70,8 @@ def _lines(
         elif labelled and not label.is_file():
             faults.append(f"{label}: no such file; {split} names it")
         else:
-            lines.append((image, label if labelled else "", ""))
-    return lines
+            rows.append(Row(image, label if labelled else None))
+    return rows
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""A sheet of captioned pictures for people, as one PNG."""
+"""A contact sheet: rows of captioned pictures for people, as one PNG."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,14 +15,17 @@ _GROUND, _INK, _SIZE = (250, 250, 248), (40, 40, 40), 16
 
 @dataclass(frozen=True)
 class Tile:
-    """A picture, shown as it is, and the line above it, which loses its middle where it is too long."""
+    """A picture at the size that it is shown in, below its caption, which loses its middle where it is too long."""
 
     caption: str
     picture: Image.Image
 
 
-def write_sheet(path: Path, rows: Sequence[str | Sequence[Tile]]) -> None:
-    """Write `rows` below each other as the PNG `path`, atomically: a text is a heading, tiles stand side by side."""
+SheetRow = str | Sequence[Tile]  # a heading, or tiles side by side
+
+
+def write_contact_sheet(path: Path, rows: Sequence[SheetRow]) -> None:
+    """Write `rows` below each other as the PNG `path`, atomically."""
     heights = [_SIZE + GAP if isinstance(row, str) else CAPTION + _tallest(row) + GAP for row in rows]
     widths = [sum(tile.picture.width + GAP for tile in row) for row in rows if not isinstance(row, str)]
     sheet = Image.new("RGB", (max(widths) + GAP, sum(heights) + GAP), _GROUND)

@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 
+from loopda.data.layouts.table import rows, write_table
 from loopda.data.manifest import Row
-from loopda.data.table import rows, write_table
 from loopda.errors import ConfigError, DataError
 from loopda.labels.classes import CITYSCAPES
 
@@ -166,3 +166,9 @@ def test_a_field_too_many_says_how_a_comma_is_written(table):
         DataError, match="line 2: 2 fields, but the header names 1; put a path with commas in it in quo"
     ):
         rows(table("image\na,b.png\n"), CITYSCAPES, labelled=False)
+
+
+def test_scripts_outside_of_the_package_find_write_table_where_it_was():
+    from loopda.data.table import write_table as known
+
+    assert known is write_table

@@ -3,11 +3,11 @@ import public_trees as trees
 import pytest
 from PIL import Image
 
-from loopda.data.contact_sheet import TILE_WIDTH, contact_sheet, spread
 from loopda.data.layouts import acdc, cityscapes
 from loopda.data.manifest import Row, check_rows
+from loopda.data.tiles import TILE_WIDTH, data_set_rows
 from loopda.labels.classes import CITYSCAPES, MOST_CLASSES, ClassList, Encoding
-from loopda.labels.sheet import CAPTION, GAP, Tile, write_sheet
+from loopda.labels.contact_sheet import CAPTION, GAP, Tile, write_contact_sheet
 
 TILE_HEIGHT = TILE_WIDTH * trees.HEIGHT // trees.WIDTH
 
@@ -28,7 +28,7 @@ def sets(tmp_path):
 
 
 def drawn(path, sets):
-    contact_sheet(path, sets, CITYSCAPES)
+    write_contact_sheet(path, data_set_rows(sets, CITYSCAPES))
     with Image.open(path) as image:
         return np.array(image.convert("RGB"))
 
@@ -66,14 +66,6 @@ def test_a_set_takes_a_line_for_what_it_has(tmp_path, sets):
     assert heights["both"] - heights["image"] == 2 * line
 
 
-@pytest.mark.parametrize(
-    ("count", "numbers"), [(1, [0]), (2, [0, 1]), (4, [0, 1, 2, 3]), (5, [0, 1, 3, 4]), (100, [0, 33, 66, 99])]
-)
-def test_the_images_are_spread_evenly_from_the_first_to_the_last(count, numbers):
-    rows = [Row(f"{number}.png") for number in range(count)]
-    assert [rows.index(row) for row in spread(rows)] == numbers
-
-
 def test_a_long_class_list_takes_more_lines_but_no_more_width(tmp_path, sets):
     indices = range(MOST_CLASSES)
     many = ClassList(
@@ -83,7 +75,7 @@ def test_a_long_class_list_takes_more_lines_but_no_more_width(tmp_path, sets):
         ssc=frozenset(),
         encodings={"labelIds": Encoding(tuple((index,) for index in indices), frozenset({255}))},
     )
-    contact_sheet(tmp_path / "many.png", {"source": sets["source"]}, many)
+    write_contact_sheet(tmp_path / "many.png", data_set_rows({"source": sets["source"]}, many))
     with Image.open(tmp_path / "many.png") as image:
         sheet = np.array(image)
     assert sheet.shape[1] == drawn(tmp_path / "few.png", {"source": sets["source"]}).shape[1]
@@ -92,8 +84,8 @@ def test_a_long_class_list_takes_more_lines_but_no_more_width(tmp_path, sets):
 
 
 def test_the_sheet_is_the_same_each_time(tmp_path, sets):
-    contact_sheet(tmp_path / "a.png", sets, CITYSCAPES)
-    contact_sheet(tmp_path / "b.png", sets, CITYSCAPES)
+    write_contact_sheet(tmp_path / "a.png", data_set_rows(sets, CITYSCAPES))
+    write_contact_sheet(tmp_path / "b.png", data_set_rows(sets, CITYSCAPES))
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
 
 
@@ -101,7 +93,7 @@ def test_a_caption_that_is_too_long_stays_over_its_own_tile_and_loses_its_middle
     black = Image.new("RGB", (100, 10))
 
     def caption(text):
-        write_sheet(tmp_path / "sheet.png", [[Tile(text, black), Tile("", black)]])
+        write_contact_sheet(tmp_path / "sheet.png", [[Tile(text, black), Tile("", black)]])
         with Image.open(tmp_path / "sheet.png") as image:
             return np.array(image)[: GAP + CAPTION]
 

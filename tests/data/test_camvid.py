@@ -3,13 +3,13 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from loopda.data.layouts.camvid import run
+from loopda.data.camvid import run
+from loopda.data.layouts.table import rows
 from loopda.data.manifest import check_rows
-from loopda.data.table import rows
 from loopda.errors import DataError
 from loopda.labels.classes import read_classes
 
-CLASSES = Path(__file__).parents[3] / "workflow/config/camvid/classes.yaml"
+CLASSES = Path(__file__).parents[2] / "workflow/config/camvid/classes.yaml"
 SPLITS = {
     "day_train": ["0006R0_f00930", "0006R0_f00960"],
     "day_test": ["Seq05VD_f00000"],
