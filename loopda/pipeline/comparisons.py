@@ -26,7 +26,7 @@ _WITHIN_LOOPDA = ("ablation", "tau")  # their rows are LoopDA's own stages, with
 
 
 class Model(NamedTuple):
-    """A model stage of an experiment, under the name of the experiment that its scores are filed under."""
+    """A model stage, and the experiment in whose folder its scores are."""
 
     experiment: str
     stage: str
@@ -46,7 +46,7 @@ def models(config: Config, comparison: str) -> list[Model]:
 
 
 def trained(config: Config, model: Model) -> list[Model]:
-    """The trainings that made the model, each under its owner, from the source-only model on; of it alone its own."""
+    """The trainings after source-only that made the model, each under its owner; of source-only itself, its own."""
     averaged = members(config, model.experiment)
     ends = [(name, model_stages(config, name)[-1]) for name in averaged] or [model]
     found = [
@@ -55,7 +55,7 @@ def trained(config: Config, model: Model) -> list[Model]:
         for stage in TRAINING_STAGES
         if stage in ancestry(config, experiment, last)
     ]
-    return list(dict.fromkeys(one for one in found if one.stage != "pretrain" or model.stage == "pretrain"))
+    return list(dict.fromkeys(step for step in found if step.stage != "pretrain" or model.stage == "pretrain"))
 
 
 def table(config: Config, comparison: str) -> dict[str, Any]:
@@ -70,11 +70,10 @@ def table(config: Config, comparison: str) -> dict[str, Any]:
 
 
 def deviations(config: Config, model: Model, base: str, *, across: bool) -> dict[str, Any]:
-    """Path of config.yaml -> value, where the settings behind `model` are not those of the experiment `base`.
+    """Path of config.yaml -> value, for the settings in which `model` differs from the experiment `base`.
 
-    The choice of a method is no deviation, but its numbers are where the experiment changes them. `across` stages:
-    those that go on from the source-only model are held against the section `adapt`, whose batches and optimiser the
-    methods share.
+    Another method is no deviation, but another value of one of its numbers is. across: stages after source-only are
+    compared with the section `adapt` too, whose batch size and optimiser the methods share.
     """
     experiment, stage = model
     needed = [name for name in STAGES if name in ancestry(config, experiment, stage)]
@@ -104,8 +103,8 @@ def _source_only(config: Config, experiment: str) -> Model:
 def _row(config: Config, comparison: str, model: Model, first: Model) -> dict[str, Any]:
     """A row of `table`; `first`: the first of all rows.
 
-    A list of config.yaml is made to be compared: gains count from the first row. The experiments of `run` need have
-    nothing in common: each one's gains count from its own source-only model.
+    Gains count from the first row. In `run`, whose experiments need not have anything in common, they count from the
+    source-only model of the row's own experiment.
     """
     experiment, stage = model
     averaged = members(config, experiment)
@@ -117,21 +116,21 @@ def _row(config: Config, comparison: str, model: Model, first: Model) -> dict[st
         "members": averaged,
         "tau": section(config, experiment, "self_train")["agreement"]["tau"] if stage == "self_train" else None,
         "trained": [
-            {**one._asdict(), "steps": section(config, one.experiment, one.stage)["steps"]}
-            for one in trained(config, model)
+            {**training._asdict(), "steps": section(config, training.experiment, training.stage)["steps"]}
+            for training in trained(config, model)
         ],
         "own": {} if averaged else _own_settings(config, comparison, model, baseline, first),
     }
 
 
 def _own_settings(config: Config, comparison: str, model: Model, baseline: Model, first: Model) -> dict[str, Any]:
-    """Where the settings behind `model` are not those of the first row, without what its source-only model says."""
+    """The settings in which `model` differs from the first row, without those that its source-only model lists."""
     across = comparison not in _WITHIN_LOOPDA
     own = deviations(config, model, first.experiment, across=across)
     if baseline in (first, model):
         return own
-    said = deviations(config, baseline, first.experiment, across=across)
-    return {path: value for path, value in own.items() if (path, value) not in said.items()}
+    listed = deviations(config, baseline, first.experiment, across=across)
+    return {path: value for path, value in own.items() if (path, value) not in listed.items()}
 
 
 def _shown_stages(config: Config, comparison: str, experiment: str) -> list[str]:

@@ -75,7 +75,7 @@ class ComparedModel:
     """A row: its scores by set of images, IoU by set and class, its cost.
 
     kind: "bracket" for models that were trained with labels alone, which bracket the others, "ensemble", or "method".
-    evaluations: one for each seed.
+    evaluations: of every seed.
     """
 
     title: str
@@ -92,7 +92,7 @@ class ComparedModel:
 
     @property
     def own_settings(self) -> str:
-        """Its own settings in one line, those of a section behind each other; "" where there are none."""
+        """Its own settings in one line, grouped by section; "" if it has none."""
         sections: dict[str, list[str]] = {}
         for path, value in self.listed.own.items():
             name, _, key = path.rpartition(".")
@@ -138,7 +138,7 @@ class Comparison:
         groups: dict[tuple[Any, ...], list[ComparedModel]] = {}
         for model in self.rows:
             if domain in model.scores:
-                first = next(one for one in model.evaluations if domain in one.domains)
+                first = next(evaluation for evaluation in model.evaluations if domain in evaluation.domains)
                 protocol = first.domains[domain].protocol
                 size = (protocol.images, protocol.width, protocol.height, *protocol.scored_at)
                 groups.setdefault((tuple(first.classes), tuple(first.colours), *size), []).append(model)
@@ -164,24 +164,25 @@ def compared(
         by_model.setdefault((evaluation.model_stage, evaluation.experiment), []).append(evaluation)
     _check_complete(listed, by_model)
     for baseline in dict.fromkeys(model.baseline for model in listed):
-        places = {model.place for model in listed if model.baseline == baseline}
-        check_comparable([one for one in evaluations if (one.model_stage, one.experiment) in places])
+        group = {model.place for model in listed if model.baseline == baseline}
+        check_comparable([scored for scored in evaluations if (scored.model_stage, scored.experiment) in group])
     runs = {(run.origin.stage, run.origin.experiment, run.origin.seed): run for run in metrics}
     rows = []
     for model in listed:
         own, base = by_model[model.place], by_model["pretrain", model.baseline]
-        scores = {domain: row(own, base, domain) for domain in dict.fromkeys(d for one in own for d in one.domains)}
+        measured_on = dict.fromkeys(domain for evaluation in own for domain in evaluation.domains)
+        scores = {domain: row(own, base, domain) for domain in measured_on}
         if not model.is_source_only:  # of another model trained on labels alone too, as the oracle
             scores = {domain: replace(score, gain=_gain(own, base, domain)) for domain, score in scores.items()}
         kind = "bracket" if model.stage == "pretrain" else "ensemble" if model.members else "method"
-        cost = _cost(model, sorted(one.seed for one in own), runs, memory)
+        cost = _cost(model, sorted(evaluation.seed for evaluation in own), runs, memory)
         classes = {domain: _classes(own, domain) for domain in scores}
         rows.append(ComparedModel(_title(model, listed), kind, model, tuple(own), scores, classes, cost))
     return Comparison(name, tuple(rows), tuple(published), common)
 
 
 def best(rows: Sequence[ComparedModel], domain: str) -> ComparedModel | None:
-    """The row with the largest mean IoU on a set of images, brackets apart; None where none has one."""
+    """The row with the largest mean IoU on a set of images, without brackets; None if no row has a score."""
     scored = [(cell.mean, model) for model in rows if model.kind != "bracket" and (cell := model.mIoU(domain))]
     return max(scored, key=lambda pair: pair[0])[1] if scored else None
 
@@ -223,8 +224,8 @@ def _check_complete(listed: Sequence[ListedModel], by_model: Mapping[Place, Sequ
 
 
 def _title(model: ListedModel, listed: Sequence[ListedModel]) -> str:
-    """`source-only` for the one source-only model that all gains count from, the experiment's name where it has one
-    row, else with the stage behind it."""
+    """`source-only` for the source-only model that all gains count from; else the experiment's name, followed by the
+    stage if the experiment has several rows."""
     source_only = [other for other in listed if other.is_source_only]
     if source_only == [model]:
         return stage_title(model.stage)

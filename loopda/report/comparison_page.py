@@ -51,17 +51,17 @@ def statement(comparison: Comparison) -> str:
     """What stands on the page, in plain words."""
     models = f"{len(comparison.rows)} models under one evaluator ({seed_list(comparison.seeds)})"
     if not comparison.domains:
-        return f"{models}: the data have no labelled images to score them by. What each one cost stands in its row."
+        return f"{models}: the data have no labelled images to score them by. The rows say what each model cost."
     domain = comparison.domains[0]
     groups = comparison.measured_alike(domain)
     if len(comparison.baselines) > 1 or len(groups) > 1:
         return (
-            f"{models}. They go on from {len(comparison.baselines)} source-only models, and each row's gain counts from"
-            " its own. The notes say on which images each experiment was measured: rows that were measured on others"
-            " cannot be compared."
+            f"{models}. There are {len(comparison.baselines)} source-only models; the gain of a row counts from the one"
+            " that its experiment started with. The notes say on which images each experiment was measured: compare"
+            " only rows that were measured on the same images."
         )
     [group] = groups
-    protocol = next(one for one in group[0].evaluations if domain in one.domains).domains[domain].protocol
+    protocol = next(one.domains[domain].protocol for one in group[0].evaluations if domain in one.domains)
     return (
         f"{models}, on {protocol.images} {domain} images of {protocol.width}x{protocol.height} pixels that none of"
         " them was trained on. Methods go on from the same source-only model, on the same labelled day and the same"
@@ -75,7 +75,7 @@ def tiles(comparison: Comparison, groups: Sequence[Sequence[ComparedModel]], dom
     if len(groups) != 1:
         return []
     trained_otherwise = [model for model in comparison.rows if not model.listed.is_source_only]
-    oracles = [one for one in trained_otherwise if any(path.startswith("data.source") for path in one.listed.own)]
+    oracles = [row for row in trained_otherwise if any(path.startswith("data.source") for path in row.listed.own)]
     chosen = [
         *([("Source-only", comparison.rows[0])] if len(comparison.baselines) == 1 else []),
         ("Best method" if comparison.name == "compare" else "Best row", best(comparison.rows, domain)),

@@ -168,11 +168,11 @@ def test_the_page_is_well_formed_needs_nothing_else_and_keeps_published_numbers_
     assert not re.search(r"(?:src|href)=\"(?!#|data:)", html)
     targets = {value for tag, name, value in page.attributes if (tag, name) == ("section", "id")}
     assert {value[1:] for tag, name, value in page.attributes if (tag, name) == ("a", "href")} <= targets
-    ours, night, day, theirs = page.tables
+    ours, night, day, papers = page.tables
     assert [row[0].strip() for row in night[1:]][:2] == ["source-only", "minent"]
     assert len(night) == len(day) == len(NIGHT) + 1
     assert page.row(3, "LoopDA with distillation")[4] == "38.7"
-    assert not {row[0].strip() for row in theirs[1:]} & {row[0].strip() for row in ours[2:]} - {"source-only", "oracle"}
+    assert not {row[0].strip() for row in papers[1:]} & {row[0].strip() for row in ours[2:]} - {"source-only", "oracle"}
 
 
 @pytest.mark.parametrize("comparison", ["parts", "networks", "ablation", "tau"])
