@@ -246,11 +246,14 @@ def test_other_experiments_are_listed_from_when_they_have_begun_and_all_of_them_
 
 def test_a_target_lists_its_jobs_alone(run):
     found = run.statuses("compare")
-    assert list(found)[-1] == Job("comparison", "compare")
+    assert list(found)[-1] == Job("compare")
     assert {job.seed for job in found if job.stage == "adapt"} == set(run.config["table_seeds"])
     assert not [job for job in found if job.stage == "report"]
     assert {job.experiment for job in run.statuses("advent")} == {"", "loopda", "advent"}
-    with pytest.raises(ConfigError, match="no target 'nonsense'"):
+    found = run.statuses("run")
+    assert list(found)[-1] == Job("run")
+    assert {job.seed for job in found if job.stage == "evaluate"} == set(run.config["table_seeds"])
+    with pytest.raises(ConfigError, match="no target 'nonsense'; there are all, run, compare"):
         run.statuses("nonsense")
 
 

@@ -28,9 +28,10 @@ from loopda.pipeline.stages import (
 
 EXTENDS = "extends"  # the key of an experiment that has all that another one changes, and more
 
-COMPARISONS = ("compare", "parts", "networks", "ablation", "tau")  # lists of experiments that share a table and a page
+# lists of experiments, each of which makes a page and its tables: key, target, rule and folder have one name
+COMPARISONS = ("run", "compare", "parts", "networks", "ablation", "tau")
 # what is no stage's business
-SETTINGS = frozenset({"run", "seeds", "table_seeds", "device", "processes", "experiments", *COMPARISONS})
+SETTINGS = frozenset({"seeds", "table_seeds", "device", "processes", "experiments", *COMPARISONS})
 SECTIONS = SETTINGS | {"methods"} | {name for stage in STAGES.values() for name in (stage.section, *stage.sections)}
 
 TOWN = "results/town/"  # where the built-in town writes its data sets

@@ -86,8 +86,8 @@ def statuses(config: Config, targets: Sequence[str] = (), *, root: Path = Path()
 
 def _known(config: Config, target: str) -> str:
     """`target`; ConfigError where there is none of this name."""
-    if target not in ("all", "seeds", *COMPARISONS, *config["experiments"]):
-        raise ConfigError(f"no target {target!r}; there are all, seeds, {', '.join(COMPARISONS)}, and every experiment")
+    if target not in ("all", *COMPARISONS, *config["experiments"]):
+        raise ConfigError(f"no target {target!r}; there are all, {', '.join(COMPARISONS)}, and every experiment")
     return target
 
 
@@ -99,7 +99,7 @@ def begun(jobs: Jobs, root: Path, *, every: bool = False) -> dict[Job, list[Job]
     others = [name for name in jobs.config["experiments"] if every or _has_begun(name, root)]
     pages = [name for name in COMPARISONS if every or (root / "results" / name).exists()]
     last = [job for name in others for job in jobs.of_experiment(name)]
-    return jobs.with_ancestors([*last, *(Job("comparison", name) for name in pages)])
+    return jobs.with_ancestors([*last, *map(Job, pages)])
 
 
 def _has_begun(experiment: str, root: Path) -> bool:

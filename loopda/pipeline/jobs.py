@@ -12,14 +12,14 @@ from loopda.pipeline.experiments import COMPARISONS
 from loopda.pipeline.merging import Config
 from loopda.pipeline.stages import ENSEMBLE, STAGES
 
-COMPARISON_OUTPUTS = ("report.html", "table.md", "table.csv")  # of the rule `comparison`, in results/<comparison>
+COMPARISON_OUTPUTS = ("report.html", "table.md", "table.csv")  # of the rule of each list, in results/<list>
 
 
 class Job(NamedTuple):
     """A job: a stage with the experiment and the seed, as far as the stage has them.
 
-    experiment: for `comparison`, the name of the page. model: the stage whose model `evaluate` or `submission` reads.
-    data_set: the set of images that `manifest` checks.
+    stage: a stage, or the name of a comparison, which has neither experiment nor seed. model: the stage whose model
+    `evaluate` or `submission` reads. data_set: the set of images that `manifest` checks.
     """
 
     stage: str
@@ -43,8 +43,7 @@ class Job(NamedTuple):
     @property
     def folder(self) -> str:
         """The folder of its results."""
-        place = self.experiment if self.stage == "comparison" else self._replace(model="", data_set="").place
-        return f"results/{place}"
+        return f"results/{self._replace(model='', data_set='').place}"
 
     @property
     def files(self) -> list[str]:
@@ -82,13 +81,11 @@ class Jobs:
         self._set_owner = functools.cache(lambda experiment, name: experiments.owner_of_set(config, experiment, name))
 
     def of_target(self, target: str) -> list[Job]:
-        """The last jobs of a target: `all` (the default of snakemake), `seeds`, a comparison, or an experiment."""
+        """The last jobs of a target: all (what `snakemake` makes by itself), a comparison, or an experiment."""
         run, seeds = self.config["run"], self.config["seeds"]
         if target == "all":
             return [Job("report", name) for name in run] + [job for name in run for job in self._submissions(name)]
-        if target == "seeds":
-            return [job for name in run for job in self.scores(name, self.config["table_seeds"])]
-        return [Job("comparison", target)] if target in COMPARISONS else self.scores(target, seeds)
+        return [Job(target)] if target in COMPARISONS else self.scores(target, seeds)
 
     def of_experiment(self, experiment: str) -> list[Job]:
         """The last jobs of `experiment`, for every seed of `seeds` and `table_seeds`."""
@@ -113,10 +110,11 @@ class Jobs:
     def needs(self, job: Job) -> list[Job]:
         """The jobs whose files `job` reads."""
         stage, experiment, seed, model, data_set = job
-        if stage == "comparison":
-            rows = comparisons.models(self.config, experiment)
-            seeds = self.config["table_seeds"]
-            return [Job("evaluate", row.experiment, number, row.stage) for row in rows for number in seeds]
+        if stage in COMPARISONS:
+            rows = comparisons.models(self.config, stage)
+            return [
+                Job("evaluate", row.experiment, seed, row.stage) for row in rows for seed in self.config["table_seeds"]
+            ]
         if stage == "report":
             seeds = self.config["seeds"]
             pictures = "self_train" in experiments.model_stages(self.config, experiment)
@@ -148,8 +146,8 @@ class Jobs:
         return Job(stage, self._owner(experiment, stage), seed if STAGES[stage].seeded else None)
 
     def _section_text(self, stage: str, experiment: str, data_set: str) -> str:
-        if stage == "comparison":
-            return experiments.as_yaml(comparisons.table(self.config, experiment))
+        if stage in COMPARISONS:
+            return experiments.as_yaml(comparisons.table(self.config, stage))
         if stage == "manifest":
             return experiments.as_yaml(experiments.set_section(self.config, experiment, data_set))
         return experiments.as_yaml(experiments.section(self.config, experiment, stage))

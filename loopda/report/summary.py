@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 from loopda.errors import DataError
 from loopda.evaluation.scores import spread
-from loopda.pipeline.stages import stage_order
 from loopda.report.inputs import Domain, Evaluation
 
 BASELINE = "pretrain"
@@ -62,20 +61,6 @@ def change(evaluations: Iterable[Evaluation], baseline: Iterable[Evaluation], do
     return Cell(*spread(differences), len(differences)) if differences else None
 
 
-def rows(evaluations: Sequence[Evaluation]) -> list[MeanScores]:
-    """One row per experiment, model stage and set of images, in that order."""
-    result = []
-    experiments = sorted({model.experiment for model in evaluations})
-    for experiment in experiments:
-        own = [model for model in evaluations if model.experiment == experiment]
-        base = baseline(experiment, evaluations)
-        for stage in sorted({model.model_stage for model in own}, key=stage_order):
-            models = [model for model in own if model.model_stage == stage]
-            for domain in domains(models):
-                result.append(row(models, base, domain))
-    return result
-
-
 def row(models: Sequence[Evaluation], base: Sequence[Evaluation], domain: str) -> MeanScores:
     """The scores of one model stage on a set of images. models, base (source-only): one model for each seed."""
     stage = models[0].model_stage
@@ -89,21 +74,6 @@ def row(models: Sequence[Evaluation], base: Sequence[Evaluation], domain: str) -
         pixel_accuracy=measure(models, domain, lambda scores: scores.pixel_accuracy),
         gain=None if stage == BASELINE else change(models, base, domain, lambda scores: scores.mIoU),
     )
-
-
-def baseline(experiment: str, evaluations: Sequence[Evaluation]) -> list[Evaluation]:
-    """The source-only models that an experiment is compared with: its own, or those of the experiment that it shares.
-
-    An ablation of the warm-up has no source-only model of its own. Where several experiments on the same data have
-    one, the scores do not say which is shared. The list is then empty: no gain is better than a wrong one.
-    """
-    models = [model for model in evaluations if model.model_stage == BASELINE]
-    own = [model for model in models if model.experiment == experiment]
-    if own:
-        return own
-    data = {_data(model) for model in evaluations if model.experiment == experiment}
-    models = [model for model in models if _data(model) in data]
-    return models if len({model.experiment for model in models}) == 1 else []
 
 
 def domains(evaluations: Iterable[Evaluation]) -> list[str]:
@@ -164,15 +134,6 @@ def shown(cell: Cell | None, *, signed: bool = False) -> str:
 def _by_seed(evaluations: Iterable[Evaluation], domain: str, of: Measure) -> dict[int, float]:
     values = {model.seed: of(model.domains[domain]) for model in evaluations if domain in model.domains}
     return {seed: value for seed, value in sorted(values.items()) if value is not None}
-
-
-def _data(evaluation: Evaluation) -> tuple[object, ...]:
-    """The classes and the sets of images that a model was evaluated on, to be compared with another's."""
-    sets = [
-        (name, scores.protocol.images, scores.protocol.width, scores.protocol.height)
-        for name, scores in sorted(evaluation.domains.items())
-    ]
-    return (tuple(evaluation.classes), *sets)
 
 
 def _name(evaluation: Evaluation) -> str:

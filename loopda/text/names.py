@@ -21,20 +21,6 @@ def bounded(name: str, most: int = MOST_BYTES) -> str:
     return f"{content[: most - 9].decode('utf-8', 'ignore')}-{digest}"
 
 
-def joined(names: Iterable[str], most: int = MOST_BYTES) -> str:
-    """The names joined by "+". If that has more than `most` bytes: the first names, how many follow, and a digest."""
-    names = list(names)
-    whole = "+".join(names)
-    if len(whole.encode()) <= most:
-        return whole
-    digest = hashlib.sha256(whole.encode()).hexdigest()[:8]
-    for shown in range(len(names) - 1, 0, -1):
-        text = "+".join([*names[:shown], f"{len(names) - shown}-more-{digest}"])
-        if len(text.encode()) <= most:
-            return text
-    return f"{len(names)}-experiments-{digest}"
-
-
 def printable(text: object) -> str:
     """`text` on one line of valid UTF-8: control characters, and bytes of a name that are not UTF-8, are escaped."""
     return "".join(

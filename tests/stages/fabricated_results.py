@@ -1,4 +1,4 @@
-"""Made-up results of every stage, small and with known numbers, for the tests of `report`, `seeds` and `compare`.
+"""Made-up results of every stage, small and with known numbers, for the tests of `report` and `compare`.
 
 By hand, `python tests/stages/fabricated_results.py FOLDER` makes a rich set and its pages, to be looked at.
 """
@@ -319,7 +319,7 @@ if __name__ == "__main__":
         return evaluation(folder, experiment, seed, stage, **more)
 
     settings = yaml.safe_load((Path(__file__).parents[2] / "config.yaml").read_text())
-    for name in ("compare", "ablation", "tau"):
+    for name in ("run", "compare", "ablation", "tau"):
         inputs = compared(home / name, settings, name, evaluated=plausible)
         outputs = {"page": home / f"{name}.html", "table": home / f"{name}.md", "csv": home / f"{name}.csv"}
         compare.run(**inputs, **outputs, log=home / f"{name}.log")

@@ -27,7 +27,7 @@ def faults_of_settings(config: Config) -> list[str]:
         if not isinstance(config[key], Mapping):
             faults.append(f"{key}: expected keys with values, found {config[key]!r}")
     faults = faults or _faults_of_methods(config)
-    for key in ("run", *COMPARISONS):
+    for key in COMPARISONS:
         faults += _faults_of_list(key, config[key], known)
     for key in ("seeds", "table_seeds"):
         seeds = config[key]
