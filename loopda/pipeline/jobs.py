@@ -112,9 +112,8 @@ class Jobs:
         stage, experiment, seed, model, data_set = job
         if stage in COMPARISONS:
             rows = comparisons.models(self.config, stage)
-            return [
-                Job("evaluate", row.experiment, seed, row.stage) for row in rows for seed in self.config["table_seeds"]
-            ]
+            seeds = self.config["table_seeds"]
+            return [Job("evaluate", row.experiment, number, row.stage) for row in rows for number in seeds]
         if stage == "report":
             seeds = self.config["seeds"]
             pictures = "self_train" in experiments.model_stages(self.config, experiment)
