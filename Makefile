@@ -1,5 +1,5 @@
-# Two commands on a fresh machine: `make demo` and `make test`. Both set up .venv first, once. `make slurm-test` brings up a
-# real SLURM of one node for its tests, from Debian's packages.
+# `make demo` and `make test` work on a fresh machine: both set up .venv first, once. `make slurm-test` starts a real SLURM of
+# one node for its tests, from Debian's packages.
 PYTHON ?= python3
 BIN := .venv/bin
 

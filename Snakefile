@@ -1,7 +1,8 @@
-# LoopDA end to end. Results have one grammar:
-#   results/<stage>/<experiment>/seed<k>/{model.pt, metrics.jsonl, config.yaml}
-# data stages have no seed; logs/ and benchmarks/ mirror it. An experiment is an overlay in config.yaml; stages that are
-# configured alike are shared, and belong to the experiment that has trained them, else to the first that needs them
+# LoopDA end to end. All results have a place of the same form; logs/ and benchmarks/ mirror it:
+#   results/<stage>/<experiment>/seed<k>/{model.pt, metrics.jsonl, config.yaml}    data stages have no seed
+#   results/<list>/{report.html, table.md, table.csv}    for the lists of config.yaml: run, compare, ablation, tau, ...
+# An experiment is an overlay in config.yaml. Experiments share the stages that are configured alike. A shared stage is
+# in the folder of the experiment that has trained it, or else of the first in the file
 # (loopda/pipeline/experiments.py, loopda/pipeline/claims.py).
 from os.path import exists
 
@@ -11,10 +12,10 @@ from loopda.text.strict_yaml import read_mapping
 
 min_version("9.0")
 
-# the configuration of this folder; where there is none, and in a module of another workflow, the one beside this file
+# config.yaml in the working folder; if there is none, or in a module of another workflow, the one beside this file
 is_own = workflow.modifier.parent_modifier is None and exists("config.yaml")
 base_file = "config.yaml" if is_own else workflow.source_path("config.yaml")
-base = read_mapping(base_file)  # before Snakemake reads it, which says less of what is wrong in it
+base = read_mapping(base_file)  # read here first: our messages about faults in the file say more than Snakemake's
 
 
 configfile: base_file
@@ -34,12 +35,6 @@ localrules:
     all,
     configure,
     checked,
-    seeds,
-    compare,
-    parts,
-    networks,
-    ablation,
-    tau,
 
 
 rule all:
@@ -48,42 +43,6 @@ rule all:
     input:
         expand("results/report/{experiment}/report.html", experiment=config["run"]),
         submissions,
-
-
-rule seeds:
-    """The table over `table_seeds` of every experiment of `run`: mean, spread and gain over source-only."""
-    input:
-        f"results/tables/{names.joined(config['run'])}.md",
-
-
-rule compare:
-    """Every method side by side over `table_seeds`: a page and its table."""
-    input:
-        "results/compare/report.html",
-
-
-rule parts:
-    """The methods that LoopDA is compared with without one of their parts, over `table_seeds`."""
-    input:
-        "results/parts/report.html",
-
-
-rule networks:
-    """LoopDA and DAFormer on other networks, over `table_seeds`."""
-    input:
-        "results/networks/report.html",
-
-
-rule ablation:
-    """Table 3 of the paper over `table_seeds`: LoopDA without one of its parts."""
-    input:
-        "results/ablation/report.html",
-
-
-rule tau:
-    """Table 4 of the paper over `table_seeds`: the threshold of the label overlap ratio."""
-    input:
-        "results/tau/report.html",
 
 
 onsuccess:

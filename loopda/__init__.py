@@ -1,4 +1,4 @@
-"""LoopDA: semantic segmentation networks that see at night, without night labels.
+"""LoopDA: semantic segmentation networks that see at night, trained without night labels.
 
 from loopda import load
 model = load("model.pt")
@@ -26,12 +26,12 @@ def load(
     overlap: int | None = None,
     device: str = "auto",
 ) -> "Predictor":
-    """The predictor of the checkpoint `model`, a `model.pt` of any stage that makes one; see `Predictor` for the rest.
+    """Load the checkpoint `model`, the `model.pt` of any stage, as a `Predictor`, which explains the other arguments.
 
-    device: auto is the GPU where there is one, which a training may be using too; cpu and cuda insist. DataError: the
-    file is missing or damaged, or has no statistics of the domain. DeviceError: there is no such device.
+    device: auto uses the GPU if there is one, even while a training uses it too; cpu and cuda are strict. DataError
+    where the file is missing or damaged, or has no statistics of the domain; DeviceError where there is no such device.
     """
-    # here, because the Snakefile imports parts of this package each time it is parsed, and must not wait for PyTorch
+    # imported here: the Snakefile imports parts of this package whenever it is parsed, and must not wait for PyTorch
     from loopda.config import expanded
     from loopda.evaluation.predictor import Predictor
     from loopda.models.checkpoint import load_segmenter
@@ -42,7 +42,7 @@ def load(
 
 
 def __getattr__(name: str) -> ModuleType:
-    """`from loopda import experiments` finds the module where it has moved to; for one release."""
+    """`from loopda import experiments` still works, with a warning; to be removed after one release."""
     if name != "experiments":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     warnings.warn("loopda.experiments is loopda.pipeline.experiments now", DeprecationWarning, stacklevel=2)

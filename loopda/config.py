@@ -1,27 +1,32 @@
-"""Strict sections of the configuration: unknown keys, wrong types and values out of bounds are refused by name."""
+"""Strict sections of the configuration: unknown keys, wrong types and values out of bounds are errors."""
 
 import json
 import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from loopda.errors import ConfigError
 from loopda.text.strict_yaml import read_yaml, remedy
 
+# the kinds of numbers that many sections hold
+Count = Annotated[int, Field(ge=1)]
+NonNegative = Annotated[float, Field(ge=0)]
+Positive = Annotated[float, Field(gt=0)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+
 
 def expanded(path: Path | str, folder: Path | str = "") -> Path:
-    """`path`, which may be relative to `folder`, with a leading ~ and $VARIABLES or ${VARIABLES} filled in.
+    """`path`, which may be relative to `folder`, with a leading ~ and $VARIABLES or ${VARIABLES} expanded.
 
-    A part that is the name of a file or folder as it stands is left alone. ConfigError where there is no such home, or
-    the environment has no such variable, or an empty one; and where it is no path of this machine, but an address, or
-    begins with a drive of Windows.
+    A part that is the literal name of an existing file or folder is not expanded. ConfigError where the home or the
+    variable does not exist, or the variable is empty; and for URLs and paths of Windows.
     """
     text = str(path)
-    if (why := next((why for begin, why in _ELSEWHERE if re.match(begin, text)), "")) and not os.path.lexists(
+    if (why := next((why for begin, why in _NOT_LOCAL if re.match(begin, text)), "")) and not os.path.lexists(
         os.path.join(folder, text)
     ):
         raise ConfigError(f"{text}: {why}")
@@ -31,18 +36,18 @@ def expanded(path: Path | str, folder: Path | str = "") -> Path:
     for number, part in enumerate(text.split("/")):
         marked = "$" in part or (number == 0 and part.startswith("~"))
         if marked and not os.path.lexists(os.path.join(folder, "/".join([*done, part]))):
-            part = _filled_in(part, text)
+            part = _expanded_part(part, text)
         done.append(part)
     return Path("/".join(done))
 
 
-_ELSEWHERE = (
+_NOT_LOCAL = (
     (r"[A-Za-z][A-Za-z0-9+.-]+:/", "an address, not a path; fetch what is there first, and write where it lies here"),
     (r"[A-Za-z]:[\\/]|\\\\", "a path of a Windows machine; write where the file lies on this one, with /"),
 )
 
 
-def _filled_in(part: str, text: str) -> str:
+def _expanded_part(part: str, text: str) -> str:
     names = [plain or braced for plain, braced in re.findall(r"\$(?:(\w+)|\{([^}]*)\})", part)]
     if unknown := [name for name in names if not os.environ.get(name)]:
         raise ConfigError(
@@ -56,9 +61,9 @@ def _filled_in(part: str, text: str) -> str:
 
 
 class Section(BaseModel):
-    """Base of every stage's section. Strict: `"3"` is not a number, and a misspelt key is an error, not a default.
+    """Base class of every section. Strict: `"3"` is not a number, and a misspelt key is an error, not a default.
 
-    In paths a leading ~ and variables of the environment are filled in.
+    In paths, a leading ~ and environment variables are expanded.
     """
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, protected_namespaces=())
@@ -72,7 +77,7 @@ class Section(BaseModel):
             raise ValueError(str(error)) from None
 
 
-# what pydantic calls a value of another type, and the type that it wanted
+# pydantic's error for a value of the wrong type -> the type that was wanted, as JSON Schema calls it
 _WANTED = {
     "float_type": "number",
     "int_type": "integer",
@@ -89,16 +94,16 @@ AnySection = TypeVar("AnySection", bound=Section)
 
 
 def read_section(path: Path, section: type[AnySection]) -> AnySection:
-    """Read the YAML (or JSON) file `path` as a `section`; ConfigError lists every wrong key at once."""
+    """Read the YAML (or JSON) file `path` as a `section`; ConfigError lists all wrong keys at once."""
     return parse_section(read_yaml(path), section, str(path))
 
 
 def parse_section(values: object, section: type[AnySection], where: str) -> AnySection:
-    """Check `values` against `section`; `where` names their origin in the ConfigError."""
+    """Parse `values` as a `section`. where: the origin of the values, for the ConfigError."""
     if values is None:
         values = {}
     try:
-        # by way of JSON rules: lists are accepted where the section says tuple, strings where it says Path
+        # by the rules for JSON, which accept a list for a tuple and a string for a Path
         return section.model_validate_json(json.dumps(values))
     except ValidationError as error:
         faults = [
@@ -110,7 +115,7 @@ def parse_section(values: object, section: type[AnySection], where: str) -> AnyS
 
 
 def _message(fault: Mapping[str, Any], section: type[Section]) -> str:
-    """pydantic's words, or those of the field where they would be a regular expression."""
+    """pydantic's message; in place of a regular expression, the description of the field."""
     if fault["type"] != "string_pattern_mismatch":
         return fault["msg"]
     described = _described(section.model_json_schema(), fault["ctx"]["pattern"])
@@ -118,7 +123,7 @@ def _message(fault: Mapping[str, Any], section: type[Section]) -> str:
 
 
 def _described(schema: Any, pattern: str) -> str:
-    """The description that stands beside `pattern` somewhere in a JSON schema, "" where there is none."""
+    """The description beside `pattern` anywhere in a JSON schema; "" where there is none."""
     if isinstance(schema, dict):
         if schema.get("pattern") == pattern and "description" in schema:
             return schema["description"]

@@ -1,11 +1,11 @@
-"""What can go wrong for reasons outside the code, one class per exit code.
+"""Errors with causes outside the code, one class per exit code.
 
-The message of each error is written for the person at the terminal: it names the file or the key, and the remedy.
+Each message is for the person at the terminal: it names the file or the key, what is wrong, and the remedy.
 """
 
 
 class LoopdaError(Exception):
-    """A fault the user can mend; the command line prints its message alone, without a traceback."""
+    """An error that the user can correct; the command line prints its message without a traceback."""
 
     exit_code = 1
 
@@ -35,6 +35,6 @@ class NumericError(LoopdaError):
 
 
 class Interrupted(LoopdaError):
-    """Stopped by a signal after its progress was saved; the same command goes on from there."""
+    """A signal stopped the stage, which has saved its progress; the same command continues from there."""
 
     exit_code = 75

@@ -1,4 +1,4 @@
-"""Randomness as a pure function of (seed, purpose, step): nothing to save, nothing to restore."""
+"""Random numbers as a pure function of (seed, purpose, step): no state to save or restore."""
 
 import zlib
 
@@ -7,7 +7,7 @@ import torch
 
 
 def generator(seed: int, purpose: str, *numbers: int) -> np.random.Generator:
-    """A NumPy generator for one purpose at one step (and sample): the same arguments give the same stream."""
+    """A NumPy generator for one purpose at one step (and sample); the same arguments give the same stream."""
     return np.random.default_rng([seed, zlib.crc32(purpose.encode()), *numbers])
 
 

@@ -4,9 +4,9 @@
 
 Snakemake goes by times and by its own records in .snakemake. A project that was copied without both (cp -r, a download,
 object storage) looks as if it had to be made anew, and Snakemake removes a finished model as its job begins. This
-command compares every result with the record beside it (runtime/provenance.py): the settings, and the SHA-256 of what
-it was made of and of itself. What agrees gets one common time, which makes it up to date; what
-does not is listed and left as it is.
+command compares every result with the record beside it (runtime/provenance.py): the settings, and the SHA-256 of the
+inputs and of the result itself. What agrees gets one common time, which makes it up to date. What does not agree is
+listed and left as it is.
 """
 
 import argparse
@@ -18,19 +18,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from loopda.errors import LoopdaError
-from loopda.pipeline.experiments import Config
+from loopda.pipeline.configuration import read_config
+from loopda.pipeline.job_status import begun
 from loopda.pipeline.jobs import Job, Jobs
+from loopda.pipeline.merging import Config
 from loopda.runtime.provenance import Digests, read_record, record_path
-from loopda.status import begun, read_config
 from loopda.text.encoding import begin_program
 
 
 @dataclass
 class Examined:
-    """Which results are what their records say.
+    """Which results agree with the records beside them.
 
-    sound: the files of those that are, and of all that they were made of. doubtful: place of a job -> why it cannot be
-    vouched for. again: the main files of those jobs; where they are removed, Snakemake makes them again.
+    jobs: those whose results agree. sound: the files of these, and all that they were made of. doubtful: place of a job
+    -> why its results do not agree. again: the first files of those jobs; Snakemake makes again what is removed.
     """
 
     jobs: list[Job] = field(default_factory=list)
@@ -67,15 +68,17 @@ def examine(config: Config, root: Path = Path()) -> Examined:
 
 
 def vouch(found: Examined) -> None:
-    """Give every sound file the time of the oldest, so that none is newer than what was made of it."""
+    """Give every sound file the time of the oldest one, so that no input is newer than a result."""
     oldest = min((path.stat().st_mtime_ns for path in found.sound), default=0)
     for path in found.sound:
         os.utime(path, ns=(oldest, oldest))
 
 
 def copied_without_times(config: Config, root: Path = Path()) -> bool:
-    """Whether the results in `root` came from elsewhere, without Snakemake's records and without their times: some
-    result has a record beside it, but is older than what it was made of."""
+    """Whether the results in `root` were copied without Snakemake's records and without their times.
+
+    Then a result has a record beside it, but is older than one of its inputs.
+    """
     if any((root / ".snakemake" / "metadata").glob("*")):
         return False
     for job in _jobs(Jobs(config), root):
@@ -90,7 +93,7 @@ def copied_without_times(config: Config, root: Path = Path()) -> bool:
 
 
 def _jobs(jobs: Jobs, root: Path) -> dict[Job, list[Job]]:
-    """Those of which there may be results: of `run`, and of all that has begun."""
+    """The jobs that may have results: those of `run`, and those of experiments that have begun."""
     return jobs.with_ancestors(jobs.of_target("all")) | begun(jobs, root)
 
 

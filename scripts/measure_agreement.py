@@ -12,7 +12,6 @@ static classes and disagree: there, how often each of them is right.
 """
 
 import argparse
-import csv
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -22,12 +21,14 @@ import torch
 from torch import Tensor
 
 from loopda.data.dataset import Frames
+from loopda.data.layouts.table import rows
 from loopda.data.manifest import read_manifest
-from loopda.data.table import rows
+from loopda.data.poses import read_poses
 from loopda.data.transforms import to_images
 from loopda.evaluation.probabilities import predict
 from loopda.labels.agreement import label_overlap_ratio, online_label, static_label
-from loopda.labels.classes import IGNORE, ClassList, load_classes
+from loopda.labels.class_files import load_classes
+from loopda.labels.classes import IGNORE, ClassList
 from loopda.models.checkpoint import load_segmenter
 from loopda.models.segmenter import Segmenter
 from loopda.runtime.files import write_json
@@ -45,8 +46,7 @@ def main() -> None:
         parser.add_argument(f"--{name}", type=Path, required=True)
     arguments = parser.parse_args()
     segmenter, classes = load_segmenter(arguments.model), load_classes(arguments.classes)
-    with open(arguments.poses, newline="", encoding="utf-8") as file:
-        metres = {Path(row["night"]).name: float(row["metres"]) for row in csv.DictReader(file)}
+    metres = {pair.night.name: pair.metres for pair in read_poses(arguments.poses)}
     pairs = [row for row in read_manifest(arguments.night) if row.reference and row.image.name in metres]
     labels = {row.image.name: row for row in rows(arguments.truth, classes, labelled=True)}
     truths = Frames([labels[row.image.name] for row in pairs], classes, segmenter.input_size)
@@ -62,8 +62,8 @@ def main() -> None:
             name = f"{least:g} to {most:g} m"
             measured[name] = measure(night[chosen], reference[chosen], truth[chosen], classes)
     measured["another place"] = measure(night, reference.roll(len(pairs) // 2, dims=0), truth, classes)
-    for name, its in measured.items():
-        print("\n".join(lines(name, its)))
+    for name, figures in measured.items():
+        print("\n".join(lines(name, figures)))
     write_json(arguments.out, measured)
 
 

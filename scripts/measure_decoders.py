@@ -27,7 +27,7 @@ from loopda.config import read_section
 from loopda.data.dataset import open_frames
 from loopda.data.transforms import to_images
 from loopda.losses.reconstruction import reconstruction
-from loopda.methods.loopda import Loops, Side, load_loops
+from loopda.methods.loopda import Domain, Loops, load_loops
 from loopda.methods.method import probabilities
 from loopda.models.checkpoint import load_segmenter
 from loopda.models.segmentation_network import Outputs
@@ -38,7 +38,7 @@ from loopda.text.encoding import begin_program
 from loopda.training.optimizer import descend
 
 BATCH, IMAGES = 8, 80
-OTHER: dict[Side, Side] = {"day": "night", "night": "day"}
+OTHER: dict[Domain, Domain] = {"day": "night", "night": "day"}
 
 
 def main() -> None:
@@ -69,7 +69,7 @@ def main() -> None:
 
 
 @torch.no_grad()
-def measure(segmenter: Segmenter, nets: Loops, side: Side, x: Tensor, *, outer: bool) -> dict[str, float]:
+def measure(segmenter: Segmenter, nets: Loops, side: Domain, x: Tensor, *, outer: bool) -> dict[str, float]:
     """The differences for a batch of images of `side`."""
     segmenter.use_statistics(side)
     outputs = segmenter(x, aux=False)
@@ -86,7 +86,9 @@ def measure(segmenter: Segmenter, nets: Loops, side: Side, x: Tensor, *, outer: 
     return found
 
 
-def fresh(segmenter: Segmenter, config: Config, side: Side, batches: list[Tensor], *, steps: int, blind: bool) -> float:
+def fresh(
+    segmenter: Segmenter, config: Config, side: Domain, batches: list[Tensor], *, steps: int, blind: bool
+) -> float:
     """The difference on the last fifth of the batches of a decoder that has learnt from the others."""
     torch.manual_seed(0)
     nets = Loops(config.loops, segmenter)
@@ -108,7 +110,7 @@ def fresh(segmenter: Segmenter, config: Config, side: Side, batches: list[Tensor
     return sum(values) / len(values)
 
 
-def decode(nets: Loops, side: Side, outputs: Outputs, p: Tensor, like: Tensor) -> Tensor:
+def decode(nets: Loops, side: Domain, outputs: Outputs, p: Tensor, like: Tensor) -> Tensor:
     """Dec_side(z, p) at the size of the images `like`."""
     return nets.decoders[side](nets.features(outputs), p, like.shape[2:])
 
@@ -126,8 +128,8 @@ def difference(output: Tensor, image: Tensor) -> float:
 def mean(found: list[dict[str, float]]) -> dict[str, float]:
     """Of each value over the batches."""
     values = defaultdict(list)
-    for one in found:
-        for name, value in one.items():
+    for figures in found:
+        for name, value in figures.items():
             values[name].append(value)
     return {name: sum(numbers) / len(numbers) for name, numbers in values.items()}
 

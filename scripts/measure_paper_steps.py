@@ -132,7 +132,7 @@ def paper(home: Path, size: Size | None) -> tuple[dict[str, Any], list[str]]:
     data = experiment["data"]
     overlay["data"] = {name: {"root": str(home / data[name]["root"])} for name in data if "root" in data[name]}
     overlay["data"]["night_tests"] = {
-        name: {"root": str(home / its["root"])} for name, its in data["night_tests"].items()
+        name: {"root": str(home / test["root"])} for name, test in data["night_tests"].items()
     }
     config["experiments"]["paper"] = experiments.merged(experiment, overlay)
     day, night = (2048, 1024), (1920, 1080)

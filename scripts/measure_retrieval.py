@@ -5,16 +5,17 @@
 
 The truth is the place that the town itself put a night image's reference at; the ranking has not seen it. A night image
 without a true reference among the poses is left out. Places of the town are worlds of their own, so only a hit at the
-true place has a distance in metres. The standard library is enough.
+true place has a distance in metres.
 """
 
 import argparse
-import csv
 import json
 import statistics
 from pathlib import Path
 from typing import Any
 
+from loopda.data.poses import PairDistance, read_poses
+from loopda.data.ranking import PairRanking, RankedDay, read_ranking
 from loopda.text.encoding import begin_program
 
 NEAR = 1.0  # metres; the town draws a near pair within 0.3 and most others farther apart than this
@@ -26,56 +27,50 @@ def main() -> None:
     for name in ("ranking", "poses", "out"):
         parser.add_argument(f"--{name}", type=Path, required=True)
     arguments = parser.parse_args()
-    ranking = json.loads(arguments.ranking.read_text(encoding="utf-8"))
-    with open(arguments.poses, newline="", encoding="utf-8") as file:
-        truth = {Path(row["night"]).name: row for row in csv.DictReader(file)}
-    measured = json.dumps(measure(ranking, truth), indent=1)
+    truth = {pair.night.name: pair for pair in read_poses(arguments.poses)}
+    measured = json.dumps(measure(read_ranking(arguments.ranking), truth), indent=1)
     print(measured)
     arguments.out.write_text(measured + "\n", encoding="utf-8")
 
 
-def measure(ranking: dict[str, Any], truth: dict[str, dict[str, str]]) -> dict[str, Any]:
+def measure(ranking: PairRanking, truth: dict[str, PairDistance]) -> dict[str, Any]:
     """Recall, in percent, of all night images, of those whose best ratio reaches tau, and of near and far true pairs.
 
-    ranking: what `pair` wrote. truth: by the night image's file name, its row of poses.csv. chance: the recall of a
-    random order of the candidates.
+    truth: by the night image's file name, its true pair. chance: the recall of a random order of the candidates.
     """
     searches = [
-        search(image["best"], truth[Path(image["night"]).name])
-        for image in ranking["images"]
-        if Path(image["night"]).name in truth
+        search(image.best, truth[Path(image.night).name]) for image in ranking.images if Path(image.night).name in truth
     ]
-    chance = 100 / ranking["candidates"]
+    chance = 100 / ranking.candidates
     return {
-        "candidates": ranking["candidates"],
-        "overlap": ranking["overlap"],
-        "tau": ranking["tau"],
+        "candidates": ranking.candidates,
+        "overlap": ranking.overlap,
+        "tau": ranking.tau,
         "chance": {"recall@1": chance, "recall@5": min(5 * chance, 100.0)},
         "all": summary(searches),
-        "above tau": summary([one for one in searches if one["lor"] >= ranking["tau"]]),
-        "near": summary([one for one in searches if one["metres"] < NEAR]),
-        "far": summary([one for one in searches if one["metres"] >= NEAR]),
+        "above tau": summary([found for found in searches if found["lor"] >= ranking.tau]),
+        "near": summary([found for found in searches if found["metres"] < NEAR]),
+        "far": summary([found for found in searches if found["metres"] >= NEAR]),
     }
 
 
-def search(best: list[dict[str, Any]], pose: dict[str, str]) -> dict[str, Any]:
+def search(best: list[RankedDay], true: PairDistance) -> dict[str, Any]:
     """The rank of the true place among `best` (0 is first; None: not among them), the ratio of the first, and the
     distance of the true pair."""
-    names = [Path(one["day"]).name for one in best]
-    true = Path(pose["reference"]).name
-    rank = names.index(true) if true in names else None
-    return {"rank": rank, "lor": best[0]["lor"], "metres": float(pose["metres"])}
+    names = [Path(candidate.day).name for candidate in best]
+    rank = names.index(true.reference.name) if true.reference.name in names else None
+    return {"rank": rank, "lor": best[0].lor, "metres": true.metres}
 
 
 def summary(searches: list[dict[str, Any]]) -> dict[str, Any]:
     """recall@k: percent of the searches with the true place among the first k. metres: the median distance of the first
     hits at the true place; null without any."""
-    hits = [one["metres"] for one in searches if one["rank"] == 0]
-    found = {"images": len(searches)}
+    hits = [found["metres"] for found in searches if found["rank"] == 0]
+    result = {"images": len(searches)}
     for k in (1, 5):
-        within = sum(one["rank"] is not None and one["rank"] < k for one in searches)
-        found[f"recall@{k}"] = 100 * within / len(searches) if searches else None
-    return found | {"metres": statistics.median(hits) if hits else None}
+        within = sum(found["rank"] is not None and found["rank"] < k for found in searches)
+        result[f"recall@{k}"] = 100 * within / len(searches) if searches else None
+    return result | {"metres": statistics.median(hits) if hits else None}
 
 
 if __name__ == "__main__":

@@ -33,7 +33,7 @@ def main() -> None:
 
 
 def mispaired(rows: list[Row]) -> list[Row]:
-    """The rows, each with the reference of the one half the list away."""
+    """The rows, each with the reference of the row that is half the list away."""
     half = len(rows) // 2
     rolled = rows[-half:] + rows[:-half]
     return [with_reference(row, other.reference) for row, other in zip(rows, rolled, strict=True)]

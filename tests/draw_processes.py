@@ -17,7 +17,7 @@ matplotlib.use("svg")
 import miniature
 from matplotlib import pyplot
 from PIL import Image
-from several_processes import Task, alone, in_double_precision, in_processes, noted, run
+from several_processes import Task, alone, in_double_precision, in_processes, recorded_losses, run
 
 STEPS = 60
 TERMS = {"seg_d": "day's cross-entropy", "outer_n": "night's outer loop", "discriminator_day": "day's discriminator"}
@@ -38,7 +38,7 @@ def draw(folder: Path, names: list[str], path: Path) -> None:
     """One row for each precision, one panel for each term."""
     figure, rows = pyplot.subplots(len(names), len(TERMS), figsize=(9, 4.2), sharex=True, layout="constrained")
     for name, row in zip(names, rows, strict=True):
-        one, two = (noted(folder / processes / f"{name}.0.jsonl") for processes in ("one", "two"))
+        one, two = (recorded_losses(folder / processes / f"{name}.0.jsonl") for processes in ("one", "two"))
         for (term, title), axes in zip(TERMS.items(), row, strict=True):
             for losses, look in ((one, {"color": "#999999", "lw": 4}), (two, {"color": "#c0392b", "lw": 1})):
                 shown = [(line["step"], line[term]) for line in losses if term in line]

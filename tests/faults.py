@@ -1,6 +1,6 @@
 """The table of faults with the tests that inject them: `python -m tests.faults` writes docs/faults.md.
 
-The faults stand in faults.csv; a test says `@pytest.mark.fault(number, "how it ends")` of each that it injects.
+The faults are in faults.csv. A test has the mark `@pytest.mark.fault(number, "how it ends")` for each that it injects.
 """
 
 import ast
@@ -14,17 +14,17 @@ PAGE = TESTS.parent / "docs" / "faults.md"
 
 HEAD = """# Faults
 
-What machines and clusters do to a training of days, what must come of it, and the tests that do it here. Each kind of
-end has its exit code: 2 configuration, 3 data, 4 device, memory or disk, 5 numbers that are not finite, 75 stopped by a
-signal with everything saved (only that one is worth an automatic retry), 1 a bug.
+What can happen to a training of several days on machines and clusters, how it must end, and the tests that inject it.
+Each kind of end has its exit code: 2 configuration, 3 data, 4 device, memory or disk, 5 numbers that are not finite, 75
+stopped by a signal with everything saved (only this one is worth an automatic retry), 1 a bug.
 
-`python -m tests.soak --interruptions 100` injects several of them at random until the pipeline is done, and compares
-every file with an undisturbed run. Written by `python -m tests.faults`: change `tests/faults.csv`, or the marks of the
-tests."""
+`python -m tests.soak --interruptions 100` injects several faults at random until the pipeline is done, and compares
+every file with those of an undisturbed run. `python -m tests.faults` writes this page: change `tests/faults.csv`, or
+the marks of the tests."""
 
 
 class Fault(NamedTuple):
-    """A row of faults.csv. elsewhere: why no test here injects it, or not all of it; "" where one does."""
+    """A row of faults.csv. elsewhere: why no test here injects it, or only a part of it; "" where a test does."""
 
     number: int
     fault: str
@@ -33,7 +33,7 @@ class Fault(NamedTuple):
 
 
 class Injected(NamedTuple):
-    """A test that injects fault `number`, and how it finds that to end."""
+    """A test that injects fault `number`, and the outcome that it checks."""
 
     number: int
     outcome: str
@@ -48,7 +48,7 @@ def faults() -> list[Fault]:
 
 
 def injections() -> list[Injected]:
-    """Every mark `fault` of every test, read without running any."""
+    """Every mark `fault` of every test, read without running the tests."""
     found = []
     for path in sorted(TESTS.rglob("test_*.py")):
         for node in ast.parse(path.read_text(encoding="utf-8")).body:
@@ -62,8 +62,8 @@ def injections() -> list[Injected]:
 def page() -> str:
     """The text of docs/faults.md."""
     by_number = defaultdict(list)
-    for one in injections():
-        by_number[one.number].append(one)
+    for injection in injections():
+        by_number[injection.number].append(injection)
     lines = [HEAD]
     for fault in faults():
         lines += [
@@ -72,7 +72,7 @@ def page() -> str:
             "",
             f"Must end so: {fault.expected}.",
         ]
-        tests = [f"- {one.outcome}: `{one.path.as_posix()}`, `{one.test}`" for one in by_number[fault.number]]
+        tests = [f"- {test.outcome}: `{test.path.as_posix()}`, `{test.test}`" for test in by_number[fault.number]]
         lines += ["", *tests] if tests else []
         lines += ["", fault.elsewhere] if fault.elsewhere else []
     return "\n".join(lines) + "\n"

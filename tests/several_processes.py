@@ -69,13 +69,13 @@ def alone() -> Iterator[bool]:
     first = os.environ["RANK"] == "0"
     count = os.environ["WORLD_SIZE"]
     os.environ["WORLD_SIZE"] = "1"
-    with distributed.apart():
+    with distributed.independent():
         yield first
     os.environ["WORLD_SIZE"] = count
     distributed.wait()
 
 
-def noting(path: Path, interrupt: Callable[[int], None] = lambda step: None) -> None:
+def record_losses(path: Path, interrupt: Callable[[int], None] = lambda step: None) -> None:
     """From now on, what a training records in each step is added to the file; `interrupt` sees each step before."""
 
     def record(self: loop.Training, **values: Any) -> None:
@@ -87,7 +87,7 @@ def noting(path: Path, interrupt: Callable[[int], None] = lambda step: None) -> 
     loop.Training.record = record
 
 
-def noted(path: Path) -> list[dict[str, float]]:
+def recorded_losses(path: Path) -> list[dict[str, float]]:
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
@@ -105,7 +105,7 @@ def largest_difference(one: object, other: object) -> float:
 def run(mini: miniature.Miniature, task: Task, out: Path) -> None:
     """Run the task with its outputs in `out`; each process notes its losses in a file beside that."""
     out.parent.mkdir(parents=True, exist_ok=True)
-    noting(out.parent / f"{out.name}.{os.environ['RANK']}.jsonl")
+    record_losses(out.parent / f"{out.name}.{os.environ['RANK']}.jsonl")
     mini.run(task.stage, out, **task.changes)
 
 

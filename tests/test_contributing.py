@@ -14,6 +14,7 @@ import torch
 import yaml
 
 from loopda.pipeline import experiments
+from loopda.pipeline.checking import check
 
 BIN = Path(sys.executable).parent
 
@@ -64,7 +65,7 @@ def python(checkout) -> Callable[..., str]:
 def test_the_example_passes_the_check_and_trains(miniature, blocks, python, tmp_path):
     (overlay,) = map(yaml.safe_load, blocks["yaml"])
     config = experiments.merged(miniature.config, overlay)
-    experiments.check(config, json.loads(python("-m", "loopda.pipeline.schema")))
+    check(config, json.loads(python("-m", "loopda.pipeline.schema")))
 
     section = experiments.section(config, "coral", "adapt")
     smoke = experiments.section(config, "smoke", "adapt")

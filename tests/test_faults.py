@@ -1,4 +1,4 @@
-"""The page about faults says what the tests do."""
+"""docs/faults.md lists the faults and the tests that inject them."""
 
 from faults import PAGE, faults, injections, page
 
@@ -8,9 +8,9 @@ def test_the_page_of_faults_is_what_the_marks_generate():
 
 
 def test_every_fault_is_injected_by_a_test_or_says_why_not():
-    injected = {one.number for one in injections()}
+    injected = {injection.number for injection in injections()}
     assert [fault.number for fault in faults() if fault.number not in injected and not fault.elsewhere] == []
 
 
 def test_every_mark_names_a_fault_of_the_table():
-    assert {one.number for one in injections()} <= {fault.number for fault in faults()}
+    assert {injection.number for injection in injections()} <= {fault.number for fault in faults()}

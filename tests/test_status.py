@@ -18,8 +18,11 @@ import yaml
 
 from loopda.errors import ConfigError
 from loopda.pipeline import experiments
+from loopda.pipeline.job_status import Status
 from loopda.pipeline.jobs import Job, Jobs
-from loopda.status import Status, read_config, statuses, table
+from loopda.pipeline.merging import in_order
+from loopda.pipeline.stages import STAGES
+from loopda.status import read_config, statuses, table
 
 NOW = 1_800_000_000.0
 ELSEWHERE = "node7"
@@ -43,7 +46,7 @@ class Run:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_text(json.dumps({"step": 9, "seconds": seconds}) + "\n")
                 os.utime(path, (NOW + self.made, NOW + self.made))
-            if job.stage in experiments.STAGES and job.stage != "submission":
+            if job.stage in STAGES and job.stage != "submission":
                 (self.folder / job.config).write_text(self.jobs.section_text(job))
             benchmark = self.folder / f"benchmarks/{job.place}.tsv"
             benchmark.parent.mkdir(parents=True, exist_ok=True)
@@ -243,11 +246,14 @@ def test_other_experiments_are_listed_from_when_they_have_begun_and_all_of_them_
 
 def test_a_target_lists_its_jobs_alone(run):
     found = run.statuses("compare")
-    assert list(found)[-1] == Job("comparison", "compare")
+    assert list(found)[-1] == Job("compare")
     assert {job.seed for job in found if job.stage == "adapt"} == set(run.config["table_seeds"])
     assert not [job for job in found if job.stage == "report"]
     assert {job.experiment for job in run.statuses("advent")} == {"", "loopda", "advent"}
-    with pytest.raises(ConfigError, match="no target 'nonsense'"):
+    found = run.statuses("run")
+    assert list(found)[-1] == Job("run")
+    assert {job.seed for job in found if job.stage == "evaluate"} == set(run.config["table_seeds"])
+    with pytest.raises(ConfigError, match="no target 'nonsense'; there are all, run, compare"):
         run.statuses("nonsense")
 
 
@@ -418,7 +424,7 @@ def test_overlays_are_merged_as_snakemake_merges_them_in_the_same_order(root, na
     update_config(merged, over)
     found = read_config(paths, root)
     del found[experiments.CLAIMS]
-    assert json.dumps(found) == json.dumps(experiments.in_order(merged, base))
+    assert json.dumps(found) == json.dumps(in_order(merged, base))
 
 
 # a real training

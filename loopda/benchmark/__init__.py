@@ -1,1 +1,1 @@
-"""What a step of the loops costs, beside a plain reference of the same mathematics (__main__.py says how)."""
+"""The cost of a step of the loops, beside a plain reference of the same mathematics (usage: __main__.py)."""

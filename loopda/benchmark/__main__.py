@@ -2,20 +2,20 @@
 
     python -m loopda.benchmark [--scales town paper] [--stages warmup self_train] [--repeats 5] [--levers] [--parts]
 
-Prints a table and writes benchmark.json and benchmark.svg. The numbers of the networks are those of config.yaml and
-workflow/config/paper.yaml; weights, images and labels are random. Without a GPU the paper's scale is only counted: what
-it needs of operations and memory is known without computing anything. Compare within a run, not between runs.
+Prints a table and writes benchmark.json and benchmark.svg. The networks are those of config.yaml and
+workflow/config/paper.yaml; weights, images and labels are random. Without a GPU the paper's scale is not timed: its
+operations and memory are counted without computing anything. Compare within a run, not between runs.
 
-Columns: ms of the median turn, and how many times as fast as the plain reference (median over the turns, in which all
-take their turn); images a second; GFLOP of convolutions and matrix products; saved: MB that the forward passes keep for
-the backward passes; peak: most MB of tensors that the iteration has at once, beside weights and optimisers; share:
-GFLOP a second as a share of what a large matrix product reaches on this machine in that precision.
-Precision bf16 and fp16 are those of compute.precision; of the plain reference, torch.autocast around all of it. memory
-is compute.memory: a block that computes again keeps its input, which counts in peak and not in saved. compiled is
-compute.compiled, whose first turn takes minutes, and which is not counted alone; its operations and bytes are those
-before compiling. On a GPU "fp32" convolutions are PyTorch's default, TF32, in all variants.
---parts measures besides: the confusion matrix, the offline thresholds, the saving of progress, and what exact resume
-adds to a step beside a bare loop, saves left out; a step is noisy, so that this last wants --repeats 100.
+Columns: ms of the median turn; how many times as fast as the plain reference (median over the turns); images per
+second; GFLOP of convolutions and matrix products; saved: MB that the forward passes keep for the backward passes; peak:
+the most MB of tensors at once, besides weights and optimisers; share: GFLOP per second relative to a large matrix
+product on this machine in the same precision.
+bf16 and fp16 are those of compute.precision; the plain reference uses torch.autocast around all of it. memory is
+compute.memory: a recomputed block keeps its input, which counts in peak and not in saved. compiled is compute.compiled:
+its first turn takes minutes, and its operations and bytes are those before compiling. On a GPU "fp32" convolutions are
+PyTorch's default, TF32, in all variants.
+--parts also measures the confusion matrix, the offline thresholds, the saving of progress, and what exact resume adds
+to a step (without saves). A step's time is noisy: this last figure needs --repeats 100.
 """
 
 import argparse
@@ -29,10 +29,11 @@ from typing import Any
 
 import torch
 
-from loopda.benchmark.cases import COMPILED, LEVERS, PLAIN, SCALES, STAGES, VARIANTS, Case, Variant
+from loopda.benchmark.cases import SCALES, STAGES, Case
 from loopda.benchmark.figure import draw
 from loopda.benchmark.measure import Clock, Counts, count, gpu_peak, matmul_peak, milliseconds, ratio
 from loopda.benchmark.parts import measured_parts, part_line
+from loopda.benchmark.variants import COMPILED, LEVERS, PLAIN, VARIANTS, Variant
 from loopda.runtime.device import choose_device, use_threads
 from loopda.runtime.files import write_text
 from loopda.text.encoding import begin_program
@@ -88,9 +89,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def measured(
     scale: str, stage: str, variants: Sequence[Variant], device: torch.device, *, repeats: int, clock: Clock
 ) -> list[dict[str, Any]]:
-    """The figures of each variant of an iteration; without `repeats` it is counted alone, on tensors without content.
+    """The figures of each variant of an iteration; with `repeats` 0 it is only counted, on fake tensors.
 
-    Those have nothing to compile, so that compiled variants are left out then.
+    Compiled variants are then left out.
     """
     if not repeats:
         return [row_of_counts(scale, stage, variant) for variant in variants if not variant.compiled]
@@ -118,24 +119,24 @@ def measured(
 
 
 def row_of_counts(scale: str, stage: str, variant: Variant) -> dict[str, Any]:
-    """What an iteration needs, on tensors without content."""
-    if variant.precision == "fp32":  # as `imagined`, in a quarter of the time
+    """The operations and memory of an iteration, on fake tensors."""
+    if variant.precision == "fp32":  # as with fake tensors, in a quarter of the time
         case = Case(scale, stage, variant, torch.device("meta"))
         return row(scale, stage, variant, count(case.step, case.constants))
     case = Case(scale, stage, variant, torch.device("cpu"))
-    with case.imagined():
+    with case.with_fake_tensors():
         return row(scale, stage, variant, count(case.step, case.constants))
 
 
 def row(scale: str, stage: str, variant: Variant, counts: Counts) -> dict[str, Any]:
-    """A result, with what was counted."""
+    """A result with its counts."""
     names = {"scale": scale, "stage": stage, "variant": variant.name, "plain": variant.plain}
     bytes_of = {"saved_mb": counts.saved / 1e6, "peak_mb": counts.peak / 1e6}
     return {**names, "gflop": counts.operations / 1e9, **bytes_of}
 
 
 def line(result: dict[str, Any]) -> str:
-    """A row of the table."""
+    """A line of the printed table."""
     keys = {
         "milliseconds": ".1f",
         "times_plain": ".2f",

@@ -1,10 +1,10 @@
-"""What is measured: an iteration of warm-up or self-training, at the town's or the paper's scale, in several ways."""
+"""The measured iterations: of warm-up or self-training, at the town's or the paper's scale."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, nullcontext
 from itertools import chain
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Literal
 from unittest.mock import patch
 
 import torch
@@ -13,19 +13,16 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.optim import SGD, Optimizer
 
 from loopda.benchmark import plain
+from loopda.benchmark.variants import CONTIGUOUS, NORMALISATION, REPLACEMENTS, UNFUSED, Variant
 from loopda.config import Section, parse_section
 from loopda.data.batches import AnyBatch, DayBatch, NightBatch
 from loopda.errors import ConfigError
 from loopda.labels import agreement
 from loopda.labels.classes import CITYSCAPES, IGNORE
-from loopda.methods import loopda
 from loopda.methods.loopda import Loops
 from loopda.methods.method import Terms
-from loopda.models.compute.normalisation import InstanceNorm2d
-from loopda.models.compute.precision import Precision, computing_in
-from loopda.models.compute.recomputation import Memory, recompute
-from loopda.models.pspnet import PyramidPooling
-from loopda.models.segmentation_network import Outputs
+from loopda.models.compute.precision import computing_in
+from loopda.models.compute.recomputation import recompute
 from loopda.models.segmenter import Network, Segmenter
 from loopda.pipeline import experiments
 from loopda.stages import self_train, warmup
@@ -34,74 +31,17 @@ from loopda.training.loop import Training
 from loopda.training.optimizer import descend, descent, segmenter_optimizer
 
 Scale = Literal["town", "paper"]
-Stage = Literal["warmup", "self_train"]
+StageName = Literal["warmup", "self_train"]
 
 # each scale: the experiment, and the file over config.yaml that has it
 SCALES: dict[str, tuple[str, str | None]] = {"town": ("loopda", None), "paper": ("paper", "workflow/config/paper.yaml")}
 STAGES = {"warmup": warmup, "self_train": self_train}
 
 
-class Variant(NamedTuple):
-    """A way of computing an iteration. plain: by the reference. without: the name of a lever, as in LEVERS, or ""."""
-
-    name: str
-    plain: bool = False
-    precision: Precision = "fp32"
-    without: str = ""
-    memory: Memory = "fast"
-    compiled: bool = False
-
-
-def separately(segmenter: Segmenter, batches: Sequence[Tensor], *, aux: Sequence[bool]) -> list[Outputs]:
-    """Segmenter.together without its lever: a call for each batch."""
-    return [segmenter(batch, aux=asks) for batch, asks in zip(batches, aux, strict=True)]
-
-
-def twice(segmenter: Segmenter, images: Tensor, *, aux: bool) -> Outputs:
-    """Segmenter.with_heads_apart without its lever: a second call, whose images are constant, for the logits."""
-    heads = segmenter(images.detach(), aux=aux)
-    return segmenter(images, aux=False, logits=False)._replace(aux=heads.aux, logits=heads.logits)
-
-
-def by_themselves(shapes: Sequence[tuple[int, ...]]) -> list[list[int]]:
-    """loopda.models.segmenter.alike without its lever: nothing shares a call."""
-    return [[place] for place in range(len(shapes))]
-
-
-NORMALISATION = "instances normalised as groups"
-# what the package does faster than the reference: the place in the code, and what stands there without it
-PATCHES: dict[str, tuple[Any, str, Any]] = {
-    "one call of the encoder": (Segmenter, "together", separately),
-    "x_d2n encoded once": (Segmenter, "with_heads_apart", twice),
-    "one call of decoders and discriminators": (loopda, "alike", by_themselves),
-    "the pyramid on its regions": (PyramidPooling, "forward", plain.pyramid),
-    "constant discriminators": (loopda, "frozen", lambda module: module),
-    NORMALISATION: (InstanceNorm2d, "forward", plain.instance_normalisation),
-}
-
-PLAIN, FAST = Variant("plain", plain=True), Variant("loopda")
-VARIANTS = (
-    PLAIN,
-    FAST,
-    Variant("plain, bf16", plain=True, precision="bf16"),
-    Variant("loopda, bf16", precision="bf16"),
-)
-LEVERS = (
-    *(Variant(f"without {name}", without=name) for name in (*PATCHES, "fused optimisers", "the layout channels_last")),
-    Variant("loopda, fp16", precision="fp16"),
-    *(Variant(f"memory {memory}", memory=memory) for memory in ("balanced", "small", "least")),
-    *(Variant(f"memory {memory}, bf16", precision="bf16", memory=memory) for memory in ("balanced", "small", "least")),
-)
-
-COMPILED = tuple(
-    variant._replace(name=f"{variant.name}, compiled", compiled=True) for variant in VARIANTS if not variant.plain
-)
-
-
 class OneStep:
-    """In the place of a `Training`, has the loop of a stage make one step, unguarded, of which nothing is saved.
+    """A `Training` of a single step, without guard and without saving.
 
-    step: its number. recorded: what it records.
+    step: the number of the step. recorded: its recorded values.
     """
 
     descent = staticmethod(descent)
@@ -123,18 +63,18 @@ class OneStep:
 class Case:
     """The networks, optimisers and batches of one iteration, with random weights, images and labels.
 
-    config: the section of the stage in the files of this checkout. On the device "meta" nothing is computed, but every
-    operation is there to be counted; in 16 bits, see `imagined`.
+    config: the section of the stage in the files of this checkout. On the device "meta" nothing is computed, but all
+    operations can be counted; for 16 bits see `with_fake_tensors`.
     """
 
-    def __init__(self, scale: Scale, stage: Stage, variant: Variant, device: torch.device):
+    def __init__(self, scale: Scale, stage: StageName, variant: Variant, device: torch.device):
         self.stage, self.variant, self.device = stage, variant, device
         self.config, network = sections(scale, stage)
         torch.manual_seed(0)
         with device if device.type == "meta" else nullcontext():
             self.segmenter = Segmenter(network, CITYSCAPES).to(device).train()
             self.nets = Loops(self.config.loops, self.segmenter).to(device)
-        if variant.plain or variant.without == "the layout channels_last":
+        if variant.plain or variant.without == CONTIGUOUS:
             self.nets.to(memory_format=torch.contiguous_format)
             self.segmenter.to(memory_format=torch.contiguous_format)
         for network in (self.segmenter, self.nets):
@@ -145,31 +85,31 @@ class Case:
 
     @property
     def images(self) -> int:
-        """Consumed by an iteration."""
+        """The number of images of an iteration."""
         return len(self.day.images) + len(self.pairs.images) + len(self.pairs.references)
 
     @property
     def constants(self) -> Iterator[Tensor]:
-        """What is there before and after an iteration."""
+        """The parameters and buffers, which exist before and after an iteration."""
         for part in (self.segmenter, self.nets, self.nets.perceptual):
             yield from chain(part.parameters(), part.buffers())
 
     @contextmanager
-    def imagined(self) -> Iterator[None]:
-        """In this block nothing is computed, but every operation is there to be counted, in any precision.
+    def with_fake_tensors(self) -> Iterator[None]:
+        """In this block nothing is computed, but all operations can be counted, in any precision.
 
-        By the autocast of a CPU. A GPU's makes fp32 of what is resized besides, which no backward pass keeps. The
-        weights lose their values for good.
+        The autocast is a CPU's. A GPU's autocast also converts resized tensors to fp32, which no backward pass keeps.
+        The weights lose their values for good.
         """
         mode = FakeTensorMode()
         for part in (self.segmenter, self.nets, self.nets.perceptual):
             for module in part.modules():
-                imagine(module, mode)
+                make_fake(module, mode)
         with ExitStack() as stack:
             stack.enter_context(mode)
-            # it keeps its tensors for later calls, in which these would be without content
+            # without its cache, which would keep fake tensors for later calls
             stack.enter_context(patch.object(agreement, "_table", agreement._table.__wrapped__))
-            self.optimizers = self._idle_optimizers()
+            self.optimizers = self._fake_optimizers()
             self.day, self.pairs = batches(self.config, self.device)
             yield
 
@@ -182,8 +122,8 @@ class Case:
             elif self.variant.precision == "bf16":
                 stack.enter_context(torch.autocast(self.device.type, dtype=torch.bfloat16))
             without = NORMALISATION if self.variant.plain else self.variant.without
-            if without in PATCHES:
-                stack.enter_context(patch.object(*PATCHES[without]))
+            if without in REPLACEMENTS:
+                stack.enter_context(patch.object(*REPLACEMENTS[without]))
             if self.variant.plain:
                 tau = self.config.agreement.tau if self.stage == "self_train" else None
                 return plain.iteration(self.segmenter, self.nets, self.optimizers, self.day, self.pairs, tau=tau)
@@ -197,16 +137,16 @@ class Case:
         STAGES[self.stage].train(self.config, *networks, training, lambda step: (self.day, self.pairs))
 
     def _optimizers(self) -> Mapping[str, Optimizer]:
-        """The stage's own; plain: by one parameter after the other."""
+        """The stage's optimisers; the plain reference's update one parameter after the other."""
         if self.device.type == "meta":
-            return self._idle_optimizers()
+            return self._fake_optimizers()
         own = {"segmenter": segmenter_optimizer(self.segmenter, self.config.optimizer), **self.nets.optimizers()}
-        if self.variant.plain or self.variant.without == "fused optimisers":
+        if self.variant.plain or self.variant.without == UNFUSED:
             return {name: one_by_one(optimizer) for name, optimizer in own.items()}
         return own
 
-    def _idle_optimizers(self) -> Mapping[str, Optimizer]:
-        """There is nothing to update where tensors have no content."""
+    def _fake_optimizers(self) -> Mapping[str, Optimizer]:
+        """SGD of rate 0: fake tensors have no values to update."""
         parts = {"segmenter": self.segmenter, **dict(self.nets.named_children())}
         optimizers = {name: SGD(trained(part), lr=0.0, foreach=False) for name, part in parts.items()}
         for optimizer in optimizers.values():
@@ -214,7 +154,7 @@ class Case:
         return optimizers
 
 
-def sections(scale: Scale, stage: Stage) -> tuple[Section, Network]:
+def sections(scale: Scale, stage: StageName) -> tuple[Section, Network]:
     """The configuration of a stage, and of its network, at a scale; ConfigError where its files are not here."""
     root = Path(__file__).parents[2]
     experiment, overlay = SCALES[scale]
@@ -249,17 +189,17 @@ def batches(config: Section, device: torch.device) -> tuple[DayBatch, NightBatch
     )
 
 
-def imagine(module: nn.Module, mode: FakeTensorMode) -> None:
-    """Take the content out of the parameters and buffers that are the module's own."""
+def make_fake(module: nn.Module, mode: FakeTensorMode) -> None:
+    """Replace the module's own parameters and buffers by fake tensors, which have no values."""
     for name, parameter in module.named_parameters(recurse=False):
-        hollow = mode.from_tensor(parameter).detach()
-        module.register_parameter(name, nn.Parameter(hollow, requires_grad=parameter.requires_grad))
+        fake = mode.from_tensor(parameter).detach()
+        module.register_parameter(name, nn.Parameter(fake, requires_grad=parameter.requires_grad))
     for name, value in module.named_buffers(recurse=False):
         setattr(module, name, mode.from_tensor(value))
 
 
 def trained(module: nn.Module) -> list[nn.Parameter]:
-    """The parameters that are not constant."""
+    """The parameters that require a gradient."""
     return [parameter for parameter in module.parameters() if parameter.requires_grad]
 
 

@@ -21,9 +21,9 @@ Key = TypeVar("Key")
 class Counts(NamedTuple):
     """What a step needs, on any device.
 
-    operations: floating point operations of the convolutions and matrix products, a multiply-add being two.
-    saved: bytes that the forward passes keep for the backward passes, parameters left out. peak: most bytes of
-    tensors that are alive at once and were made by the step.
+    operations: floating point operations of convolutions and matrix products; a multiply-add is two. saved: bytes that
+    the forward passes keep for the backward passes, without parameters. peak: the most bytes of the step's own tensors
+    that are alive at once.
     """
 
     operations: int
@@ -32,7 +32,7 @@ class Counts(NamedTuple):
 
 
 def count(step: Step, constants: Iterable[Tensor]) -> Counts:
-    """Run `step` once and count; `constants` are there anyway: parameters and buffers."""
+    """Run `step` once and count. constants: the parameters and buffers, which are not counted."""
     saved = Storages()
     known = {tensor.untyped_storage()._cdata for tensor in constants}
 
@@ -41,14 +41,14 @@ def count(step: Step, constants: Iterable[Tensor]) -> Counts:
             saved.add(tensor.untyped_storage())
         return tensor
 
-    observed = Observed()
-    with saved_tensors_hooks(keep, lambda tensor: tensor), observed:
+    counting = CountingMode()
+    with saved_tensors_hooks(keep, lambda tensor: tensor), counting:
         step()
-    return Counts(observed.operations, saved.total, observed.storages.peak)
+    return Counts(counting.operations, saved.total, counting.storages.peak)
 
 
 class Storages:
-    """The memory behind tensors, each counted once: bytes of those that live, their peak, and the total of all."""
+    """The storages of tensors, each counted once: the bytes alive, their peak, and the total."""
 
     def __init__(self) -> None:
         self.bytes = self.peak = self.total = 0
@@ -69,10 +69,10 @@ class Storages:
         self.bytes -= size
 
 
-class Observed(TorchDispatchMode):
-    """Counts the operations, by PyTorch's formulas, and the memory that they make for their results.
+class CountingMode(TorchDispatchMode):
+    """Counts the operations by PyTorch's formulas, and the memory of their results.
 
-    In the place of PyTorch's FlopCounterMode, whose hooks on modules do not stand a backward pass within another one.
+    PyTorch's FlopCounterMode fails here: its hooks on modules do not allow a backward pass within another one.
     """
 
     def __init__(self) -> None:
@@ -94,9 +94,9 @@ class Observed(TorchDispatchMode):
 def milliseconds(
     steps: Mapping[Key, Step], *, repeats: int, device: torch.device, clock: Clock = time.perf_counter
 ) -> dict[Key, list[float]]:
-    """The times of each of `steps`, taken in turn, so that a change of the machine's load meets all of them.
+    """The times of each of `steps`. The steps take turns, so that a change of the machine's load affects all of them.
 
-    Each runs once before, untimed. clock: in seconds.
+    Each runs once untimed before. clock: in seconds.
     """
 
     def now() -> float:
@@ -115,7 +115,7 @@ def milliseconds(
 
 
 def gpu_peak(step: Step, device: torch.device) -> int:
-    """The most bytes of tensors that `step` adds on the GPU, workspaces included."""
+    """The peak of the bytes that `step` allocates on the GPU, with workspaces."""
     torch.cuda.reset_peak_memory_stats(device)
     before = torch.cuda.memory_allocated(device)
     step()
@@ -123,7 +123,7 @@ def gpu_peak(step: Step, device: torch.device) -> int:
 
 
 def matmul_peak(device: torch.device, dtype: torch.dtype, clock: Clock = time.perf_counter) -> float:
-    """Operations a second of a large matrix product, the best of some: what the machine could do at most."""
+    """Operations per second of a large matrix product, the best of several: the machine's practical limit."""
     size = 8192 if device.type == "cuda" else 1536
     first, second = torch.rand(2, size, size, device=device).to(dtype).unbind()
     times = milliseconds({"product": lambda: first @ second}, repeats=8, device=device, clock=clock)["product"]
@@ -132,4 +132,4 @@ def matmul_peak(device: torch.device, dtype: torch.dtype, clock: Clock = time.pe
 
 def ratio(of: Sequence[float], to: Sequence[float]) -> float:
     """The median over the turns of how much longer `of` took than `to`."""
-    return median(one / other for one, other in zip(of, to, strict=True))
+    return median(first / second for first, second in zip(of, to, strict=True))

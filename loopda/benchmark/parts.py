@@ -1,4 +1,4 @@
-"""What stages do besides their iterations, each beside the usual way of doing it, in one run and on one core."""
+"""The work of stages besides their iterations, each beside the usual way of doing it, in one run on one core."""
 
 import io
 import tempfile
@@ -11,8 +11,9 @@ from unittest.mock import patch
 import numpy as np
 import torch
 
-from loopda.benchmark.cases import FAST, Case, OneStep
+from loopda.benchmark.cases import Case, OneStep
 from loopda.benchmark.measure import Clock, milliseconds, ratio
+from loopda.benchmark.variants import FAST
 from loopda.evaluation.confusion import confusion_matrix
 from loopda.labels.classes import CITYSCAPES, IGNORE
 from loopda.labels.thresholds import ConfidenceHistogram
@@ -27,24 +28,24 @@ CPU = torch.device("cpu")
 
 
 class NextStep(OneStep):
-    """Has the loop of a stage make one more step of a training; the step before ends as this one begins."""
+    """The next step of a training; the step before ends when this one begins."""
 
     def __init__(self, training: loop.Training, steps: Iterator[tuple[int, Any]]):
         self.descent, self.descend, self.record = training.descent, training.descend, training.record
         self.steps = steps
 
     def over(self, make: object) -> Iterator[tuple[int, Any]]:
-        """The training's own batch, whatever `make` would make."""
+        """The next step of the training, with its own batch."""
         yield next(self.steps)
 
 
 def measured_parts(*, repeats: int, clock: Clock) -> list[dict[str, Any]]:
-    """The figures of each part: milliseconds an image (of a save or a step: each), of the usual way too, bytes kept."""
+    """The figures of each part: milliseconds per image, save or step, those of the usual way, and the bytes kept."""
     return [*_of_labels(repeats, clock), _of_saving(repeats, clock), _of_resuming(repeats, clock)]
 
 
 def masked_matrix(prediction: np.ndarray, label: np.ndarray, classes: int) -> np.ndarray:
-    """The usual way to what `confusion_matrix` counts: the valid pixels are copied out first."""
+    """The usual computation of `confusion_matrix`, which first copies the valid pixels."""
     valid = (label >= 0) & (label < classes)
     pairs = classes * label[valid].astype(int) + prediction[valid]
     return np.bincount(pairs, minlength=classes**2).reshape(classes, classes)
@@ -68,16 +69,16 @@ def _of_labels(repeats: int, clock: Clock) -> list[dict[str, Any]]:
     rng = np.random.default_rng(0)
     truth = rng.integers(0, CLASSES + 1, EVALUATED, dtype=np.uint8)
     truth[truth == CLASSES] = IGNORE
-    answer = rng.integers(0, CLASSES, EVALUATED, dtype=np.uint8)
-    label, confidence = answer[: LABELLED[0], : LABELLED[1]], rng.random(LABELLED, dtype=np.float32)
+    prediction = rng.integers(0, CLASSES, EVALUATED, dtype=np.uint8)
+    label, confidence = prediction[: LABELLED[0], : LABELLED[1]], rng.random(LABELLED, dtype=np.float32)
     histogram, kept = ConfidenceHistogram(CLASSES), []
 
     def sorted_apart() -> None:
         kept[:] = [np.sort(confidence[label == number]) for number in range(CLASSES)]
 
     ways: dict[str, Callable[[], object]] = {
-        "matrix": lambda: confusion_matrix(answer, truth, CLASSES),
-        "masked": lambda: masked_matrix(answer, truth, CLASSES),
+        "matrix": lambda: confusion_matrix(prediction, truth, CLASSES),
+        "masked": lambda: masked_matrix(prediction, truth, CLASSES),
         "histogram": lambda: histogram.add(label, confidence),
         "sorted": sorted_apart,
     }
@@ -99,7 +100,7 @@ def _of_labels(repeats: int, clock: Clock) -> list[dict[str, Any]]:
 
 
 def _of_saving(repeats: int, clock: Clock) -> dict[str, Any]:
-    """A save of the town's warm-up, and what share of the training all of them take at the default interval."""
+    """A save of the town's warm-up, and the share of the training that all saves take at the default interval."""
     case = Case("town", "warmup", FAST, CPU)
     parts = {"segmenter": case.segmenter, "loops": case.nets, **case.optimizers}
     with tempfile.TemporaryDirectory() as folder:
@@ -112,12 +113,12 @@ def _of_saving(repeats: int, clock: Clock) -> dict[str, Any]:
 
 
 def _of_resuming(repeats: int, clock: Clock) -> dict[str, Any]:
-    """A step of the town's warm-up inside Training.over, which can be resumed exactly, and in a bare loop.
+    """A step of the town's warm-up in `Training.over`, which can be resumed exactly, and in a bare loop.
 
-    Each has networks of its own, of the same weights, and the same batches. Inside, a step is seeded, guarded and
-    recorded, with a line on the disk after every step instead of every 20th, so that each turn has all of it; saves
-    come at their usual times, in so few turns that the median leaves them out (`_of_saving` has their share). A second
-    bare loop says how far equal loops are apart on this machine.
+    Each has its own networks with the same weights, and the same batches. `Training.over` seeds, guards and records
+    every step, and here writes a line of metrics after every step instead of every 20th. Saves come at their usual
+    times, in so few turns that the median leaves them out (`_of_saving` has their share). A second bare loop shows the
+    difference of equal loops on this machine.
     """
     bare, second, case = (Case("town", "warmup", FAST, CPU) for _ in range(3))
     with (
@@ -140,10 +141,10 @@ def _of_resuming(repeats: int, clock: Clock) -> dict[str, Any]:
         with closing(training.over(lambda step: (bare.day, bare.pairs))) as steps:
             next_step = NextStep(training, steps)
 
-            def inside() -> None:
+            def resumable() -> None:
                 case.train(next_step)
 
-            times = _times({"inside": inside, "bare": bare.step, "second": second.step}, repeats, clock)
+            times = _times({"inside": resumable, "bare": bare.step, "second": second.step}, repeats, clock)
     return {
         "part": "a step of the town's warm-up with all that exact resume needs, beside a bare loop",
         "milliseconds": float(np.median(times["inside"])),

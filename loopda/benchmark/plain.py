@@ -1,7 +1,7 @@
-"""A plain reference of the loops: the same mathematics and the same weights, each image set by itself, as on paper.
+"""A plain reference of the loops: the same mathematics and weights, with one network call per set of images.
 
-One network call per set of images, every head computed, the pyramid upsampled and concatenated, no precision but that
-of its inputs. The package's own loops are measured against it, and tested to give its losses and gradients.
+It computes every head, upsamples and concatenates the pyramid, and keeps the precision of its inputs. The benchmark
+compares the package's loops with it, and tests require its losses and gradients from them.
 """
 
 from collections.abc import Callable, Mapping
@@ -33,9 +33,9 @@ def iteration(
     pairs: NightBatch,
     tau: float | None = None,
 ) -> Terms:
-    """One step of warm-up; with `tau`, of self-training. Both loops on, every night image with its reference."""
+    """One step of warm-up, or of self-training with `tau`. Both loops are on, every night image has its reference."""
     weights, alpha = nets.settings.weights, nets.settings.weights.fusion
-    dec_d, dec_n = (_decoder(nets, side) for side in ("day", "night"))
+    dec_d, dec_n = (_decoder(nets, domain) for domain in ("day", "night"))
     d_d, d_n = nets.discriminators["day"], nets.discriminators["night"]
     x_d, y, x_n, x_ud = day.images, day.labels, pairs.images, pairs.references
 
@@ -71,18 +71,20 @@ def iteration(
         terms["seg_ud"] = pseudo_cross_entropy(logits=reference, labels=pairs.reference_labels)
         terms["seg_n"], _ = co_teaching(night, reference, pairs, segmenter.classes, tau=tau)
 
-    # the discriminators' step, then everything else
+    # alignment: discriminator step, then the adversarial losses (equations 3 and 7)
     loss_d = discriminator_loss(real=[d_d(x_d), d_d(x_ud)], fake=d_d(x_n2d.detach()))
     loss_n = discriminator_loss(real=[d_n(x_n)], fake=d_n(x_d2n.detach()))
     _step(loss_d + loss_n, optimizers["discriminators"])
     terms |= {"adv_d2n": generator_loss(fake=d_n(x_d2n)), "adv_n2d": generator_loss(fake=d_d(x_n2d))}
+
+    # update (equation 11)
     total = sum(getattr(weights, name.split("_")[0]) * term for name, term in terms.items())
     _step(total, optimizers["segmenter"], optimizers["decoders"])
     return terms | {"discriminator_day": loss_d, "discriminator_night": loss_n}
 
 
 def encode(segmenter: Segmenter, images: Tensor) -> Outputs:
-    """Enc and F of a PSPNet, with its auxiliary head."""
+    """Enc and F of a PSPNet, with the auxiliary head."""
     network = segmenter.network
     images = images.flip(1) if segmenter.reversed else images
     shallow = network.layer2(network.layer1(network.layer0(images * segmenter.scale + segmenter.shift)))
@@ -93,12 +95,12 @@ def encode(segmenter: Segmenter, images: Tensor) -> Outputs:
 
 
 def instance_normalisation(normalisation: InstanceNorm2d, x: Tensor) -> Tensor:
-    """InstanceNorm2d.forward by PyTorch's operation of that name."""
+    """InstanceNorm2d.forward by PyTorch's instance_norm."""
     return functional.instance_norm(x, eps=normalisation.eps)
 
 
 def pyramid(pooling: PyramidPooling, features: Tensor) -> Tensor:
-    """The head of PSPNet as its paper draws it: the regions' features upsampled, beside the features themselves."""
+    """The head of PSPNet as in its paper: the pooled features upsampled and concatenated with the features."""
     upsampled = [
         functional.interpolate(stage(features), size=features.shape[2:], mode="bilinear", align_corners=True)
         for stage in pooling.stages
@@ -106,10 +108,10 @@ def pyramid(pooling: PyramidPooling, features: Tensor) -> Tensor:
     return pooling.bottleneck(torch.cat([*upsampled, features], dim=1))
 
 
-def _decoder(nets: Loops, side: str) -> Callable[[Outputs, Tensor, Tensor], Tensor]:
+def _decoder(nets: Loops, domain: str) -> Callable[[Outputs, Tensor, Tensor], Tensor]:
     def decode(outputs: Outputs, p: Tensor, like: Tensor) -> Tensor:
         z = outputs.shallow if nets.settings.decoders.features == "layer2" else outputs.features
-        return nets.decoders[side](z, p, like.shape[2:])
+        return nets.decoders[domain](z, p, like.shape[2:])
 
     return decode
 

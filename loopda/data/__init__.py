@@ -1,0 +1,1 @@
+"""Data sets: layouts on disk, manifests, frames, batches and their augmentation."""

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 from torchvision.transforms import v2
 
-from loopda.runtime.distributed import own_rows
+from loopda.runtime.distributed import draw_share
 
 
 def simclr_views(size: tuple[int, int]) -> v2.Transform:
@@ -48,7 +48,7 @@ def each(transform: v2.Transform, images: Tensor) -> Tensor:
 
     They depend on the image's place in the batch of all processes alone.
     """
-    seeds = own_rows(lambda count: torch.randint(2**62, (count,)), len(images))
+    seeds = draw_share(lambda count: torch.randint(2**62, (count,)), len(images))
     state = torch.get_rng_state()
     changed = []
     for seed, image in zip(seeds.tolist(), images, strict=True):

@@ -4,15 +4,14 @@ Of several processes each makes its share of them.
 """
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from loopda.data.dataset import Frames
+from loopda.data.pseudo_labels import PseudoLabels
 from loopda.data.sampling import batch_indices
 from loopda.data.transforms import View, pack, random_view, unpack
 from loopda.labels.classes import IGNORE
@@ -71,13 +70,6 @@ def _each(change: Callable[[Tensor], Tensor], batch: AnyBatch) -> AnyBatch:
         return change(batch)
     parts = [_each(change, part) for part in batch]
     return type(batch)(*parts) if hasattr(batch, "_fields") else tuple(parts)
-
-
-class PseudoLabels(NamedTuple):
-    """Offline labels at the size of the frames, by image path."""
-
-    night: dict[Path, NDArray[np.uint8]]
-    reference: dict[Path, NDArray[np.uint8]]
 
 
 # chooses a labelled image and a view of it, by the generator of one slot of a step and the size of the crop

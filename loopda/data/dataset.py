@@ -18,7 +18,8 @@ from loopda.data.cache import cached
 from loopda.data.manifest import Row, read_manifest
 from loopda.data.sampling import ahead
 from loopda.errors import ConfigError, DataError
-from loopda.labels.classes import COLOURS, IGNORE, ClassList, load_classes
+from loopda.labels.class_files import load_classes
+from loopda.labels.classes import COLOURS, IGNORE, ClassList
 from loopda.labels.png import read_image, read_label
 from loopda.runtime.signals import interruptible
 
@@ -30,7 +31,7 @@ MEMORY = 4 * 2**30  # bytes of decoded images up to which a set is kept in memor
 SHORTEST = 16  # pixels of a side; below that, the deepest features of a network have no extent
 Length = Annotated[int, Field(ge=SHORTEST)]
 
-_noted: ContextVar[list[Path] | None] = ContextVar("noted", default=None)
+_files_read: ContextVar[list[Path] | None] = ContextVar("files read", default=None)
 
 
 class Input(Section):
@@ -104,8 +105,8 @@ class Frames:
         return self._image(path) if path else None
 
     def _image(self, path: Path) -> NDArray[np.uint8]:
-        if (noted := _noted.get()) is not None:
-            noted.append(path)
+        if (files := _files_read.get()) is not None:
+            files.append(path)
         if self._images is not None and path in self._images:
             return self._images[path]
         array = cached(path, f"image {self.size}", lambda: np.asarray(resize_image(read_image(path), self.size)))
@@ -134,14 +135,14 @@ class Frames:
 
 
 @contextmanager
-def noted_files() -> Iterator[list[Path]]:
-    """The files of the images that this thread asks any frames for in this block, in order."""
+def files_read() -> Iterator[list[Path]]:
+    """The image files that this thread asks any Frames for in the block, in order."""
     files: list[Path] = []
-    _noted.set(files)
+    _files_read.set(files)
     try:
         yield files
     finally:
-        _noted.set(None)
+        _files_read.set(None)
 
 
 def resize_image(image: Image.Image, size: Size) -> Image.Image:

@@ -7,22 +7,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from loopda.config import expanded
-from loopda.data.listing import (
-    OWN,
-    READ,
-    RECORD,
-    absolute,
-    files,
-    is_pattern,
-    is_record,
-    leave_out,
-    named_parts,
-    named_path,
-    noting,
-    refuse_list_from_elsewhere,
-    refuse_list_of_another_tree,
-    text_of,
-)
+from loopda.data.listing import OWN, READ, RECORD, files, is_record
+from loopda.data.lists import refuse_list_from_elsewhere, refuse_list_of_another_tree, text_of
+from loopda.data.paths import absolute, is_pattern, named_parts, named_path
+from loopda.data.skipped import collect_skipped, record_skipped
 from loopda.errors import ConfigError, DataError
 from loopda.text.names import examples, has_control_characters
 
@@ -35,30 +23,30 @@ class Source(NamedTuple):
     name: str
 
 
-class Found(NamedTuple):
-    """sources: sorted by name. left_out: what else lies there, a line for each cause (`listing.LeftOut`)."""
+class FoundImages(NamedTuple):
+    """sources: sorted by name. skipped: what else lies there, a line for each cause (`loopda.data.skipped`)."""
 
     sources: list[Source]
-    left_out: list[str]
+    skipped: list[str]
 
 
-def find_images(where: Sequence[str], *, outside: Path | None = None) -> Found:
+def find_images(where: Sequence[str], *, outside: Path | None = None) -> FoundImages:
     """The images that each of `where` stands for.
 
     a folder    every file with one of the suffixes READ, in any letters, in it and in its subfolders, through links
                 too; the folder is the root of the names.
     a pattern   the same of what it matches (`*`, `?`, `[...]`, and `**` for any number of folders); the root is its
                 last folder without such a character. What lies there under a name with such characters is that.
-    a .txt file a list, one path a line, absolute or relative to the folder of the list (`listing.named_path`); the root
+    a .txt file a list, one path a line, absolute or relative to the folder of the list (`paths.named_path`); the root
                 is the deepest folder that holds them all.
     a file      itself; the root is its folder.
 
-    Several of them have the deepest folder that holds their roots for a root. What `listing.files` leaves out, and what
-    is below `outside` (the folder of the results), is left out of folders and patterns; and so is a folder of results
-    that is named beside others. An image that is named twice is
-    one image. What is named by itself or in a list is taken whatever its suffix, and whether or not it is there: the
-    fault is found when it is opened. DataError where nothing is found, where most of a list is not there, and where two
-    images would have the same name (a.png and a.jpg).
+    Several of them have the deepest folder that holds their roots for a root. Of folders and patterns, what
+    `listing.files` skips is skipped, and what lies below `outside` (the folder of the results); so is a folder of
+    results that is named beside others. An image that is named twice is one image. What is named by itself or in a list
+    is taken whatever its suffix, and whether or not it is there: the fault is found when it is opened. DataError where
+    nothing is found, where most of a list is not there, and where two images would have the same name (a.png and
+    a.jpg).
     """
     if not where:
         raise DataError(
@@ -66,27 +54,27 @@ def find_images(where: Sequence[str], *, outside: Path | None = None) -> Found:
         )
     paths: set[Path] = set()
     roots = []
-    with noting() as left_out:
+    with collect_skipped() as skipped:
         for text in where:
             if len(where) > 1 and _is_results(path := absolute(expanded(text)), outside):
-                leave_out(OWN, path)  # of `drive/*` that a shell has written out
+                record_skipped(OWN, path)  # of `drive/*` that a shell has written out
                 continue
-            root, found = _meant_by(str(expanded(text)), outside)
+            root, found = _root_and_files(str(expanded(text)), outside)
             if not found:
                 raise DataError(
-                    "\n".join([f"{text}: no image in it; images end in {', '.join(READ)}", *left_out.lines()])
+                    "\n".join([f"{text}: no image in it; images end in {', '.join(READ)}", *skipped.lines()])
                 )
             roots.append(root)
             paths.update(found)
-    left_out.forget(paths)  # one of `where` may name what another one leaves out
+    skipped.discard(paths)  # an entry of `where` may name what another skips
     if not roots:
-        raise DataError("\n".join(["no images are named but results", *left_out.lines()]))
+        raise DataError("\n".join(["no images are named but results", *skipped.lines()]))
     root = Path(os.path.commonpath(roots))
     sources = sorted((Source(path, path.relative_to(root).with_suffix("").as_posix()) for path in paths), key=_by_name)
     _refuse_same_names(sources)
     if wrong := [path for path in sorted(paths) if has_control_characters(path)]:
         raise DataError(f"{examples(wrong)}: a line break or another control character in the name; rename")
-    return Found(sources, left_out.lines())
+    return FoundImages(sources, skipped.lines())
 
 
 def _is_results(path: Path, outside: Path | None) -> bool:
@@ -95,15 +83,15 @@ def _is_results(path: Path, outside: Path | None) -> bool:
         return False
     if outside and os.path.realpath(path) == os.path.realpath(outside):
         return True
-    with noting():
+    with collect_skipped():
         return is_record(path / RECORD) and not files(path, "**/*", any_picture=True)
 
 
-def _meant_by(text: str, outside: Path | None) -> tuple[Path, list[Path]]:
+def _root_and_files(text: str, outside: Path | None) -> tuple[Path, list[Path]]:
     """(root, absolute files)."""
     path = absolute(text)
     if path.is_dir():
-        return path, _lying(path, "**/*", outside)
+        return path, _matching(path, "**/*", outside)
     if path.suffix.lower() == ".txt" and path.is_file():
         listed = _listed(path)
         return Path(os.path.commonpath([file.parent for file in listed])), listed
@@ -116,10 +104,10 @@ def _meant_by(text: str, outside: Path | None) -> tuple[Path, list[Path]]:
     if named == len(parts) - 1 and not is_pattern(path.name):
         hint = "; folders are parted by / here, not by \\" if "\\" in text else ""
         raise DataError(f"{text}: no such file or folder{hint}")
-    return (root := Path("/", *parts[:named])), _lying(root, "/".join(parts[named:]), outside)
+    return (root := Path("/", *parts[:named])), _matching(root, "/".join(parts[named:]), outside)
 
 
-def _lying(root: Path, pattern: str, outside: Path | None) -> list[Path]:
+def _matching(root: Path, pattern: str, outside: Path | None) -> list[Path]:
     """The images of `root` that match `pattern`; none where they are among the results themselves."""
     if outside and Path(os.path.realpath(outside)) in (real := Path(os.path.realpath(root)), *real.parents):
         raise DataError(
@@ -147,7 +135,7 @@ def _listed(path: Path) -> list[Path]:
             faults.append(f"{path}, line {number}: {error}")
             continue
         if file in found:
-            leave_out(f"repeated in {path.name}, which is taken once", f"line {number}, {name}")
+            record_skipped(f"repeated in {path.name}, which is taken once", f"line {number}, {name}")
         found[file] = None
     if faults:
         raise DataError("\n".join(faults))

@@ -1,15 +1,17 @@
 """Which label map belongs to an image, and what its values mean: the name of the file decides.
 
-Train id 7 is a sign and label id 7 is road, and the pixels do not tell which was meant.
+Train id 7 is a sign and label id 7 is road; the pixels do not show which was meant.
 """
 
 from collections.abc import Sequence
 from pathlib import Path
 
-from loopda.data.listing import existing, files, leave_out, none_is_there, noting
+from loopda.data.listing import files
+from loopda.data.paths import existing, none_is_there
+from loopda.data.skipped import collect_skipped, record_skipped
 from loopda.errors import ConfigError, DataError
 from loopda.labels.classes import COLOURS, ClassList
-from loopda.runtime.fault_list import examples
+from loopda.text.names import examples
 
 LABEL_KINDS = ("labelIds", "labelTrainIds")
 """The ends of label file names, as Cityscapes, Dark Zurich and ACDC have them: each is the name of an encoding.
@@ -48,18 +50,18 @@ def first_label(
 
 
 def check_labels(labels: Sequence[Path | None], folder: Path, pattern: str, remedy: str) -> None:
-    """Of the labels that the images of a set need: DataError, which ends in the `remedy`, where none of many is there.
+    """DataError, which ends in the `remedy`, where many images of a set need labels and none is there.
 
-    And label maps in `folder`, with names of the glob `pattern` and one of LABEL_KINDS, that belong to no image are
-    noted as left out.
+    Label maps in `folder` that belong to no image are recorded as skipped; their names are those of the glob `pattern`
+    with one of LABEL_KINDS.
     """
     named = [label for label in labels if label]
     if none_is_there(named):
         raise DataError(f"{folder}: none of the {len(named)} label maps is there, such as {examples(named)}; {remedy}")
     used = {_without_kind(label) for label in named}
-    with noting():  # what lies beside label maps is no image
-        lying = [path for kind in LABEL_KINDS for path in files(folder, f"{pattern}_{kind}.png")]
-    leave_out("label maps without an image", *(path for path in lying if _without_kind(path) not in used))
+    with collect_skipped():  # what lies beside label maps is no image
+        present = [path for kind in LABEL_KINDS for path in files(folder, f"{pattern}_{kind}.png")]
+    record_skipped("label maps without an image", *(path for path in present if _without_kind(path) not in used))
 
 
 def _without_kind(label: Path) -> Path:
@@ -68,7 +70,7 @@ def _without_kind(label: Path) -> Path:
 
 def encoding_by_name(label: Path, classes: ClassList) -> str:
     """What the values of `label` mean where the user does not say: the one encoding of the class list, or that of
-    LABEL_KINDS which its name ends with. ConfigError where neither tells, or one contradicts the other."""
+    LABEL_KINDS which its name ends with. ConfigError where neither decides, or they contradict each other."""
     known = list(classes.encodings)
     named = next((kind for kind in LABEL_KINDS if label.stem.endswith(f"_{kind}")), None)
     if named in known:

@@ -24,6 +24,12 @@ def batch_indices(*, count: int, batch_size: int, step: int, seed: int, stream: 
     ]
 
 
+def evenly(count: int, wanted: int) -> list[int]:
+    """`wanted` of the indices 0 .. count - 1: the first, the last, and others evenly between; all where there are
+    fewer."""
+    return np.linspace(0, count - 1, min(wanted, count)).round().astype(int).tolist()
+
+
 @lru_cache(maxsize=16)
 def _permutation(count: int, epoch: int, seed: int, stream: str) -> np.ndarray:
     return generator(seed, f"order of {stream}", epoch).permutation(count)

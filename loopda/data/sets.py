@@ -1,4 +1,4 @@
-"""One data set as it was found on the disk: its checked rows, and the counts that a summary of it says.
+"""A data set after its check: its rows, and the counts for a summary of it.
 
 found.json is written and read here alone.
 """
@@ -11,25 +11,29 @@ from pathlib import Path
 
 import numpy as np
 
+from loopda.data.checks import Checked, check_rows
 from loopda.data.layouts import DataSet
-from loopda.data.listing import noting
-from loopda.data.manifest import Checked, Row, check_rows, read_manifest, write_manifest
+from loopda.data.manifest import Row, read_manifest, write_manifest
+from loopda.data.skipped import collect_skipped
 from loopda.errors import DataError
 from loopda.labels.classes import ClassList
 from loopda.runtime.files import sha256, write_json
 
 UNLABELLED = ("night", "day")
-"""The data sets whose labels stay hidden: the methods must not see them. In all others each image needs one."""
+"""The data sets whose labels stay hidden: the methods must not see them. In all others each image needs a label."""
 
 
 @dataclass(frozen=True)
-class Found:
-    """A data set as it was found. hidden: label maps that exist, but were left out of its rows unread. left_out: what
-    else lies there and is not in it, a line for each cause (`listing.LeftOut`)."""
+class CheckedSet:
+    """A data set after its check.
+
+    hidden: label maps that exist, but were taken out of its rows unread. skipped: what else lies there, a line for each
+    cause (`loopda.data.skipped`).
+    """
 
     checked: Checked
     hidden: int
-    left_out: Sequence[str] = ()
+    skipped: Sequence[str] = ()
 
     def write(self, *, manifest: Path, references: Path, found: Path) -> None:
         """Write the manifest of the images, one of their different day references, and the counts (JSON), which come
@@ -38,14 +42,14 @@ class Found:
         write_manifest(references, self.checked.references)
         counts = {"pixels": self.checked.pixels.tolist(), "ignored": self.checked.ignored, "hidden": self.hidden}
         named_files = {"manifest": named(manifest), "references": named(references)}
-        notes = {"notes": self.checked.notes, "left_out": list(self.left_out)}
+        notes = {"notes": self.checked.notes, "left_out": list(self.skipped)}
         write_json(found, {**named_files, **counts, **notes})
 
 
-def find(data_set: DataSet, classes: ClassList, *, labelled: bool, workers: int | None = None) -> Found:
-    """The rows of a data set, each file opened and checked; where not `labelled`, without their labels."""
-    with noting() as left_out:
-        rows = data_set.rows(classes, labelled=labelled)
+def check_set(layout: DataSet, classes: ClassList, *, labelled: bool, workers: int | None = None) -> CheckedSet:
+    """Open and check each file of the data set at `layout`; where not `labelled`, without its labels."""
+    with collect_skipped() as skipped:
+        rows = layout.rows(classes, labelled=labelled)
     hidden = 0
     if not labelled:
         hidden = sum(row.label is not None for row in rows)
@@ -54,24 +58,25 @@ def find(data_set: DataSet, classes: ClassList, *, labelled: bool, workers: int 
         rows,
         classes,
         labelled=labelled,
-        stated=data_set.states_encoding,
-        ignore_palettes=data_set.ignores_palettes,
+        stated=layout.states_encoding,
+        ignore_palettes=layout.ignores_palettes,
         workers=workers,
     )
-    if checked.faults and data_set.remedy:
-        checked.faults.append(data_set.remedy)
-    return Found(checked, hidden, left_out.lines())
+    if checked.faults and layout.remedy:
+        checked.faults.append(layout.remedy)
+    return CheckedSet(checked, hidden, skipped.lines())
 
 
-def read_found(path: Path) -> Found:
-    """What `Found.write` wrote; DataError where it is missing or damaged, or a manifest is another than it names."""
+def read_checked_set(path: Path) -> CheckedSet:
+    """Read found.json and its manifests; DataError where one is missing, damaged, or another than it names."""
     remedy = "run the stage `manifest` again"
     try:
         values = json.loads(Path(path).read_text(encoding="utf-8"))
-        for of in ("manifest", "references"):
-            if named(Path(values[of]["manifest"])) != values[of]:
-                raise DataError(f"{values[of]['manifest']}: not the manifest that {path} was written with; {remedy}")
-        return Found(
+        for role in ("manifest", "references"):
+            file = values[role]
+            if named(Path(file["manifest"])) != file:
+                raise DataError(f"{file['manifest']}: not the manifest that {path} was written with; {remedy}")
+        return CheckedSet(
             Checked(
                 rows=read_manifest(Path(values["manifest"]["manifest"])),
                 references=read_manifest(Path(values["references"]["manifest"]), empty=True),
@@ -92,7 +97,7 @@ def without_labels(rows: Sequence[Row]) -> list[Row]:
     return [replace(row, label=None, encoding="") for row in rows]
 
 
-def candidates(night: Found, source: Found, day: Found | None) -> list[Row]:
+def candidates(night: CheckedSet, source: CheckedSet, day: CheckedSet | None) -> list[Row]:
     """The day images among which `pair` looks for references, without labels: those of the set `day`, else the night's
     different day references, else the labelled day."""
     if day is not None:
@@ -105,13 +110,13 @@ def named(manifest: Path) -> dict[str, str]:
     return {"manifest": str(manifest), "sha256": sha256(manifest)}
 
 
-def statistics(of_set: Found, classes: ClassList) -> dict[str, object]:
+def statistics(data_set: CheckedSet, classes: ClassList) -> dict[str, object]:
     """What the summary says of one data set.
 
     frequency: of each class among the labelled pixels, 0 .. 1; null for a set without labels. ignored: the
     share of pixels without a class. sizes: images of each size of file.
     """
-    rows, pixels = of_set.checked.rows, of_set.checked.pixels
+    rows, pixels = data_set.checked.rows, data_set.checked.pixels
     labelled = int(pixels.sum())
     sizes = Counter(f"{row.width}x{row.height}" for row in rows)
     return {
@@ -119,16 +124,16 @@ def statistics(of_set: Found, classes: ClassList) -> dict[str, object]:
         "labelled": sum(row.label is not None for row in rows),
         "with_reference": sum(row.reference is not None for row in rows),
         "references": len({row.reference for row in rows if row.reference}),
-        "hidden": of_set.hidden,
+        "hidden": data_set.hidden,
         "sizes": dict(sorted(sizes.items())),
         "frequency": {name: count / labelled for name, count in zip(classes.names, pixels.tolist(), strict=True)}
         if labelled
         else None,
-        "ignored": of_set.checked.ignored / (of_set.checked.ignored + labelled) if labelled else None,
-        "absent": absent(of_set, classes) if labelled else None,
+        "ignored": data_set.checked.ignored / (data_set.checked.ignored + labelled) if labelled else None,
+        "absent": absent(data_set, classes) if labelled else None,
     }
 
 
-def absent(of_set: Found, classes: ClassList) -> list[str]:
+def absent(data_set: CheckedSet, classes: ClassList) -> list[str]:
     """The classes without a pixel in the labels of the data set."""
-    return [name for name, count in zip(classes.names, of_set.checked.pixels, strict=True) if count == 0]
+    return [name for name, count in zip(classes.names, data_set.checked.pixels, strict=True) if count == 0]

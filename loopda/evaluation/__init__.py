@@ -1,0 +1,1 @@
+"""Prediction, confusion matrices and scores, and zips for the test server."""

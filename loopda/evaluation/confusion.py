@@ -16,9 +16,9 @@ def confusion_matrix(prediction: np.ndarray, label: np.ndarray, classes: int) ->
     """Count pixels by true and predicted class: (classes, classes) int64, rows = truth, columns = prediction.
 
     prediction: class indices 0 .. classes - 1, any integer type and shape. label: the same shape, and IGNORE
-    (255) where there is no truth; those pixels count nowhere. DataError: the label holds another id.
-    ValueError: the prediction holds one (IGNORE too, and also on ignored pixels: a network cannot abstain),
-    or the shapes differ.
+    (255) where there is no truth; those pixels are not counted. DataError: the label holds another id.
+    ValueError: the prediction holds another id (IGNORE counts as one, also on ignored pixels: a network has no void
+    class), or the shapes differ.
     """
     if not 1 <= classes <= MOST_CLASSES:
         raise ValueError(f"{classes} classes; expected 1 .. {MOST_CLASSES}")
@@ -30,14 +30,14 @@ def confusion_matrix(prediction: np.ndarray, label: np.ndarray, classes: int) ->
         raise ValueError(f"predicted ids {prediction.min()} .. {prediction.max()} of {classes} classes")
     if prediction.size and prediction.max() >= classes:
         raise ValueError(f"predicted ids {np.unique(prediction[prediction >= classes]).tolist()} of {classes} classes")
-    # One count over all pairs, without a mask: void and foreign label ids fall into rows of their own, where they are
-    # seen, and copying the valid pixels out (the dear part of the usual way) is saved.
+    # One count over all pairs, without a mask: void and unknown label ids get rows of their own, where they are found.
+    # That saves a copy of the valid pixels, which takes most of the time of the usual implementation.
     pairs = label.astype(np.uint16).ravel() * np.uint16(classes) + prediction.astype(np.uint8, copy=False).ravel()
     counts = np.bincount(pairs, minlength=_BYTES * classes).reshape(_BYTES, classes)
-    foreign = np.flatnonzero(counts[classes:IGNORE].any(axis=1)) + classes
-    if foreign.size:
+    unknown = np.flatnonzero(counts[classes:IGNORE].any(axis=1)) + classes
+    if unknown.size:
         raise DataError(
-            f"label ids {foreign.tolist()}; class ids are 0 .. {classes - 1} or {IGNORE}: the label map was"
+            f"label ids {unknown.tolist()}; class ids are 0 .. {classes - 1} or {IGNORE}: the label map was"
             " not decoded, or belongs to another class list"
         )
     return counts[:classes].astype(np.int64)

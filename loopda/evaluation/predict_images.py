@@ -1,4 +1,4 @@
-"""Predictions of any number of images in constant memory: threads read ahead and write behind the network."""
+"""Predicting any number of images in constant memory: threads read images ahead, and write results meanwhile."""
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -15,10 +15,13 @@ from loopda.evaluation.predictor import Prediction, Predictor
 from loopda.labels.png import read_image
 
 
-class Done(NamedTuple):
-    """predicted, kept: how many images, and how many of them had their results before. faults: one line each.
-    seconds: of this run. squeezed: the predicted images that are upright where the working size is wide, or the other
-    way."""
+class Progress(NamedTuple):
+    """What a run of `predict_images` has done.
+
+    predicted: the number of images predicted now. kept: the number of images that had their results before. faults: one
+    line for each image that cannot be used. seconds: of this run. squeezed: the predicted images that are upright while
+    the working size is wide, or the reverse (`Predictor.squeezes`).
+    """
 
     predicted: int
     kept: int
@@ -33,6 +36,8 @@ class Done(NamedTuple):
 
 
 class _Work(NamedTuple):
+    """An image on its way: read, then predicted, then written. files: the digests of its results."""
+
     source: Source
     content: str
     image: Image.Image | None = None
@@ -51,13 +56,13 @@ def predict_images(
     threads: int,
     signal: Callable[[], int],
     progress: Callable[[str], None],
-) -> Done:
+) -> Progress:
     """Predict and write every image whose results `records` does not hold.
 
-    files: the results of an image by kind. write: writes them, each atomically; it runs in one of `threads` threads.
-    signal: the number of the signal that asks to end, or 0. progress: shows a line.
-    An image that cannot be used, or whose results `write` refuses with a DataError, is a fault; the others are done
-    all the same. Interrupted: a signal came; what had been begun is finished and recorded. DeviceError: the disk is
+    files: the paths of the results of an image, by kind. write: writes them, each atomically; it runs in `threads`
+    threads. signal: gives the number of the signal that asks to end, or 0. progress: shows a line.
+    An image that cannot be used, or whose results `write` refuses with a DataError, is a fault; the others are still
+    predicted. Interrupted: a signal came; images that were begun are finished and recorded. DeviceError: the disk is
     full.
     """
 
@@ -103,11 +108,11 @@ def predict_images(
             count += 1
         else:
             kept += 1
-        done = Done(count, kept, faults, time.monotonic() - started, squeezed)
+        done = Progress(count, kept, faults, time.monotonic() - started, squeezed)
         progress(f"{number}/{len(sources)} images" + (f"  {done.speed:.1f} images/s" if count else ""))
     if signal() and count + kept + len(faults) < len(sources):
         raise Interrupted(
             f"stopped by signal {signal()} after {count + kept} of {len(sources)} images; the same command goes on"
             " from there"
         )
-    return Done(count, kept, faults, time.monotonic() - started, squeezed)
+    return Progress(count, kept, faults, time.monotonic() - started, squeezed)

@@ -1,9 +1,9 @@
-"""What was predicted in a folder, by which model, from which bytes: so that the same command does nothing twice.
+"""The record of the predictions in a folder, so that the same command predicts no image twice.
 
-A JSON lines file. Its first line says what made the results (`by`); each following line is one image:
-{"name": ..., "image": absolute path, "content": digest, "files": {path below the folder: digest}}. A line is added when
-the files of its image are on the disk, so whatever ends the process, each line is true; of two lines with one name the
-later counts.
+A JSON lines file. Its first line says what made the results: {"by": model, settings, version}. Each following line is
+one image: {"name": ..., "image": absolute path, "content": digest, "files": {path below the folder: digest}}. A line is
+added when the files of its image are on the disk, so that each line is true, however the process ends. Of two lines
+with the same name the later one counts.
 """
 
 import json
@@ -20,11 +20,11 @@ FILE = RECORD
 
 
 class PredictionRecords:
-    """The records of `folder`. Those of another model or other settings than `by` (JSON values) are dropped, and so are
-    lines that were cut off; the files they spoke of stay until they are made again.
+    """The records of `folder`.
 
-    DataError: a result that one of `sources` needs was made from another image, which is not the same under another
-    path.
+    by: what makes the results, as JSON values. Records of another model or other settings are dropped, and so are lines
+    that were cut off; their files stay until they are made again. DataError: the folder holds the result of a different
+    image under the name of one of `sources`.
     """
 
     def __init__(self, folder: Path, *, by: Mapping[str, Any], sources: Iterable[Source]):
@@ -32,13 +32,13 @@ class PredictionRecords:
         self.path = folder / FILE
         before, images = _read(self.path)
         _refuse_other_images(images, sources, self.path)
-        by = json.loads(json.dumps(by))  # as it will be read: tuples are lists
+        by = json.loads(json.dumps(by))  # as it is read from the file: tuples become lists
         self.images = images if before == {"by": by} else {}
         lines = [{"by": by}, *self.images.values()]
         write_text(self.path, "".join(json.dumps(line) + "\n" for line in lines))
 
     def hold(self, source: Source, content: str, files: Iterable[Path]) -> bool:
-        """Whether `files` are there as they were made from an image of that `content`."""
+        """Whether `files` are unchanged since they were made from an image with the digest `content`."""
         record = self.images.get(source.name)
         if record is None or record["content"] != content:
             return False
@@ -46,12 +46,12 @@ class PredictionRecords:
         return all(made.get(self._key(file)) == digest(file) != "" for file in files)
 
     def files(self, sources: Iterable[Source]) -> set[Path]:
-        """All files that were made of `sources`, as far as these settings and their images are those of now."""
+        """All recorded files of the images `sources`."""
         records = [self.images[source.name] for source in sources if source.name in self.images]
         return {self.folder / file for record in records for file in record["files"]}
 
     def add(self, source: Source, content: str, files: Mapping[Path, str]) -> None:
-        """Note the finished `files` (with their digests) of an image, besides others that were made of it before."""
+        """Record the finished `files` (with their digests) of an image, beside files made of the same bytes before."""
         before = self.images.get(source.name, {"content": None})
         made = before["files"] if before["content"] == content else {}
         made = made | {self._key(file): value for file, value in files.items()}

@@ -1,4 +1,4 @@
-"""A model that takes photographs of any size, whole or in tiles, and gives label maps of the same size.
+"""A model that predicts photographs of any size, whole or in tiles; the label maps have the size of the photographs.
 
 from loopda import load
 model = load("model.pt")
@@ -31,14 +31,15 @@ class Prediction(NamedTuple):
 class Predictor:
     """Predicts one image at a time with the normalisation statistics of `domain` ("night" or "day").
 
-    size: the working size (width, height), which every image is resized to before the network sees it; "image" leaves
-    each at its own. By default it is the size of the images that the model was trained on, as in its evaluation, and
-    "image" where the checkpoint does not say, or with tiles. The class probabilities are upsampled to the full size of
-    the image, and the largest wins there. "960x540" means (960, 540), here and below.
+    size: the working size (width, height), to which every image is resized for the network; "image" keeps the size of
+    each image. The default is the size of the images that the model was trained on, as in its evaluation; it is "image"
+    where the checkpoint does not say, or with tiles. The class probabilities are upsampled to the full size of the
+    image, where the largest gives the label. "960x540" means (960, 540), here and below.
 
-    tile: (width, height) of the parts in which the network sees the resized image, for images too large for the memory
-    of the device. Neighbours overlap by at least `overlap` pixels (by default a quarter of a tile's shorter side) and
-    are faded into each other. A network that has learnt from whole images sees less context in a tile.
+    tile: (width, height) of the tiles in which the network sees the resized image, for images that do not fit into the
+    memory of the device. Neighbouring tiles overlap by at least `overlap` pixels (by default a quarter of a tile's
+    shorter side), where their probabilities are blended. A network that was trained on whole images has less context in
+    a tile.
 
     ConfigError: an unknown domain; a size or a tile under 16 pixels; an overlap that is not below the tile's sides.
     """
@@ -77,7 +78,7 @@ class Predictor:
 
     @property
     def settings(self) -> dict[str, object]:
-        """What a prediction depends on besides the weights, as JSON values."""
+        """The settings that a prediction depends on besides the weights, as JSON values."""
         size = self.size if self.size == "image" else list(self.size)
         tile = list(self.tile) if self.tile else None
         return {"statistics": self.statistics, "size": size, "tile": tile, "overlap": self.overlap}
@@ -90,15 +91,17 @@ class Predictor:
         return f"{working}{tiles}, {self.statistics} statistics"
 
     def squeezes(self, size: Size) -> bool:
-        """Whether an image of `size` (width, height) is upright where the working size is wide, or the other way."""
+        """Whether an image of `size` (width, height) is upright while the working size is wide, or the reverse."""
         if self.size == "image":
             return False
         return (size[0] - size[1]) * (self.size[0] - self.size[1]) < 0
 
     def predict(self, image: Photograph) -> NDArray[np.uint8]:
-        """(H, W) uint8 class indices of one image: the path of a PNG or JPEG file, a PIL image, or (H, W, 3) uint8
-        RGB, all with the same conversions and checks (`loopda.labels.png.photograph`). DataError where it is no such
-        image."""
+        """(H, W) uint8 class indices of one image.
+
+        image: the path of a PNG or JPEG file, a PIL image, or (H, W, 3) uint8 RGB, all with the same conversions and
+        checks (`loopda.labels.png.photograph`). DataError where it is none of these.
+        """
         return self(image).labels
 
     @torch.no_grad()
@@ -119,13 +122,12 @@ class Predictor:
             ) from None
 
     def _tiled(self, images: Tensor) -> Tensor:
-        """(1, K, H, W) class probabilities of images (1, 3, H, W): the weighted mean over the tiles that see a
-        pixel."""
+        """(1, K, H, W) class probabilities of images (1, 3, H, W): at each pixel the weighted mean over its tiles."""
         _, _, height, width = images.shape
         total = torch.zeros(1, len(self.classes), height, width, device=images.device)
         weights = torch.zeros(height, width, device=images.device)
         across, down = min(self.tile[0], width), min(self.tile[1], height)
-        # a tile's weight falls linearly towards its edges over the overlap, where a network sees least of the scene
+        # a tile's weight falls linearly to its edges over the overlap, where the network has the least context
         weight = _ramp(down, self.overlap)[:, None] * _ramp(across, self.overlap)[None]
         weight = weight.to(images.device)
         for top in _starts(height, down, self.overlap):
@@ -144,7 +146,7 @@ def _checked(size: Size | str) -> Size:
 
 
 def _starts(length: int, tile: int, overlap: int) -> list[int]:
-    """Evenly spaced first pixels of the fewest tiles that cover `length` pixels and overlap by at least `overlap`."""
+    """Evenly spaced starts of the fewest tiles that cover `length` pixels and overlap by at least `overlap`."""
     if tile >= length:
         return [0]
     count = -(-(length - overlap) // (tile - overlap))
@@ -152,5 +154,6 @@ def _starts(length: int, tile: int, overlap: int) -> list[int]:
 
 
 def _ramp(length: int, overlap: int) -> Tensor:
+    """(length,): 1 inside, falling linearly towards both ends over `overlap` pixels."""
     at = torch.arange(length)
     return (torch.minimum(at, length - 1 - at) + 1).clamp(max=overlap + 1) / (overlap + 1)

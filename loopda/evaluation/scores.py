@@ -1,14 +1,13 @@
-"""The numbers that a confusion matrix (rows = truth, columns = prediction) comes down to, all in percent.
+"""Scores of a confusion matrix (rows = truth, columns = prediction), all in percent.
 
-Which classes the mean IoU averages over is the rule of LoopDA (util/metrics.py, `nanmean`) and of
-cityscapesScripts (`getScoreAverage`): a class that occurs neither in the truth nor in the prediction is
-dropped; one that is predicted but never true counts as 0. torchmetrics counts both as 0.
+The mean IoU averages over the same classes as LoopDA (util/metrics.py, `nanmean`) and cityscapesScripts
+(`getScoreAverage`): a class that is neither in the truth nor in the prediction is left out; a class that is predicted
+but never true counts as 0. torchmetrics counts both as 0.
 
-Where cityscapesScripts differs (2.3.0): it scores raw labelIds, so a prediction may hold ids outside the
-evaluated classes ("ego vehicle"); on a labelled pixel such a one is a miss of the true class and a false
-alarm of none. Ours cannot occur: `confusion_matrix` refuses such predictions. Its `evalPixelAccuracy` does
-not give the accuracy it is named for (it selects the ignored pixels, and counts the wrong ones), and it has
-no frequency-weighted IoU.
+cityscapesScripts (2.3.0) differs in this: it scores raw labelIds, so that a prediction may hold ids outside the
+evaluated classes ("ego vehicle"); on a labelled pixel such an id is a false negative of the true class, and a false
+positive of no class. Here `confusion_matrix` refuses such predictions. Its `evalPixelAccuracy` does not return the
+pixel accuracy (it selects the ignored pixels, and counts the wrong ones), and it has no frequency-weighted IoU.
 """
 
 from collections.abc import Sequence
@@ -49,7 +48,7 @@ def pixel_accuracy(confusion: np.ndarray) -> float:
 
 @dataclass(frozen=True)
 class Scores:
-    """Everything that is reported about one model on one set of images.
+    """The scores of one model on one set of images.
 
     classes: names. confusion: (C, C), rows = truth. The scores are in percent, NaN where undefined (see the
     functions).
@@ -85,7 +84,7 @@ class Scores:
 
     @property
     def absent(self) -> list[str]:
-        """Names of the classes without a true pixel: whatever the model does, it cannot gain by them."""
+        """Names of the classes without a true pixel, whose IoU is 0 or undefined for every model."""
         pixels = self.confusion.sum(axis=1)
         return [name for name, count in zip(self.classes, pixels, strict=True) if count == 0]
 
@@ -101,7 +100,7 @@ class Scores:
 
 
 def spread(values: Sequence[float]) -> tuple[float, float | None]:
-    """Mean and sample standard deviation (n - 1 below the root) over seeds; None for that of one value."""
+    """Mean and sample standard deviation (n - 1 below the root) over seeds; the deviation of a single value is None."""
     numbers = np.asarray(values, dtype=np.float64)
     if numbers.size == 0:
         raise ValueError("the mean of no values")

@@ -1,12 +1,12 @@
-"""The archive that the test server of Dark Zurich takes, and a check of everything about it that can be known here.
+"""The archive that the test server of Dark Zurich accepts, and a check of it as far as its rules are known.
 
 CodaLab competition 23553, later codalab.lisn.upsaclay.fr 3783. The ground truth of the 151 test images is not public,
 and neither is the server's code; what follows is what the authors of CMDA, SePiCo, MGCDA, CIConv and DANNet upload.
 Three folders in the root of a zip, in each one PNG an image, named after it and of its size, 1920x1080:
 
     labelTrainIds           8-bit grey, the train id (0 ... 18) of each pixel; pictures in colours are rejected
-    labelTrainIds_invalid   the same, with 255 where the model holds a pixel to be unclear; for the mean IoU alone, a
-                            copy will do
+    labelTrainIds_invalid   the same, with 255 where the model calls a pixel invalid; for the mean IoU alone a copy is
+                            enough
     confidence              16-bit grey, 65535 times the probability of the class
 """
 
@@ -32,12 +32,12 @@ NAMES = {"image": "", "id": "_id"}
 
 
 def file_name(image: Path, names: str) -> str:
-    """What the three PNGs of a test image are called, by one of NAMES."""
+    """The file name of the three PNGs of a test image; names: a key of NAMES."""
     return f"{image.stem}{NAMES[names]}.png"
 
 
 def pack(folder: Path, names: Sequence[str], archive: Path) -> None:
-    """Write the FOLDERS of `folder`, with the files `names` in each, as a zip: the same files, the same bytes."""
+    """Write the FOLDERS of `folder`, with the files `names` in each, as a zip. Equal files make equal archives."""
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_STORED) as file:  # PNGs are compressed already
         for kind in FOLDERS:
             for name in names:
@@ -47,7 +47,7 @@ def pack(folder: Path, names: Sequence[str], archive: Path) -> None:
 
 
 def faults(archive: Path, names: Sequence[str], *, count: int = COUNT, size: Size = SIZE) -> list[str]:
-    """Everything that is wrong with a submission, one line each; [] where nothing is.
+    """The faults of a submission, one line each; [] where there is none.
 
     names: the files that each folder must hold, from the test images. count: how many there must be. size: (width,
     height) of each. Checked are: the members' names and number, each once; their format, colour mode, depth and size;
@@ -84,7 +84,7 @@ def _wrong_files(file: zipfile.ZipFile, names: Sequence[str], size: Size) -> lis
         for folder in FOLDERS:
             member = f"{folder}/{name}"
             if member not in members:
-                continue  # said already
+                continue  # _wrong_names reports it
             try:
                 values = read_grey(root / member, depth=16 if folder == CONFIDENCE else 8)
             except (DataError, RuntimeError) as error:  # RuntimeError: encrypted, or an unknown compression

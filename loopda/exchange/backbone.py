@@ -44,7 +44,7 @@ def new_segmenter(
         say(note)
     if kept and layout.guessed:
         raise DataError(
-            f"{backbone}: {layout.title}, or a supervised training: the file does not tell which input its statistics "
+            f"{backbone}: {layout.title}, or a supervised training: the file does not say which input its statistics "
             "are of. Let the network normalise by each batch (statistics: batch), or save the state dict of a "
             "supervised training alone, not under 'state_dict'"
         )

@@ -14,8 +14,8 @@ _NORMALISATION = {False: "caffe", True: "caffe-rgb"}  # of the input in the auth
 def write_official(segmenter: Segmenter, path: Path, domain: str) -> None:
     """Write a plain state dict in the layout of the authors' `student.pth`, with the statistics of `domain`.
 
-    645 tensors for a ResNet-101, 650 with bn_pretrain. DataError for a network whose logits the authors' code would
-    not reproduce from these tensors: the file has no room for anything but tensors.
+    It has 645 tensors for a ResNet-101, 650 with bn_pretrain. DataError for a network whose logits the authors' code
+    would not reproduce from these tensors, because the file holds nothing but tensors.
     """
     section = segmenter.section
     wanted = {
@@ -32,7 +32,7 @@ def write_official(segmenter: Segmenter, path: Path, domain: str) -> None:
     if lines:
         raise DataError(
             f"{path}: the official code cannot run this network: {'; '.join(lines)}. "
-            "Export it as safetensors or ONNX, or train one with these values of the section network"
+            "Export it as safetensors or ONNX, or train a network with these values of the section network"
         )
     segmenter.use_statistics(domain)
     state = {name: value.cpu().contiguous() for name, value in segmenter.network.state_dict().items()}

@@ -1,4 +1,4 @@
-"""A model as one ONNX graph from an image's bytes to its label map, for use without this package or PyTorch."""
+"""ONNX: a model as one graph from an image's bytes to its label map, for use without this package or PyTorch."""
 
 import copy
 import json
@@ -13,16 +13,18 @@ from loopda.models.segmenter import Segmenter, upsample
 from loopda.runtime.files import written
 from loopda.weights.formats import needs_packages
 
-OPSET = 18  # of ONNX 1.13 (2022): what the runtimes in use understand
-TOLERANCE = 1e-3  # of a probability, between PyTorch and ONNX Runtime: both compute in float32, in another order
-ROUNDINGS = 10  # or as many times PyTorch's own rounding error, which deep networks of large weights amplify
+OPSET = 18  # of ONNX 1.13 (2022), which the runtimes in use support
+# the allowed difference of a probability between PyTorch and ONNX Runtime, which sum float32 in different orders:
+TOLERANCE = 1e-3
+ROUNDINGS = 10  # or so many times PyTorch's own rounding error, which deep networks with large weights amplify
 
 
 class Deployed(nn.Module):
     """image (1, H, W, 3) uint8, RGB -> label (1, H, W) uint8 and probabilities (1, K, H, W) float.
 
-    The bytes are what an image library decodes, so that nobody has to know the network's normalisation. The answer is
-    that of `loopda.evaluation.probabilities`: softmax, bilinear upsampling by the network's rule, the largest class.
+    The bytes are those that an image library decodes, so that users need not know the network's normalisation. The
+    result is that of `loopda.evaluation.probabilities`: softmax, bilinear upsampling as the network is trained with,
+    the largest class.
     """
 
     def __init__(self, segmenter: Segmenter):
@@ -39,14 +41,14 @@ class Deployed(nn.Module):
 def write_onnx(
     segmenter: Segmenter, path: Path, domain: str, size: tuple[int, int], threads: int
 ) -> tuple[float, float]:
-    """Write the network with the statistics of `domain` for images of `size` (width, height), and compare it with
-    PyTorch in ONNX Runtime, on noise and on a smooth picture.
+    """Write the network as a graph for images of `size` (width, height) with the statistics of `domain`.
 
-    Returns the largest difference of a probability, and the share of pixels with another label. NumericError, and no
-    file, when the difference exceeds both TOLERANCE and what rounding explains: a ResNet-101 of random weights differs
-    from itself in float64 by 0.004, and from its graph by as much.
+    ONNX Runtime runs the graph on noise and on a smooth picture, for a comparison with PyTorch. Returns the largest
+    difference of a probability, and the share of pixels with another label. NumericError, and no file, when the
+    difference exceeds both TOLERANCE and ROUNDINGS times the rounding error: a ResNet-101 of random weights differs in
+    float32 and float64 by 0.004, and from its graph by as much.
     """
-    needs_packages(".onnx")  # torch's exporter would miss them by a traceback
+    needs_packages(".onnx")  # without them torch's exporter fails with a traceback
     from onnx_ir.passes.common import ClearMetadataAndDocStringPass
 
     used = segmenter.use_statistics(domain)
@@ -62,7 +64,7 @@ def write_onnx(
         dynamo=True,
         verbose=False,
     )
-    ClearMetadataAndDocStringPass()(program.model)  # it names the source files of every operation, on this machine
+    ClearMetadataAndDocStringPass()(program.model)  # they hold paths of source files on this machine
     program.model.metadata_props["classes"] = json.dumps(segmenter.classes.names)
     program.model.metadata_props["statistics"] = used
     with written(path) as temporary:

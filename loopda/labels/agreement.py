@@ -42,8 +42,8 @@ def _table(classes: frozenset[int], device: torch.device) -> Tensor:
 def label_overlap_ratio(*, night: Tensor, reference: Tensor, ssc: Iterable[int]) -> Tensor:
     """LOR of each pair, (N,) in [0, 1]: 2 |A and B| / (|A| + |B|)  (equation 9).
 
-    A and B are the pixels that the night and the reference prediction give to any shift-sensitive class. A pair without
-    any such pixel has LOR 0: the paper's limitations say that its static label is then dismissed.
+    A and B are the pixels that the night and the reference prediction assign to any shift-sensitive class. A pair
+    without such pixels has LOR 0: by the paper's section on limitations, its static label is then dismissed.
     """
     ssc = frozenset(ssc)
     a, b = membership(night, ssc).flatten(1), membership(reference, ssc).flatten(1)
@@ -85,9 +85,9 @@ def day_night_agreement(*, night: Tensor, static: Tensor) -> Tensor:
 def online_label(
     *, night: Tensor, reference: Tensor, dynamic: Iterable[int], ssc: Iterable[int], tau: float
 ) -> OnlineLabel:
-    """The static label of each pair whose LOR is at least `tau`, the agreement of the others (after equation 9).
+    """The static label for each pair whose LOR is at least `tau`, the agreement for the others (after equation 9).
 
-    tau = 0 always takes the static label: Table 3's row without DNA. The choice is made for each pair by itself.
+    With tau = 0, every pair takes the static label: the row without DNA in Table 3.
     """
     static = static_label(night=night, reference=reference, dynamic=dynamic)
     agreement = day_night_agreement(night=night, static=static)

@@ -1,51 +1,46 @@
-"""The class list: names, colours, groups, and how the raw values of a label file become class indices.
+"""The class list: names, colours, groups, and the encodings that map the raw values of a label file to class indices.
 
-A class index is 0 .. N-1 in the order of the list, everywhere in the package; IGNORE marks pixels without a
-class.
+A class index is 0 .. N-1, in the order of the list, everywhere in the package. IGNORE marks pixels without a class.
 """
 
-import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import numpy as np
-from pydantic import Field
 
-from loopda.config import Section, expanded, parse_section, read_yaml
 from loopda.errors import ConfigError, DataError
 from loopda.text.names import has_control_characters
 
 IGNORE = 255
 
 INDICES = "indices"
-"""The encoding every class list has: the file already holds class indices, and 255 where there is none."""
+"""An encoding of every class list: the file holds class indices, and 255 for pixels without a class."""
 
 COLOURS = "colours"
-"""An encoding every class list has too: the file shows the colours of the classes, which `labels.png` reads as class
-indices, and 255 for a void colour."""
+"""An encoding of every class list: the file shows the colours of the classes. `labels.png` reads them as class indices,
+and a void colour as 255."""
 
 SYNTHIA = "synthia"
 """The encoding of SYNTHIA's label files: ids 0 .. 22 in the first of three channels of 16 bits (`labels.png`)."""
 
 MOST_CLASSES = 254
-"""Indices 0 .. 253: 255 is IGNORE, and 254 stays free for a count of pixels without a class."""
+"""Indices 0 .. 253: 255 is IGNORE, and 254 is free for counting pixels without a class."""
 
 UNKNOWN = 254
-"""What `ClassList.of_colours` says of a colour that is neither a class's nor void."""
+"""The entry of `ClassList.of_colours` for a colour that is neither of a class nor void."""
 
 BLACK = (0, 0, 0)
-"""Void in every class list without a black class, as label maps are drawn (`ClassList.palette`)."""
+"""Void in every class list without a black class; `ClassList.palette` draws void pixels black."""
 
 
 @dataclass(frozen=True)
 class Encoding:
-    """How the raw 8-bit values of a label file become class indices.
+    """A map from the raw 8-bit values of a label file to class indices.
 
-    ids: for each class in order, the raw values that mean it; they may be none. void: legal values without a
-    class. Any other value is a fault of the file.
+    ids: the raw values of each class, in the order of the classes; a class may have none. void: legal values without a
+    class. Any other value is an error in the file.
     """
 
     ids: tuple[tuple[int, ...], ...]
@@ -57,10 +52,10 @@ class ClassList:
     """The classes of an experiment.
 
     names: one per class. colours: red, green, blue in 0 .. 255, one per class.
-    dynamic: indices of the classes that move (LoopDA, section 3.2, treats them apart from the static ones).
-    ssc: indices of the shift sensitive classes, static but so thin that a small shift of the camera loses
-    them. encodings: by name, how label files of that kind become class indices; `indices` and `colours` are always
-    understood besides. void_colours: colours without a class in label maps that show colours, besides BLACK.
+    dynamic: indices of the classes that move (LoopDA, section 3.2, treats them differently from the static ones).
+    ssc: indices of the shift sensitive classes: static, but so thin that a small shift of the camera misplaces them.
+    encodings: the encodings of label files, by name; `indices` and `colours` are always available besides.
+    void_colours: colours without a class in label maps that show colours, besides BLACK.
     """
 
     names: tuple[str, ...]
@@ -95,17 +90,17 @@ class ClassList:
             raise ConfigError(f"class list: no label encoding {name!r}; it has {known}") from None
 
     def lookup_table(self, encoding: str) -> np.ndarray:
-        """(256,) uint8: raw value -> class index, IGNORE for every value that is no class. `table[raw]`
-        decodes a map."""
+        """(256,) uint8: raw value -> class index, IGNORE for values without a class. `table[raw]` decodes a map."""
         table = np.full(256, IGNORE, dtype=np.uint8)
         for index, ids in enumerate(self.encoding(encoding).ids):
             table[list(ids)] = index
         return table
 
     def raw_ids(self, encoding: str) -> np.ndarray:
-        """(256,) uint8: class index -> raw value, the way back from `lookup_table`; the first of several raw values.
-        `table[label]` encodes a map, in which IGNORE stays IGNORE. ConfigError where a class has no raw value, and for
-        COLOURS, which have none."""
+        """(256,) uint8: class index -> raw value, the inverse of `lookup_table`; of several raw values, the first.
+
+        `table[label]` encodes a map; IGNORE stays IGNORE. ConfigError where a class has no raw value, and for COLOURS.
+        """
         if encoding == COLOURS:
             raise ConfigError(f"class list: {COLOURS!r} is no encoding to write; choose one of numbers, or a picture")
         table = np.full(256, IGNORE, dtype=np.uint8)
@@ -117,19 +112,18 @@ class ClassList:
         return table
 
     def void_ids(self, encoding: str) -> frozenset[int]:
-        """Raw values that are legal but have no class (they become IGNORE)."""
+        """Legal raw values without a class; they become IGNORE."""
         return self.encoding(encoding).void
 
     def unknown_ids(self, encoding: str) -> frozenset[int]:
-        """Raw values that are neither a class nor void: a file that holds one is of another kind than it is
-        said to be."""
+        """Raw values that are neither a class nor void: a file that holds one of them is not in this encoding."""
         known = self.encoding(encoding)
         return frozenset(range(256)) - known.void - {value for ids in known.ids for value in ids}
 
     def subset(self, keep: Sequence[str]) -> "ClassList":
-        """The classes called `keep`, in that order; what means another class becomes void in every encoding.
+        """The classes named in `keep`, in that order; all other classes become void in every encoding.
 
-        ConfigError where there is no class of such a name, or `keep` names one twice.
+        ConfigError where a name is unknown, or occurs twice.
         """
         unknown = [name for name in keep if name not in self.names]
         if unknown:
@@ -161,12 +155,13 @@ class ClassList:
         return table
 
     def contradicted(self, encoding: str, palette: np.ndarray, found: Sequence[int]) -> list[str]:
-        """What the `palette` (N, 3) of a label file says against its numbers; [] where it agrees, or says nothing.
+        """The contradictions between the `palette` (N, 3) of a label file and its ids; [] where there are none.
 
-        A line for each raw id of those `found` in the file to which the palette gives the colour of another class than
-        the id means in `encoding`. A palette says something where at least half of the ids found have the colour of a
-        class. No colour says anything that many palettes have at its place: black, a grey ramp, the palette of PASCAL
-        VOC. Nor does one that the palette also gives to an id of its class: a licence plate looks like its car.
+        found: the raw ids in the file. Each line names one of them to which the palette gives the colour of another
+        class than the id means in `encoding`. The palette is evidence only where at least half of the ids found have
+        the colour of a class. A colour that many palettes have at the same place is no evidence: black, a grey ramp,
+        the palette of PASCAL VOC. Nor is a colour that the palette also gives to an id of its own class: Cityscapes
+        draws a licence plate in the colour of a car.
         """
         if encoding == COLOURS:
             return []
@@ -176,7 +171,7 @@ class ClassList:
         shown = {index for raw, index in enumerate(by_palette) if index is not None and of_id[raw] == index}
         lines, agreeing, silent = [], 0, 0
         for raw in found:
-            if raw >= len(palette) or _says_nothing(raw, palette[raw]):
+            if raw >= len(palette) or _is_common(raw, palette[raw]):
                 continue
             index = by_palette[raw]
             if index is None:
@@ -199,7 +194,7 @@ class ClassList:
         return self.palette()[label]
 
     def to_json(self) -> dict[str, Any]:
-        """The list as dicts, lists, strings and numbers: for classes.json and for checkpoints."""
+        """The list as dicts, lists, strings and numbers, for classes.json and for checkpoints."""
         return {
             "names": list(self.names),
             "colours": [list(colour) for colour in self.colours],
@@ -225,105 +220,20 @@ class ClassList:
                     name: Encoding(tuple(tuple(ids) for ids in parts["ids"]), frozenset(parts["void"]))
                     for name, parts in value["encodings"].items()
                 },
-                # lists in checkpoints of earlier versions have none
+                # class lists in checkpoints of earlier versions have no void colours
                 void_colours=frozenset(tuple(colour) for colour in value.get("void_colours", [])),
             )
         except (KeyError, TypeError, AttributeError, ConfigError) as error:
             raise DataError(f"not a class list: {type(error).__name__}: {error}") from None
 
 
-def read_classes(path: Path) -> ClassList:
-    """Read a class list from YAML; ConfigError names every wrong key. Either some classes of Cityscapes, in the order
-    of `keep`; pixels of all others are void, in training and in evaluation:
-
-    ```yaml
-    base: cityscapes
-    keep: [road, sidewalk, building, person, car]
-    ```
-
-    or any classes at all:
-
-    ```yaml
-    encoding: ids          # optional: a name for the kind of label file; `labelIds` or `labelTrainIds` where a
-                           # data set in the layout of Cityscapes, Dark Zurich or the like holds such files
-    void: [255]            # optional: raw values that are no class
-    void_colours: [[1, 2, 3]]  # optional: for label maps in colours, those without a class; black is one, unless a
-                           # class is black
-    classes:
-      - {name: road, colour: [128, 64, 128], ids: [0], group: static}
-      - {name: pole, colour: [153, 153, 153], ids: [5], group: static, shift_sensitive: true}
-      - {name: car, colour: [0, 0, 142], ids: [13, 14], group: dynamic}
-    ```
-    """
-    values = read_yaml(path)
-    if isinstance(values, Mapping) and {"names", "encodings"} <= values.keys():
-        raise ConfigError(f"{path}: a classes.json that a stage wrote; name the class list (YAML) that it was made of")
-    try:
-        if isinstance(values, Mapping) and "base" in values:
-            return _told_apart(CITYSCAPES.subset(parse_section(values, _SubsetFile, str(path)).keep))
-        return _told_apart(_listed(parse_section(values, _ClassFile, str(path))))
-    except ConfigError as error:
-        lines = [line.removeprefix(f"{path}: ") for line in str(error).splitlines()]
-        raise ConfigError("\n".join(f"{path}: {line}" for line in lines)) from None
-
-
-def read_class_list(named: str) -> ClassList:
-    """The class list that the key `data.classes` names: `cityscapes`, or the path of one (see `read_classes`)."""
-    if named == "cityscapes":
-        return CITYSCAPES
-    path = expanded(named)
-    if not path.exists():
-        raise ConfigError(
-            f"{named}: no such class list; `classes` is the path of one (YAML), or `cityscapes` in small letters"
-        )
-    return read_classes(path)
-
-
-def _told_apart(classes: ClassList) -> ClassList:
-    """`classes`, if there are two at least; ConfigError for one alone, of which no loss can teach anything."""
-    if len(classes) == 1:
-        raise ConfigError(
-            f"class list: {classes.names[0]!r} is its only class, so there is nothing to tell apart; add a class for "
-            "what is void now"
-        )
-    return classes
-
-
-def _listed(section: "_ClassFile") -> ClassList:
-    entries = section.classes
-    return ClassList(
-        names=tuple(entry.name for entry in entries),
-        colours=tuple(entry.colour for entry in entries),
-        dynamic=frozenset(index for index, entry in enumerate(entries) if entry.group == "dynamic"),
-        ssc=frozenset(index for index, entry in enumerate(entries) if entry.shift_sensitive),
-        encodings={section.encoding: Encoding(tuple(entry.ids for entry in entries), frozenset(section.void))},
-        void_colours=frozenset(section.void_colours),
-    )
-
-
-def load_classes(path: Path) -> ClassList:
-    """Read the classes.json that `prepare` wrote; DataError where there is none, or it is damaged."""
-    try:
-        return ClassList.from_json(json.loads(Path(path).read_text(encoding="utf-8")))
-    except FileNotFoundError:
-        raise DataError(f"{path}: no such class list; the stage `prepare` writes it") from None
-    except OSError as error:
-        raise DataError(f"{path}: a class list that cannot be read ({error.strerror})") from None
-    except (json.JSONDecodeError, UnicodeDecodeError, DataError) as error:
-        if Path(path).suffix.lower() in (".yaml", ".yml"):
-            raise DataError(
-                f"{path}: a YAML file; wanted is the classes.json that the stage `prepare` makes of it"
-            ) from None
-        raise DataError(f"{path}: damaged class list ({error}); run the stage `prepare` again") from None
-
-
-def _says_nothing(raw: int, colour: np.ndarray) -> bool:
-    """Whether the entry `raw` of a palette is one that many palettes have, whatever the numbers mean."""
+def _is_common(raw: int, colour: np.ndarray) -> bool:
+    """Whether many palettes have this entry at `raw`, whatever the ids mean."""
     return not colour.any() or tuple(colour) in {(raw, raw, raw), _of_voc(raw)}
 
 
 def _of_voc(raw: int) -> tuple[int, int, int]:
-    """The colour of index `raw` in the palette of PASCAL VOC: its bits in turn to the high bits of red, green, blue."""
+    """The colour of index `raw` in the palette of PASCAL VOC: its bits go in turn to the high bits of each channel."""
     channels = [0, 0, 0]
     for bit in range(8):
         channels[bit % 3] |= (raw >> bit & 1) << 7 - bit // 3
@@ -385,8 +295,8 @@ def _faults(classes: ClassList) -> list[str]:
 
 
 def _meanings(classes: ClassList, encoding: Encoding, value: int) -> str:
-    """All that a raw id which occurs several times is said to mean."""
-    names = [name for name, ids in zip(classes.names, encoding.ids, strict=False) for one in ids if one == value]
+    """The meanings of a raw id that occurs several times, with the remedy."""
+    names = [name for name, ids in zip(classes.names, encoding.ids, strict=False) for raw in ids if raw == value]
     if value not in encoding.void:
         return f"{' and '.join(names)}; give each class ids of its own"
     only = " (what it is where the list does not say)" if encoding.void == {IGNORE} else ""
@@ -399,29 +309,6 @@ def _is_byte(value: object) -> bool:
 
 def _repeated(values: Any) -> list[Any]:
     return [value for value, times in Counter(values).items() if times > 1]
-
-
-_Byte = Annotated[int, Field(ge=0, le=255)]
-
-
-class _ClassEntry(Section):
-    name: Annotated[str, Field(min_length=1)]
-    colour: tuple[_Byte, _Byte, _Byte]
-    ids: Annotated[tuple[_Byte, ...], Field(min_length=1)]
-    group: Literal["static", "dynamic"]
-    shift_sensitive: bool = False
-
-
-class _ClassFile(Section):
-    classes: tuple[_ClassEntry, ...]
-    encoding: Annotated[str, Field(min_length=1)] = "ids"
-    void: tuple[_Byte, ...] = (IGNORE,)
-    void_colours: tuple[tuple[_Byte, _Byte, _Byte], ...] = ()
-
-
-class _SubsetFile(Section):
-    base: Literal["cityscapes"]
-    keep: Annotated[tuple[str, ...], Field(min_length=1)]
 
 
 # The 19 evaluated classes of Cityscapes (cityscapesScripts, helpers/labels.py) in the order of the train ids: name,
@@ -457,7 +344,7 @@ _CITYSCAPES_VOID = frozenset({*range(7), 9, 10, 14, 15, 16, 18, 29, 30, 34, IGNO
 _SYNTHIA_VOID = frozenset({0, 13, 14, 22})
 
 # The other colours of cityscapesScripts' label maps. A pole group has the colour of a pole, and a licence plate that of
-# a car: where colours are read, that is what they are.
+# a car: label maps in colours cannot distinguish them.
 _CITYSCAPES_VOID_COLOURS = frozenset(
     {
         (111, 74, 0),  # dynamic

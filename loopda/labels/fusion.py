@@ -11,8 +11,8 @@ from loopda.labels.grid import nearest
 def fuse(*, probabilities: Tensor, labels: Tensor, alpha: float, aligned: bool) -> Tensor:
     """alpha * p + (1 - alpha) * onehot(y) on labelled pixels, p on the others; without gradient.
 
-    probabilities (N, K, h, w); labels (N, H, W), 255 = not labelled: that of the pixel in which a cell lies is taken,
-    by the network's rule `aligned` (Outputs.aligned), so that both speak of the same place.
+    probabilities (N, K, h, w); labels (N, H, W), 255 = not labelled. The label of a cell is that of the pixel in which
+    the cell lies. aligned: where the network's cells lie (Outputs.aligned), so that p and y describe the same place.
     The paper says "linear combination (details in Supplementary)"; the supplementary is not public, so alpha is ours.
     """
     p = probabilities.detach()

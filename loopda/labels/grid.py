@@ -1,9 +1,9 @@
-"""Where the cells of a coarse map lie in the image: one rule for predictions, labels and regions that are compared.
+"""Where the cells of a coarse map lie in the image: one rule for all predictions, labels and regions that are compared.
 
-A network's coarse maps are read in one of two ways (`Outputs.aligned`). With aligned corners, as the literature on
-adaptation upsamples, the first and the last cell lie on the first and the last pixel; without, as DAFormer does, the
-cells are equal parts of the image and lie in their middles. Taken for the other way, a cell at the rim is half a cell
-from where it belongs.
+There are two conventions (`Outputs.aligned`). With aligned corners, which the literature on adaptation uses for
+upsampling, the first and the last cell lie on the first and the last pixel. Without, as in DAFormer, the cells divide
+the image into equal parts and lie in their centres. Under the wrong convention, a cell at the border is misplaced by
+half a cell.
 """
 
 import torch
@@ -11,9 +11,9 @@ from torch import Tensor
 
 
 def positions(cells: int, pixels: int, *, aligned: bool, device: torch.device | None = None) -> Tensor:
-    """The point that each of `cells` along a side of `pixels` stands for, (cells,) float64; pixel k is [k, k + 1).
+    """The centre of each of `cells` along a side of `pixels`, (cells,) float64; pixel k covers [k, k + 1).
 
-    It is where bilinear upsampling to `pixels` (`upsample`) has the cell's own value. A single cell stands for the
+    At this point, bilinear upsampling to `pixels` (`upsample`) has the value of the cell. A single cell lies in the
     middle.
     """
     numbers = torch.arange(cells, dtype=torch.float64, device=device)
@@ -34,7 +34,7 @@ def nearest(labels: Tensor, size: tuple[int, int], *, aligned: bool) -> Tensor:
 def coverage(shown: Tensor, size: tuple[int, int], *, aligned: bool) -> Tensor:
     """The share of each cell's area where `shown` is true: (..., H, W) bool -> (..., *size) float64 in [0, 1].
 
-    Cells are as large as they are apart; what of one lies beyond the image's edge does not count.
+    A cell is as large as the distance between two cells; the part of it beyond the edge of the image does not count.
     """
     down, across = (
         _areas(cells, pixels, aligned=aligned, device=shown.device)
@@ -44,7 +44,7 @@ def coverage(shown: Tensor, size: tuple[int, int], *, aligned: bool) -> Tensor:
 
 
 def _areas(cells: int, pixels: int, *, aligned: bool, device: torch.device) -> Tensor:
-    """Which share of each cell each pixel of a side is, (cells, pixels); a cell's shares sum to 1."""
+    """The share of each cell that each pixel of a side covers, (cells, pixels); the shares of a cell sum to 1."""
     width = (pixels - 1) / (cells - 1) if aligned and cells > 1 else pixels / cells
     centres = positions(cells, pixels, aligned=aligned, device=device)[:, None]
     edges = torch.arange(pixels, dtype=torch.float64, device=device)

@@ -1,4 +1,4 @@
-"""ClassMix (Olsson et al., WACV 2021): half of the classes of one image, cut out along its label, on another.
+"""ClassMix (Olsson et al., WACV 2021): the pixels of half of the classes of one image, pasted onto another image.
 
 Label maps are integer tensors (N, H, W) of class indices, 255 = not labelled; nothing here carries a gradient.
 """
@@ -10,9 +10,9 @@ VALUES = 256  # of a label map
 
 
 def class_mask(labels: Tensor, *, scores: Tensor) -> Tensor:
-    """The pixels (N, H, W) bool of ceil(n / 2) of the n values in each label map; 255 counts as a value.
+    """(N, H, W) bool: the pixels of ceil(n / 2) of the n values in each label map; 255 counts as a value.
 
-    scores (N, 256) in [0, 1): random numbers; the values of a map that have the largest ones are taken.
+    scores (N, 256) in [0, 1): random numbers; the values with the largest scores are taken.
     """
     flat = labels.flatten(1).long()
     present = torch.zeros_like(scores, dtype=torch.bool).scatter_(1, flat, True)

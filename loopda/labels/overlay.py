@@ -1,4 +1,4 @@
-"""Pictures for people: a photograph under the colours of its classes, and what the colours mean."""
+"""Pictures of predictions: a photograph with the colours of its classes over it, and a legend of the colours."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -6,14 +6,16 @@ from PIL import Image, ImageDraw, ImageFont
 
 from loopda.labels.classes import IGNORE, ClassList
 
-OPACITY = 0.5  # of the colours, our choice: at night more hides the photograph, and less leaves the classes alike
-GAMMA = 0.65  # brightens the shadows of the photograph, in which little could be told apart below colours
-PIXELS_PER_LINE = 640  # of an image's width: the border between two classes is one pixel wide for each of them
+OPACITY = 0.5  # of the colours [ours]: at night, more hides the photograph, and less makes the classes look alike
+GAMMA = 0.65  # brightens the shadows of the photograph, which would be too dark under the colours
+PIXELS_PER_LINE = 640  # the border between two classes is one pixel wide for every 640 pixels of the image's width
 
 
 def overlay(image: NDArray[np.uint8], label: NDArray[np.uint8], classes: ClassList) -> NDArray[np.uint8]:
-    """(H, W, 3) uint8: the image (H, W, 3), brightened, under the colours of its label map (H, W), with pale lines
-    between the classes. Pixels without a class (IGNORE) show the image alone."""
+    """(H, W, 3) uint8: the brightened image (H, W, 3) with the colours of its label map (H, W) over it.
+
+    Pale lines separate the classes. Pixels without a class (IGNORE) show the image alone.
+    """
     shown = _BRIGHTER[image].astype(np.float32)
     colours = classes.colour_map(label)
     known = (label != IGNORE)[..., None]
@@ -24,7 +26,7 @@ def overlay(image: NDArray[np.uint8], label: NDArray[np.uint8], classes: ClassLi
 
 
 def borders(label: NDArray[np.uint8], width: int = 1) -> NDArray[np.bool_]:
-    """(H, W): the pixels within `width` rows or columns before another class, to the right or below."""
+    """(H, W): the pixels with another class within `width` pixels to the right or below."""
     found = np.zeros(label.shape, dtype=bool)
     for distance in range(1, width + 1):
         found[:, :-distance] |= label[:, :-distance] != label[:, distance:]

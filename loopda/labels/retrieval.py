@@ -10,18 +10,18 @@ from loopda.labels.agreement import all_overlap_ratios
 
 
 class Ranking(NamedTuple):
-    """day (N, k): indices of the best day maps of each night map, best first. lor (N, k): their ratios, in [0, 1]."""
+    """day (N, k): indices of the best day maps for each night map, best first. lor (N, k): their ratios, in [0, 1]."""
 
     day: Tensor
     lor: Tensor
 
 
 def rank(*, night: Tensor, day: Tensor, groups: Sequence[frozenset[int]], best: int, block: int = 256) -> Ranking:
-    """The `best` of the day maps (M, h, w) for each night map (N, h, w), or all M where there are fewer.
+    """The `best` day maps (M, h, w) for each night map (N, h, w); all M where there are fewer.
 
-    Ranked by `all_overlap_ratios` over `groups` of classes; of equal ratios, the day map of the smaller index comes
-    first. At most `block` x `block` pairs are compared at a time, which bounds the memory besides the maps themselves;
-    it changes no result. O(N M h w) operations a group.
+    The ratio of a pair is `all_overlap_ratios` over `groups` of classes. Of two equal ratios, the day map with the
+    smaller index comes first. `block` bounds the memory: at most `block` x `block` pairs are compared at a time. It
+    does not change the result. O(N M h w) operations per group.
     """
     days, ratios = [], []
     for some in night.split(block):

@@ -11,7 +11,7 @@ BINS = 65536  # a threshold is known to 1 / BINS
 
 
 class ConfidenceHistogram:
-    """For each class, how many pixels were predicted with which confidence, over a whole data set.
+    """For each class, a histogram of the confidences of the pixels predicted as this class, over a whole data set.
 
     Sorting the confidences of 2416 images of 960x540 would need 20 GB; these counts need K * BINS * 8 bytes.
     """
@@ -54,9 +54,10 @@ def keep_confident(
 
 
 def counted_rows(height: int, ignored: tuple[float, float]) -> slice:
-    """The rows of a label map of `height` but for the shares `ignored` at its top and bottom, each to the nearest row.
+    """The rows of a label map of `height` without the shares `ignored` at the top and at the bottom.
 
-    15 / 512 of 512 rows are 15, and so are all shares within half a row of it. At least one row is left.
+    Each share is rounded to whole rows: 15 / 512 of 512 rows are 15 rows, and so is every share within half a row of
+    that. At least one row remains.
     """
     top, bottom = (math.floor(share * height + 0.5) for share in ignored)
     top = min(top, height - 1)

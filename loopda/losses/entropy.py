@@ -10,11 +10,9 @@ TINY = 1e-30  # inside the logarithm, as in the authors' code
 
 
 def self_information(*, probabilities: Tensor) -> Tensor:
-    """I = -p log p / log K of each class, (N, K, H, W) -> (N, K, H, W); each pixel sums to at most 1.
+    """The weighted self-information I = -p log p / log K, the input of AdvEnt's discriminator  (ADVENT).
 
-    One class alone is always sure: 0.
-
-    The weighted self-information, which AdvEnt's discriminator sees (ADVENT).
+    (N, K, H, W) -> (N, K, H, W), in [0, 1]; the sum over the classes of a pixel is at most 1. For one class it is 0.
     """
     p = probabilities.float()
     return -p * (p + TINY).log() / math.log(max(p.shape[1], 2))
@@ -31,10 +29,11 @@ def entropy(*, probabilities: Tensor) -> Tensor:
 
 
 def class_ratio(*, probabilities: Tensor, prior: Tensor, relax: float) -> Tensor:
-    """sum_k max(0, relax * prior_k - mean p_k): no class may become much rarer than on the source  (ADVENT).
+    """sum_k max(0, relax * prior_k - mean p_k): classes should not become rarer than on the source  (ADVENT).
 
-    probabilities (N, K, H, W) of the target; prior (K,) sums to 1; relax mu in [0, 1]; mean over the batch's pixels.
+    probabilities (N, K, H, W) of the target, averaged over the pixels of the batch; prior (K,): the class frequencies
+    of the source, which sum to 1; relax: mu in [0, 1]. In [0, 1].
     """
     p = probabilities.float()
-    share = mean(p.sum(dim=(0, 2, 3)), p[:, 0].numel())
-    return (relax * prior - share).clamp(min=0).sum()
+    frequency = mean(p.sum(dim=(0, 2, 3)), p[:, 0].numel())
+    return (relax * prior - frequency).clamp(min=0).sum()

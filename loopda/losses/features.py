@@ -1,4 +1,4 @@
-"""Losses between feature maps of two networks."""
+"""The distance of feature maps of two networks."""
 
 import torch
 from torch import Tensor
@@ -9,8 +9,9 @@ from loopda.runtime.distributed import mean
 def feature_distance(*, features: Tensor, target: Tensor, where: Tensor | None = None) -> Tensor:
     """Mean over positions of the Euclidean distance of two feature vectors, in [0, inf)  (ROAD, equation 1).
 
-    features (N, C, h, w); target likewise, a constant; where (N, h, w) bool: the positions that count, by default all
-    (DAFormer's thing-class feature distance). Without any position the result is 0 and still carries a graph.
+    features, target (N, C, h, w), the target without gradient. where (N, h, w) bool: the positions that count, by
+    default all; DAFormer's feature distance counts those of thing classes. Without any position the result is 0 and
+    still carries a graph.
     """
     distances = torch.linalg.vector_norm(features.float() - target.detach().float(), dim=1)
     if where is None:

@@ -1,4 +1,4 @@
-"""Supervised and pseudo-supervised losses on class logits. Means are over the batch of all processes."""
+"""Losses of class logits against labels and pseudo-labels. Means are over the batch of all processes."""
 
 from torch import Tensor
 from torch.nn import functional
@@ -18,10 +18,10 @@ def cross_entropy(*, logits: Tensor, labels: Tensor) -> Tensor:
 
 
 def pseudo_cross_entropy(*, logits: Tensor, labels: Tensor) -> Tensor:
-    """As `cross_entropy`, but the sum is divided by the number of all pixels, labelled or not (equations 8 and 10).
+    """As `cross_entropy`, but divided by the number of all pixels, labelled or not  (LoopDA, equations 8 and 10).
 
-    The equations sum over pixels: so a pseudo-label that covers a tenth of the image weighs a tenth, and of the two
-    labels of equation 10 the sparse one does not drown the dense one.
+    The equations sum over pixels: a pseudo-label that covers a tenth of the image has a tenth of the weight, and the
+    sparse label of equation 10 does not outweigh the dense one.
     """
     return mean(_total(logits, labels), labels.numel())
 
@@ -29,11 +29,11 @@ def pseudo_cross_entropy(*, logits: Tensor, labels: Tensor) -> Tensor:
 def weighted_cross_entropy(*, logits: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
     """Sum over the labelled pixels of w * -log softmax(logits)[label], divided by the number of all pixels.
 
-    In [0, inf). logits (N, K, H, W); labels (N, H, W) integer, 255 = not labelled; weights w (N, H, W) >= 0. The loss
-    of the mixed image in DACS (Tranheden et al., WACV 2021) and DAFormer.
+    logits (N, K, H, W); labels (N, H, W) integer, 255 = not labelled; weights w (N, H, W) >= 0. In [0, inf).
+    The loss of the mixed image in DACS (Tranheden et al., WACV 2021) and DAFormer.
     """
-    each = functional.cross_entropy(logits.float(), labels.long(), ignore_index=IGNORE, reduction="none")
-    return mean((weights * each).sum(), labels.numel())
+    pixels = functional.cross_entropy(logits.float(), labels.long(), ignore_index=IGNORE, reduction="none")
+    return mean((weights * pixels).sum(), labels.numel())
 
 
 def _total(logits: Tensor, labels: Tensor) -> Tensor:
@@ -41,10 +41,10 @@ def _total(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 def semantic_consistency(*, translated: Tensor, original: Tensor) -> Tensor:
-    """Mean over pixels of the cross-entropy of a translation's logits with the class that its original had.
+    """Mean over pixels of the cross-entropy of a translation's logits with the predicted class of its original.
 
     CyCADA, equation 4, one of the two terms: L_task(f, G(x), argmax f(x)). translated, original: logits (N, K, H, W)
-    of the same fixed network; the original's get no gradient. In [0, inf).
+    of the same frozen network f; the original's get no gradient. In [0, inf).
     """
     return cross_entropy(logits=translated, labels=original.detach().argmax(dim=1))
 
@@ -52,8 +52,8 @@ def semantic_consistency(*, translated: Tensor, original: Tensor) -> Tensor:
 def distillation(*, student: Tensor, teacher: Tensor, labels: Tensor) -> Tensor:
     """Mean over the labelled pixels of KL(teacher || student) = sum_k t_k (log t_k - log s_k), in [0, inf).
 
-    student, teacher: logits (N, K, H, W), the teacher's without gradient; labels (N, H, W): only where the hard
-    pseudo-label is not 255 (the mask in LoopDA's own distillation loss). ProDA (CVPR 2021), equation 9.
+    student, teacher: logits (N, K, H, W), the teacher's without gradient. labels (N, H, W): the hard pseudo-labels, 255
+    = not counted (the mask of LoopDA's distillation loss). ProDA (CVPR 2021), equation 9.
     """
     valid = labels != IGNORE
     log_teacher = functional.log_softmax(teacher.detach().float(), dim=1)

@@ -13,7 +13,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from loopda.config import Section
+from loopda.config import Count, Fraction, NonNegative, Positive, Section
 from loopda.data.batches import DayBatch, NightBatch
 from loopda.errors import DataError
 from loopda.labels.fusion import fuse
@@ -25,16 +25,15 @@ from loopda.models.discriminator import MultiScaleDiscriminator
 from loopda.models.perceptual import PerceptualDistance
 from loopda.models.renderer import ImageDecoder
 from loopda.models.segmentation_network import Outputs
-from loopda.models.segmenter import Segmenter, alike
+from loopda.models.segmenter import Segmenter, positions_by_shape
 from loopda.runtime import distributed
 from loopda.training.optimizer import adam
 from loopda.weights.downloads import locate
 
-Weight = Annotated[float, Field(ge=0)]
-Side = Literal["day", "night"]
+Domain = Literal["day", "night"]
 
-# the time of day that images of each symbol show, or should show; it names their decoder and their discriminator
-SIDE: dict[str, Side] = {"d": "day", "n": "night", "ud": "day", "d2n": "night", "n2d": "day"}
+# the domain of the images of each symbol, which names their decoder and their discriminator
+DOMAIN: dict[str, Domain] = {"d": "day", "n": "night", "ud": "day", "d2n": "night", "n2d": "day"}
 TRANSLATION = {"d": "d2n", "n": "n2d"}  # the outer loops; a day reference has none
 LABELLED = {"d", "d2n"}  # a translated day image keeps its labels
 
@@ -45,48 +44,50 @@ class Decoders(Section):
     features: Literal["layer2", "layer4"]
     width: Annotated[int, Field(ge=8)]
     residual_blocks: Annotated[int, Field(ge=0)]
-    semantic_channels: Annotated[int, Field(ge=1)]
+    semantic_channels: Count
     rendering: Literal["residual", "none"]
     coarse_rendering: bool
     image_kernel: Literal[3, 7]
     discriminator_width: Annotated[int, Field(ge=4)]
     discriminator_scales: Annotated[int, Field(ge=1, le=5)]
-    lr: Annotated[float, Field(gt=0)]
-    discriminator_lr: Annotated[float, Field(gt=0)]
+    lr: Positive
+    discriminator_lr: Positive
     lpips: Literal["alex", "vgg"]
     lpips_weights: str
 
 
-class Weights(Section):
-    """The lambdas of equation 11 (section 4.1), the two inside equation 4, and two that the paper leaves open."""
+class LoopWeights(Section):
+    """The lambdas of equation 11 (section 4.1), the two of equation 4, and two that the paper leaves open.
 
-    seg: Weight
-    inner: Weight
-    outer: Weight
-    adv: Weight
-    percep: Weight
-    z: Weight
-    lpips: Weight
-    aux: Weight
-    fusion: Annotated[float, Field(ge=0, le=1)]
+    aux: of the auxiliary head's cross-entropy. fusion: the weight of p in its fusion with the label (section 3.1.1).
+    """
+
+    seg: NonNegative
+    inner: NonNegative
+    outer: NonNegative
+    adv: NonNegative
+    percep: NonNegative
+    z: NonNegative
+    lpips: NonNegative
+    aux: NonNegative
+    fusion: Fraction
 
 
 class LoopSettings(Section):
     """The section `loops`: which loops run and with which weights. Warm-up and self-training share it.
 
-    detach_translated: L_seg^d2n sees x_d2n as a constant: the translation learns from its adversary, its similarity and
-    the loop that it is part of, but not to be easy to segment.
+    detach_translated: L_seg^d2n takes x_d2n as a constant: the translation is not trained to be easy to segment.
     """
 
     inner_loop: bool
     outer_loop: bool
     detach_translated: bool
     decoders: Decoders
-    weights: Weights
+    weights: LoopWeights
 
 
-class Looped(NamedTuple):
-    """What the loops give: loss terms, and by symbol what Enc and F say of the images, and the translations."""
+class LoopOutputs(NamedTuple):
+    """The loss terms by name, and by symbol the outputs of Enc and F for the images, and the translations."""
 
     terms: Terms
     outputs: dict[str, Outputs]
@@ -102,10 +103,10 @@ def images_of(day: DayBatch, pairs: NightBatch) -> dict[str, Tensor]:
 class Loops(nn.Module):
     """The networks that the loops add to the segmentation network, and the loops themselves.
 
-    While `decoders_alone` is set, Enc and F are constant: only decoders and discriminators learn, from the inner loops
-    and the translations. A warm-up starts so, in the lineage's training too: re-encoding noise teaches nothing.
-    While `separate_passes` is set, each domain has a forward and a backward pass of its own, which takes less memory.
-    No loss needs two domains, so that the gradients are the same.
+    While `decoders_alone` is set, Enc and F are constant: only decoders and discriminators are trained, by the inner
+    loops and the translations. A warm-up starts so, as in the lineage's training: at first translations are noise.
+    While `separate_passes` is set, d, n and ud each have their own forward and backward pass, which takes less memory.
+    No loss sends gradient to two of them, so that the gradients are the same.
     """
 
     def __init__(self, settings: LoopSettings, segmenter: Segmenter):
@@ -115,8 +116,8 @@ class Loops(nn.Module):
         network = segmenter.network
         self.decoders = nn.ModuleDict()
         self.discriminators = nn.ModuleDict()
-        for side in ("day", "night"):
-            self.decoders[side] = ImageDecoder(
+        for domain in ("day", "night"):
+            self.decoders[domain] = ImageDecoder(
                 features=network.shallow_channels if section.features == "layer2" else network.channels[-1],
                 classes=len(segmenter.classes),
                 output_stride=network.output_stride,
@@ -128,7 +129,7 @@ class Loops(nn.Module):
                 image_kernel=section.image_kernel,
                 aligned=network.aligned,
             )
-            self.discriminators[side] = MultiScaleDiscriminator(
+            self.discriminators[domain] = MultiScaleDiscriminator(
                 width=section.discriminator_width, scales=section.discriminator_scales
             )
         trunk = locate(section.lpips_weights) if section.lpips_weights and settings.outer_loop else None
@@ -157,8 +158,8 @@ class Loops(nn.Module):
             "discriminators": adam(self.discriminators.values(), section.discriminator_lr),
         }
 
-    def forward(self, segmenter: Segmenter, x: Mapping[str, Tensor], y: Tensor) -> Looped:
-        """Figure 2 for images x of some of the domains d, n and ud; y: the labels of d."""
+    def forward(self, segmenter: Segmenter, x: Mapping[str, Tensor], y: Tensor) -> LoopOutputs:
+        """The forward pass of figure 2 for images x by symbol, some of d, n and ud; y: the labels of d."""
         inner_loop, outer_loop, weights = self.settings.inner_loop, self.settings.outer_loop, self.settings.weights
         terms: Terms = {}
 
@@ -177,7 +178,7 @@ class Loops(nn.Module):
         if self.decoders_alone:
             terms |= {f"percep_{k}": self.similarity(images[t], x[k]) for t, k in outer.items()}
         if self.decoders_alone or not outer:
-            return Looped(terms, z, translations)
+            return LoopOutputs(terms, z, translations)
 
         # encode the translations, which keep the content of their originals (equation 4) and the labels (equation 5)
         z_t = self.encode(segmenter, translations)
@@ -186,13 +187,13 @@ class Loops(nn.Module):
             terms["seg_d2n"] = supervision(z_t["d2n"], y, weights.aux)
         terms |= {f"percep_{k}": self.perception(images[t], x[k], z_t[t], z[k]) for t, k in outer.items()}
 
-        # decode: the outer loops bring them back (equation 6)
-        back = self.decode({k: t for t, k in outer.items()}, z_t, p_t, translations)
-        terms |= {f"outer_{k}": reconstruction(output=back[k], image=x[k]) for k in back}
-        return Looped(terms, z, translations)
+        # decode: the outer loops restore the originals (equation 6)
+        restored = self.decode({k: t for t, k in outer.items()}, z_t, p_t, translations)
+        terms |= {f"outer_{k}": reconstruction(output=restored[k], image=x[k]) for k in restored}
+        return LoopOutputs(terms, z, translations)
 
     def passes(self, x: dict[str, Tensor]) -> list[dict[str, Tensor]]:
-        """The images of each forward and backward pass: all of x, or one domain after the other."""
+        """The images of each forward and backward pass: all of x, or one symbol after the other."""
         return [{k: images} for k, images in x.items()] if self.separate_passes else [x]
 
     def uses(self, symbol: str) -> bool:
@@ -200,7 +201,7 @@ class Loops(nn.Module):
         return self.settings.inner_loop or (self.settings.outer_loop and symbol in TRANSLATION)
 
     def encode(self, segmenter: Segmenter, x: Mapping[str, Tensor]) -> dict[str, Outputs]:
-        """Enc and F for images by symbol, in one call for each size of image; the auxiliary head for labelled ones.
+        """Enc and F for images by symbol, in one call for each image size; the auxiliary head for labelled images.
 
         Images whose logits must not send gradient back are encoded separately. No gradient while `decoders_alone`.
         """
@@ -208,15 +209,15 @@ class Loops(nn.Module):
         separate = [k for k in x if k == "d2n" and self.settings.detach_translated]
         shared = [k for k in x if k not in separate]
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.decoders_alone):
-            outputs = segmenter.together([x[k] for k in shared], aux=[aux[k] for k in shared])
+            outputs = segmenter.forward_batches([x[k] for k in shared], aux=[aux[k] for k in shared])
             z = dict(zip(shared, outputs, strict=True))
             return z | {k: segmenter.with_heads_apart(x[k], aux=aux[k]) for k in separate}
 
     def fused(self, z: Mapping[str, Outputs], y: Tensor | None) -> dict[str, Tensor]:
-        """p = softmax(F(z)) by symbol, as the decoders render it.
+        """p = softmax(F(z)) by symbol, for the decoders.
 
-        Where there are labels, p and y fused, without gradient (section 3.1.1); elsewhere p keeps its gradient, so that
-        the rendering teaches Enc and F (section 3.1.2).
+        For labelled images p and y are fused, without gradient (section 3.1.1). Otherwise p keeps its gradient, so that
+        the rendering trains Enc and F (section 3.1.2).
         """
         p = {k: probabilities(outputs) for k, outputs in z.items()}
         alpha = self.settings.weights.fusion
@@ -225,26 +226,26 @@ class Loops(nn.Module):
         return p
 
     def features(self, outputs: Outputs) -> Tensor:
-        """z: the layer that the decoders are given."""
+        """z: the features that the decoders take, of layer2 or layer4."""
         return outputs.shallow if self.settings.decoders.features == "layer2" else outputs.features
 
     def decode(
         self, wanted: Mapping[str, str], z: Mapping[str, Outputs], p: Mapping[str, Tensor], x: Mapping[str, Tensor]
     ) -> dict[str, Tensor]:
-        """Dec(z, p) by symbol, in one call of each decoder for each size of image.
+        """Dec(z, p) by symbol, in one call of each decoder for each image size.
 
-        wanted: the symbol of each image to be made, and of the image in x, of the same size, that z and p come from:
-        {"d": "d"} is an inner loop, {"d2n": "d"} a translation, {"d": "d2n"} the way back. Instance normalisation does
-        not mix images, so that all domains share a call.
+        wanted: from the symbol of each output to the symbol of its input, of the same size: {"d": "d"} is an inner
+        loop, {"d2n": "d"} a translation, {"d": "d2n"} an outer loop's way back. Instance normalisation does not mix
+        images, so that images of several symbols share a call.
         """
         names, images = list(wanted), {}
-        for places in alike([(SIDE[name], *x[k].shape[2:]) for name, k in wanted.items()]):
-            made = [names[place] for place in places]
-            sources = [wanted[name] for name in made]
-            decoder, size = self.decoders[SIDE[made[0]]], x[sources[0]].shape[2:]
+        for places in positions_by_shape([(DOMAIN[name], *x[k].shape[2:]) for name, k in wanted.items()]):
+            outputs = [names[place] for place in places]
+            sources = [wanted[name] for name in outputs]
+            decoder, size = self.decoders[DOMAIN[outputs[0]]], x[sources[0]].shape[2:]
             features = torch.cat([self.features(z[k]) for k in sources])
             decoded = decoder(features, torch.cat([p[k] for k in sources]), size)
-            images |= zip(made, decoded.split([len(x[k]) for k in sources]), strict=True)
+            images |= zip(outputs, decoded.split([len(x[k]) for k in sources]), strict=True)
         return images
 
     def perception(self, translated: Tensor, original: Tensor, outputs: Outputs, target: Outputs) -> Tensor:
@@ -257,32 +258,32 @@ class Loops(nn.Module):
         return self.settings.weights.lpips * self.perceptual(translated, original)
 
     def discriminator_loss(self, symbol: str, translated: Tensor, x: Mapping[str, Tensor]) -> Tensor:
-        """Equations 3 and 7 for the discriminators: D_n sees x_n and x_d2n, D_d sees x_d, x_ud and x_n2d.
+        """Equations 3 and 7 for the discriminators: D_n takes x_n and x_d2n, D_d takes x_d, x_ud and x_n2d.
 
-        symbol: d2n or n2d, of the images `translated`; x: the real images of the step.
+        symbol: of the images `translated`, d2n or n2d. x: the real images of the step by symbol.
         """
-        side = SIDE[symbol]
-        batches = [*(x[k] for k in SIDE if k in x and SIDE[k] == side), translated.detach()]
+        domain = DOMAIN[symbol]
+        batches = [*(x[k] for k in DOMAIN if k in x and DOMAIN[k] == domain), translated.detach()]
         scores: dict[int, list[Tensor]] = {}
-        for places in alike([batch.shape[2:] for batch in batches]):
-            scales = self.discriminators[side](torch.cat([batches[place] for place in places]))
+        for places in positions_by_shape([batch.shape[2:] for batch in batches]):
+            scales = self.discriminators[domain](torch.cat([batches[place] for place in places]))
             sizes = [len(batches[place]) for place in places]
             scores |= zip(places, zip(*(scale.split(sizes) for scale in scales), strict=True), strict=True)
         *real, fake = (scores[place] for place in range(len(batches)))
         return discriminator_loss(real=real, fake=fake)
 
     def adversarial_loss(self, symbol: str, translated: Tensor) -> Tensor:
-        """Equations 3 and 7 for the translation, which should pass for real; the discriminator is constant."""
-        return generator_loss(fake=frozen(self.discriminators[SIDE[symbol]])(translated))
+        """Equations 3 and 7 for the decoders: the discriminator, a constant, should take the translation for real."""
+        return generator_loss(fake=frozen(self.discriminators[DOMAIN[symbol]])(translated))
 
     def total(self, terms: Terms) -> Tensor:
-        """The weighted sum of equation 11. A term's family is the first part of its name."""
+        """The weighted sum of equation 11. The first part of a term's name is the name of its weight."""
         weights = self.settings.weights
         return torch.stack([getattr(weights, name.split("_")[0]) * term for name, term in terms.items()]).sum()
 
 
 def save_loops(loops: Loops, path: Path, **provenance: object) -> None:
-    """Write the decoders and discriminators for the stage that goes on; `provenance` as in save_segmenter."""
+    """Write the decoders and discriminators for the next stage; `provenance` as in save_segmenter."""
     state = {key: value.cpu() for key, value in loops.state_dict().items()}
     save_checkpoint({"format": 1, "loops": state, "provenance": provenance}, path)
 

@@ -1,4 +1,4 @@
-"""What every adaptation method is to `stages/adapt.py`, and what the methods and LoopDA's loops share."""
+"""The interface of an adaptation method to `stages/adapt.py`, and what the methods and LoopDA's loops share."""
 
 import copy
 from collections.abc import Callable
@@ -24,27 +24,26 @@ Terms = dict[str, Tensor]
 class Losses(NamedTuple):
     """What one step minimises.
 
-    segmenter: for the segmentation network and the method's companions, or None: this step does not teach them.
-    adversaries: for the method's adversaries, whose inputs carry no gradient, or None.
-    terms: what metrics.jsonl shows, by name, without the weights that the method gives them.
-    learner: the optimiser that steps the segmentation network: the stage's own, or one of the method's by its name.
+    segmenter: the loss of the segmentation network, or None where the step does not update it.
+    discriminators: the loss of the method's discriminators, whose inputs carry no gradient, or None.
+    terms: the values for metrics.jsonl by name, without the method's weights.
+    optimizer: the name of the optimiser that updates the segmentation network: the stage's own is "segmenter", another
+    name is one of `Method.optimizers`.
     """
 
     segmenter: Tensor | None
-    adversaries: Tensor | None
+    discriminators: Tensor | None
     terms: Terms
-    learner: str = "segmenter"
+    optimizer: str = "segmenter"
 
 
 class Method(nn.Module):
     """What a method adds to supervised training on the labelled day, in the stage `adapt`.
 
-    It is a module: networks and buffers of its own are saved, and resumed exactly. Its networks learn through
-    `optimizers`: those under "companions" step with the segmentation network, along the gradient of the same loss;
-    those under "adversaries" step along their own.
+    A method is a module: its networks and buffers are saved, and resumed exactly. `optimizers` updates its networks.
 
-    draw: chooses the labelled images of each step, where the method does not take all of them in turn.
-    files: those that it has read, by name; progress that was made with others is not used. notes: lines for the log.
+    draw: chooses the labelled images of each step; None takes all of them in turn. files: the files that the method
+    has read, by name; progress made with other files is not resumed. notes: lines for the log.
     """
 
     draw: Draw | None = None
@@ -58,15 +57,20 @@ class Method(nn.Module):
 
     @property
     def reads_translations(self) -> bool:
-        """Whether the labelled batches are of translated day images, which the stage `translate` makes."""
+        """Whether the labelled images are the translated ones of the stage `translate`."""
         return False
 
     def optimizers(self) -> dict[str, Optimizer]:
-        """Of "companions" and "adversaries", those that the method has; and learners of the segmentation network."""
+        """The optimisers of the method by name.
+
+        "joint" updates networks together with the segmentation network, along the gradient of the same loss.
+        "discriminators" updates along the gradient of `Losses.discriminators`. Others update the segmentation network
+        in the steps whose `Losses.optimizer` names them.
+        """
         return {}
 
     def factors(self, step: int, steps: int) -> dict[str, float]:
-        """On the initial rates of its optimisers at `step`, by name, where they do not follow the stage's rule."""
+        """Factors on the initial learning rates at `step`, of those optimisers that do not follow the stage's rule."""
         return {}
 
     def losses(self, segmenter: Segmenter, day: DayBatch, night: NightBatch, step: int, steps: int) -> Losses:
@@ -80,7 +84,10 @@ def probabilities(outputs: Outputs) -> Tensor:
 
 
 def supervision(outputs: Outputs, labels: Tensor, aux: float) -> Tensor:
-    """Cross-entropy of the upsampled main logits, + `aux` times that of the auxiliary head (0.1 in the lineage)."""
+    """Equation 1: cross-entropy of the upsampled logits, + `aux` times the auxiliary head's (0.1 in the lineage).
+
+    labels (N, H, W), 255 = not labelled; mean over the labelled pixels, in [0, inf).
+    """
     size = labels.shape[1:]
     loss = cross_entropy(logits=upsample(outputs.logits, size, outputs.aligned), labels=labels)
     if aux:
@@ -98,34 +105,34 @@ def frozen_copy(
     statistics: Literal["batch", "kept"],
     say: Callable[[str], None],
 ) -> Segmenter:
-    """A network of constant weights to imitate, in which nothing is dropped; `say` what it is.
+    """A frozen network whose features a method compares with the trained ones', without dropout; `say` what it is.
 
-    weights: the file of its backbone; None: `segmenter` is copied as it is. statistics: by which it normalises: each
-    batch's, or those that it kept from its training, of `domain` where it has several. These are of the input that its
-    weights were trained with, which it then sees, whatever `segmenter` does.
+    weights: the file of its backbone; None copies `segmenter` as it is. statistics: of its batch normalisation: each
+    batch's, or the kept ones of its training, those of `domain` where it has several. Kept statistics belong to the
+    input normalisation of its weights, which it then uses, whatever `segmenter` uses.
     """
 
-    def tell(text: str) -> None:
+    def say_of_network(text: str) -> None:
         say(f"the frozen network: {text}")
 
     if weights:
         kept = domain if statistics == "kept" else ""
-        copied = new_segmenter(segmenter.section, segmenter.classes, weights, kept=kept, say=tell).eval()
+        network = new_segmenter(segmenter.section, segmenter.classes, weights, kept=kept, say=say_of_network).eval()
     else:
-        copied = copy.deepcopy(segmenter)
-        tell("the source-only model")
+        network = copy.deepcopy(segmenter)
+        say_of_network("the source-only model")
         if statistics == "kept":
-            tell(f"it keeps its {copied.use_statistics(domain)} statistics")
-        copied.eval()
+            say_of_network(f"it keeps its {network.use_statistics(domain)} statistics")
+        network.eval()
     if statistics == "batch":
-        tell("it normalises by each batch")
-        for part in copied.modules():
-            if isinstance(part, nn.BatchNorm2d):
-                part.running_mean = part.running_var = None  # without its own, it takes the batch's
-    return copied.requires_grad_(False)
+        say_of_network("it normalises by each batch")
+        for module in network.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.running_mean = module.running_var = None  # without running statistics it uses the batch's
+    return network.requires_grad_(False)
 
 
 def frozen(module: nn.Module) -> Callable[[Tensor], Tensor]:
-    """`module` with constant parameters: gradients pass through to its input, none are computed for its weights."""
+    """`module` with constant parameters: gradients pass to its input, and none are computed for its weights."""
     constants = {name: parameter.detach() for name, parameter in module.named_parameters()}
     return lambda images: torch.func.functional_call(module, constants, (images,))

@@ -1,13 +1,13 @@
 """ROAD: features close to a pretrained network's, and aligned region by region (Chen et al., CVPR 2018)."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NamedTuple
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from loopda.config import Section
+from loopda.config import Count, NonNegative, Positive, Section
 from loopda.data.batches import DayBatch, NightBatch
 from loopda.data.dataset import Frames
 from loopda.labels.grid import positions
@@ -19,42 +19,44 @@ from loopda.models.segmenter import Segmenter
 from loopda.training.optimizer import adam
 from loopda.weights.downloads import locate
 
-Weight = Annotated[float, Field(ge=0)]
-Count = Annotated[int, Field(ge=1)]
-Shown = tuple[
-    Tensor, Tensor, tuple[int, int]
-]  # features (N, C, h, w), the boxes (N, 4) that they show, H and W of these
 
-
-class Settings(Section):
+class RoadSettings(Section):
     """The section `methods.road`: distillation and spatial are lambda_1 and lambda_2 of equation 5; 0 leaves out.
 
     weights: of the frozen network's backbone, by name, path or address; "" takes the source-only model as it is.
-    statistics: by which the frozen network normalises: each batch's, or those that it kept from its training.
-    grid: columns and rows of the regions.
+    statistics: of the frozen network's batch normalisation: each batch's, or those kept from its training. grid:
+    columns and rows of the regions. reversal: the factor on the reversed gradient.
     """
 
     name: Literal["road"]
-    distillation: Weight
+    distillation: NonNegative
     weights: str
     statistics: Literal["batch", "kept"]
-    spatial: Weight
+    spatial: NonNegative
     grid: tuple[Count, Count]
-    reversal: Weight
+    reversal: NonNegative
     classifier_width: Annotated[int, Field(ge=4)]
-    classifier_lr: Annotated[float, Field(gt=0)]
+    classifier_lr: Positive
+
+
+class FeatureMap(NamedTuple):
+    """features (N, C, h, w); boxes (N, 4): where the crops lie in their images (View.box); size: H and W of a crop."""
+
+    features: Tensor
+    boxes: Tensor
+    size: tuple[int, int]
 
 
 class Road(Method):
     """Source supervision, target-guided distillation (section 3.1) and spatial-aware adaptation (section 3.2)."""
 
-    def __init__(self, settings: Settings, segmenter: Segmenter, source: Frames):
+    def __init__(self, settings: RoadSettings, segmenter: Segmenter, source: Frames):
         super().__init__(settings, segmenter, source)
-        self.guide: Segmenter | None = None
+        self.frozen_network: Segmenter | None = None
         if settings.distillation:
             if settings.weights:
                 self.files["weights"] = locate(settings.weights)
-            self.guide = frozen_copy(
+            self.frozen_network = frozen_copy(
                 segmenter,
                 self.files.get("weights"),
                 domain="night",
@@ -70,41 +72,44 @@ class Road(Method):
     def optimizers(self) -> dict[str, Optimizer]:
         if not self.settings.spatial:
             return {}
-        return {"companions": adam([self.classifiers], self.settings.classifier_lr, betas=(0.9, 0.999))}
+        return {"joint": adam([self.classifiers], self.settings.classifier_lr, betas=(0.9, 0.999))}
 
     def losses(self, segmenter: Segmenter, day: DayBatch, night: NightBatch, step: int, steps: int) -> Losses:
         section = self.settings
         day_outputs = segmenter(day.images, aux=False)
         night_features = segmenter(night.images, aux=False, logits=False).features
+
+        # source supervision
         terms = {"seg_d": supervision(day_outputs, day.labels, 0)}
         total = terms["seg_d"]
 
-        # target-guided distillation
-        if self.guide is not None:
+        # target-guided distillation (equation 1)
+        if self.frozen_network is not None:
             with torch.no_grad():
-                aim = self.guide(night.images, aux=False, logits=False).features
-            terms["distillation"] = feature_distance(features=night_features, target=aim)
+                frozen_features = self.frozen_network(night.images, aux=False, logits=False).features
+            terms["distillation"] = feature_distance(features=night_features, target=frozen_features)
             total = total + section.distillation * terms["distillation"]
 
-        # spatial-aware adaptation
+        # spatial-aware adaptation (equations 2 to 4)
         if section.spatial:
-            terms["spatial"] = self.alignment(
-                (day_outputs.features, day.boxes, day.images.shape[2:]),
-                (night_features, night.boxes, night.images.shape[2:]),
+            terms["spatial"] = self.spatial_loss(
+                FeatureMap(day_outputs.features, day.boxes, day.images.shape[2:]),
+                FeatureMap(night_features, night.boxes, night.images.shape[2:]),
                 aligned=segmenter.network.aligned,
             )
             total = total + section.spatial * terms["spatial"]
         return Losses(total, None, terms)
 
-    def alignment(self, source: Shown, target: Shown, *, aligned: bool) -> Tensor:
-        """L_spt: sum over regions of the domain classifier's mean loss over the positions there (equations 2 and 3).
+    def spatial_loss(self, source: FeatureMap, target: FeatureMap, *, aligned: bool) -> Tensor:
+        """L_spt: sum over regions of the mean over their positions of the domain classifier's cross-entropy.
 
-        A region without positions adds 0. aligned: how features lie in their crops (Outputs.aligned).
+        Equations 2 and 3, behind the reversed gradient. A region without positions adds 0. aligned: how features lie
+        in their crops (Outputs.aligned).
         """
         vectors, regions, domains = [], [], []
         for (features, boxes, crop), domain in ((source, SOURCE), (target, TARGET)):
-            seen = reverse_gradient(features, self.settings.reversal)
-            vectors.append(seen.permute(0, 2, 3, 1).reshape(-1, features.shape[1], 1, 1))  # a batch of positions
+            reversed_features = reverse_gradient(features, self.settings.reversal)
+            vectors.append(reversed_features.permute(0, 2, 3, 1).reshape(-1, features.shape[1], 1, 1))  # of positions
             regions.append(
                 regions_of(boxes, features.shape[2:], self.settings.grid, crop=crop, aligned=aligned).flatten()
             )
@@ -112,30 +117,30 @@ class Road(Method):
         vector, region, domain = torch.cat(vectors), torch.cat(regions), torch.cat(domains)
         total = torch.zeros((), device=vector.device)
         for index, classifier in enumerate(self.classifiers):
-            here = region == index
-            total = total + domain_loss(scores=classifier(vector[here]).flatten(), domain=domain[here], kind="bce")
+            inside = region == index
+            total = total + domain_loss(scores=classifier(vector[inside]).flatten(), domain=domain[inside], kind="bce")
         return total
 
 
 def regions_of(
     boxes: Tensor, size: tuple[int, int], grid: tuple[int, int], *, crop: tuple[int, int], aligned: bool
 ) -> Tensor:
-    """The region 0 ... columns * rows - 1, row by row, in which each position of a feature map lies: (N, h, w).
+    """The region of each position of a feature map, 0 ... columns * rows - 1 row by row: (N, h, w).
 
-    boxes (N, 4): left, top, right and bottom of what the map shows, in shares of the whole image (View.box); size:
-    h and w of the map; grid: columns and rows of the regions of the whole image. crop: H and W in pixels of what the
-    map shows, in which its positions lie by the network's rule `aligned`.
+    boxes (N, 4): left, top, right and bottom of the crop as fractions of the whole image (View.box). size: h and w of
+    the map. grid: columns and rows of the regions of the whole image. crop: H and W of the crop in pixels. aligned:
+    how the positions lie in the crop (Outputs.aligned).
     """
     (height, width), (columns, rows) = size, grid
     left, top, right, bottom = boxes.unbind(dim=1)
     x = (
-        _across(left, right, positions(width, crop[1], aligned=aligned, device=boxes.device) / crop[1])
+        _interpolated(left, right, positions(width, crop[1], aligned=aligned, device=boxes.device) / crop[1])
         .mul(columns)
         .long()
         .clamp(0, columns - 1)
     )
     y = (
-        _across(top, bottom, positions(height, crop[0], aligned=aligned, device=boxes.device) / crop[0])
+        _interpolated(top, bottom, positions(height, crop[0], aligned=aligned, device=boxes.device) / crop[0])
         .mul(rows)
         .long()
         .clamp(0, rows - 1)
@@ -143,6 +148,6 @@ def regions_of(
     return y[:, :, None] * columns + x[:, None, :]
 
 
-def _across(first: Tensor, last: Tensor, shares: Tensor) -> Tensor:
-    """The points at `shares` (n,) of the way from `first` to `last`, (N,) each: (N, n)."""
-    return first[:, None] + (last - first)[:, None] * shares
+def _interpolated(first: Tensor, last: Tensor, fractions: Tensor) -> Tensor:
+    """Points between `first` (N,) and `last` (N,) at the fractions (n,) of the way: (N, n)."""
+    return first[:, None] + (last - first)[:, None] * fractions

@@ -1,6 +1,6 @@
 """No adaptation: supervised training on the labelled day goes on for as many steps as the other methods have.
 
-The control of every comparison: what is gained by more training alone is no gain of a method.
+The control of every comparison: a gain from more training alone is not a gain of a method.
 """
 
 from typing import Literal
@@ -11,14 +11,14 @@ from loopda.methods.method import Losses, Method, supervision
 from loopda.models.segmenter import Segmenter
 
 
-class Settings(Section):
+class SourceOnlySettings(Section):
     """The section `methods.source_only`, which has no keys."""
 
     name: Literal["source_only"]
 
 
 class SourceOnly(Method):
-    """Cross-entropy on the labelled day, and nothing else."""
+    """Cross-entropy on the labelled day, and nothing else (equation 1 of LoopDA)."""
 
     def losses(self, segmenter: Segmenter, day: DayBatch, night: NightBatch, step: int, steps: int) -> Losses:
         seg_d = supervision(segmenter(day.images, aux=False), day.labels, 0)

@@ -1,0 +1,1 @@
+"""Networks: backbones, segmentation networks, decoders, discriminators."""

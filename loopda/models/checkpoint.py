@@ -27,7 +27,7 @@ DIGEST = "sha256"  # the key in the file whose value is the digest of all other 
 
 
 def save_segmenter(segmenter: Segmenter, path: Path, **provenance: object) -> None:
-    """Write a checkpoint that describes itself. `provenance` (stage, seed, config, ...) must be plain values."""
+    """Write a checkpoint that describes itself. `provenance` (stage, seed, config, ...) are plain values."""
     checkpoint = {
         "format": FORMAT,
         "network": segmenter.section.model_dump(),
@@ -41,13 +41,13 @@ def save_segmenter(segmenter: Segmenter, path: Path, **provenance: object) -> No
 
 
 def save_checkpoint(checkpoint: dict[str, Any], path: Path) -> None:
-    """Write tensors and plain values for `load_checkpoint`, as a whole file or not at all, with their SHA-256.
+    """Write tensors and plain values for `load_checkpoint`, with their SHA-256, as a whole file or not at all.
 
-    Equal checkpoints make equal files. The first of several processes writes. DeviceError where there is no room.
+    Equal checkpoints make equal files. Of several processes the first one writes. DeviceError where the disk is full.
     """
     if not processes.is_first():
         return
-    # into an open file, for torch would write a file's temporary name into its archive
+    # into an open file: given a path, torch would write the temporary name into its archive
     with written(path) as temporary, open(temporary, "wb") as file:
         try:
             torch.save({**checkpoint, DIGEST: content_digest(checkpoint)}, file)
@@ -56,7 +56,10 @@ def save_checkpoint(checkpoint: dict[str, Any], path: Path) -> None:
 
 
 def load_segmenter(path: Path) -> Segmenter:
-    """Read a checkpoint that `save_segmenter` wrote; DataError when it is missing, damaged or not finite."""
+    """Read a checkpoint that `save_segmenter` wrote.
+
+    DataError when it is missing, damaged, something else, or holds numbers that are not finite.
+    """
     checkpoint = load_checkpoint(path)
     if not isinstance(checkpoint, dict) or checkpoint.get("format") != FORMAT or "network" not in checkpoint:
         raise DataError(f"{path}: {_not_a_model(checkpoint, path)}")
@@ -64,7 +67,7 @@ def load_segmenter(path: Path) -> Segmenter:
 
 
 def _not_a_model(content: object, path: Path) -> str:
-    """What a file is that is read, but no model of this package, and what to do with it."""
+    """What a file is that can be read, but holds no model of this package, and what to do with it."""
     version = content.get("format") if isinstance(content, dict) else None
     if version is not None and version != FORMAT:
         return f"not a loopda checkpoint of format {FORMAT} but {version}; make it again with this version"
@@ -84,11 +87,11 @@ def _not_a_model(content: object, path: Path) -> str:
             "(pretrain.weights, simclr.weights); name a model.pt, or a whole model of others after "
             "python -m loopda.stages.convert"
         )
-    return f"not a loopda checkpoint but a model of others ({layout.title}); make one of it: {convert}"
+    return f"not a loopda checkpoint but a model of others ({layout.title}); convert it: {convert}"
 
 
 def segmenter_of(checkpoint: Mapping[str, Any], path: Path) -> Segmenter:
-    """The segmenter of what `save_segmenter` wrote to `path`; DataError as in `load_segmenter`."""
+    """The segmenter of a checkpoint that `save_segmenter` wrote to `path`; DataError as in `load_segmenter`."""
     try:
         network = checkpoint["network"]
         segmenter = Segmenter(
@@ -117,6 +120,7 @@ def _encoder(network: Mapping[str, Any]) -> str:
 
 
 def _input_size(provenance: Mapping[str, Any]) -> tuple[int, int] | None:
+    """(width, height) of the training images, from the configuration of the stage that made the model."""
     section = provenance.get("config", {}).get("input")
     if section is None:
         return None
@@ -125,10 +129,10 @@ def _input_size(provenance: Mapping[str, Any]) -> tuple[int, int] | None:
 
 
 def load_checkpoint(path: Path) -> object:
-    """torch.load without code execution; DataError for a missing or damaged file, and one that is something else.
+    """torch.load without code execution; DataError when the file is missing, damaged or something else.
 
-    What `save_checkpoint` wrote is compared with its SHA-256: a flipped bit would pass torch. Files of others, and of
-    versions of this package that wrote none, have nothing to compare with.
+    The content of a file of `save_checkpoint` is compared with the SHA-256 in it, because torch does not notice a
+    flipped bit. Files of others, and of earlier versions of this package, hold no SHA-256 and are not compared.
     """
     content = torch_files.read(Path(path))
     if isinstance(content, dict) and DIGEST in content and content.pop(DIGEST) != content_digest(content):
@@ -140,7 +144,7 @@ def load_checkpoint(path: Path) -> object:
 
 
 def content_digest(content: object) -> str:
-    """The SHA-256 of tensors (type, shape, values) and plain values; dictionaries, lists and tuples count in order."""
+    """The SHA-256 of nested mappings and sequences of tensors (type, shape, values) and plain values, in order."""
     digest = hashlib.sha256()
 
     def add(value: object) -> None:

@@ -1,4 +1,4 @@
-"""The network of DAFormer (Hoyer et al., CVPR 2022): a Mix Transformer and a decoder that sees context at each level.
+"""The network of DAFormer (Hoyer et al., CVPR 2022): a Mix Transformer and a context-aware decoder.
 
 Written from the paper's description; the tensors have the names of the authors' checkpoints.
 """
@@ -45,7 +45,7 @@ class SeparableConvolution(nn.Module):
 
 
 class ContextFusion(nn.Module):
-    """Parallel separable convolutions of ever wider surroundings, fused by a 3x3 convolution; no image pooling."""
+    """Parallel convolutions of several dilations, fused by a 3x3 convolution; without image pooling."""
 
     def __init__(self, channels: int, out_channels: int):
         super().__init__()
@@ -62,7 +62,7 @@ class ContextFusion(nn.Module):
 
 
 class Embedding(nn.Module):
-    """The same linear map at each position: (N, C, h, w) -> (N, D, h, w)."""
+    """A linear layer on each position: (N, C, h, w) -> (N, D, h, w)."""
 
     def __init__(self, channels: int, out_channels: int):
         super().__init__()
@@ -73,7 +73,7 @@ class Embedding(nn.Module):
 
 
 class ContextDecoder(nn.Module):
-    """The maps of all four stages, embedded alike and brought to the finest, fused, classified: logits at stride 4."""
+    """The maps of all four stages, embedded, upsampled to the first, fused and classified: logits at stride 4."""
 
     def __init__(self, dims: tuple[int, int, int, int], *, channels: int, classes: int, dropout: float):
         super().__init__()
@@ -87,16 +87,16 @@ class ContextDecoder(nn.Module):
     def forward(self, maps: list[Tensor]) -> Tensor:
         size = maps[0].shape[2:]
         embedded = [embed(stage) for embed, stage in zip(self.embed_layers, maps, strict=True)]
-        same = [functional.interpolate(stage, size=size, mode="bilinear", align_corners=False) for stage in embedded]
-        return self.conv_seg(self.dropout(self.fuse_layer(torch.cat(same, dim=1))))
+        resized = [functional.interpolate(stage, size=size, mode="bilinear", align_corners=False) for stage in embedded]
+        return self.conv_seg(self.dropout(self.fuse_layer(torch.cat(resized, dim=1))))
 
 
 class DAFormerNetwork(SegmentationNetwork):
     """Encoder and context-aware decoder; there is no auxiliary head.
 
-    encoder: a name of loopda.models.mit, or efficientnet_lite0, whose four maps end at `output_stride`; a transformer's
-    have strides of 4, 8, 16 and 32. head_channels: 256 in the paper. drop_path: see MixTransformer. bn_pretrain:
-    as PSPNet's. What the loops call z is the map of the first stage (shallow) and of the last (features).
+    encoder: a name in loopda.models.mit.ENCODERS, whose maps have strides of 4, 8, 16 and 32, or efficientnet_lite0,
+    whose maps end at `output_stride`. head_channels: 256 in the paper. drop_path: see MixTransformer.
+    bn_pretrain: as in PSPNet. Its outputs `shallow` and `features` are the maps of the first and of the last stage.
     """
 
     trunk = ("backbone",)
@@ -131,9 +131,9 @@ class DAFormerNetwork(SegmentationNetwork):
         self.decode_head = ContextDecoder(self.channels, channels=head_channels, classes=classes, dropout=dropout)
 
     def forward(self, images: Tensor, *, aux: bool | int = True, logits: bool = True) -> Outputs:
-        """Everything about a batch of normalised images (N, 3, H, W), `logits` as in Segmenter; `aux` asks in vain."""
+        """The outputs for normalised images (N, 3, H, W); `logits` as in Segmenter, `aux` has no effect."""
         maps = self.backbone(images)[-4:]
         if self.bn_pretrain is not None:
             maps[-1] = self.bn_pretrain(maps[-1])
-        seen = self.decode_head(maps) if logits else None
-        return Outputs(maps[0], None, seen, maps[-1], self.aligned)
+        main_logits = self.decode_head(maps) if logits else None
+        return Outputs(maps[0], None, main_logits, maps[-1], self.aligned)

@@ -19,15 +19,16 @@ from loopda.models.resnet import (
 )
 from loopda.models.segmentation_network import Outputs, SegmentationNetwork, first_images
 
-INITIAL_DEVIATION = 0.01  # of the normal numbers that the classifiers of AdaptSegNet, ADVENT and BDL begin with
-DILATIONS = (6, 12, 18, 24)  # of the parallel convolutions, which see ever wider surroundings
+INITIAL_DEVIATION = 0.01  # of the normal distribution that initialises the classifiers of AdaptSegNet, ADVENT and BDL
+DILATIONS = (6, 12, 18, 24)  # of the parallel convolutions
 
 
 class AtrousPyramid(nn.Module):
     """The sum of parallel 3x3 convolutions, each with its own dilation and bias: (N, C, h, w) -> logits (N, K, h, w).
 
-    The weights always hold all four. `branches` of them are summed: AdaptSegNet's code returns from inside its loop
-    over them, so that its published weights are made for the first two, and the other two were never trained.
+    The weights always hold all four convolutions. The first `branches` of them are summed. AdaptSegNet's code returns
+    from inside its loop over them, so that its published weights are made for the first two, and the other two were
+    never trained.
     """
 
     def __init__(self, channels: int, classes: int, branches: int):
@@ -42,10 +43,10 @@ class AtrousPyramid(nn.Module):
 
 
 class DeepLabV2(SegmentationNetwork):
-    """The network of AdaptSegNet and ADVENT; its arguments are PSPNet's, its head has no others.
+    """The network of AdaptSegNet and ADVENT. The arguments of its trunk are those of PSPNet.
 
     aspp_branches: 4 as in ADVENT and BDL, or 2 as in AdaptSegNet (see AtrousPyramid). levels: 2 for the multi-level
-    network, 1 for one without the classifier on layer3, which then has no auxiliary head.
+    network, 1 for a network without the classifier on layer3, which then has no auxiliary head.
     """
 
     trunk = ("conv1", "bn1", "layer1", "layer2", "layer3", "layer4")
@@ -85,7 +86,7 @@ class DeepLabV2(SegmentationNetwork):
             freeze_normalisation_affine(self.trunk_layers())
 
     def forward(self, images: Tensor, *, aux: bool | int = True, logits: bool = True) -> Outputs:
-        """Everything about a batch of normalised images (N, 3, H, W); `aux` and `logits` as in Segmenter."""
+        """The outputs for normalised images (N, 3, H, W); `aux` and `logits` as in Segmenter."""
         shallow, middle, features = self._encode(images)
         if self.bn_pretrain is not None:
             features = self.bn_pretrain(features)

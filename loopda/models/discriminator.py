@@ -47,8 +47,9 @@ class MultiScaleDiscriminator(nn.Module):
 class MapDiscriminator(nn.Sequential):
     """D of AdaptSegNet and ADVENT: maps (N, K, H, W) over the classes -> scores (N, 1, H / 2^layers, W / 2^layers).
 
-    4x4 convolutions of stride 2, leaky between them (slope 0.2). The literature has five, each of whose scores sees 94
-    pixels (four: 46), and 64 channels in the first, its width: 2.8 million parameters then.
+    4x4 convolutions of stride 2 with leaky ReLU (slope 0.2). width is the channels of the first one. The literature has
+    five layers, which gives each score a receptive field of 94 pixels (four: 46), and a width of 64: 2.8 million
+    parameters.
     """
 
     def __init__(self, *, classes: int, width: int, layers: int = 5):
@@ -64,7 +65,7 @@ class ScoreDiscriminator(nn.Sequential):
     """D_feat of CyCADA: 1x1 convolutions on score maps (N, K, h, w) -> scores (N, 1, h, w).
 
     width is the channels of the first one, 512 in the authors' code; the second has half of them. Each is followed by
-    a dropout of whole channels, 0.5 there. One score in the place of their two is the same classifier.
+    a dropout of whole channels, 0.5 there. One score, where the authors have two, is the same classifier.
     """
 
     def __init__(self, *, classes: int, width: int, dropout: float):
@@ -81,7 +82,7 @@ class ScoreDiscriminator(nn.Sequential):
 
 @mixed
 class DomainClassifier(nn.Sequential):
-    """1x1 convolutions that tell the domain of each position of a feature map: (N, C, h, w) -> scores (N, 1, h, w)."""
+    """1x1 convolutions that classify the domain of each position of features (N, C, h, w) -> scores (N, 1, h, w)."""
 
     def __init__(self, *, channels: int, width: int):
         super().__init__(

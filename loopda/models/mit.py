@@ -1,8 +1,8 @@
 """The Mix Transformer encoders (Xie et al., "SegFormer", NeurIPS 2021), with the names of their published weights.
 
 Written from the architecture's description and the names and shapes of the tensors. Each of four stages embeds
-overlapping patches of the map before it at a coarser stride, and lets all positions attend to a shortened sequence of
-themselves.
+overlapping patches of the map before it at a coarser stride. In its blocks all positions attend to a shortened sequence
+of themselves.
 """
 
 from itertools import pairwise
@@ -69,8 +69,8 @@ class Attention(nn.Module):
         count, height, width, dim = x.shape
         queries = self._split(self.q(x))
         keys, values = self.kv(self._reduced(x)).split(dim, dim=-1)
-        seen = functional.scaled_dot_product_attention(queries, self._split(keys), self._split(values))
-        return self.proj(seen.transpose(1, 2).reshape(count, height, width, dim))
+        attended = functional.scaled_dot_product_attention(queries, self._split(keys), self._split(values))
+        return self.proj(attended.transpose(1, 2).reshape(count, height, width, dim))
 
     def _split(self, tokens: Tensor) -> Tensor:
         """(N, h, w, D) -> (N, heads, h w, D / heads)."""
@@ -85,7 +85,7 @@ class Attention(nn.Module):
 
 
 class DepthwiseConvolution(nn.Module):
-    """A 3x3 convolution of each channel of (N, h, w, D), which tells the tokens where they are."""
+    """A 3x3 convolution of each channel of (N, h, w, D), which gives the tokens information about their position."""
 
     def __init__(self, channels: int):
         super().__init__()
@@ -109,7 +109,7 @@ class FeedForward(nn.Module):
 
 
 class Block(Recomputed):
-    """Attention and feed-forward network, each behind a normalisation and beside the identity."""
+    """Attention and a feed-forward network, each after a normalisation and with a residual connection."""
 
     def __init__(self, dim: int, *, heads: int, reduction: int, drop_path: float):
         super().__init__()

@@ -21,18 +21,19 @@ from loopda.weights.recognition import only_state_dict
 class PerceptualDistance(nn.Module):
     """LPIPS(x, y) of two batches of images in [-1, 1], averaged over the batch; zero for equal images, else > 0.
 
-    trunk: a file with torchvision's ImageNet weights of `net`; without one the trunk keeps random weights, drawn from a
-    fixed seed. The paper's distance needs the file; a random trunk still compares local structure (Zhang et al.,
-    table 5, "random"), and the report says which one was used. The linear weights v0.1 come with the package.
+    trunk: a file with torchvision's ImageNet weights of `net`; None gives random weights, drawn from a fixed seed. The
+    distance of the paper needs the file. A random trunk still compares local structure (Zhang et al., table 5,
+    "random"). The report says which one was used. The linear weights v0.1 come with the package. DataError where the
+    file holds other weights.
     """
 
     def __init__(self, net: Literal["alex", "vgg"], trunk: Path | None):
         super().__init__()
         import lpips  # slow to import, and only this class needs it
 
-        # the classifier of alexnet, 94 % of its weights, is drawn last and thrown away; vgg16 draws its trunk after it
-        drawn = _ConvolutionsAlone() if net == "alex" else nullcontext()
-        with warnings.catch_warnings(), torch.random.fork_rng(devices=[]), drawn:
+        # alexnet draws its classifier, 94 % of its weights, last, so it can be left out; vgg16 draws its trunk after it
+        initialised = _ConvolutionsAlone() if net == "alex" else nullcontext()
+        with warnings.catch_warnings(), torch.random.fork_rng(devices=[]), initialised:
             warnings.simplefilter("ignore")  # torchvision deprecates the argument that lpips passes
             torch.manual_seed(0)
             self.distance = lpips.LPIPS(net=net, pnet_rand=True, verbose=False)
@@ -44,7 +45,7 @@ class PerceptualDistance(nn.Module):
     def _load_trunk(self, net: str, path: Path) -> None:
         from torchvision import models
 
-        with torch.device("meta"):  # only names and shapes are wanted
+        with torch.device("meta"):  # only names and shapes are needed
             reference = {"alex": models.alexnet, "vgg": models.vgg16}[net](weights=None).state_dict()
         weights = only_state_dict(load_checkpoint(path))
         if weights is None:
@@ -63,7 +64,7 @@ class PerceptualDistance(nn.Module):
                     layer.load_state_dict({part: weights[f"features.{number}.{part}"] for part in ("weight", "bias")})
 
     def train(self, mode: bool = True) -> "PerceptualDistance":
-        """Stays in evaluation mode whatever its owner does."""
+        """Stay in evaluation mode, whatever the mode of the module that contains this one."""
         return super().train(False)
 
     def forward(self, images: Tensor, references: Tensor) -> Tensor:
@@ -71,21 +72,21 @@ class PerceptualDistance(nn.Module):
 
 
 class _ConvolutionsAlone(TorchFunctionMode):
-    """Linear layers that are built in the block keep the weights that their memory happens to hold."""
+    """In this block linear layers are not initialised, which saves time where they are thrown away."""
 
     def __torch_function__(
-        self, function: Callable, types: Sequence[type], given: Sequence[Any] = (), options: Mapping | None = None
+        self, function: Callable, types: Sequence[type], args: Sequence[Any] = (), kwargs: Mapping | None = None
     ) -> Any:
         if function is nn.init.kaiming_uniform_:
-            values = given[0] if given else options["tensor"]
+            values = args[0] if args else kwargs["tensor"]
             if values.dim() == 2:
                 return values
-        return function(*given, **(options or {}))
+        return function(*args, **(kwargs or {}))
 
 
 @mixed
 class _Trunk(nn.Module):
-    """The layers whose features LPIPS normalises and compares, in fp32; in bf16 small distances would be noise."""
+    """The layers whose features LPIPS compares. Its outputs are fp32: in bf16 small distances would be noise."""
 
     def __init__(self, layers: nn.Module):
         super().__init__()

@@ -15,11 +15,11 @@ BINS = (1, 2, 3, 6)  # the pyramid's grid sizes
 
 
 class PyramidPooling(nn.Module):
-    """Averages over 1, 4, 9 and 36 regions, each through its own 1x1 convolution, beside the features themselves.
+    """Pyramid pooling: the features, and their averages over 1, 4, 9 and 36 regions after a 1x1 convolution each.
 
-    There is no ReLU anywhere in the head: the official layout has none. The regions' part of the 3x3 convolution is
-    computed on the regions instead of their upsampled maps, which is the same to rounding: both are linear, and between
-    them they are a product with each region's few columns and rows. It saves almost half of the head's operations.
+    There is no ReLU in the head, because the official layout has none. The 3x3 convolution of the averages is computed
+    on the small grids instead of their upsampled maps (`convolve_upsampled`). Both steps are linear, so the result is
+    the same to rounding. This saves almost half of the head's operations.
     """
 
     def __init__(self, channels: int, out_channels: int, dropout: float):
@@ -43,26 +43,26 @@ class PyramidPooling(nn.Module):
 
 
 def convolve_upsampled(grids: Sequence[Tensor], weights: Sequence[Tensor], size: tuple[int, int]) -> Tensor:
-    """The sum of the 3x3 convolutions, padded by zeros, of grids (N, C, b, b) upsampled bilinearly to `size`.
+    """The sum of the 3x3 convolutions, with zero padding, of grids (N, C, b, b) upsampled bilinearly to `size`.
 
-    weights: (O, C, 3, 3) for each grid. The result (N, O, *size) is the same as that of upsampling and convolving.
+    weights: (O, C, 3, 3) for each grid. The result (N, O, *size) equals that of upsampling, then convolving.
     """
     rows, products = [], []
     for grid, weight in zip(grids, weights, strict=True):
         down, across = (_taps(grid.shape[2], length, grid) for length in size)
-        cells = torch.einsum("ocde,ncij->ndiejo", weight, grid)  # d, e: the place in the kernel; i, j: in the grid
+        cells = torch.einsum("ocde,ncij->ndiejo", weight, grid)  # d, e: row and column in the kernel; i, j: in the grid
         products.append(torch.einsum("ndiejo,wej->ndiwo", cells, across).flatten(1, 2))
         rows.append(down.flatten(1))
     return torch.einsum("hk,nkwo->nhwo", torch.cat(rows, dim=1), torch.cat(products, dim=1)).permute(0, 3, 1, 2)
 
 
 def _taps(cells: int, length: int, like: Tensor) -> Tensor:
-    """What each of `cells` contributes to the three neighbours in a row of `length` upsampled ones: (length, 3, cells).
+    """(length, 3, cells): the weight of each of `cells` in each upsampled position and its two neighbours in a row.
 
-    The neighbours beyond the ends are zero.
+    The weights of neighbours beyond the ends are zero. like: a tensor with the type and device of the result.
     """
-    one = torch.eye(cells, dtype=like.dtype, device=like.device)[None]
-    upsampled = functional.interpolate(one, size=length, mode="linear", align_corners=True)[0].T
+    identity = torch.eye(cells, dtype=like.dtype, device=like.device)[None]
+    upsampled = functional.interpolate(identity, size=length, mode="linear", align_corners=True)[0].T
     padded = functional.pad(upsampled, (0, 0, 1, 1))
     return torch.stack([padded[place : place + length] for place in range(3)], dim=1)
 
@@ -72,9 +72,10 @@ class PSPNet(SegmentationNetwork):
 
     classes: length of the class list. encoder: resnet, or efficientnet_lite0, which has no blocks, width and stride_in
     to choose. blocks, width: ResNet-101 is (3, 4, 23, 3) and 64.
-    head_channels: 512 in the literature. bn_pretrain: the extra normalisation of the distilled student, which takes up
-    the large feature scale of self-supervised weights (ProDA). freeze_affine: as the official code does with ImageNet
-    weights; a network trained from scratch needs its scales and shifts.
+    head_channels: 512 in the literature. bn_pretrain: the extra normalisation of the distilled student, which absorbs
+    the large feature scale of self-supervised weights (ProDA). freeze_affine: whether the scales and shifts of the
+    trunk's normalisations stay as they are, as in the official code with ImageNet weights; a network that is trained
+    from scratch needs to learn them.
     """
 
     trunk = ("layer0", "layer1", "layer2", "layer3", "layer4")
@@ -120,7 +121,7 @@ class PSPNet(SegmentationNetwork):
             freeze_normalisation_affine(self.trunk_layers())
 
     def forward(self, images: Tensor, *, aux: bool | int = True, logits: bool = True) -> Outputs:
-        """Everything about a batch of normalised images (N, 3, H, W); `aux` and `logits` as in Segmenter."""
+        """The outputs for normalised images (N, 3, H, W); `aux` and `logits` as in Segmenter."""
         shallow, middle, features = self._encode(images)
         if self.bn_pretrain is not None:
             features = self.bn_pretrain(features)

@@ -26,7 +26,7 @@ class ConvolutionBlock(nn.Sequential):
 
 
 class ResidualBlock(Recomputed):
-    """Two convolution blocks beside the identity."""
+    """Two convolution blocks with a residual connection."""
 
     def __init__(self, channels: int):
         super().__init__()
@@ -41,11 +41,10 @@ class ResidualBlock(Recomputed):
 class SemanticRendering(nn.Module):
     """Multiply the semantic features of p with the raw features and add the raw features: x + x * g(p).
 
-    p arrives at the resolution of the logits and is upsampled bilinearly: a nearest resize would let the gradient of
-    the rendering reach only one pixel of p in each block, and at night this gradient is the purpose (section 3.1.2).
-    It is upsampled by the network's rule (aligned corners or not), so that it stays where x is. With `coarse`, g works
-    at the resolution of the logits and its result is upsampled instead of p: at a third of the decoder's cost, on small
-    machines.
+    p has the resolution of the logits and is upsampled bilinearly. After a nearest resize the gradient of the rendering
+    would reach only one pixel of p in each block, and at night this gradient is the purpose (section 3.1.2). `aligned`
+    follows the network (aligned corners or not), so that p and x stay in register. With `coarse`, g works at the
+    resolution of the logits and its result is upsampled instead of p: the decoder costs a third, for small machines.
     """
 
     def __init__(self, classes: int, channels: int, semantic_channels: int, *, coarse: bool, aligned: bool = True):
@@ -90,8 +89,8 @@ class ImageDecoder(nn.Module):
 
     width is the channels of the stem (256 in the lineage); each of the log2(output_stride) levels halves them.
     The layout is the lineage's plain decoder with the paper's rendering rule at every level; `rendering="none"` is the
-    decoder of Table 3, row (iv), which does not look at p at all. image_kernel is the last convolution's; aligned says
-    how the network's maps lie in the image (Outputs.aligned).
+    decoder of Table 3, row (iv), which does not use p at all. image_kernel is the size of the last convolution; aligned
+    says whether the network's maps have aligned corners (Outputs.aligned).
     """
 
     def __init__(
@@ -128,7 +127,7 @@ class ImageDecoder(nn.Module):
         self.to_image = nn.Conv2d(channels[-1], 3, image_kernel, padding=image_kernel // 2, padding_mode="reflect")
 
     def forward(self, features: Tensor, probabilities: Tensor, size: tuple[int, int]) -> Tensor:
-        """`size` is (H, W) of the image; the features' n/8 + 1 grid is resampled to it."""
+        """size: (H, W) of the images. The features are first resampled to H and W over the output stride."""
         height, width = (-(-length // self.output_stride) for length in size)
         x = _resized(features, (height, width), self.aligned)
         x = self.stem(x)

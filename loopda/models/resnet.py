@@ -1,7 +1,7 @@
 """The dilated ResNet trunk that LoopDA inherits from the DeepLab line of work.
 
-Parameter names follow the official LoopDA evaluation code (`layer0` is the stem), so that its `student.pth` and other
-weights of that family load by name; see facts on the layout in the README of the project.
+The parameters have the names of the official LoopDA evaluation code (`layer0` is the stem), so that its `student.pth`
+and other weights of that family load by name.
 """
 
 from collections.abc import Callable, Iterable
@@ -44,7 +44,7 @@ class Bottleneck(Recomputed):
 
 
 def stem(*, width: int, output_stride: int) -> tuple[nn.Module, nn.Module, nn.Module, nn.Module]:
-    """What comes before layer1: a convolution to `width` channels, its normalisation, ReLU, and pooling.
+    """The layers before layer1: a convolution to `width` channels, its normalisation, ReLU, and pooling.
 
     The output stride is 8 in the literature; at 4 the pooling keeps the resolution, for small images.
     """
@@ -101,7 +101,7 @@ def initialise(module: nn.Module, convolution: Callable[[Tensor], object]) -> No
 
 
 def freeze_normalisation_affine(trunk: Iterable[nn.Module]) -> None:
-    """Stop training of the scale and shift of every normalisation in the trunk's layers (the official code does)."""
+    """Exclude the scales and shifts of the normalisations in the trunk from training, as the official code does."""
     for layer in trunk:
         for part in layer.modules():
             if isinstance(part, BatchNorm2d):
@@ -109,7 +109,7 @@ def freeze_normalisation_affine(trunk: Iterable[nn.Module]) -> None:
 
 
 INITIALISATIONS = {
-    # the official code's own rule for weights that are not loaded
+    # as the official code initialises what it does not load
     "normal": partial(nn.init.normal_, std=0.01),
     # for training from scratch (He et al., ICCV 2015)
     "kaiming": partial(nn.init.kaiming_normal_, mode="fan_out", nonlinearity="relu"),

@@ -1,7 +1,8 @@
-"""A segmentation network with all that belongs to it: input normalisation, class list, normalisation statistics.
+"""A segmentation network with its input normalisation, its class list and its normalisation statistics.
 
-Everywhere in this package an image is a float tensor (N, 3, H, W), RGB, in [-1, 1]. Networks differ in what they want
-to see, and a wrong order or scale is silent; so each network converts for itself, and its checkpoint says how.
+Everywhere in this package an image is a float tensor (N, 3, H, W), RGB, in [-1, 1]. Networks differ in the input that
+they expect, and nothing reports a wrong order or scale of the channels. So each network converts images itself, and its
+checkpoint says how.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -29,7 +30,8 @@ from loopda.runtime import distributed
 
 DOMAINS = ("day", "night")
 
-# channel order, mean and standard deviation of the channels in 0 ... 255, of the families in the literature
+# inputs of the families of networks in the literature: channel order, mean and standard deviation of the channels in
+# 0 ... 255
 NORMALISATIONS = {
     "caffe": ("bgr", (104.00698793, 116.66876762, 122.67891434), 128.0),  # LoopDA: BGR - mean, / 128
     "caffe-rgb": ("rgb", (122.67891434, 116.66876762, 104.00698793), 128.0),  # its distilled student
@@ -67,10 +69,10 @@ _ENCODERS_OF_EACH_HEAD = [
 class Network(Section):
     """The section `network`: what `pretrain` and `simclr` build; every later stage reads it from a checkpoint.
 
-    name is the head; `ENCODERS_OF` says which encoders it goes with. A network ignores the keys that are not its own:
-    head_channels and dropout are of pspnet's and daformer's heads, aspp_branches and levels of deeplab's; blocks,
-    width, stride_in and initialisation of a ResNet; drop_path of a Mix Transformer, which has no output_stride and no
-    freeze_affine.
+    name is the head; `ENCODERS_OF` says which encoders it goes with. A network ignores keys that are not for it.
+    head_channels and dropout are for the heads of pspnet and daformer, aspp_branches and levels for that of deeplab;
+    blocks, width, stride_in and initialisation for a ResNet; drop_path for a Mix Transformer, which has no
+    output_stride and no freeze_affine.
     """
 
     model_config = ConfigDict(json_schema_extra={"allOf": _ENCODERS_OF_EACH_HEAD})
@@ -87,7 +89,7 @@ class Network(Section):
     stride_in: Literal["conv1", "conv2"]
     output_stride: Literal[4, 8]
     dropout: Annotated[float, Field(ge=0, lt=1)]
-    # checkpoints from before there were deeplab and daformer do not say these
+    # checkpoints older than deeplab and daformer lack these
     aspp_branches: Literal[2, 4] = 4
     levels: Literal[1, 2] = 2
     drop_path: Annotated[float, Field(ge=0, lt=1)] = 0.1
@@ -104,7 +106,7 @@ class Network(Section):
         return self
 
 
-# each network, and the keys of the section that are not its own
+# the class of each network, and the keys of the section that it ignores
 _DEEPLAB = {"aspp_branches", "levels"}
 _TRANSFORMER = {"drop_path"}
 _RESNET = {"blocks", "width", "stride_in", "initialisation"}
@@ -117,11 +119,11 @@ _NETWORKS = {
 
 @mixed
 class Segmenter(nn.Module):
-    """The network of a `Network` section. `images` in [-1, 1] go in, `Outputs` come out.
+    """The network of a `Network` section: images in [-1, 1] -> `Outputs`.
 
-    `statistics` holds, for each domain, the mean and variance of every batch normalisation, or is empty while the
-    network is being trained (then each batch is normalised by itself). `input_size` is the (width, height) of the
-    images it was trained on, or None where its checkpoint does not say.
+    `statistics` holds the mean and variance of every batch normalisation for each domain. It is empty while the network
+    is being trained, when each batch is normalised by its own. `input_size` is the (width, height) of the images that
+    the network was trained on, or None where its checkpoint does not say.
     """
 
     def __init__(self, network: Network, classes: ClassList, *, bn_pretrain: bool = False):
@@ -131,9 +133,9 @@ class Segmenter(nn.Module):
         self.bn_pretrain = bn_pretrain
         self.statistics: dict[str, dict[str, Tensor]] = {}
         self.input_size: tuple[int, int] | None = None
-        kind, others = _NETWORKS[network.name]
-        arguments = network.model_dump(exclude={"name", "normalisation", "statistics", *others})
-        module = kind(classes=len(classes), bn_pretrain=bn_pretrain, **arguments)
+        network_class, ignored = _NETWORKS[network.name]
+        arguments = network.model_dump(exclude={"name", "normalisation", "statistics", *ignored})
+        module = network_class(classes=len(classes), bn_pretrain=bn_pretrain, **arguments)
         self.network = module.to(memory_format=torch.channels_last)  # the faster layout, on CPUs and GPUs
         order, mean, deviation = NORMALISATIONS[network.normalisation]
         self.reversed = order == "bgr"
@@ -145,34 +147,38 @@ class Segmenter(nn.Module):
     def forward(self, images: Tensor, *, aux: bool | int = True, logits: bool = True) -> Outputs:
         """Outputs for `images` (N, 3, H, W) in [-1, 1], RGB; without `aux` or `logits` that head is not computed.
 
-        aux: of all images, of none, or of the first so many.
+        aux: True for all images, False for none, or a number for the first images alone.
         """
         if self.reversed:
             images = images.flip(1)
         return self.network(images * self.scale + self.shift, aux=aux, logits=logits)
 
-    def together(self, batches: Sequence[Tensor], *, aux: Sequence[bool]) -> list[Outputs]:
-        """The outputs for several batches of images, each normalised by its own statistics, in as few calls as can be.
+    def forward_batches(self, batches: Sequence[Tensor], *, aux: Sequence[bool]) -> list[Outputs]:
+        """The outputs for several batches, each normalised by its own statistics, in one call for each size of images.
 
-        aux: which batches want that head; the others have None. All is as in one call for each batch, but for the
-        order in which the running statistics see them (those with `aux` first) and for what dropout draws.
+        aux: for each batch, whether the auxiliary head is computed. The results are those of one call for each batch,
+        except for what dropout draws and for the order in which the running statistics see the batches: those with
+        `aux` come first.
         """
         outputs: dict[int, Outputs] = {}
-        for places in alike([batch.shape[2:] for batch in batches]):
+        for places in positions_by_shape([batch.shape[2:] for batch in batches]):
             places.sort(key=lambda place: not aux[place])
             sizes = [len(batches[place]) for place in places]
             with_aux = [len(batches[place]) for place in places if aux[place]]
             with domains_of(self.network, sizes):
-                all_of_them = self(torch.cat([batches[place] for place in places]), aux=sum(with_aux))
-            outputs |= zip(places, _split(all_of_them, sizes, with_aux), strict=True)
+                joint = self(torch.cat([batches[place] for place in places]), aux=sum(with_aux))
+            outputs |= zip(places, _split(joint, sizes, with_aux), strict=True)
         return [outputs[place] for place in range(len(batches))]
 
     def with_heads_apart(self, images: Tensor, *, aux: bool) -> Outputs:
-        """As a call, but `images` get no gradient from the logits, of which the parameters get all (heads_apart.py)."""
+        """As a call, but the logits send gradient to the parameters alone, and none to `images` (heads_apart.py)."""
         return heads_apart(partial(self, aux=aux), images, list(self.parameters()))
 
     def use_statistics(self, domain: str) -> str:
-        """Go into evaluation mode with the statistics of `domain`; returns the name of the set that is used."""
+        """Go into evaluation mode with the statistics of `domain`, or the shared ones; returns which are used.
+
+        DataError where the model has none.
+        """
         name = domain if self.section.statistics == "per_domain" else "shared"
         if name not in self.statistics:
             raise DataError(
@@ -186,18 +192,19 @@ class Segmenter(nn.Module):
         return name
 
 
-def alike(shapes: Sequence[tuple[int, ...]]) -> list[list[int]]:
-    """The places of equal `shapes`: what lies there can share a call."""
-    places: dict[tuple[int, ...], list[int]] = {}
-    for place, shape in enumerate(shapes):
-        places.setdefault(tuple(shape), []).append(place)
-    return list(places.values())
+def positions_by_shape(shapes: Sequence[tuple[int, ...]]) -> list[list[int]]:
+    """The positions of equal `shapes`, grouped: the batches at the positions of a group can share a call."""
+    positions: dict[tuple[int, ...], list[int]] = {}
+    for position, shape in enumerate(shapes):
+        positions.setdefault(tuple(shape), []).append(position)
+    return list(positions.values())
 
 
 def _split(outputs: Outputs, sizes: Sequence[int], with_aux: Sequence[int]) -> Iterator[Outputs]:
+    """The outputs of each of several batches, from those of all; the first len(with_aux) batches have the head aux."""
     aux = chain(() if outputs.aux is None else outputs.aux.split(with_aux), repeat(None))
-    of_all = (every.split(sizes) for every in (outputs.shallow, outputs.logits, outputs.features))
-    for shallow, logits, features in zip(*of_all, strict=True):
+    parts = (output.split(sizes) for output in (outputs.shallow, outputs.logits, outputs.features))
+    for shallow, logits, features in zip(*parts, strict=True):
         yield Outputs(shallow, next(aux), logits, features, outputs.aligned)
 
 
@@ -205,9 +212,9 @@ def _split(outputs: Outputs, sizes: Sequence[int], with_aux: Sequence[int]) -> I
 def copy_backbone(source: Segmenter, target: Segmenter) -> None:
     """Give `target` the backbone (the network's `trunk`) of `source`.
 
-    Where one of them is fed BGR and the other RGB, the input channels of the first convolution change places, so that
-    caffe and caffe-rgb networks see the same in the same image; other differences of scale are left to training.
-    DataError where the two backbones differ.
+    Where the input of one is BGR and that of the other RGB, the input channels of the first convolution are reversed,
+    so that caffe and caffe-rgb networks have the same features for an image. Other differences of scale are left to
+    training. DataError where the two backbones differ.
     """
     found, wanted = _trunk(source.network), {name: value.shape for name, value in _trunk(target.network).items()}
     if source.reversed != target.reversed:
@@ -226,20 +233,20 @@ def _trunk(network: nn.Module) -> dict[str, Tensor]:
 def estimate_statistics(segmenter: Segmenter, batches: Iterable[Tensor]) -> dict[str, Tensor]:
     """Mean and variance of every batch normalisation over `batches` of images, with the present weights.
 
-    The averages over all batches have equal weights (Wu and Johnson, "Rethinking Batch in BatchNorm", 2021,
-    section 3.1), so the result does not depend on the order in which the domains were seen in training.
-    Nothing is dropped meanwhile, and layer normalisations have no statistics. Each process has batches of its own, and
-    gets the averages over all. The segmenter is left in training mode.
+    All batches have equal weights in the averages (Wu and Johnson, "Rethinking Batch in BatchNorm", 2021, section 3.1),
+    so the result does not depend on the order in which training saw the domains. Dropout is off meanwhile. Layer
+    normalisations have no statistics. Each process has its own batches, and gets the averages over all processes. The
+    segmenter is left in training mode.
     """
     segmenter.eval()
     normalisations = [part for part in segmenter.modules() if isinstance(part, nn.BatchNorm2d)]
     momenta = [part.momentum for part in normalisations]
     for part in normalisations:
         part.train().reset_running_stats()
-        part.momentum = None  # torch's word for a cumulative average
-    with distributed.apart():
+        part.momentum = None  # which makes torch compute a cumulative average
+    with distributed.independent():
         for images in batches:
-            segmenter(images)  # with its auxiliary head, whose statistics count too
+            segmenter(images)  # with the auxiliary head, which has statistics too
     for part, momentum in zip(normalisations, momenta, strict=True):
         part.momentum = momentum
         if distributed.count() > 1:
@@ -259,8 +266,8 @@ def running_statistics(segmenter: Segmenter) -> dict[str, Tensor]:
 
 
 def upsample(logits: Tensor, size: tuple[int, int], aligned: bool = True) -> Tensor:
-    """Bilinear: (N, K, h, w) -> (N, K, *size).
+    """Bilinear upsampling: (N, K, h, w) -> (N, K, *size).
 
-    aligned: with aligned corners, the rule of the literature on adaptation; DAFormer's is without (Outputs.aligned).
+    aligned: with aligned corners, as usual in the literature on adaptation; DAFormer does without (Outputs.aligned).
     """
     return functional.interpolate(logits, size=size, mode="bilinear", align_corners=aligned)

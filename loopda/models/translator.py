@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from loopda.models.compute.normalisation import InstanceNorm2d
 from loopda.models.compute.precision import ScoreConvolution, mixed
 from loopda.models.renderer import ConvolutionBlock, ResidualBlock
-from loopda.runtime.distributed import joined, share
+from loopda.runtime.distributed import gather_rows, share
 
 DEVIATION = 0.02  # of the normal distribution that every convolution starts from
 
@@ -38,16 +38,16 @@ class Translator(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         height, width = images.shape[2:]
-        return self.layers(images)[:, :, :height, :width]  # sides that the strides do not divide come back longer
+        return self.layers(images)[:, :, :height, :width]  # sides that the strides do not divide come out longer
 
 
 @mixed
 class PatchDiscriminator(nn.Sequential):
     """D: images (N, 3, H, W) -> scores (N, 1, h, w), one for each patch. Real is 1, translated is 0.
 
-    `layers` 4x4 convolutions of stride 2 and two of stride 1, leaky (slope 0.2), with instance normalisation but in
-    the first and the last: 3 layers see patches of 70 pixels, the paper's; 2 of 34, 1 of 16. width is the channels of
-    the first one, 64 in the paper.
+    `layers` 4x4 convolutions of stride 2 and two of stride 1, with leaky ReLU (slope 0.2), and instance normalisation
+    except in the first and the last. 3 layers have patches of 70 pixels, as in the paper; 2 of 34, 1 of 16. width is
+    the channels of the first one, 64 in the paper.
     """
 
     def __init__(self, *, width: int, layers: int):
@@ -64,11 +64,11 @@ class PatchDiscriminator(nn.Sequential):
 
 
 class ImageBuffer(nn.Module):
-    """The last translations, of which a discriminator is shown some instead of the newest (Shrivastava et al., 2017).
+    """A history of translations, some of which a discriminator gets instead of new ones (Shrivastava et al., 2017).
 
-    Until it holds `capacity` images of (height, width), they are kept and shown as they come. From then on each is
-    shown as it comes, or, as often, takes the place of a random one, which is shown. Capacity 0 shows them as they
-    come. What it holds is part of its state, as a resumed training must show the same.
+    Until it holds `capacity` images of (height, width), images are stored and returned unchanged. From then on each is
+    returned unchanged with probability 1/2; otherwise it replaces a random stored image, which is returned. Capacity 0
+    returns all unchanged. The stored images are part of the state, so that a resumed training returns the same.
     """
 
     def __init__(self, *, capacity: int, height: int, width: int):
@@ -77,12 +77,12 @@ class ImageBuffer(nn.Module):
         self.register_buffer("count", torch.zeros((), dtype=torch.int64))
 
     def forward(self, images: Tensor) -> Tensor:
-        """What is shown in the place of the translations `images` (N, 3, H, W); without gradient.
+        """The images for the discriminator, for the translations `images` (N, 3, H, W); without gradient.
 
-        Every process keeps the translations of all, and is shown its share.
+        Every process stores the translations of all, and returns its share.
         """
-        shown = [self._exchange(image) for image in joined(images.detach())]
-        return torch.stack(list(share(shown)))
+        returned = [self._exchange(image) for image in gather_rows(images.detach())]
+        return torch.stack(list(share(returned)))
 
     def _exchange(self, image: Tensor) -> Tensor:
         capacity, count = len(self.kept), int(self.count)
@@ -93,9 +93,9 @@ class ImageBuffer(nn.Module):
         if capacity == 0 or torch.rand(()) < 0.5:
             return image
         place = int(torch.randint(capacity, ()))
-        shown = self.kept[place].clone()
+        stored = self.kept[place].clone()
         self.kept[place] = image
-        return shown
+        return stored
 
 
 @torch.no_grad()

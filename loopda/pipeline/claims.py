@@ -1,25 +1,27 @@
-"""Which experiments have results on disk: what is trained stays whose it is, whatever the order of the experiments.
+"""Which experiments have results on disk: they keep what they have trained, whatever the order of the experiments.
 
-Read once, when the configuration is; nothing heavy is imported.
+The disk is read once, with the configuration. Nothing heavy is imported.
 """
 
 from collections import defaultdict
 from pathlib import Path
 
-from loopda.pipeline.experiments import STAGES, Config, as_yaml, section, set_section, sets
+from loopda.pipeline.experiments import as_yaml, section, set_section, sets
+from loopda.pipeline.merging import Config
+from loopda.pipeline.stages import STAGES
 
 BEGUN, FINISHED = 1, 2
-_UNFINISHED = ("config.yaml", "state", "checked")  # what lies in a folder of results before they are there
+_UNFINISHED = ("config.yaml", "state", "checked")  # in a folder of results before its stage has finished
 
 
 def claims(config: Config, root: Path) -> dict[str, dict[str, int]]:
-    """What it is of -> experiment -> FINISHED where the folder `root` has its results, BEGUN where it has their
-    beginnings; made with the settings of today, as the config.yaml beside them says.
+    """Results -> experiment -> FINISHED where the folder `root` has these results of it, BEGUN where it has a part.
 
-    What it is of: a stage, "evaluate/<stage of the model>", or "manifest/<set>".
+    The keys of results are a stage, "evaluate/<stage of the model>", or "manifest/<set>". Results count that were made
+    with the settings of `config`, as the config.yaml beside them says.
     """
     found: dict[str, dict[str, int]] = defaultdict(dict)
-    for stage in STAGES:
+    for stage, entry in STAGES.items():
         for experiment in config["experiments"]:
             folder = root / "results" / stage / experiment
             if stage == "manifest":
@@ -29,7 +31,7 @@ def claims(config: Config, root: Path) -> dict[str, dict[str, int]]:
                         found[f"manifest/{name}"][experiment] = FINISHED if finished else BEGUN
                 continue
             text = None
-            for place in [folder] if stage == "prepare" and folder.is_dir() else folder.glob("seed*"):
+            for place in folder.glob("seed*") if entry.seeded else [folder]:
                 text = text or as_yaml(section(config, experiment, stage))
                 if _is_of(place, text):
                     made = [path.name for path in place.iterdir() if path.name not in _UNFINISHED]
@@ -41,12 +43,12 @@ def claims(config: Config, root: Path) -> dict[str, dict[str, int]]:
 
 
 def _is_of(folder: Path, text: str) -> bool:
-    """Whether what lies in `folder` was made, or begun, with the section `text`."""
+    """Whether the results in `folder` were made, or begun, with the section `text`."""
     try:
         return (folder / "config.yaml").read_text(encoding="utf-8") == text
     except (OSError, UnicodeDecodeError):
         return False
 
 
-def _claim(found: dict[str, int], experiment: str, much: int) -> None:
-    found[experiment] = max(much, found.get(experiment, 0))
+def _claim(found: dict[str, int], experiment: str, state: int) -> None:
+    found[experiment] = max(state, found.get(experiment, 0))

@@ -1,6 +1,6 @@
-"""The jobs of the workflow: what each makes, where its log is, and whose files it needs, as the rules have it.
+"""The jobs of the workflow, as its rules define them: the outputs of each, its log, and the jobs whose files it needs.
 
-Light, like loopda/pipeline/experiments.py: no heavy import, and no file is read.
+Nothing heavy is imported, and no file is read.
 """
 
 import functools
@@ -8,40 +8,18 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from loopda.pipeline import comparisons, experiments
-from loopda.pipeline.experiments import COMPARISONS, ENSEMBLE, TRAINING_STAGES, Config
+from loopda.pipeline.experiments import COMPARISONS
+from loopda.pipeline.merging import Config
+from loopda.pipeline.stages import ENSEMBLE, STAGES
 
-TRAINED = ("model.pt", "metrics.jsonl")
-# each stage: the outputs of its rule, in the folder of its results
-FILES = {
-    "town": ("town.json", "poses.csv", "oracle/night.csv", "contact_sheet.png"),
-    "manifest": (
-        "{data_set}.csv",
-        *(f"{{data_set}}/{name}" for name in ("references.csv", "classes.json", "found.json")),
-    ),
-    "prepare": ("classes.json", "summary.json", "contact_sheet.png"),
-    "pretrain": TRAINED,
-    "warmup": ("model.pt", "loops.pt", "metrics.jsonl"),
-    "pair": ("night.csv", "pairs.csv", "ranking.json", "contact_sheet.png"),
-    "pseudo_labels": ("labels.csv", "statistics.json"),
-    "self_train": TRAINED,
-    "simclr": TRAINED,
-    "distill": TRAINED,
-    "translate": ("source.csv", "generators.pt", "metrics.jsonl", "contact_sheet.png"),
-    "adapt": TRAINED,
-    "convert": ("model.pt",),
-    "evaluate": ("{model}.json",),
-    "submission": ("{model}.zip",),
-    "illustrate": ("illustrations.json",),
-    "report": ("report.html", "table.txt"),
-    "comparison": ("report.html", "table.md", "table.csv"),
-}
+COMPARISON_OUTPUTS = ("report.html", "table.md", "table.csv")  # of the rule of each list, in results/<list>
 
 
 class Job(NamedTuple):
-    """A stage of an experiment and a seed, as far as it has them.
+    """A job: a stage with the experiment and the seed, as far as the stage has them.
 
-    experiment: of `comparison` the name of the page. model: the stage whose model `evaluate` or `submission` reads.
-    data_set: that `manifest` checks.
+    stage: a stage, or the name of a comparison, which has neither experiment nor seed. model: the stage whose model
+    `evaluate` or `submission` reads. data_set: the set of images that `manifest` checks.
     """
 
     stage: str
@@ -58,39 +36,42 @@ class Job(NamedTuple):
 
     @property
     def place(self) -> str:
-        """Its path under logs/ and benchmarks/, without a suffix."""
+        """The path of its log below logs/ and of its benchmark below benchmarks/, without a suffix."""
         seed = "" if self.seed is None else f"seed{self.seed}"
         return "/".join(part for part in (self.stage, self.experiment, seed, self.model, self.data_set) if part)
 
     @property
     def folder(self) -> str:
         """The folder of its results."""
-        place = self.experiment if self.stage == "comparison" else self._replace(model="", data_set="").place
-        return f"results/{place}"
+        return f"results/{self._replace(model='', data_set='').place}"
 
     @property
     def files(self) -> list[str]:
         """The outputs of its rule."""
-        return [f"{self.folder}/{name.format(model=self.model, data_set=self.data_set)}" for name in FILES[self.stage]]
+        names = STAGES[self.stage].outputs if self.stage in STAGES else COMPARISON_OUTPUTS
+        return [self._path(name) for name in names]
 
     @property
     def recorded(self) -> str:
-        """That of its files beside which the record of what it was made of lies (`loopda.runtime.provenance`)."""
-        return self.files[1 if self.stage == "prepare" else 0]
+        """The output beside which the record of its inputs lies (`loopda.runtime.provenance`)."""
+        return self._path(STAGES[self.stage].recorded) if self.stage in STAGES else self.files[0]
 
     @property
     def benchmark(self) -> str:
-        """Where Snakemake writes how long it took."""
+        """The file in which Snakemake writes how long it took."""
         return f"benchmarks/{self.place}.tsv"
 
     @property
     def config(self) -> str:
-        """Where the section that it was made with lies."""
+        """The file with the resolved section of the job."""
         return "/".join(part for part in (self.folder, self.data_set, "config.yaml") if part)
+
+    def _path(self, name: str) -> str:
+        return f"{self.folder}/{name.format(model=self.model, data_set=self.data_set)}"
 
 
 class Jobs:
-    """The jobs of the configuration `config`, in which the experiments are in their order."""
+    """The jobs of the configuration `config`."""
 
     def __init__(self, config: Config):
         self.config = config
@@ -100,28 +81,26 @@ class Jobs:
         self._set_owner = functools.cache(lambda experiment, name: experiments.owner_of_set(config, experiment, name))
 
     def of_target(self, target: str) -> list[Job]:
-        """The last jobs of a target: all (what `snakemake` makes by itself), seeds, a comparison, or an experiment."""
+        """The last jobs of a target: all (what `snakemake` makes by itself), a comparison, or an experiment."""
         run, seeds = self.config["run"], self.config["seeds"]
         if target == "all":
             return [Job("report", name) for name in run] + [job for name in run for job in self._submissions(name)]
-        if target == "seeds":
-            return [job for name in run for job in self.scores(name, self.config["table_seeds"])]
-        return [Job("comparison", target)] if target in COMPARISONS else self.scores(target, seeds)
+        return [Job(target)] if target in COMPARISONS else self.scores(target, seeds)
 
     def of_experiment(self, experiment: str) -> list[Job]:
-        """The last jobs of `experiment`, for every seed of the configuration."""
+        """The last jobs of `experiment`, for every seed of `seeds` and `table_seeds`."""
         seeds = dict.fromkeys([*self.config["seeds"], *self.config["table_seeds"]])
         return self.scores(experiment, seeds)
 
     def with_ancestors(self, targets: Iterable[Job]) -> dict[Job, list[Job]]:
-        """The jobs `targets` and all that they need, directly or not, each before those that need it: job -> needs."""
+        """Job -> the jobs that it needs, for `targets` and all that they depend on; each job after its needs."""
         found: dict[Job, list[Job]] = {}
 
         def visit(job: Job) -> None:
             if job not in found:
                 needs = self.needs(job)
-                for one in needs:
-                    visit(one)
+                for need in needs:
+                    visit(need)
                 found[job] = needs
 
         for job in targets:
@@ -131,32 +110,25 @@ class Jobs:
     def needs(self, job: Job) -> list[Job]:
         """The jobs whose files `job` reads."""
         stage, experiment, seed, model, data_set = job
-        if stage == "town":
-            return []
-        if stage == "comparison":
-            rows = comparisons.models(self.config, experiment)
-            return [Job("evaluate", row.experiment, one, row.stage) for row in rows for one in self._table_seeds]
+        if stage in COMPARISONS:
+            rows = comparisons.models(self.config, stage)
+            seeds = self.config["table_seeds"]
+            return [Job("evaluate", row.experiment, number, row.stage) for row in rows for number in seeds]
         if stage == "report":
+            seeds = self.config["seeds"]
             pictures = "self_train" in experiments.model_stages(self.config, experiment)
-            drawn = [self._owned(experiment, "illustrate", one) for one in self.config["seeds"] if pictures]
-            return self.scores(experiment, self.config["seeds"]) + drawn
+            drawn = [self._owned(experiment, "illustrate", number) for number in seeds if pictures]
+            return [*self.scores(experiment, seeds), *drawn, self._owned(experiment, "prepare", None)]
         if stage == "manifest":
             layout = experiments.sets(self.config, experiment)[data_set]
             return [Job("town")] if experiments.uses_town(layout) else []
-        if stage == "prepare":
-            return self._manifests(experiment, stage)
-        if stage == "evaluate":
-            return [*self._models(experiment, model, seed), *self._manifests(experiment, stage)]
-        if stage == "submission":
-            return self._models(experiment, model, seed)
-        before = self._checked_with(experiment) if stage in TRAINING_STAGES else []
-        checked = [Job("prepare", name) for name in before]
-        trained = [
-            Job(parent, self._owner(experiment, parent), seed)
-            for parent in self._parents(experiment, stage)
-            if parent != "manifest"
-        ]
-        return [*checked, *self._manifests(experiment, stage), *trained]
+        models = self._models(experiment, model, seed) if model else []
+        checked = [Job("prepare", name) for name in self._checked_with(experiment)] if STAGES[stage].trains else []
+        sets = experiments.reads(self.config, experiment, stage)
+        manifests = [Job("manifest", self._set_owner(experiment, name), data_set=name) for name in sets]
+        parents = experiments.parents_read(self.config, experiment, stage)
+        made_of = [self._owned(experiment, parent, seed) for parent in parents if parent != "manifest"]
+        return [*models, *checked, *manifests, *made_of]
 
     def scores(self, experiment: str, seeds: Iterable[int]) -> list[Job]:
         """The evaluations of every model of `experiment`."""
@@ -168,39 +140,27 @@ class Jobs:
         """The text of the config.yaml beside the results of `job`, as the rule `configure` writes it."""
         return self._text(job.stage, job.experiment or next(iter(self.config["experiments"])), job.data_set)
 
-    @property
-    def _table_seeds(self) -> list[int]:
-        return self.config["table_seeds"]
-
     def _owned(self, experiment: str, stage: str, seed: int | None) -> Job:
-        return Job(stage, self._owner(experiment, stage), seed)
-
-    def _manifests(self, experiment: str, stage: str) -> list[Job]:
-        """The manifests that `stage` reads."""
-        names = experiments.reads(self.config, experiment, stage)
-        return [Job("manifest", self._set_owner(experiment, name), data_set=name) for name in names]
+        """The job of `stage` for `experiment`, under the experiment that owns its results."""
+        return Job(stage, self._owner(experiment, stage), seed if STAGES[stage].seeded else None)
 
     def _section_text(self, stage: str, experiment: str, data_set: str) -> str:
-        if stage == "comparison":
-            return experiments.as_yaml(comparisons.table(self.config, experiment))
+        if stage in COMPARISONS:
+            return experiments.as_yaml(comparisons.table(self.config, stage))
         if stage == "manifest":
             return experiments.as_yaml(experiments.set_section(self.config, experiment, data_set))
         return experiments.as_yaml(experiments.section(self.config, experiment, stage))
 
     def _models(self, experiment: str, model: str, seed: int | None) -> list[Job]:
+        """The jobs that make the model of the stage `model`; for an ensemble, the last model of each member."""
         if model != ENSEMBLE:
             return [self._owned(experiment, model, seed)]
         members = experiments.members(self.config, experiment)
-        return [self._owned(one, experiments.model_stages(self.config, one)[-1], seed) for one in members]
-
-    def _parents(self, experiment: str, stage: str) -> tuple[str, ...]:
-        section = experiments.section(self.config, experiment, stage)
-        if stage == "simclr" and (section["start"] != "pretrain" or section["weights"]):
-            return ("manifest",)
-        return experiments.parents(self.config, experiment, stage)
+        return [self._owned(member, experiments.model_stages(self.config, member)[-1], seed) for member in members]
 
     def _submissions(self, experiment: str) -> list[Job]:
+        """The zips for the test server; none where config.yaml names no root of the test images."""
         section = experiments.section(self.config, experiment, "submission")
-        stages = [one for one in section["stages"] if one in experiments.model_stages(self.config, experiment)]
+        stages = [name for name in section["stages"] if name in experiments.model_stages(self.config, experiment)]
         seeds = self.config["seeds"] if section["root"] else []
         return [Job("submission", experiment, seed, stage) for seed in seeds for stage in stages]

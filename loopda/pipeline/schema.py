@@ -11,7 +11,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from loopda.pipeline.experiments import STAGES
+from loopda.pipeline.stages import STAGES
 from loopda.text.encoding import begin_program
 
 FILE = Path(__file__).with_name("config.schema.json")

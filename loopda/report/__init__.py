@@ -1,1 +1,1 @@
-"""The parts of the report: what it reads, what it counts, its figures, its pictures and its page."""
+"""Pages and tables: of an experiment (stage `report`) and of a comparison (stage `compare`)."""

@@ -1,29 +1,59 @@
-"""Models side by side: the rows of a comparison with their scores, what they cost, and what is their own."""
+"""A comparison, computed once: models side by side with their scores, what they cost, and their own settings."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
+from loopda.config import Section
 from loopda.errors import DataError
 from loopda.evaluation.scores import spread
-from loopda.report.inputs import Evaluation, Metrics, stage_title
-from loopda.report.summary import Cell, Row, change, measure, row
+from loopda.pipeline.stages import stage_title
+from loopda.report.inputs import Evaluation, Metrics
+from loopda.report.published import PublishedScore
+from loopda.report.summary import Cell, MeanScores, change, check_comparable, domains, measure, protocols, row
 
 Place = tuple[str, str]
 """A stage and an experiment."""
 
 
-@dataclass(frozen=True)
-class Listed:
-    """A row as the configuration lists it: see `loopda.pipeline.comparisons`."""
+class Training(Section):
+    """A training behind a row, and the experiment that owns it."""
 
     experiment: str
     stage: str
+    steps: int
+
+
+class ListedModel(Section):
+    """A row as the configuration lists it (`loopda.pipeline.comparisons`).
+
+    baseline: the experiment whose source-only model the row's gain counts from. members: of an ensemble. tau: the
+    threshold of the label overlap ratio, None of a model without one. own: the settings that are not those of the
+    first row, as paths of config.yaml.
+    """
+
+    experiment: str
+    stage: str
+    baseline: str
     members: tuple[str, ...]
     tau: float | None
-    trained: tuple[Place, ...]
-    steps: int
-    own: Mapping[str, Any]
+    trained: tuple[Training, ...]
+    own: dict[str, Any]
+
+    @property
+    def place(self) -> Place:
+        return self.stage, self.experiment
+
+    @property
+    def is_source_only(self) -> bool:
+        """Whether gains count from this model."""
+        return self.place == ("pretrain", self.baseline)
+
+    @property
+    def steps(self) -> int:
+        """The steps of all its trainings."""
+        return sum(training.steps for training in self.trained)
 
 
 @dataclass(frozen=True)
@@ -41,22 +71,28 @@ class Cost:
 
 
 @dataclass(frozen=True)
-class Side:
+class ComparedModel:
     """A row: its scores by set of images, IoU by set and class, its cost.
 
     kind: "bracket" for models that were trained with labels alone, which bracket the others, "ensemble", or "method".
+    evaluations: of every seed.
     """
 
     title: str
     kind: str
-    listed: Listed
-    scores: dict[str, Row]
+    listed: ListedModel
+    evaluations: tuple[Evaluation, ...]
+    scores: dict[str, MeanScores]
     classes: dict[str, dict[str, Cell | None]]
     cost: Cost
 
+    def mIoU(self, domain: str) -> Cell | None:
+        """Its mean IoU on a set of images; None where it was not measured there, or is undefined."""
+        return self.scores[domain].mIoU if domain in self.scores else None
+
     @property
-    def own(self) -> str:
-        """Its own settings in one line, those of a section behind each other; "" where there are none."""
+    def own_settings(self) -> str:
+        """Its own settings in one line, grouped by section; "" if it has none."""
         sections: dict[str, list[str]] = {}
         for path, value in self.listed.own.items():
             name, _, key = path.rpartition(".")
@@ -66,71 +102,136 @@ class Side:
         return "; ".join([f"mean of the probabilities of {' and '.join(members)}"] * bool(members) + parts)
 
 
-def sides(
-    listed: Sequence[Listed],
+@dataclass(frozen=True)
+class Comparison:
+    """What the page and the tables of a comparison show.
+
+    name: the key of its list in config.yaml. published: what papers report. common: the settings that the rows share.
+    """
+
+    name: str
+    rows: tuple[ComparedModel, ...]
+    published: tuple[PublishedScore, ...]
+    common: Mapping[str, Any]
+
+    @cached_property
+    def evaluations(self) -> list[Evaluation]:
+        """Those of all rows, in their order."""
+        return [evaluation for model in self.rows for evaluation in model.evaluations]
+
+    @cached_property
+    def domains(self) -> list[str]:
+        """The sets of images, night first; [] where no experiment has labelled images but those it learns from."""
+        return domains(self.evaluations)
+
+    @cached_property
+    def seeds(self) -> list[int]:
+        return sorted({evaluation.seed for evaluation in self.evaluations})
+
+    @cached_property
+    def baselines(self) -> list[str]:
+        """The experiments whose source-only models gains count from."""
+        return list(dict.fromkeys(model.listed.baseline for model in self.rows))
+
+    def measured_alike(self, domain: str) -> list[list[ComparedModel]]:
+        """The rows that were measured on `domain`, those together that have the same classes, images and sizes."""
+        groups: dict[tuple[Any, ...], list[ComparedModel]] = {}
+        for model in self.rows:
+            if domain in model.scores:
+                first = next(evaluation for evaluation in model.evaluations if domain in evaluation.domains)
+                protocol = first.domains[domain].protocol
+                size = (protocol.images, protocol.width, protocol.height, *protocol.scored_at)
+                groups.setdefault((tuple(first.classes), tuple(first.colours), *size), []).append(model)
+        return list(groups.values())
+
+
+def compared(
+    name: str,
+    listed: Sequence[ListedModel],
     evaluations: Sequence[Evaluation],
     metrics: Sequence[Metrics],
     memory: Mapping[tuple[str, str, int], float],
-) -> list[Side]:
-    """The rows in their order, the first of which is what the others' gain counts from.
+    published: Sequence[PublishedScore],
+    common: Mapping[str, Any],
+) -> Comparison:
+    """The comparison of the models `listed`, in their order.
 
-    memory: (stage, experiment, seed) -> peak of the process in MB. DataError where a row has no scores.
+    memory: (stage, experiment, seed) -> peak of the process in MB. DataError where a row or its source-only model has
+    no scores, or where rows whose gains count from one source-only model were not measured alike.
     """
     by_model: dict[Place, list[Evaluation]] = {}
-    for one in evaluations:
-        by_model.setdefault((one.model_stage, one.experiment), []).append(one)
-    missing = [one for one in listed if (one.stage, one.experiment) not in by_model]
-    if missing:
-        names = ", ".join(f"{one.stage} of {one.experiment}" for one in missing)
-        raise DataError(f"--scores has none of {names}; give the scores of every row that the configuration lists")
-    base = by_model[listed[0].stage, listed[0].experiment]
-    runs = {(one.origin.stage, one.origin.experiment, one.origin.seed): one for one in metrics}
-    result = []
-    for place, one in enumerate(listed):
-        models = by_model[one.stage, one.experiment]
-        scores = {domain: row(models, base, domain) for domain in dict.fromkeys(d for m in models for d in m.domains)}
-        if place:
-            scores = {domain: replace(its, gain=_gain(models, base, domain)) for domain, its in scores.items()}
-        kind = "bracket" if one.stage == "pretrain" else "ensemble" if one.members else "method"
-        seeds = sorted(model.seed for model in models)
-        title = _title(one, listed)
-        classes = {domain: _classes(models, domain) for domain in scores}
-        cost = _cost(one.trained, seeds, runs, memory)
-        if one.members:
-            cost = replace(cost, speed=None)
-        result.append(Side(title, kind, one, scores, classes, cost))
-    return result
+    for evaluation in evaluations:
+        by_model.setdefault((evaluation.model_stage, evaluation.experiment), []).append(evaluation)
+    _check_complete(listed, by_model)
+    for baseline in dict.fromkeys(model.baseline for model in listed):
+        group = {model.place for model in listed if model.baseline == baseline}
+        check_comparable([scored for scored in evaluations if (scored.model_stage, scored.experiment) in group])
+    runs = {(run.origin.stage, run.origin.experiment, run.origin.seed): run for run in metrics}
+    rows = []
+    for model in listed:
+        own, base = by_model[model.place], by_model["pretrain", model.baseline]
+        measured_on = dict.fromkeys(domain for evaluation in own for domain in evaluation.domains)
+        scores = {domain: row(own, base, domain) for domain in measured_on}
+        if not model.is_source_only:  # of another model trained on labels alone too, as the oracle
+            scores = {domain: replace(score, gain=_gain(own, base, domain)) for domain, score in scores.items()}
+        kind = "bracket" if model.stage == "pretrain" else "ensemble" if model.members else "method"
+        cost = _cost(model, sorted(evaluation.seed for evaluation in own), runs, memory)
+        classes = {domain: _classes(own, domain) for domain in scores}
+        rows.append(ComparedModel(_title(model, listed), kind, model, tuple(own), scores, classes, cost))
+    return Comparison(name, tuple(rows), tuple(published), common)
 
 
-def best(rows: Sequence[Side], domain: str) -> Side | None:
-    """The row with the largest mean IoU on a set of images, brackets apart; None where none has one."""
-    scored = [
-        (side.scores[domain].mIoU.mean, side) for side in rows if _reached(side, domain) and side.kind != "bracket"
-    ]
+def best(rows: Sequence[ComparedModel], domain: str) -> ComparedModel | None:
+    """The row with the largest mean IoU on a set of images, without brackets; None if no row has a score."""
+    scored = [(cell.mean, model) for model in rows if model.kind != "bracket" and (cell := model.mIoU(domain))]
     return max(scored, key=lambda pair: pair[0])[1] if scored else None
 
 
-def best_classes(rows: Sequence[Side], domain: str) -> dict[str, float]:
+def best_classes(rows: Sequence[ComparedModel], domain: str) -> dict[str, float]:
     """Class -> the largest mean IoU of a row that is no bracket."""
     result: dict[str, float] = {}
-    for side in rows:
-        for name, cell in side.classes.get(domain, {}).items() if side.kind != "bracket" else ():
+    for model in rows:
+        for name, cell in model.classes.get(domain, {}).items() if model.kind != "bracket" else ():
             if cell is not None:
                 result[name] = max(cell.mean, result.get(name, cell.mean))
     return result
 
 
-def _reached(side: Side, domain: str) -> bool:
-    return domain in side.scores and side.scores[domain].mIoU is not None
+def protocol_lines(comparison: Comparison) -> list[str]:
+    """How each set of images was evaluated: a line for each set, with the experiments where they differ."""
+    by_experiment: dict[str, list[Evaluation]] = {}
+    for evaluation in comparison.evaluations:
+        by_experiment.setdefault(evaluation.experiment, []).append(evaluation)
+    lines = []
+    for domain in comparison.domains:
+        experiments: dict[str, list[str]] = {}
+        for experiment, evaluations in by_experiment.items():
+            if found := protocols(evaluations, domain):
+                experiments.setdefault(" | ".join(found), []).append(experiment)
+        for protocol, names in experiments.items():
+            where = f" ({', '.join(names)})" if len(experiments) > 1 else ""
+            lines.append(f"{domain.capitalize()} validation{where}: {protocol}.")
+    return lines
 
 
-def _title(one: Listed, listed: Sequence[Listed]) -> str:
-    """`source-only` for the first row, the experiment's name where it has one row, else with the stage behind it."""
-    if one is listed[0]:
-        return stage_title(one.stage)
-    rows = [other for other in listed[1:] if other.experiment == one.experiment]
-    own = one.stage in ("adapt", "ensemble") or (len(rows) == 1 and one.experiment != listed[0].experiment)
-    return one.experiment if own else f"{one.experiment}, {stage_title(one.stage)}"
+def _check_complete(listed: Sequence[ListedModel], by_model: Mapping[Place, Sequence[Evaluation]]) -> None:
+    needed = dict.fromkeys(place for model in listed for place in (model.place, ("pretrain", model.baseline)))
+    missing = ", ".join(
+        f"{stage} of {experiment}" for stage, experiment in needed if (stage, experiment) not in by_model
+    )
+    if missing:
+        raise DataError(f"--scores has none of {missing}; give the scores of every row that the configuration lists")
+
+
+def _title(model: ListedModel, listed: Sequence[ListedModel]) -> str:
+    """`source-only` for the source-only model that all gains count from; else the experiment's name, followed by the
+    stage if the experiment has several rows."""
+    source_only = [other for other in listed if other.is_source_only]
+    if source_only == [model]:
+        return stage_title(model.stage)
+    rows = [other for other in listed if other.experiment == model.experiment]
+    alone = model.stage in ("adapt", "ensemble") or len(rows) == 1
+    return model.experiment if alone else f"{model.experiment}, {stage_title(model.stage)}"
 
 
 def _gain(models: Sequence[Evaluation], base: Sequence[Evaluation], domain: str) -> Cell | None:
@@ -142,20 +243,20 @@ def _classes(models: Sequence[Evaluation], domain: str) -> dict[str, Cell | None
 
 
 def _cost(
-    trained: Sequence[Place],
+    model: ListedModel,
     seeds: Iterable[int],
     runs: Mapping[tuple[str, str, int], Metrics],
     memory: Mapping[tuple[str, str, int], float],
 ) -> Cost:
     found: dict[str, list[float]] = {"speed": [], "seconds": [], "gpu": [], "process": []}
     for seed in seeds:
-        keys = [(*place, seed) for place in trained]
-        its = [runs.get(key) for key in keys]
-        if its and its[-1] and its[-1].speed is not None:
-            found["speed"].append(its[-1].speed)
+        keys = [(training.stage, training.experiment, seed) for training in model.trained]
+        trainings = [runs.get(key) for key in keys]
+        if trainings and trainings[-1] and trainings[-1].speed is not None and not model.members:
+            found["speed"].append(trainings[-1].speed)
         for name, values, whole in (
-            ("seconds", [one and one.seconds for one in its], sum),
-            ("gpu", [one and one.gpu_memory for one in its], max),
+            ("seconds", [run and run.seconds for run in trainings], sum),
+            ("gpu", [run and run.gpu_memory for run in trainings], max),
             ("process", [memory.get(key) for key in keys], max),
         ):
             if values and None not in values:
@@ -166,7 +267,7 @@ def _cost(
 
 def _short(value: Any) -> str:
     if isinstance(value, list):
-        return "x".join(_short(one) for one in value)
+        return "x".join(_short(part) for part in value)
     if isinstance(value, bool) or value is None:
         return {True: "on", False: "off", None: "none"}[value]
     return f"{value:g}" if isinstance(value, float) else str(value)

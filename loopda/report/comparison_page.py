@@ -1,150 +1,136 @@
-"""The page of a comparison, and the words that it shares with the table."""
+"""The page of a comparison."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from loopda.report import page as parts
-from loopda.report.comparison import Side, best, best_classes
+from loopda.report.comparison import ComparedModel, Comparison, best, best_classes
+from loopda.report.comparison_tables import APART, TITLES, costs, group_titles, notes, settings_note
 from loopda.report.figures import bar_chart, tau_chart
-from loopda.report.inputs import Evaluation
-from loopda.report.published import Published
-from loopda.report.summary import NONE, Cell, domains, protocols
+from loopda.report.published import PublishedScore
+from loopda.report.summary import Cell
 from loopda.report.versions import versions
-from loopda.runtime.log import duration
-
-TITLES = {
-    "compare": "Every method side by side",
-    "parts": "Methods without one of their parts",
-    "networks": "Methods on other networks",
-    "ablation": "LoopDA without one of its parts",
-    "tau": "The threshold of the label overlap ratio",
-}
-APART = (
-    "Numbers of the papers, on other data, with other networks and pretrained weights, at other sizes: compare the"
-    " order of the methods with ours, not the numbers. A dash: the source does not say."
-)
+from loopda.report.words import seed_list
 
 
-def comparison_page(
-    comparison: str,
-    rows: Sequence[Side],
-    evaluations: Sequence[Evaluation],
-    papers: Sequence[Published],
-    settings: str,
-) -> str:
-    """The page as HTML. comparison: a key of TITLES. settings: the line about what the rows share (`shared`)."""
-    names = domains(evaluations)
+def comparison_page(comparison: Comparison) -> str:
+    """The page as HTML."""
+    first = comparison.domains[0] if comparison.domains else ""
+    groups = comparison.measured_alike(first)
+    contents = [("Results", "results"), ("IoU per class", "classes"), ("Notes", "notes")]
+    if comparison.published:
+        contents.insert(2, ("Published numbers", "published"))
     return parts.render(
         "compare.html",
         {
             "stage": "compare",
-            "title": TITLES[comparison],
-            "statement": statement(rows, evaluations),
-            "tiles": tiles(rows, names[0], "Best method" if comparison == "compare" else "Best row"),
-            "contents": [
-                ("Results", "results"),
-                ("IoU per class", "classes"),
-                ("Published numbers", "published"),
-                ("Notes", "notes"),
+            "title": TITLES[comparison.name],
+            "statement": statement(comparison),
+            "tiles": tiles(comparison, groups, first),
+            "contents": contents,
+            "seeds": len(comparison.seeds),
+            "domains": comparison.domains,
+            "bars": bars(groups, first),
+            "sweep": sweep(comparison, first) if comparison.name == "tau" else "",
+            "rows": [
+                (model, [model.scores.get(domain) for domain in comparison.domains], costs(model))
+                for model in comparison.rows
             ],
-            "seeds": len({one.seed for one in evaluations}),
-            "domains": names,
-            "bars": _bars(rows, names[0]),
-            "sweep": _sweep(rows, names[0]) if comparison == "tau" else "",
-            "rows": [(side, [side.scores.get(name) for name in names], costs(side)) for side in rows],
-            "best": best(rows, names[0]),
-            "classes": parts.legend(evaluations[0]),
-            "maps": [
-                (name, [side for side in rows if name in side.scores], best_classes(rows, name)) for name in names
-            ],
-            "published": papers,
-            "published_more": any(one.fwIoU is not None for one in papers),
-            "published_sweep": _published_sweep(papers) if comparison == "tau" else "",
+            "best": [best(group, first) for group in groups],
+            "maps": class_maps(comparison),
+            "published": comparison.published,
+            "published_more": any(score.fwIoU is not None for score in comparison.published),
+            "published_sweep": published_sweep(comparison.published) if comparison.name == "tau" else "",
             "apart": APART,
-            "notes": [settings, *notes(evaluations)],
+            "notes": [settings_note(comparison), *notes(comparison)],
             "versions": versions(),
         },
     )
 
 
-def statement(rows: Sequence[Side], evaluations: Sequence[Evaluation]) -> str:
+def statement(comparison: Comparison) -> str:
     """What stands on the page, in plain words."""
-    name = domains(evaluations)[0]
-    protocol = next(one.domains[name].protocol for one in evaluations if name in one.domains)
+    models = f"{len(comparison.rows)} models under one evaluator ({seed_list(comparison.seeds)})"
+    if not comparison.domains:
+        return f"{models}: the data have no labelled images to score them by. The rows say what each model cost."
+    domain = comparison.domains[0]
+    groups = comparison.measured_alike(domain)
+    if len(comparison.baselines) > 1 or len(groups) > 1:
+        return (
+            f"{models}. There are {len(comparison.baselines)} source-only models; the gain of a row counts from the one"
+            " that its experiment started with. The notes say on which images each experiment was measured: compare"
+            " only rows that were measured on the same images."
+        )
+    [group] = groups
+    protocol = next(one.domains[domain].protocol for one in group[0].evaluations if domain in one.domains)
     return (
-        f"{len(rows)} models under one evaluator ({parts.seed_list(one.seed for one in evaluations)}), on"
-        f" {protocol.images} {name} images of {protocol.width}x{protocol.height} pixels that none of them was trained"
-        " on. Methods go on from the same source-only model, on the same labelled day and the same night images; LoopDA"
-        " alone sees the night's day references too. What else one does otherwise stands in its row."
+        f"{models}, on {protocol.images} {domain} images of {protocol.width}x{protocol.height} pixels that none of"
+        " them was trained on. Methods go on from the same source-only model, on the same labelled day and the same"
+        " night images; LoopDA alone sees the night's day references too. What else one does otherwise stands in its"
+        " row."
     )
 
 
-def tiles(rows: Sequence[Side], domain: str, top: str) -> list[dict[str, str]]:
-    """The ends of the scale, and the best row between them under the name `top`."""
-    oracles = [side for side in rows[1:] if any(path.startswith("data.source") for path in side.listed.own)]
-    chosen = [("Source-only", rows[0]), (top, best(rows, domain)), *(("Oracle", side) for side in oracles)]
+def tiles(comparison: Comparison, groups: Sequence[Sequence[ComparedModel]], domain: str) -> list[dict[str, str]]:
+    """The ends of the scale, and the best row between them; none where rows were measured on several sets of images."""
+    if len(groups) != 1:
+        return []
+    trained_otherwise = [model for model in comparison.rows if not model.listed.is_source_only]
+    oracles = [row for row in trained_otherwise if any(path.startswith("data.source") for path in row.listed.own)]
+    chosen = [
+        *([("Source-only", comparison.rows[0])] if len(comparison.baselines) == 1 else []),
+        ("Best method" if comparison.name == "compare" else "Best row", best(comparison.rows, domain)),
+        *(("Oracle", model) for model in oracles),
+    ]
     result = []
-    for name, side in chosen:
-        score = side.scores.get(domain) if side else None
+    for name, model in chosen:
+        score = model.scores.get(domain) if model else None
         if score and score.mIoU:
             note = "trained on labelled day images alone"
             if score.gain:
-                what = "trained on night labels" if name == "Oracle" else side.title
+                what = "trained on night labels" if name == "Oracle" else model.title
                 note = f"{what}; {score.gain.text(signed=True)} against source-only"
             result.append(parts.tile(f"{name}, {domain} mIoU, %", score.mIoU.text(), note))
     return result
 
 
-def costs(side: Side) -> dict[str, str]:
-    """Steps, images per second, training time and memory of a row, as text."""
-    cost = side.cost
-    return {
-        "steps": f"{side.listed.steps:,}",
-        "speed": NONE if cost.speed is None else f"{cost.speed.mean:.0f}",
-        "seconds": NONE if cost.seconds is None else duration(cost.seconds.mean),
-        "memory": NONE if cost.memory is None else f"{cost.memory.mean:,.0f}" + (" (GPU)" if cost.on_gpu else ""),
-    }
+def bars(groups: Sequence[Sequence[ComparedModel]], domain: str) -> list[tuple[str, str]]:
+    """A title and a figure of mean IoU for the rows that were measured alike; no title where all were."""
+    figures = []
+    for number, (title, group) in enumerate(zip(group_titles(groups, domain), groups, strict=True), start=1):
+        cells = [model.mIoU(domain) for model in group]
+        names, kinds = [model.title for model in group], [model.kind for model in group]
+        key = "bars" if len(groups) == 1 else f"bars-{number}"
+        figure = bar_chart(key, names, cells, kinds, f"Mean IoU of every row at {title}")
+        figures.append((title if len(groups) > 1 else "", figure))
+    return figures
 
 
-def shared(common: Mapping[str, Any]) -> str:
-    """The settings that the methods share, as far as their rows do not say otherwise."""
-    optimizer, size = common["optimizer"], common["batch_size"]
-    return (
-        f"Methods share: {common['steps']:,} steps of {size} day and {size} night images after the source-only model,"
-        f" {optimizer['name']} with a learning rate of {optimizer['lr']:g}, the same images, crops and network, the"
-        " last checkpoint. A row's own settings are paths of config.yaml."
-    )
+def class_maps(comparison: Comparison) -> list[dict[str, object]]:
+    """For each set of images, and those rows that were measured alike on it: the IoU of every class, and the best."""
+    maps = []
+    for domain in comparison.domains:
+        groups = comparison.measured_alike(domain)
+        for title, group in zip(group_titles(groups, domain), groups, strict=True):
+            maps.append(
+                {
+                    "domain": domain,
+                    "title": title,
+                    "classes": parts.legend(group[0].evaluations[0]),
+                    "rows": group,
+                    "best": best_classes(group, domain),
+                }
+            )
+    return maps
 
 
-def notes(evaluations: Sequence[Evaluation]) -> list[str]:
-    """How to read the numbers, and how each set of images was evaluated."""
-    several = len({one.seed for one in evaluations}) > 1
-    spread = "; mean ± sample standard deviation over seeds" if several else ""
-    paired = ", paired by seed" if several else ""
-    return [
-        f"Scores in percent{spread}. Gain: mIoU less that of source-only{paired}.",
-        "Steps, training time and memory: of all trainings that a row needs after the source-only model; of models that"
-        " are trained on labels alone, their own. Images per second: of the last of these trainings. Memory: in MB, the"
-        " peak of the largest of them, of the process unless it says GPU.",
-        *(
-            f"{name.capitalize()} validation: {' | '.join(protocols(evaluations, name))}."
-            for name in domains(evaluations)
-        ),
-    ]
-
-
-def _bars(rows: Sequence[Side], domain: str) -> str:
-    cells = [side.scores[domain].mIoU if domain in side.scores else None for side in rows]
-    title = f"Mean IoU of every row at {domain}"
-    return bar_chart("bars", [side.title for side in rows], cells, [side.kind for side in rows], title)
-
-
-def _sweep(rows: Sequence[Side], domain: str) -> str:
-    scored = [(side.listed.tau, side.scores[domain].mIoU) for side in rows if domain in side.scores]
+def sweep(comparison: Comparison, domain: str) -> str:
+    """The figure of mean IoU over tau, of the rows that have one."""
+    scored = [(model.listed.tau, model.mIoU(domain)) for model in comparison.rows]
     points = sorted((point for point in scored if None not in point), key=lambda point: point[0])
     return tau_chart(points, f"{domain} mIoU, %: ours") if points else ""
 
 
-def _published_sweep(papers: Sequence[Published]) -> str:
-    points = [(float(one.method.removeprefix("τ = ")), Cell(one.mIoU, None, 1)) for one in papers]
-    return tau_chart(points, f"{papers[0].test}, mIoU, %: {papers[0].source}", "day")
+def published_sweep(scores: Sequence[PublishedScore]) -> str:
+    """The same figure of the paper's Table 4."""
+    points = [(float(score.method.removeprefix("τ = ")), Cell(score.mIoU, None, 1)) for score in scores]
+    return tau_chart(points, f"{scores[0].test}, mIoU, %: {scores[0].source}", "day")

@@ -1,90 +1,28 @@
-"""The figures of the report, as SVG elements that stand in the page.
+"""The figures of the pages, as SVG elements (see `svg`)."""
 
-Text stays text and takes the page's font; colours are the page's CSS variables, so figures follow light and
-dark. The same numbers give the same bytes: no date, no random identifiers.
-"""
-
-import html
-import io
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from loopda.report.inputs import Overlap
+from loopda.report.illustrations import Overlap
 from loopda.report.summary import MINUS, Cell
-
-# What matplotlib draws with, and the variable of page.css that takes its place. The hues only have to differ.
-_VARIABLES = {
-    "#1c2530": "ink",
-    "#66707f": "muted",
-    "#dfe3e8": "line",
-    "#fefefd": "card",
-    "#4052c8": "night",
-    "#c77712": "day",
-    "#2f7f8c": "gain",
-    "#b8433f": "loss",
-    "#4152c9": "series-0",
-    "#c87813": "series-1",
-    "#2a8a77": "series-2",
-    "#b04a8b": "series-3",
-    "#7a6a1f": "series-4",
-    "#55606e": "series-5",
-    "#1d2f8f": "near-0",
-    "#4f6bd0": "near-1",
-    "#8ea6e4": "near-2",
-    "#c6d3f2": "near-3",
-}
-_COLOUR = {variable: colour for colour, variable in _VARIABLES.items()}
-_SERIES = [_COLOUR[f"series-{index}"] for index in range(6)]
-SERIES_COUNT = len(_SERIES)
+from loopda.report.svg import COLOUR, SERIES, SERIES_COUNT, canvas, figure_legend, styled, svg_element
 
 NEARNESS = ((0.5, "under 0.5 m"), (2.0, "0.5 to 2 m"), (5.0, "2 to 5 m"), (float("inf"), "5 m and more"))
-"""Upper bound and name of the classes of distance between a night image's camera and its reference's."""
+"""Upper bound in metres and name of each group of distances between the cameras of a night image and its reference."""
 
 _BINS = 20
-_POINTS = 240  # a curve with more is averaged in groups: more cannot be seen, and the page would grow
+_POINTS = 240  # of a curve: more cannot be seen, and the page would grow
 _SMOOTHED = 12  # a curve with fewer points is drawn as it is
-
-_STYLE = {
-    "svg.fonttype": "none",
-    "font.family": "sans-serif",
-    "font.size": 11,
-    "text.color": _COLOUR["ink"],
-    "axes.labelcolor": _COLOUR["muted"],
-    "axes.edgecolor": _COLOUR["line"],
-    "axes.linewidth": 1.0,
-    "axes.facecolor": "none",
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.spines.left": False,
-    "axes.axisbelow": True,
-    "axes.grid": True,
-    "axes.grid.axis": "y",
-    "axes.unicode_minus": True,
-    "figure.facecolor": "none",
-    "savefig.facecolor": "none",
-    "grid.color": _COLOUR["line"],
-    "grid.linewidth": 1.0,
-    "xtick.color": _COLOUR["muted"],
-    "ytick.color": _COLOUR["muted"],
-    "xtick.major.size": 0,
-    "ytick.major.size": 0,
-    "xtick.major.pad": 6,
-    "ytick.major.pad": 6,
-    "lines.solid_capstyle": "round",
-    "lines.solid_joinstyle": "round",
-}
 
 
 @dataclass(frozen=True)
-class Line:
-    """One line of a learning curve."""
+class SeedCurve:
+    """The learning curve of one seed: (steps, values), each (N,)."""
 
     seed: int
     steps: np.ndarray
@@ -92,12 +30,12 @@ class Line:
 
 
 def stage_chart(stages: Sequence[str], scores: dict[str, Sequence[Cell | None]], height: float = 330) -> str:
-    """Mean IoU over the stages, a line per set of images; whiskers are one sample standard deviation."""
-    with _styled("stages"):
-        figure, axes = _canvas(560, height, left=38, right=18, top=34, bottom=34)
+    """Mean IoU over the stages, a line for each set of images. Whiskers are one sample standard deviation."""
+    with styled("stages"):
+        figure, axes = canvas(560, height, left=38, right=18, top=34, bottom=34)
         ends = []
         for index, (domain, cells) in enumerate(scores.items()):
-            colour = _COLOUR.get(domain, _SERIES[(index + 2) % SERIES_COUNT])
+            colour = COLOUR.get(domain, SERIES[(index + 2) % SERIES_COUNT])
             places = [place for place, cell in enumerate(cells) if cell]
             present = [cell for cell in cells if cell]
             means = [cell.mean for cell in present]
@@ -120,7 +58,7 @@ def stage_chart(stages: Sequence[str], scores: dict[str, Sequence[Cell | None]],
                 "o",
                 markersize=8,
                 color=colour,
-                markeredgecolor=_COLOUR["card"],
+                markeredgecolor=COLOUR["card"],
                 markeredgewidth=2,
                 zorder=4,
             )
@@ -138,10 +76,10 @@ def stage_chart(stages: Sequence[str], scores: dict[str, Sequence[Cell | None]],
         axes.set_ylim(0, highest * 1.16 or 1)
         axes.set_xlim(-0.35, len(stages) - 0.65)
         axes.set_xticks(range(len(stages)), stages)
-        axes.tick_params("x", labelcolor=_COLOUR["ink"], labelsize=12)
+        axes.tick_params("x", labelcolor=COLOUR["ink"], labelsize=12)
         axes.yaxis.set_major_locator(MaxNLocator(5, integer=True))
-        _key(figure, [(f"{domain} mIoU, %", colour, "o") for domain, colour in ends], left=38, top=12)
-        return _svg(figure, "stages", "Mean IoU of every model stage")
+        figure_legend(figure, [(f"{domain} mIoU, %", colour, "o") for domain, colour in ends], left=38, top=12)
+        return svg_element(figure, "stages", "Mean IoU of every model stage")
 
 
 def bar_chart(key: str, names: Sequence[str], cells: Sequence[Cell | None], kinds: Sequence[str], title: str) -> str:
@@ -151,52 +89,52 @@ def bar_chart(key: str, names: Sequence[str], cells: Sequence[Cell | None], kind
     """
     width, height = 1080, 29 * len(names) + 40
     ends = [cell.mean + (cell.std or 0.0) for cell in cells if cell]
-    colours = [_COLOUR["muted" if kind == "bracket" else "night"] for kind in kinds]
-    with _styled(key):
-        figure, axes = _canvas(width, height, left=178, right=24, top=8, bottom=30)
+    colours = [COLOUR["muted" if kind == "bracket" else "night"] for kind in kinds]
+    with styled(key):
+        figure, axes = canvas(width, height, left=178, right=24, top=8, bottom=30)
         for place, (cell, colour) in enumerate(zip(cells, colours, strict=True)):
             if cell is None:
                 continue
             axes.barh(place, cell.mean, height=0.62, color=colour, alpha=0.85, zorder=2)
             if cell.std:
                 axes.errorbar(
-                    cell.mean, place, xerr=cell.std, fmt="none", color=_COLOUR["ink"], elinewidth=1.4, capsize=3.5,
+                    cell.mean, place, xerr=cell.std, fmt="none", color=COLOUR["ink"], elinewidth=1.4, capsize=3.5,
                     zorder=3,
                 )  # fmt: skip
             axes.annotate(
                 cell.text(), (cell.mean + (cell.std or 0.0), place), (8, 0), textcoords="offset points", va="center",
-                color=_COLOUR["ink"], fontsize=11.5,
+                color=COLOUR["ink"], fontsize=11.5,
             )  # fmt: skip
         if cells[0]:
-            axes.axvline(cells[0].mean, color=_COLOUR["muted"], linewidth=1.2, linestyle=(0, (2, 3)), zorder=1)
+            axes.axvline(cells[0].mean, color=COLOUR["muted"], linewidth=1.2, linestyle=(0, (2, 3)), zorder=1)
         axes.set_ylim(len(names) - 0.5, -0.5)
         axes.set_yticks(range(len(names)), names)
-        axes.tick_params("y", labelcolor=_COLOUR["ink"], labelsize=12)
+        axes.tick_params("y", labelcolor=COLOUR["ink"], labelsize=12)
         axes.set_xlim(0, max(ends, default=100) * 1.12)
         axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
         axes.grid(False, axis="y")
         axes.grid(True, axis="x")
-        return _svg(figure, key, title)
+        return svg_element(figure, key, title)
 
 
 def tau_chart(points: Sequence[tuple[float, Cell]], title: str, colour: str = "night") -> str:
     """Mean IoU over tau, 0 ... 1, in order of tau; whiskers are one sample standard deviation."""
     key = f"tau-{colour}"
-    with _styled(key):
-        figure, axes = _canvas(520, 290, left=44, right=20, top=34, bottom=44)
+    with styled(key):
+        figure, axes = canvas(520, 290, left=44, right=20, top=34, bottom=44)
         taus, means = [tau for tau, _ in points], [cell.mean for _, cell in points]
         deviations = [cell.std or 0.0 for _, cell in points]
-        axes.plot(taus, means, "-o", color=_COLOUR[colour], linewidth=2.2, markersize=7, zorder=3)
+        axes.plot(taus, means, "-o", color=COLOUR[colour], linewidth=2.2, markersize=7, zorder=3)
         if any(deviations):
             axes.errorbar(
-                taus, means, yerr=deviations, fmt="none", color=_COLOUR[colour], elinewidth=1.4, capsize=4, zorder=2
+                taus, means, yerr=deviations, fmt="none", color=COLOUR[colour], elinewidth=1.4, capsize=4, zorder=2
             )
         for place, (tau, mean, deviation) in enumerate(zip(taus, means, deviations, strict=True)):
             # the number of a point that is close to the one before stands below it
             side = -1 if place and tau - taus[place - 1] < 0.1 else 1
             axes.annotate(
                 f"{mean:.1f}", (tau, mean + side * deviation), (0, 8 * side), textcoords="offset points", ha="center",
-                va="bottom" if side > 0 else "top", color=_COLOUR[colour], fontsize=11.5, fontweight="bold",
+                va="bottom" if side > 0 else "top", color=COLOUR[colour], fontsize=11.5, fontweight="bold",
             )  # fmt: skip
         low = min(mean - deviation for mean, deviation in zip(means, deviations, strict=True))
         high = max(mean + deviation for mean, deviation in zip(means, deviations, strict=True))
@@ -206,8 +144,8 @@ def tau_chart(points: Sequence[tuple[float, Cell]], title: str, colour: str = "n
         axes.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", "0.25", "0.5", "0.75", "1"])
         axes.set_xlabel("τ", fontsize=12, labelpad=6)
         axes.yaxis.set_major_locator(MaxNLocator(5))
-        figure.text(10 / 520, 1 - 16 / 290, title, color=_COLOUR["ink"], fontsize=12, va="center")
-        return _svg(figure, key, title)
+        figure.text(10 / 520, 1 - 16 / 290, title, color=COLOUR["ink"], fontsize=12, va="center")
+        return svg_element(figure, key, title)
 
 
 def class_chart_height(classes: int) -> float:
@@ -217,47 +155,47 @@ def class_chart_height(classes: int) -> float:
 
 def class_chart(names: Sequence[str], before: Sequence[float], after: Sequence[float], labels: tuple[str, str]) -> str:
     """IoU of each class before (ring) and after (dot); NaN where a class has none."""
-    with _styled("classes"):
-        figure, axes = _canvas(560, class_chart_height(len(names)), left=96, right=52, top=34, bottom=28)
+    with styled("classes"):
+        figure, axes = canvas(560, class_chart_height(len(names)), left=96, right=52, top=34, bottom=28)
         for place, (start, end) in enumerate(zip(before, after, strict=True)):
             if np.isfinite(start) and np.isfinite(end):
-                colour = _COLOUR["gain" if end >= start else "loss"]
+                colour = COLOUR["gain" if end >= start else "loss"]
                 axes.plot([start, end], [place, place], color=colour, linewidth=2.5, alpha=0.55, zorder=2)
                 axes.text(
                     1.015, place, f"{end - start:+.1f}".replace("-", MINUS), va="center", color=colour,
                     fontsize=11, transform=axes.get_yaxis_transform(),
                 )  # fmt: skip
             if np.isfinite(end):
-                axes.plot([end], [place], "o", markersize=8, color=_COLOUR["night"], markeredgewidth=0, zorder=4)
+                axes.plot([end], [place], "o", markersize=8, color=COLOUR["night"], markeredgewidth=0, zorder=4)
             if np.isfinite(start):
                 axes.plot(
-                    [start], [place], "o", markersize=6.5, color=_COLOUR["card"],
-                    markeredgecolor=_COLOUR["muted"], markeredgewidth=1.7, zorder=3,
+                    [start], [place], "o", markersize=6.5, color=COLOUR["card"],
+                    markeredgecolor=COLOUR["muted"], markeredgewidth=1.7, zorder=3,
                 )  # fmt: skip
         axes.set_ylim(len(names) - 0.4, -0.6)
         axes.set_yticks(range(len(names)), names)
-        axes.tick_params("y", labelcolor=_COLOUR["ink"], labelsize=11.5)
+        axes.tick_params("y", labelcolor=COLOUR["ink"], labelsize=11.5)
         axes.set_xlim(-1.5, 101.5)
         axes.set_xticks([0, 25, 50, 75, 100], ["0", "25", "50", "75", "100 %"])
         axes.grid(False, axis="y")
         axes.grid(True, axis="x")
         axes.spines["bottom"].set_visible(False)
-        _key(
+        figure_legend(
             figure,
-            [(labels[0], _COLOUR["muted"], "ring"), (labels[1], _COLOUR["night"], "o")],
+            [(labels[0], COLOUR["muted"], "ring"), (labels[1], COLOUR["night"], "o")],
             left=96,
             top=12,
         )
-        return _svg(figure, "classes", f"IoU of each class, {labels[0]} and {labels[1]}")
+        return svg_element(figure, "classes", f"IoU of each class, {labels[0]} and {labels[1]}")
 
 
-def learning_curve(stage: str, name: str, lines: Sequence[Line]) -> str:
-    """One quantity over the steps of a stage: records faint, their running mean strong, a colour per seed."""
+def learning_curve(stage: str, name: str, lines: Sequence[SeedCurve]) -> str:
+    """A quantity over the steps of a stage, a colour for each seed. Faint: its records; strong: their running mean."""
     key = re.sub(r"\W+", "-", f"{stage}-{name}")
-    with _styled(key):
-        figure, axes = _canvas(264, 150, left=44, right=14, top=28, bottom=26)
+    with styled(key):
+        figure, axes = canvas(264, 150, left=44, right=14, top=28, bottom=26)
         for line in lines:
-            colour = _SERIES[line.seed % SERIES_COUNT]
+            colour = SERIES[line.seed % SERIES_COUNT]
             steps, values = thinned(line.steps, line.values)
             smooth = running_mean(values)
             if smooth is None:
@@ -266,29 +204,29 @@ def learning_curve(stage: str, name: str, lines: Sequence[Line]) -> str:
                 axes.plot(steps, values, color=colour, linewidth=1.0, alpha=0.28)
                 axes.plot(steps, smooth, color=colour, linewidth=1.8)
         _step_axis(axes)
-        figure.text(10 / 264, 1 - 15 / 150, name.replace("_", " "), color=_COLOUR["ink"], fontsize=11.5, va="center")
-        return _svg(figure, key, f"{name} over the steps of {stage}")
+        figure.text(10 / 264, 1 - 15 / 150, name.replace("_", " "), color=COLOUR["ink"], fontsize=11.5, va="center")
+        return svg_element(figure, key, f"{name} over the steps of {stage}")
 
 
 def overlap_histogram(overlaps: Sequence[Overlap], tau: float | None) -> str:
-    """How many night images have which label overlap ratio; stacked by the cameras' distance if known."""
+    """A histogram of label overlap ratios, stacked by the distance of the cameras where it is known. Line: tau."""
     edges = np.linspace(0.0, 1.0, _BINS + 1)
     groups = distance_groups(overlaps)
-    with _styled("overlap"):
-        figure, axes = _canvas(1080, 290, left=44, right=18, top=40, bottom=46)
+    with styled("overlap"):
+        figure, axes = canvas(1080, 290, left=44, right=18, top=40, bottom=46)
         bottom = np.zeros(_BINS)
         for colour, (_, members) in zip(_shades(groups), groups, strict=True):
-            counts, _ = np.histogram([one.lor for one in members], bins=edges)
+            counts, _ = np.histogram([overlap.lor for overlap in members], bins=edges)
             axes.bar(
                 edges[:-1] + 0.5 / _BINS, counts, width=0.86 / _BINS, bottom=bottom, color=colour,
-                edgecolor=_COLOUR["card"], linewidth=0.8, zorder=2,
+                edgecolor=COLOUR["card"], linewidth=0.8, zorder=2,
             )  # fmt: skip
             bottom += counts
         if tau is not None:
-            axes.axvline(tau, color=_COLOUR["day"], linewidth=2, zorder=3)
+            axes.axvline(tau, color=COLOUR["day"], linewidth=2, zorder=3)
             axes.annotate(
                 f"τ = {tau:g}", (tau, 1), (6, -2), xycoords=("data", "axes fraction"),
-                textcoords="offset points", color=_COLOUR["day"], fontsize=12, fontweight="bold", va="top",
+                textcoords="offset points", color=COLOUR["day"], fontsize=12, fontweight="bold", va="top",
             )  # fmt: skip
         axes.set_xlim(-0.01, 1.01)
         axes.set_ylim(0, max(1.0, bottom.max() * 1.12))
@@ -298,26 +236,26 @@ def overlap_histogram(overlaps: Sequence[Overlap], tau: float | None) -> str:
         if len(groups) > 1 or groups[0][0] != "night images":
             names = [name for name, _ in groups]
             entries = [(name, colour, "s") for name, colour in zip(names, _shades(groups), strict=True)]
-            _key(figure, entries, left=44, top=14)
-        return _svg(figure, "overlap", "Histogram of the label overlap ratio")
+            figure_legend(figure, entries, left=44, top=14)
+        return svg_element(figure, "overlap", "Histogram of the label overlap ratio")
 
 
 def distance_groups(overlaps: Sequence[Overlap]) -> list[tuple[str, list[Overlap]]]:
-    """The images by the true distance to their reference, nearest first; one group if none is known."""
-    known = [one for one in overlaps if one.metres is not None]
+    """(name, overlaps) by the true distance of the cameras, nearest first; one group where no distance is known."""
+    known = [overlap for overlap in overlaps if overlap.metres is not None]
     if not known:
         return [("night images", list(overlaps))]
     groups = []
     lower = 0.0
     for upper, name in NEARNESS:
-        groups.append((name, [one for one in known if lower <= one.metres < upper]))
+        groups.append((name, [overlap for overlap in known if lower <= overlap.metres < upper]))
         lower = upper
-    unknown = [one for one in overlaps if one.metres is None]
+    unknown = [overlap for overlap in overlaps if overlap.metres is None]
     return groups + ([("distance unknown", unknown)] if unknown else [])
 
 
 def thinned(steps: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """At most _POINTS points: means over groups of neighbours."""
+    """A curve of at most _POINTS points: the means of groups of neighbours."""
     if len(steps) <= _POINTS:
         return steps, values
     parts = np.array_split(np.arange(len(steps)), _POINTS)
@@ -325,11 +263,11 @@ def thinned(steps: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarr
 
 
 def running_mean(values: np.ndarray) -> np.ndarray | None:
-    """The mean over a tenth of the curve around each point (less at its ends); None for few points."""
+    """The mean over a tenth of the curve around each point, over less at its ends; None for few points."""
     count = len(values)
     if count < _SMOOTHED:
         return None
-    # the window shrinks towards both ends and stays centred: a lopsided one would bend the ends of a slope
+    # the window shrinks towards both ends and stays centred; otherwise the ends of a slope would bend
     places = np.arange(count)
     half = np.minimum(max(1, count // 20), np.minimum(places, count - 1 - places))
     sums = np.concatenate([[0.0], np.cumsum(values)])
@@ -337,21 +275,8 @@ def running_mean(values: np.ndarray) -> np.ndarray | None:
 
 
 def _shades(groups: Sequence[tuple[str, object]]) -> list[str]:
-    near = [_COLOUR[f"near-{index}"] for index in range(len(NEARNESS))]
-    return [_COLOUR["night"]] if len(groups) == 1 else [*near, _COLOUR["muted"]][: len(groups)]
-
-
-def _styled(key: str) -> object:
-    return matplotlib.rc_context({**_STYLE, "svg.hashsalt": key})
-
-
-def _canvas(
-    width: float, height: float, *, left: float, right: float, top: float, bottom: float
-) -> tuple[Figure, Axes]:
-    """A figure of CSS pixels (72 to matplotlib's inch) with margins in pixels."""
-    figure = Figure(figsize=(width / 72, height / 72))
-    axes = figure.add_axes((left / width, bottom / height, 1 - (left + right) / width, 1 - (top + bottom) / height))
-    return figure, axes
+    near = [COLOUR[f"near-{index}"] for index in range(len(NEARNESS))]
+    return [COLOUR["night"]] if len(groups) == 1 else [*near, COLOUR["muted"]][: len(groups)]
 
 
 def _step_axis(axes: Axes) -> None:
@@ -359,42 +284,3 @@ def _step_axis(axes: Axes) -> None:
     axes.yaxis.set_major_locator(MaxNLocator(3))
     axes.margins(x=0.02, y=0.12)
     axes.tick_params(labelsize=10)
-
-
-def _key(figure: Figure, entries: Sequence[tuple[str, str, str]], *, left: float, top: float) -> None:
-    """A legend in one line at the head of a figure, its middle `top` pixels below the upper edge."""
-    width, height = figure.get_size_inches() * 72
-    layer = figure.add_axes((0, 0, 1, 1), zorder=5)
-    layer.set_axis_off()
-    layer.set_xlim(0, width)
-    layer.set_ylim(height, 0)
-    place = left
-    for text, colour, mark in entries:
-        face = _COLOUR["card"] if mark == "ring" else colour
-        layer.plot(
-            [place + 4], [top], "s" if mark == "s" else "o", markersize=8, color=face, markeredgecolor=colour,
-            markeredgewidth=1.7 if mark == "ring" else 0,
-        )  # fmt: skip
-        layer.text(place + 14, top, text, va="center", fontsize=11.5, color=_COLOUR["muted"])
-        place += 14 + 6.4 * len(text) + 22
-
-
-def _svg(figure: Figure, key: str, title: str) -> str:
-    """The figure as one <svg> element that can stand many to a page."""
-    buffer = io.StringIO()
-    figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
-    text = buffer.getvalue()
-    text = text[text.index("<svg") :]
-    # the style element goes too: in a page it would reach every element (page.css says it of the figures)
-    text = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>|<!--.*?-->", "", text, flags=re.DOTALL)
-    # identifiers are unique to a figure, not to a page
-    text = re.sub(r'\bid="([^"]+)"', rf'id="{key}-\1"', text)
-    text = re.sub(r'(xlink:href="#|url\(#)', rf"\1{key}-", text)
-    box = re.search(r'viewBox="([^"]+)"', text).group(1)
-    label = html.escape(title, quote=True)
-    head = f'<svg viewBox="{box}" role="img" aria-label="{label}" style="width:100%">'
-    text = head + text[text.index(">") + 1 :]
-    text = re.sub(r"xlink:href", "href", text)
-    for colour, variable in _VARIABLES.items():
-        text = text.replace(colour, f"var(--{variable})")
-    return re.sub(r"\n\s*", "\n", text).strip()

@@ -1,4 +1,4 @@
-"""What the report reads: scores of `evaluate`, metrics of the training stages, illustrations, pairs, configurations.
+"""What the pages read: scores of `evaluate`, metrics of the training stages, configurations.
 
 Every file is checked as it is read; a DataError names the file, what is wrong with it and the remedy.
 """
@@ -17,36 +17,27 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from loopda.errors import DataError
 from loopda.evaluation.scores import Scores
-
-STAGES = {
-    "pretrain": "source-only",
-    "warmup": "warm-up",
-    "self_train": "self-training",
-    "distill": "distillation",
-    "adapt": "adaptation",
-    "ensemble": "ensemble",
-}
-"""The stages that end in an evaluated model, in the order of the pipeline, and what a person calls them."""
+from loopda.pipeline.stages import stage_order
 
 _NO_CURVES = ("step", "seconds", "images_per_second", "gpu_memory_mb", "skipped")
 
 
 class Written(BaseModel):
-    """Base of what other stages wrote. Keys that the report does not know are left to others."""
+    """Base of what other stages wrote. Keys that the pages do not use are ignored."""
 
     model_config = ConfigDict(extra="ignore", frozen=True, protected_namespaces=())
 
 
 class File(Written):
-    """Base of a whole file. read_from: its path; relative paths in it may count from there (see `find`)."""
+    """Base of a whole file. read_from: its path, from whose folder relative paths in it may count (see `find`)."""
 
     read_from: Path = Path()
 
 
 class Protocol(Written):
-    """How a set of images was evaluated: the number beside it means nothing without this.
+    """How a set of images was evaluated. A score means nothing without it.
 
-    width, height: of what the network saw, and of the labels unless `scored_at` names the sizes of their files.
+    width, height: of the network's input, and of the labels unless `scored_at` names the sizes of their files.
     """
 
     images: int
@@ -64,10 +55,10 @@ class Protocol(Written):
         return ", ".join(part for part in parts if part)
 
 
-class Prediction(Written):
+class PredictedImage(Written):
     """One evaluated image: the photograph, its true label map (or ""), the predicted class indices.
 
-    encoding: how the label file stores classes (see ClassList); "" goes by the ending of its name:
+    encoding: how the label file stores classes (see ClassList); "" decides by the end of its name:
     `_labelIds.png` holds labelIds, every other file class indices.
     """
 
@@ -86,7 +77,7 @@ class Domain(Written):
     pixel_accuracy: float | None
     IoU: dict[str, float | None]
     confusion: list[list[int]]
-    predictions: list[Prediction] = []
+    predictions: list[PredictedImage] = []
 
 
 _Byte = Annotated[int, Field(ge=0, le=255)]
@@ -116,93 +107,11 @@ class Evaluation(File):
         return self
 
 
-class Panel(Written):
-    """A block of pictures: `rows` of paths, one per column."""
-
-    title: str
-    caption: str = ""
-    columns: list[str]
-    rows: list[list[str]]
-
-    @model_validator(mode="after")
-    def _rows_fill_their_columns(self) -> "Panel":
-        if any(len(row) != len(self.columns) for row in self.rows):
-            raise ValueError(f"panel {self.title!r}: a row has not as many pictures as there are columns")
-        return self
-
-
-class Overlap(Written):
-    """The label overlap ratio of a night image and its day reference, and which label set it chose.
-
-    metres: the true distance between the two cameras, known on the built-in town alone.
-    """
-
-    night: str
-    lor: Annotated[float, Field(ge=0, le=1)]
-    chosen: str
-    metres: float | None = None
-
-
-class Threshold(Written):
-    """Offline pseudo-labels of one class: its threshold, pixels predicted as it, pixels kept."""
-
-    threshold: float
-    predicted: int
-    kept: int
-
-    @model_validator(mode="after")
-    def _keeps_a_part(self) -> "Threshold":
-        if not 0 <= self.kept <= self.predicted:
-            raise ValueError(f"{self.kept} pixels kept of {self.predicted} predicted")
-        return self
-
-
-class Illustrations(File):
-    """One illustrations.json: pictures for people and the facts that belong to them."""
-
-    seed: int
-    panels: list[Panel] = []
-    lor: list[Overlap] = []
-    tau: float | None = None
-    thresholds: dict[str, Threshold] = {}
-    notes: list[str] = []
-
-
-class Candidate(Written):
-    """A day image and the label overlap ratio of its prediction with a night image's."""
-
-    day: str
-    lor: Annotated[float, Field(ge=0, le=1)]
-
-
-class Ranked(Written):
-    """A night image and its best day images, the best of them first."""
-
-    night: str
-    best: Annotated[list[Candidate], Field(min_length=1)]
-
-
-class Ranking(File):
-    """The ranking.json of `pair`: for each night image the day images that are most like it, of so many `candidates`.
-
-    overlap: whose ratios they are, as `pair.overlap` names it.
-    """
-
-    overlap: str
-    tau: float
-    candidates: int
-    images: list[Ranked]
-
-    def reaching_tau(self) -> int:
-        """How many night images have a day image whose ratio reaches tau, in single precision as `pair` compares."""
-        return sum(np.float32(one.best[0].lor) >= np.float32(self.tau) for one in self.images)
-
-
 @dataclass(frozen=True)
 class Origin:
-    """Where a file stands in the grammar of results: `<stage>/<experiment>/seed<k>/<file>`.
+    """The place of a file in the grammar of results: `<stage>/<experiment>/seed<k>/<file>`.
 
-    seed: None for stages that no seed changes (`<stage>/<experiment>/<file>`).
+    seed: None of stages without a seed (`<stage>/<experiment>/<file>`).
     """
 
     stage: str
@@ -225,32 +134,30 @@ class Metrics:
     gpu_memory: float | None = None
 
 
+@dataclass(frozen=True)
+class Configuration:
+    """The resolved section that a stage ran with, as text."""
+
+    origin: Origin
+    text: str
+
+
 def read_evaluations(paths: Iterable[Path]) -> list[Evaluation]:
     """Read the JSON files of `evaluate`, by experiment, stage and seed; DataError where two are the same."""
     found: dict[tuple[str, int, str], Path] = {}
     evaluations = []
     for path in paths:
-        evaluation = _read(path, Evaluation, "run the stage `evaluate` again")
+        evaluation = read_json(path, Evaluation, "run the stage `evaluate` again")
         key = (evaluation.experiment, evaluation.seed, evaluation.model_stage)
         if key in found:
             raise DataError(f"{path}: the same experiment, seed and model stage as {found[key]}; give each result once")
         found[key] = Path(path)
         evaluations.append(evaluation)
-    return sorted(evaluations, key=lambda one: (one.experiment, stage_order(one.model_stage), one.seed))
-
-
-def read_illustrations(path: Path) -> Illustrations:
-    """Read an illustrations.json; its relative picture paths are resolved by `find`."""
-    return _read(path, Illustrations, "run the stage that wrote it again")
-
-
-def read_ranking(path: Path) -> Ranking:
-    """Read the ranking.json of `pair`."""
-    return _read(path, Ranking, "run the stage `pair` again")
+    return sorted(evaluations, key=lambda model: (model.experiment, stage_order(model.model_stage), model.seed))
 
 
 def read_metrics(path: Path) -> Metrics:
-    """Read a metrics.jsonl; a run that was killed and resumed may repeat steps: the last record counts."""
+    """Read a metrics.jsonl. A run that was killed and resumed may repeat steps: the last record of a step counts."""
     path = Path(path)
     if origin(path).seed is None:
         raise DataError(f"{path}: expected a folder seed<k>; the place tells what the file is of")
@@ -284,9 +191,9 @@ def read_peak_memory(path: Path) -> float | None:
     return max(measured, default=None)
 
 
-def read_text(path: Path) -> str:
-    """Read a configuration as it stands."""
-    return _text(Path(path), "run its stage again")
+def read_configuration(path: Path) -> Configuration:
+    """Read the config.yaml beside a result, as it stands."""
+    return Configuration(origin(path), _text(Path(path), "run its stage again"))
 
 
 def origin(path: Path) -> Origin:
@@ -302,26 +209,18 @@ def origin(path: Path) -> Origin:
 
 
 def find(picture: str, beside: Path) -> Path:
-    """The picture that the file `beside` names; a relative path counts from here, else from its folder."""
+    """The path of a picture that the file `beside` names; DataError where there is none.
+
+    A relative path counts from the working directory, or else from the folder of that file.
+    """
     for place in (Path(picture), Path(beside).parent / picture):
         if place.is_file():
             return place
     raise DataError(f"{picture}: no such picture, though {beside} names it; run the stage that wrote it again")
 
 
-def stage_order(stage: str) -> tuple[int, str]:
-    """A sort key: the pipeline's order, then stages that it does not know by name."""
-    known = list(STAGES)
-    return (known.index(stage), "") if stage in known else (len(known), stage)
-
-
-def stage_title(stage: str) -> str:
-    """What a person calls a model stage."""
-    return STAGES.get(stage, stage.replace("_", " "))
-
-
 def _check_scores(name: str, domain: Domain, classes: list[str]) -> None:
-    """The scores must follow from the confusion matrix beside them: one of the two would be a lie."""
+    """ValueError unless the scores follow from the confusion matrix beside them, up to rounding."""
     if not all(len(row) == len(domain.confusion) for row in domain.confusion):
         raise ValueError(f"domains.{name}.confusion is not square")
     expected = Scores(tuple(classes), np.array(domain.confusion, dtype=np.int64)).to_json()
@@ -335,7 +234,7 @@ def _check_scores(name: str, domain: Domain, classes: list[str]) -> None:
     for key, value in given.items():
         exact = expected[key]
         agree = value is exact is None or (value is not None and exact is not None and abs(value - exact) <= 0.06)
-        if not agree:  # so put, NaN agrees with nothing
+        if not agree:  # in this form NaN agrees with nothing
             raise ValueError(f"domains.{name}.{key} is {value}, but its confusion matrix gives {exact}")
 
 
@@ -352,7 +251,7 @@ def _is_number(value: object) -> bool:
 _File = TypeVar("_File", bound=File)
 
 
-def _read(path: Path, kind: type[_File], remedy: str) -> _File:
+def read_json(path: Path, kind: type[_File], remedy: str) -> _File:
     try:
         return kind.model_validate_json(_text(Path(path), remedy)).model_copy(update={"read_from": Path(path)})
     except ValidationError as error:

@@ -11,12 +11,12 @@ from loopda.errors import DataError
 from loopda.labels.classes import CITYSCAPES, IGNORE, INDICES
 from loopda.labels.png import read_image, read_label
 
-_JPEG_QUALITY = 88  # our choice: no blocks to be seen at the page's size, a quarter of the bytes of a PNG
+_JPEG_QUALITY = 88  # our choice: no visible blocks at the size of the page, a quarter of the bytes of a PNG
 _PALETTE_COLOURS = 256
 
 
 def picture(path: Path, width: int) -> str:
-    """A picture for people as a data URI, at most `width` pixels wide: drawings PNG, photographs JPEG."""
+    """A picture as a data URI, at most `width` pixels wide. Drawings of few colours are PNG, photographs JPEG."""
     image = read_image(path)
     if image.getcolors(_PALETTE_COLOURS) is None:
         return _jpeg(_narrowed(image, width, Image.Resampling.LANCZOS))
@@ -24,7 +24,7 @@ def picture(path: Path, width: int) -> str:
 
 
 def label_picture(path: Path, names: list[str], colours: np.ndarray, width: int, encoding: str = INDICES) -> str:
-    """A label map in the colours of its classes (black where it has none), as a data URI.
+    """A label map in the colours of its classes, black where it has none, as a data URI.
 
     colours: (C, 3) uint8. encoding: how the file stores classes; `indices`, or one of Cityscapes' own.
     """
@@ -64,7 +64,7 @@ def _png(image: Image.Image) -> str:
 
 
 def _jpeg(image: Image.Image) -> str:
-    return _uri(image, "jpeg", quality=_JPEG_QUALITY, subsampling=0)  # optimised, Pillow refuses images of noise
+    return _uri(image, "jpeg", quality=_JPEG_QUALITY, subsampling=0)  # optimize=True fails on images of noise
 
 
 def _uri(image: Image.Image, kind: str, **options: object) -> str:

@@ -6,7 +6,7 @@ from importlib.resources import files
 
 
 @dataclass(frozen=True)
-class Published:
+class PublishedScore:
     """One published result in percent; what its source does not say is "" or None.
 
     training: the data that it was trained on (labelled → unlabelled), test: the images that it was measured on.
@@ -22,13 +22,13 @@ class Published:
     source: str
 
 
-def published(page: str) -> list[Published]:
-    """The numbers that belong on the page of a comparison (`COMPARISONS`), in the order of the file."""
+def published_scores(comparison: str) -> list[PublishedScore]:
+    """The numbers that belong on the page of a comparison (`COMPARISONS`), in the order of the file; none for `run`."""
     with (files("loopda.report") / "published.csv").open(encoding="utf-8", newline="") as file:
-        lines = [line for line in csv.DictReader(file) if line.pop("page") == page]
+        lines = [line for line in csv.DictReader(file) if line.pop("page") == comparison]
     numbers = ("mIoU", "fwIoU", "accuracy")
     return [
-        Published(
+        PublishedScore(
             **{key: (float(value) if value else None) if key in numbers else value for key, value in line.items()}
         )
         for line in lines

@@ -1,11 +1,11 @@
-"""The numbers of the report: means and spreads over seeds, changes against source-only, tables of text."""
+"""Scores over seeds: means, sample standard deviations, changes against source-only, and tables of text."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from loopda.errors import DataError
 from loopda.evaluation.scores import spread
-from loopda.report.inputs import Domain, Evaluation, stage_order
+from loopda.report.inputs import Domain, Evaluation
 
 BASELINE = "pretrain"
 MINUS = "\N{MINUS SIGN}"
@@ -14,7 +14,7 @@ NONE = "\N{EN DASH}"
 
 @dataclass(frozen=True)
 class Cell:
-    """One number over seeds: mean, sample standard deviation (None for one seed), and how many seeds."""
+    """A number over seeds: mean, sample standard deviation (None of a single seed), and the number of seeds."""
 
     mean: float
     std: float | None
@@ -30,8 +30,8 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Row:
-    """A model stage in one experiment on one set of images. A score without a value in any seed is None."""
+class MeanScores:
+    """The scores of a model stage on one set of images, over seeds. A score that no seed has is None."""
 
     experiment: str
     stage: str
@@ -45,44 +45,30 @@ class Row:
 
 
 Measure = Callable[[Domain], float | None]
-"""Takes one number out of the scores on one set of images."""
+"""Gives a number of the scores on a set of images."""
 
 
 def measure(evaluations: Iterable[Evaluation], domain: str, of: Measure) -> Cell | None:
-    """One number over the given models (one per seed); None where no model has it."""
+    """A number over models, one for each seed; None where no model has it."""
     values = list(_by_seed(evaluations, domain, of).values())
     return Cell(*spread(values), len(values)) if values else None
 
 
 def change(evaluations: Iterable[Evaluation], baseline: Iterable[Evaluation], domain: str, of: Measure) -> Cell | None:
-    """The number's difference to the baseline's, paired by seed; None where no seed has both."""
+    """A number less that of the baseline, paired by seed; None where no seed has both."""
     after, before = _by_seed(evaluations, domain, of), _by_seed(baseline, domain, of)
     differences = [after[seed] - before[seed] for seed in after if seed in before]
     return Cell(*spread(differences), len(differences)) if differences else None
 
 
-def rows(evaluations: Sequence[Evaluation]) -> list[Row]:
-    """One row per experiment, model stage and set of images, in that order."""
-    result = []
-    experiments = sorted({one.experiment for one in evaluations})
-    for experiment in experiments:
-        own = [one for one in evaluations if one.experiment == experiment]
-        base = baseline(experiment, evaluations)
-        for stage in sorted({one.model_stage for one in own}, key=stage_order):
-            models = [one for one in own if one.model_stage == stage]
-            for domain in domains(models):
-                result.append(row(models, base, domain))
-    return result
-
-
-def row(models: Sequence[Evaluation], base: Sequence[Evaluation], domain: str) -> Row:
-    """The row of one model stage: `models` and source-only `base`, one each per seed."""
+def row(models: Sequence[Evaluation], base: Sequence[Evaluation], domain: str) -> MeanScores:
+    """The scores of one model stage on a set of images. models, base (source-only): one model for each seed."""
     stage = models[0].model_stage
-    return Row(
+    return MeanScores(
         experiment=models[0].experiment,
         stage=stage,
         domain=domain,
-        seeds=tuple(sorted(one.seed for one in models if domain in one.domains)),
+        seeds=tuple(sorted(model.seed for model in models if domain in model.domains)),
         mIoU=measure(models, domain, lambda scores: scores.mIoU),
         fwIoU=measure(models, domain, lambda scores: scores.fwIoU),
         pixel_accuracy=measure(models, domain, lambda scores: scores.pixel_accuracy),
@@ -90,32 +76,18 @@ def row(models: Sequence[Evaluation], base: Sequence[Evaluation], domain: str) -
     )
 
 
-def baseline(experiment: str, evaluations: Sequence[Evaluation]) -> list[Evaluation]:
-    """The source-only models an experiment is compared with: its own, else those of the one it can stand on.
-
-    Experiments share stages: an ablation of the warm-up has no source-only model of its own. Where several
-    experiments on the same data have one, the scores do not tell which it is; the list is then empty, because
-    no gain is better than a wrong one.
-    """
-    models = [one for one in evaluations if one.model_stage == BASELINE]
-    own = [one for one in models if one.experiment == experiment]
-    if own:
-        return own
-    data = {_data(one) for one in evaluations if one.experiment == experiment}
-    models = [one for one in models if _data(one) in data]
-    return models if len({one.experiment for one in models}) == 1 else []
-
-
 def domains(evaluations: Iterable[Evaluation]) -> list[str]:
     """The sets of images that were evaluated: night, day, then others by name."""
-    names = {name for one in evaluations for name in one.domains}
+    names = {name for model in evaluations for name in model.domains}
     known = ["night", "day"]
     return sorted(names, key=lambda name: (known.index(name) if name in known else len(known), name))
 
 
 def picture_sets(evaluations: Sequence[Evaluation]) -> list[str]:
-    """The `domains` without those that are others' images, scored once more at the size of their label files."""
-    scored_again = {name for one in evaluations for name, its in one.domains.items() if its.protocol.scored_at}
+    """The `domains` without those that score the images of another set again, at the size of their label files."""
+    scored_again = {
+        name for model in evaluations for name, scores in model.domains.items() if scores.protocol.scored_at
+    }
     return [name for name in domains(evaluations) if name not in scored_again]
 
 
@@ -123,26 +95,27 @@ def check_comparable(evaluations: Sequence[Evaluation]) -> None:
     """DataError unless the models share their classes and were scored on the same images at the same size."""
     first = evaluations[0]
     seen: dict[str, tuple[Evaluation, Domain]] = {}
-    for one in evaluations:
-        if one.classes != first.classes or one.colours != first.colours:
+    for model in evaluations:
+        if model.classes != first.classes or model.colours != first.colours:
             raise DataError(
-                f"{_name(one)} and {_name(first)} have different class lists; they cannot stand in one table:"
+                f"{_name(model)} and {_name(first)} have different class lists; they cannot stand in one table:"
                 " evaluate both with the same data section"
             )
-        for name, domain in one.domains.items():
-            other, reference = seen.setdefault(name, (one, domain))
+        for name, domain in model.domains.items():
+            other, reference = seen.setdefault(name, (model, domain))
             for key in ("images", "width", "height", "scored_at"):
-                ours, theirs = getattr(domain.protocol, key), getattr(reference.protocol, key)
-                if ours != theirs:
+                value, expected = getattr(domain.protocol, key), getattr(reference.protocol, key)
+                if value != expected:
                     raise DataError(
-                        f"{_name(one)} and {_name(other)} were evaluated on different {name} sets: {key} is"
-                        f" {ours} and {theirs}; run `evaluate` again for the older one"
+                        f"{_name(model)} and {_name(other)} were evaluated on different {name} sets: {key} is"
+                        f" {value} and {expected}; run `evaluate` again for the older one"
                     )
 
 
 def protocols(evaluations: Sequence[Evaluation], domain: str) -> list[str]:
-    """The distinct protocol lines of a set of images: one, if every model was evaluated alike."""
-    return list(dict.fromkeys(one.domains[domain].protocol.line() for one in evaluations if domain in one.domains))
+    """The distinct protocol lines of a set of images; one where every model was evaluated alike."""
+    scored = [model.domains[domain] for model in evaluations if domain in model.domains]
+    return list(dict.fromkeys(scores.protocol.line() for scores in scored))
 
 
 def aligned(lines: Sequence[Sequence[str]]) -> str:
@@ -159,17 +132,8 @@ def shown(cell: Cell | None, *, signed: bool = False) -> str:
 
 
 def _by_seed(evaluations: Iterable[Evaluation], domain: str, of: Measure) -> dict[int, float]:
-    values = {one.seed: of(one.domains[domain]) for one in evaluations if domain in one.domains}
+    values = {model.seed: of(model.domains[domain]) for model in evaluations if domain in model.domains}
     return {seed: value for seed, value in sorted(values.items()) if value is not None}
-
-
-def _data(evaluation: Evaluation) -> tuple[object, ...]:
-    """What tells one set of evaluated images and classes from another."""
-    sets = [
-        (name, one.protocol.images, one.protocol.width, one.protocol.height)
-        for name, one in sorted(evaluation.domains.items())
-    ]
-    return (tuple(evaluation.classes), *sets)
 
 
 def _name(evaluation: Evaluation) -> str:

@@ -31,7 +31,7 @@ def versions() -> dict[str, str]:
 
 
 def commit(package: Path) -> str:
-    """The git commit of `package`'s source tree, `-dirty` if changed since; `unknown` where there is none."""
+    """The git commit of the source tree of `package`, with `-dirty` where it has changed; `unknown` without git."""
     try:
         # a virtual environment inside of someone's own repository is not a checkout of this package
         _git(package, "ls-files", "--error-unmatch", "__init__.py")

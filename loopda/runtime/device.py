@@ -1,4 +1,4 @@
-"""Where the tensors live, and how reproducible the arithmetic is."""
+"""The device that a stage computes on, and its CPU threads."""
 
 import os
 
@@ -10,14 +10,15 @@ from loopda.runtime.lease import WAIT_SECONDS, is_mine, lease
 
 
 def choose_device(name: str = "auto", *, shared: bool = False, several: bool = False) -> torch.device:
-    """`auto` is a CUDA device if there is one, else the CPU; "cpu" and "cuda" insist.
+    """The device called `name`: "auto" (a CUDA device if there is one, else the CPU), "cpu" or "cuda".
 
-    Of several CUDA devices it is the first that no other job on this machine holds; it stays this process's own until
-    that ends. The one device that CUDA_VISIBLE_DEVICES leaves, as SLURM or the user set it, is used whoever holds it;
-    so is the first, or the one this process has, where it may be `shared`.
-    The environment variable LOOPDA_DEVICE overrides `name`. DeviceError when CUDA is asked for and absent, or all
-    devices are taken. With `several`, each process of torchrun has a device of its own, and joins the others here; else
-    a ConfigError refuses torchrun.
+    The environment variable LOOPDA_DEVICE overrides `name`. Of several CUDA devices, the process takes the first that
+    no other job on this machine holds, and holds it until it ends. If CUDA_VISIBLE_DEVICES leaves one device (set by
+    SLURM or the user), the process uses it even if another job holds it.
+
+    shared: the process may use a device that another job holds. several: the stage may run in several processes of
+    torchrun; each takes a device and joins the others here. DeviceError where CUDA is asked for and absent, or all
+    devices are taken; ConfigError for torchrun without `several`.
     """
     if processes.count() > 1 and not several:
         raise ConfigError("this stage works in one process; start it without torchrun")
@@ -39,9 +40,9 @@ def choose_device(name: str = "auto", *, shared: bool = False, several: bool = F
 
 
 def use_threads(threads: int) -> None:
-    """Let PyTorch compute with `threads` CPU threads, which the processes of torchrun on this node share.
+    """Set PyTorch's number of CPU threads to `threads`, divided among the processes of torchrun on this node.
 
-    Sums depend on it, so bit-equal runs need equal threads.
+    The order of sums depends on it, so bit-equal runs need equal numbers of threads.
     """
     torch.set_num_threads(max(threads // processes.count_here(), 1))
 

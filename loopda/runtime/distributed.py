@@ -1,16 +1,17 @@
-"""One training in several processes, each with a share of every batch, and the same numbers as in one process.
+"""Data-parallel training: each process has a share of every batch, and the results are those of one process.
 
-What is computed is the step of the whole batch. Each process runs the networks on its own samples; whatever depends on
-other samples is put together here:
+The processes compute the step of the whole batch together. Each runs the networks on its own samples. Whatever depends
+on other samples is combined here:
 
-- a loss is a sum over samples divided by a count, both over all processes (`mean`); every process holds the same value;
-- batch normalisation gathers its statistics with their gradients (`gathered`, loopda/models/compute/normalisation.py);
-- what chance decides is drawn for the whole batch by every process, and each takes its share (`own_rows`);
-- the gradients of the parameters are added (`add_gradients`), after which all processes take the same step.
+- A loss is a sum over samples divided by a count, both over all processes (`mean`). Every process has the same value.
+- Batch normalisation gathers its statistics, with gradients (`gather`, loopda/models/compute/normalisation.py).
+- Random numbers are drawn for the whole batch by every process, and each takes its share (`draw_share`).
+- The gradients of the parameters are summed (`add_gradients`). All processes then take the same optimiser step.
 
-PyTorch's DistributedDataParallel does the last alone: it averages over losses that each process has for itself, and
-expects one backward pass through all parameters of one network, where these stages have several networks, optimisers
-and passes, some of them frozen for a while. Without torchrun each function here does what it does for one process.
+PyTorch's DistributedDataParallel does only the last of these: it averages gradients of losses that each process
+computes alone. It also expects one backward pass through all parameters of one network, but these stages have several
+networks, optimisers and backward passes, and freeze networks for a while. Without torchrun, each function here does the
+same for one process. `loopda.runtime.processes` has rank and number of the processes without importing PyTorch.
 """
 
 import atexit
@@ -30,12 +31,12 @@ from loopda.runtime import processes
 Item = TypeVar("Item")
 
 
-class _Apart:
-    depth = 0  # of the blocks in which this process works by itself
+class _Independent:
+    depth = 0  # of the nested blocks in which this process works alone
 
 
 def start(device: torch.device) -> None:
-    """Join the other processes of torchrun, where there are some: by gloo on CPUs, by NCCL on GPUs."""
+    """Join the other processes of torchrun, if there are any: by gloo on CPUs, by NCCL on GPUs."""
     if processes.count() == 1 or collective.is_initialized():
         return
     collective.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo")
@@ -44,26 +45,26 @@ def start(device: torch.device) -> None:
 
 def count() -> int:
     """The number of processes that share each batch."""
-    return 1 if _Apart.depth or not collective.is_initialized() else collective.get_world_size()
+    return 1 if _Independent.depth or not collective.is_initialized() else collective.get_world_size()
 
 
 def rank() -> int:
-    """The number 0 ... count() - 1 of this process."""
+    """The number of this process, 0 ... count() - 1."""
     return 0 if count() == 1 else collective.get_rank()
 
 
 @contextmanager
-def apart() -> Iterator[None]:
-    """In this block each process works by itself, on batches of its own."""
-    _Apart.depth += 1
+def independent() -> Iterator[None]:
+    """In this block each process works alone, on batches of its own."""
+    _Independent.depth += 1
     try:
         yield
     finally:
-        _Apart.depth -= 1
+        _Independent.depth -= 1
 
 
 def check_share(key: str, batch_size: int) -> None:
-    """ConfigError, which names `key`, where the processes cannot share a batch of this size equally."""
+    """ConfigError where the number of processes does not divide the batch size. key: its key, for the message."""
     if batch_size % processes.count():
         raise ConfigError(
             f"{key}: {processes.count()} processes cannot share a batch of {batch_size} equally; choose a number of "
@@ -72,21 +73,22 @@ def check_share(key: str, batch_size: int) -> None:
 
 
 def share(batch: Sequence[Item]) -> Sequence[Item]:
-    """The samples of the whole batch that are this process's, in a row; those of process 0 come first."""
+    """This process's samples of the whole batch: a contiguous part, in the order of the ranks."""
     each = len(batch) // count()
     return batch[rank() * each : (rank() + 1) * each]
 
 
-def turns(items: Iterable[Item]) -> list[Item]:
-    """Those of `items` that are this process's where all are dealt out in turn."""
+def round_robin(items: Iterable[Item]) -> list[Item]:
+    """This process's part of `items` when they are assigned to the processes in turn."""
     return list(items)[rank() :: count()]
 
 
 def mean(total: Tensor, number: Tensor | int) -> Tensor:
-    """`total` / `number`, both added over all processes; 0, which still carries a graph, where the number is 0.
+    """`total` / `number`, both summed over all processes; where the number is 0, a 0 that still carries a graph.
 
-    total: a sum over this process's samples, of any shape; number: how many terms it has. Every process gets the same
-    value; its gradient is that of the process's own total, as long as all go on alike with the value.
+    total: a sum over this process's samples, of any shape. number: how many terms it has. Every process gets the same
+    value. The gradient of the value is that of the process's own total; this requires that all processes compute the
+    same from the value.
     """
     if count() == 1:
         return total / (number.clamp(min=1) if isinstance(number, Tensor) else max(number, 1))
@@ -95,10 +97,10 @@ def mean(total: Tensor, number: Tensor | int) -> Tensor:
     return everywhere[:-1].view_as(total) / everywhere[-1].clamp(min=1)
 
 
-def joined(rows: Tensor) -> Tensor:
-    """The rows of all processes, which have equally many, in the order of the whole batch.
+def gather_rows(rows: Tensor) -> Tensor:
+    """The rows of all processes in the order of the whole batch; every process has equally many.
 
-    Each process's gradient is that of its own rows, as long as all go on alike with the result.
+    Each process's gradient is that of its own rows; this requires that all processes compute the same from the result.
     """
     if count() == 1:
         return rows
@@ -107,27 +109,27 @@ def joined(rows: Tensor) -> Tensor:
     return _Sum.apply(torch.cat([before, rows, after]))
 
 
-def gathered(values: Tensor) -> Tensor:
-    """The `values` of every process, of one shape: (processes, *shape). Gradients come back from all processes."""
+def gather(values: Tensor) -> Tensor:
+    """The `values` of all processes, which have the same shape: (processes, *shape). Gradients of all are summed."""
     return _Gather.apply(values) if count() > 1 else values[None]
 
 
-def own_rows(draw: Callable[[int], Tensor], rows: int, shares: Sequence[Sequence[int]] | None = None) -> Tensor:
-    """draw(n) makes n rows at random for the whole batch; returns this process's.
+def draw_share(draw: Callable[[int], Tensor], rows: int, shares: Sequence[Sequence[int]] | None = None) -> Tensor:
+    """This process's rows of draw(n), which draws n random rows for the whole batch.
 
-    rows: how many it has. shares: where the batch has several parts, the rows of each part, for each process; without
-    them all processes have equally many.
+    rows: the number of this process's rows. shares: for a batch of several parts, the number of rows of each part, for
+    each process; without it, every process has `rows`.
     """
     if count() == 1:
         return draw(rows)
     shares = shares or [[rows]] * count()
     whole = draw(sum(map(sum, shares)))
-    parts = whole.split([its[part] for part in range(len(shares[0])) for its in shares])
+    parts = whole.split([share_of_process[part] for part in range(len(shares[0])) for share_of_process in shares])
     return torch.cat(parts[rank() :: count()])
 
 
-def everyones(numbers: Sequence[int]) -> list[list[int]]:
-    """The whole numbers of each process; all have equally many."""
+def gather_integers(numbers: Sequence[int]) -> list[list[int]]:
+    """The integers of each process; every process has equally many."""
     if count() == 1:
         return [list(numbers)]
     every = torch.zeros(count(), len(numbers), dtype=torch.int64)
@@ -136,7 +138,7 @@ def everyones(numbers: Sequence[int]) -> list[list[int]]:
     return every.tolist()
 
 
-def added(counts: NDArray[np.integer]) -> NDArray[np.int64]:
+def add_counts(counts: NDArray[np.integer]) -> NDArray[np.int64]:
     """The sum of the `counts` of all processes."""
     sums = torch.from_numpy(np.array(counts, dtype=np.int64))
     if count() > 1:
@@ -145,22 +147,22 @@ def added(counts: NDArray[np.integer]) -> NDArray[np.int64]:
 
 
 def total(number: int) -> int:
-    """The sum of a whole number over all processes."""
-    return sum(numbers[0] for numbers in everyones([number]))
+    """The sum of an integer over all processes."""
+    return sum(numbers[0] for numbers in gather_integers([number]))
 
 
 def largest(number: int) -> int:
-    """The largest of a whole number over all processes."""
-    return max(numbers[0] for numbers in everyones([number]))
+    """The maximum of an integer over all processes."""
+    return max(numbers[0] for numbers in gather_integers([number]))
 
 
 def wait() -> None:
-    """Until every process is here."""
-    everyones([0])
+    """Wait until every process has called this."""
+    gather_integers([0])
 
 
 def broadcast(tensors: Iterable[Tensor]) -> None:
-    """Give every process the values that process 0 has."""
+    """Copy the values of process 0 to all processes."""
     if count() > 1:
         for tensor in filter(torch.numel, tensors):
             values = tensor.detach().contiguous()
@@ -169,11 +171,11 @@ def broadcast(tensors: Iterable[Tensor]) -> None:
 
 
 def add_gradients(parameters: Sequence[Tensor]) -> None:
-    """Replace each gradient by the sum over all processes; one that no process has stays None."""
+    """Replace each gradient by its sum over all processes; a gradient that no process has stays None."""
     if count() == 1:
         return
     has = np.array([parameter.grad is not None for parameter in parameters])
-    used = [parameter for parameter, processes_with in zip(parameters, added(has), strict=True) if processes_with]
+    used = [parameter for parameter, owners in zip(parameters, add_counts(has), strict=True) if owners]
     for parameter in used:
         if parameter.grad is None:
             parameter.grad = torch.zeros_like(parameter)
@@ -186,7 +188,7 @@ def add_gradients(parameters: Sequence[Tensor]) -> None:
 
 
 class _Sum(torch.autograd.Function):
-    """The sum over the processes. All go on alike with it, so the gradient that each finds is the whole one."""
+    """The sum over the processes. All compute the same from it, so each process's gradient is already the whole one."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
@@ -200,7 +202,7 @@ class _Sum(torch.autograd.Function):
 
 
 class _Gather(torch.autograd.Function):
-    """The values of all processes. Each goes on with its own samples, so that gradients are added."""
+    """The values of all processes. Each uses them for its own samples, so the gradients of all are summed."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:

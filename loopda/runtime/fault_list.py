@@ -1,4 +1,4 @@
-"""Long lists of faults in few lines: many of one cause become one line, and all of them stand in a file."""
+"""Short messages for long lists of faults: one line per cause, and a file with the complete list."""
 
 import re
 from collections.abc import Sequence
@@ -6,42 +6,28 @@ from pathlib import Path
 
 from loopda.errors import DeviceError
 from loopda.runtime.files import write_text
+from loopda.text.names import SHOWN
 
-SHOWN = 3  # as many faults of one cause are told one by one, and so many examples are given of more
-MOST_LINES = 40  # of a message, whatever its causes
+MOST_LINES = 40  # of a message
 
-# what differs between two faults of one cause: a path (which may have blanks in it), a name of a file, what is quoted,
-# numbers
+# the parts in which two faults of one cause differ: paths (which may have blanks), names of files, quoted text, numbers
 _PATH = r"[^\s:;,('\"`]*/.*?(?=: |; |, | \(|\)$|$)"
 _IDS = re.compile(r"\bid (\d+(?:, \d+)*)")
 _FILE = r"[\w.-]+\.(?i:png|jpe?g|webp|tiff?|bmp|gif|csv|txt|jsonl?|pth?|ya?ml|np[yz])\b"
 _VARIES = re.compile(rf"{_PATH}|'[^']*'|{_FILE}|\d+(?:, \d+)*")
 
 
-def examples(what: Sequence[object]) -> str:
-    """The first SHOWN of `what`, on one line of any encoding of Unicode, and how many more there are."""
-    more = f" and {len(what) - SHOWN} more" if len(what) > SHOWN else ""
-    return ", ".join(map(_printable, what[:SHOWN])) + more
-
-
-def _printable(one: object) -> str:
-    """Text with line breaks, other control characters, and the bytes of names that are not UTF-8, escaped."""
-    return "".join(
-        character if character.isprintable() else character.encode("unicode_escape").decode() for character in str(one)
-    )
-
-
 def shortened(message: str, file: Path) -> str:
-    """`message`, a line for each fault, with one line for all faults of a cause where they are more than SHOWN.
+    """Shorten `message`, which has one line per fault: a cause with more than SHOWN faults becomes one line.
 
-    Then all lines are written to `file`, which the message names; where that cannot be written, the message stays as it
-    was.
+    The complete list is then written to `file`, which the short message names. If `file` cannot be written, the message
+    stays complete.
     """
     lines = message.splitlines()
     by_cause: dict[str, list[str]] = {}
     for line in lines:
         by_cause.setdefault(_VARIES.sub("…", line), []).append(line)
-    if len(lines) <= MOST_LINES and all(len(alike) <= SHOWN for alike in by_cause.values()):
+    if len(lines) <= MOST_LINES and all(len(same_cause) <= SHOWN for same_cause in by_cause.values()):
         return message
     try:
         write_text(file, "".join(f"{line}\n" for line in lines))
@@ -49,26 +35,26 @@ def shortened(message: str, file: Path) -> str:
         return message
     short: list[str] = []
     for line in lines:
-        alike = by_cause[_VARIES.sub("…", line)]
-        if len(alike) <= SHOWN:
+        same_cause = by_cause[_VARIES.sub("…", line)]
+        if len(same_cause) <= SHOWN:
             short.append(line)
-        elif line is alike[0]:
-            short.append(_of_one_cause(alike, file))
+        elif line is same_cause[0]:
+            short.append(_summary(same_cause, file))
     if len(short) > MOST_LINES:
         short = [*short[:MOST_LINES], f"and {len(short) - MOST_LINES} more lines: all {len(lines)} are in {file}"]
     return "\n".join(short)
 
 
-def _of_one_cause(alike: Sequence[str], file: Path) -> str:
-    first, *others = alike
+def _summary(same_cause: Sequence[str], file: Path) -> str:
+    first, *others = same_cause
     parts = _VARIES.findall(first)
-    also = []
+    examples_of_others = []
     for other in dict.fromkeys(others):
-        differing = [theirs for its, theirs in zip(parts, _VARIES.findall(other), strict=False) if its != theirs]
-        also += differing[:1]
-    also = list(dict.fromkeys(also))[: SHOWN - 1]
+        differing = [part for before, part in zip(parts, _VARIES.findall(other), strict=False) if part != before]
+        examples_of_others += differing[:1]
+    also = list(dict.fromkeys(examples_of_others))[: SHOWN - 1]
     such = f", such as {' and '.join(also)}" if also else ""
-    ids = [{int(one) for found in _IDS.findall(line) for one in found.split(", ")} for line in alike]
+    ids = [{int(number) for found in _IDS.findall(line) for number in found.split(", ")} for line in same_cause]
     every = sorted(set().union(*ids))
     together = f", with the ids {', '.join(map(str, every))}" if set(every) != ids[0] else ""
-    return f"{first} [{len(alike)} of this kind{such}{together}; all in {file}]"
+    return f"{first} [{len(same_cause)} of this kind{such}{together}; all in {file}]"

@@ -1,15 +1,15 @@
-"""What a file is, by its first bytes and whatever its name says: for messages about files of the wrong kind."""
+"""What kind of file it is, by its first bytes, not by its name: for messages about files of the wrong kind."""
 
 import re
 from pathlib import Path
 from typing import NamedTuple
 
 HEAD = 4096
-"""How many of the first bytes `kind_of` looks at."""
+"""The number of first bytes that `kind_of` needs."""
 
 
 class Kind(NamedTuple):
-    """name: with its article, "a WebP picture". remedy: what to do with such a file in the place of a PNG or JPEG."""
+    """A kind of file. name: with its article, "a WebP picture". remedy: what to do where a PNG or JPEG is expected."""
 
     name: str
     remedy: str
@@ -21,7 +21,7 @@ _FRAMES = "extract its frames as PNG files (`ffmpeg -i {file} frames/%06d.png`) 
 _UNPACK = "unpack it"
 _FETCH = "fetch it again"
 
-# ISO base media: the brand after "ftyp" tells pictures from films
+# ISO base media: the brand after "ftyp" says whether it is a picture or a film
 _AVIF, _HEIF = (b"avif", b"avis"), (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 
 _SIGNATURES = (
@@ -86,9 +86,10 @@ _TEXTS = (
 
 
 def kind_of(head: bytes) -> Kind | None:
-    """What begins with the bytes `head` (at least HEAD of them, or the whole file); None where it is not known.
+    """The kind of a file that begins with the bytes `head` (HEAD of them, or the whole file); None where it is unknown.
 
-    PNG and JPEG files are not named: whoever asks could not read one. A text of no known kind is told by its beginning.
+    PNG and JPEG files have no kind, because callers ask about files that are neither. The name of a text of no known
+    kind quotes its beginning.
     """
     for pattern, name, remedy in _SIGNATURES:
         if re.match(pattern, head, re.DOTALL):
@@ -106,12 +107,12 @@ def kind_of(head: bytes) -> Kind | None:
 
 
 def remedy_for(kind: Kind, path: Path | object) -> str:
-    """The remedy, with the name of the file in it where it has a place for that."""
+    """The remedy of `kind`, in which the name of the file replaces `{file}`."""
     return kind.remedy.replace("{file}", str(getattr(path, "name", path)))
 
 
 def _is_text(head: bytes) -> bool:
-    """Whether it is UTF-8 (but for a character cut off at its end) of printable characters and blanks."""
+    """Whether it is UTF-8 of printable characters and white space; a character may be cut off at its end."""
     try:
         text = head.decode("utf-8")
     except UnicodeDecodeError as error:

@@ -1,4 +1,4 @@
-"""Files that exist only when they are whole: written beside their place, flushed to the disk, then renamed into it."""
+"""Atomic writing: a file is written under a temporary name beside its place, flushed to the disk, and then renamed."""
 
 import errno
 import glob
@@ -15,21 +15,21 @@ from typing import TypeVar
 from loopda.errors import DataError, DeviceError
 from loopda.runtime import locks
 from loopda.runtime.locks import Held, Lock
-from loopda.text.encoding import FOR_PEOPLE, warn_once
+from loopda.text.encoding import REPLACE, warn_once
 from loopda.text.names import bounded
 
-READS = 3
+READS = 3  # attempts to read
 PAUSE = 1.0  # seconds between them
-MOMENTARY = (errno.EIO, errno.ESTALE, errno.ETIMEDOUT)
+TEMPORARY = (errno.EIO, errno.ESTALE, errno.ETIMEDOUT)
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-_IN_THE_WAY = (errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENOTEMPTY)
-# what file systems answer that do not know a call: some networks' and those in user space
+_OBSTRUCTED = (errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENOTEMPTY)
+# errors of file systems that do not support a call: some network file systems, and some in user space
 NO_FLUSHING = (
     *(errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EBADF, errno.EPERM, errno.EACCES),
     *(errno.EISDIR, errno.ENOTTY),
 )
 NO_REPLACING = (errno.EEXIST, errno.EPERM, errno.EACCES, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.EBUSY)
-# of a temporary file's name, besides the numbers of the process and the thread
+# limits for the parts of a temporary name, besides the numbers of process and thread
 STEM_BYTES, SUFFIX_BYTES = 120, 40
 
 Result = TypeVar("Result")
@@ -37,14 +37,14 @@ Result = TypeVar("Result")
 
 @contextmanager
 def written(path: Path) -> Iterator[Path]:
-    """Give a temporary path in the folder of `path`; when the block ends well, it becomes `path` in one step.
+    """Yield a temporary path in the folder of `path`; if the block succeeds, it is renamed to `path` atomically.
 
-    The temporary file keeps the suffix of `path`, because Pillow and matplotlib choose the format by it.
-    When the block fails, the temporary file is removed and an older `path` stays as it was; where that is for a full
-    disk or a missing permission, it is a DeviceError.
+    The temporary name has the suffix of `path`, because Pillow and matplotlib choose the format by it. If the block
+    fails, the temporary file is removed and an older `path` stays unchanged. An OSError (a full disk, a missing
+    permission) becomes a DeviceError.
     """
     path = Path(path)
-    start, suffix = _around(path)
+    start, suffix = _temporary_affixes(path)
     temporary = path.with_name(f"{start}{os.getpid()}.{threading.get_ident()}.part{suffix}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -57,25 +57,25 @@ def written(path: Path) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
-def _around(path: Path) -> tuple[str, str]:
-    """How the names of the temporary files of `path` begin and end; they are shorter than the limit of its own."""
+def _temporary_affixes(path: Path) -> tuple[str, str]:
+    """Beginning and end of the names of temporary files of `path`, short enough for every file system."""
     suffix = path.suffix if len(os.fsencode(path.suffix)) <= SUFFIX_BYTES else ""
     return f".{bounded(path.name.removesuffix(suffix), STEM_BYTES)}.", suffix
 
 
 def unwritable(path: Path | str, error: Exception) -> DeviceError:
-    """That `path` cannot be written, in one line with the remedy. `error`: an OSError, or torch's RuntimeError."""
+    """The DeviceError that `path` cannot be written, with the remedy. error: an OSError or PyTorch's RuntimeError."""
     number = getattr(error, "errno", None)
     reason = getattr(error, "strerror", None) or str(error).partition("\n")[0]
     remedy = "check the disk and its permissions" if number not in (*NO_SPACE, None) else "free some disk space"
     remedy = "choose a shorter name" if number == errno.ENAMETOOLONG else remedy
-    if number in _IN_THE_WAY and (there := _in_the_way(Path(path))):
-        reason, remedy = there, "choose another name, or move that away,"
+    if number in _OBSTRUCTED and (obstacle := _obstacle(Path(path))):
+        reason, remedy = obstacle, "choose another name, or move that away,"
     return DeviceError(f"{path}: cannot be written ({reason}); {remedy} and run the same command again")
 
 
-def _in_the_way(path: Path) -> str:
-    """What lies where a folder is needed for `path`, or where it is to be; "" where nothing does."""
+def _obstacle(path: Path) -> str:
+    """What is at `path`, or where it needs a folder, and prevents the writing; "" where nothing does."""
     for folder in reversed(path.parents):
         if os.path.lexists(folder) and not folder.is_dir():
             return f"{folder} is a file or a link to nowhere, and not a folder"
@@ -84,16 +84,16 @@ def _in_the_way(path: Path) -> str:
 
 @contextmanager
 def sole_writer(path: Path) -> Iterator[None]:
-    """Hold the lock of `path`, a file or a folder that a stage is to write, and drop what a killed writer left of it.
+    """Hold the lock of `path`, a file or folder that a stage writes, and remove temporary files of killed writers.
 
-    A folder that is made for the lock goes again where nothing is written into it. DataError, which says who holds it,
-    where another process does; DeviceError where nothing can be written.
+    A folder that was made for the lock is removed if nothing is written into it. DataError where another process holds
+    the lock, with its name; DeviceError where nothing can be written.
     """
-    path = named(path)
+    path = resolve_dots(path)
     made = [folder for folder in path.parents if not folder.exists()]
     lock = take_lock(path)
     try:
-        start, suffix = _around(path)
+        start, suffix = _temporary_affixes(path)
         for orphan in path.parent.glob(f"{glob.escape(start)}*.part{glob.escape(suffix)}"):
             orphan.unlink(missing_ok=True)
         yield
@@ -104,14 +104,14 @@ def sole_writer(path: Path) -> Iterator[None]:
                 folder.rmdir()
 
 
-def named(path: Path) -> Path:
-    """`path`; from the root on where it ends in no name, as `.` and `..` do, so that another can stand beside it."""
+def resolve_dots(path: Path) -> Path:
+    """`path`; if it ends in `.` or `..`, the absolute path, so that `path.name` and `path.parent` are meaningful."""
     return path if path.name not in ("", "..") else Path(os.path.abspath(path))
 
 
 def take_lock(path: Path) -> Lock:
-    """The lock of `path`, to be given to `release`; errors as in `sole_writer`. The end of the process releases it."""
-    path = named(path)
+    """Take the lock of `path`, for `release`; errors as in `sole_writer`. The end of the process releases it too."""
+    path = resolve_dots(path)
     place = path.parent / f".{bounded(path.name)}.lock"
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
@@ -123,25 +123,25 @@ def take_lock(path: Path) -> Lock:
 
 
 def release(lock: Lock) -> None:
-    """Give back what `take_lock` took; a second time does nothing."""
+    """Release a lock of `take_lock`; a second call does nothing."""
     lock.release()
 
 
 def move_into_place(temporary: Path, path: Path) -> None:
-    """Make the finished file `temporary`, which lies on the same disk, the file `path` in one step."""
+    """Rename the finished file `temporary` to `path`, on the same disk, atomically."""
     flush(temporary)
     try:
         os.replace(temporary, path)
     except OSError as error:
         if error.errno not in NO_REPLACING or not path.is_file():
             raise
-        _move_around(temporary, path)
+        _replace_in_two_steps(temporary, path)
     flush(path.parent)
 
 
-def _move_around(temporary: Path, path: Path) -> None:
-    """As `move_into_place` in two steps, where the file system refuses to rename a file to a name that is taken."""
-    start, suffix = _around(path)
+def _replace_in_two_steps(temporary: Path, path: Path) -> None:
+    """`move_into_place` in two steps, for file systems that refuse to rename a file to an existing name."""
+    start, suffix = _temporary_affixes(path)
     before = path.with_name(f"{start}{os.getpid()}.before.part{suffix}")
     os.rename(path, before)
     try:
@@ -153,15 +153,15 @@ def _move_around(temporary: Path, path: Path) -> None:
     warn_once(
         "replacing",
         path.parent,
-        "this file system replaces no file by another in one step; what is interrupted in between is missing, and the"
+        "this file system cannot replace a file in one step; a file that is interrupted in between is missing, and the"
         " same command makes it again",
     )
 
 
 def flush(path: Path) -> None:
-    """Have the content of `path`, a file or a folder, on the disk, whatever happens to the machine from then on.
+    """Flush `path`, a file or a folder, to the disk (fsync), so that it survives a crash of the machine.
 
-    Some network file systems cannot be asked for that, of folders above all; then it is said once.
+    Some network file systems do not support that, mostly for folders; then there is one warning.
     """
     folder = path.is_dir()
     for mode in (os.O_RDONLY,) if folder else (os.O_RDONLY, os.O_RDWR):
@@ -180,8 +180,8 @@ def flush(path: Path) -> None:
     warn_once(
         f"flushing {what}",
         where,
-        f"this file system cannot be asked to keep {what} safe from a power failure (fsync: {reason}); after one, check"
-        " the newest results",
+        f"this file system cannot keep {what} safe from a power failure (fsync: {reason}); after one, check the newest"
+        " results",
     )
 
 
@@ -192,11 +192,11 @@ def write_text(path: Path, text: str) -> None:
 
 
 def append_text(path: Path, text: str) -> None:
-    """Add `text` (UTF-8) to the file `path`, all of it or nothing; DeviceError where it cannot be written.
+    """Append `text` (UTF-8) to the file `path`, all of it or nothing; DeviceError where it cannot be written.
 
-    Bytes of names that are not UTF-8 are escaped: it is for people.
+    For text that people read: bytes of names that are not UTF-8 are escaped.
     """
-    content = text.encode(errors=FOR_PEOPLE)
+    content = text.encode(errors=REPLACE)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with open(path, "ab", buffering=0) as file:
@@ -212,7 +212,7 @@ def append_text(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, value: object) -> None:
-    """Write `value` as JSON, atomically. NaN is refused: JSON has none, so absent numbers are null."""
+    """Write `value` as JSON, atomically. ValueError for NaN, which JSON does not have: missing numbers are null."""
     write_text(path, json.dumps(value, indent=1, allow_nan=False) + "\n")
 
 
@@ -223,16 +223,16 @@ def sha256(path: Path) -> str:
         with open(path, "rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
 
-    return patiently(read)
+    return retried(read)
 
 
-def patiently(read: Callable[[], Result]) -> Result:
-    """read(), again after a pause where the disk fails as network disks do for a moment, READS times in all."""
+def retried(read: Callable[[], Result]) -> Result:
+    """read(), with up to READS attempts where a network disk fails temporarily."""
     for _ in range(READS - 1):
         try:
             return read()
         except OSError as error:
-            if error.errno not in MOMENTARY:
+            if error.errno not in TEMPORARY:
                 raise
             time.sleep(PAUSE)
     return read()

@@ -1,7 +1,7 @@
-"""GPU leases: no two jobs on one machine share a device, and the device of a job that died is free again.
+"""GPU leases: no two jobs on one machine use the same device, and a job that dies frees its device.
 
-A lease is a lock on a file of the device's name, which the kernel frees when the process ends, whatever ends it. Where
-the file system of that folder has no locks, another file stands for it; one whose process is gone counts for nothing.
+A lease is a lock on a file with the name of the device. The kernel releases it when the process ends, however it ends.
+On a file system without locks, a lock file takes its place; one whose process has ended does not count.
 """
 
 import contextlib
@@ -17,17 +17,17 @@ from loopda.errors import DeviceError
 from loopda.runtime import locks
 from loopda.runtime.locks import Held, Lock
 
-WAIT_SECONDS = 60.0  # a killed job takes some seconds to leave its device; longer waits are a wrong number of jobs
+WAIT_SECONDS = 60.0  # a killed job needs some seconds to free its device; after more, too many jobs are running
 POLL_SECONDS = 0.2
 
-_held: dict[str, TextIO | Lock] = {}  # by this process, until it ends
+_held: dict[str, TextIO | Lock] = {}  # the leases of this process, by device
 
 
 def lease(devices: Sequence[str], *, wait: float = WAIT_SECONDS) -> int:
-    """The index of the first of `devices` that no other process holds; this process holds it until it ends.
+    """Lease the first of `devices` that no other process holds, until this process ends; returns its index.
 
-    devices: names by which every process on the machine knows them, such as UUIDs. Who asks again gets what it has.
-    DeviceError: all are taken, still after `wait` seconds; it names the holders.
+    devices: names that are the same for every process on the machine, such as UUIDs. A second call returns the same
+    device. DeviceError where all are still taken after `wait` seconds; it names the holders.
     """
     for index, device in enumerate(devices):
         if device in _held:
@@ -68,13 +68,13 @@ def _take(path: Path) -> bool:
     file.write(f"pid {os.getpid()} ({Path(sys.argv[0]).stem})\n")
     file.flush()
     with contextlib.suppress(OSError):
-        path.chmod(0o1600)  # the sticky bit: tidying programs leave the file alone, however long the training takes
+        path.chmod(0o1600)  # the sticky bit: programs that clean /tmp leave the file alone
     _held[path.name] = file
     return True
 
 
 def _take_without_locks(path: Path) -> bool:
-    locks.say_that_there_are_none(path.parent)
+    locks.warn_of_missing_locks(path.parent)
     try:
         _held[path.name] = locks.by_file(_file_lock(path), watch=0)
     except Held:
@@ -83,7 +83,7 @@ def _take_without_locks(path: Path) -> bool:
 
 
 def _holder(path: Path) -> str:
-    """The process that has the device of the file `path`, as it calls itself."""
+    """The process that holds the device of the file `path`, as its lock file names it."""
     for place in (_file_lock(path), path):
         with contextlib.suppress(FileNotFoundError):
             return place.read_text(encoding="utf-8").partition("\n")[0].strip()
@@ -95,9 +95,9 @@ def _file_lock(path: Path) -> Path:
 
 
 def _folder() -> Path:
-    """One for all jobs of a user, so it depends on no variable but its own.
+    """The folder of the leases: the same for all jobs of a user, so it depends on no variable except LOOPDA_LEASES.
 
-    TMPDIR and XDG_RUNTIME_DIR differ between a terminal and a job, and the latter's folder is gone after a logout.
+    TMPDIR and XDG_RUNTIME_DIR differ between a terminal and a job, and the folder of the latter is removed at logout.
     """
     folder = Path(os.environ.get("LOOPDA_LEASES") or f"/tmp/loopda-{os.getuid()}")
     try:

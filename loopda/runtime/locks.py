@@ -1,9 +1,9 @@
-"""Locks between processes, also where the file system has none.
+"""Locks between processes, on file systems with and without flock.
 
-The kernel's lock (flock) ends with its process, whatever ends it. Some file systems of clusters have none (Lustre
-mounted without `-o flock`); there a file is the lock, made so that one process alone can make it. It says who holds it,
-and its holder writes a new number into it every BEAT seconds, on whatever machine. One whose number stays the same
-belongs to nobody any more.
+The kernel releases a lock (flock) when its process ends, however it ends. Some file systems of clusters do not support
+flock (Lustre mounted without `-o flock`). There, a file is the lock: it is created so that only one process can
+succeed. It names its holder, which writes a new number into it every BEAT seconds. A lock file whose number does not
+change is abandoned; this works between machines.
 """
 
 import atexit
@@ -21,11 +21,11 @@ from typing import TextIO
 from loopda.text.encoding import warn_once
 
 LACKING = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL, errno.EPERM, errno.EACCES)
-BEAT = 10.0  # seconds
-WATCH = 3.5 * BEAT  # how long a file that is a lock is watched for a sign of life
-LEAST = 2.0  # seconds for which one that is empty is watched: its holder may be about to write
-LOOK = 0.2  # seconds between two looks at it
-ATTEMPTS = 100  # to take a lock that others take and remove at the same time
+BEAT = 10.0  # seconds between two numbers
+WATCH = 3.5 * BEAT  # how long a lock file is watched before it counts as abandoned
+LEAST = 2.0  # seconds for which at least an empty lock file is watched: its holder may be about to write
+LOOK = 0.2  # seconds between two reads of it
+ATTEMPTS = 100  # to take a lock that other processes take and remove at the same time
 
 
 class Held(Exception):
@@ -33,7 +33,7 @@ class Held(Exception):
 
 
 class Lock:
-    """What `take` gives; the end of the process releases it too."""
+    """A lock that this process holds; the end of the process releases it too."""
 
     def __init__(self, place: Path, text: str, file: TextIO | None = None):
         self.place, self._text, self._file = place, text, file
@@ -44,7 +44,7 @@ class Lock:
             atexit.register(self.release)
 
     def release(self) -> None:
-        """Give the lock back; a second time does nothing."""
+        """Release the lock; a second call does nothing."""
         if self._released.is_set():
             return
         self._released.set()
@@ -63,14 +63,14 @@ class Lock:
             try:
                 if not self._is_mine():
                     raise FileNotFoundError
-                with open(self.place, "r+", encoding="utf-8") as file:  # closed each time: so others see it over NFS
+                with open(self.place, "r+", encoding="utf-8") as file:  # closed each time, for NFS
                     file.write(_numbered(self._text, number))
             except FileNotFoundError:
                 if not self._released.is_set():
                     name = self.place.name
                     warn_once(name, self.place.parent, f"another process took the lock {name}; end one of the two")
                 return
-            except OSError:  # a disk that fails for a moment
+            except OSError:  # a temporary failure of the disk
                 continue
 
     def _is_mine(self) -> bool:
@@ -78,10 +78,10 @@ class Lock:
 
 
 def take(place: Path, *, watch: float | None = None) -> Lock:
-    """The lock that is the file `place`. Held, where another process has it; OSError where nothing can be written.
+    """Take the lock of the file `place`. Held where another process has it; OSError where nothing can be written.
 
-    watch: seconds for which the lock of a process on another machine is watched for a sign of life, where the file
-    system has no locks of its own; by default WATCH.
+    watch: on a file system without locks, the seconds for which the lock file of another machine is watched before it
+    counts as abandoned; by default WATCH.
     """
     for _ in range(ATTEMPTS):
         file = open(place, "a+", encoding="utf-8")  # noqa: SIM115
@@ -100,7 +100,7 @@ def take(place: Path, *, watch: float | None = None) -> Lock:
         file.truncate(0)
         file.write(_numbered(text, 0))
         file.flush()
-        # the one before may have removed the file in between; numbers of files (st_ino) are not to be relied on
+        # the previous holder may have removed the file meanwhile; inode numbers (st_ino) are not reliable here
         with contextlib.suppress(FileNotFoundError):
             if _read(place).startswith(text):
                 return Lock(place, text, file)
@@ -108,8 +108,8 @@ def take(place: Path, *, watch: float | None = None) -> Lock:
     raise Held("several processes that come and go")
 
 
-def lives(pid: int) -> bool:
-    """Whether there is a process of this number on this machine."""
+def is_alive(pid: int) -> bool:
+    """Whether a process with this number exists on this machine."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
@@ -119,8 +119,8 @@ def lives(pid: int) -> bool:
     return True
 
 
-def say_that_there_are_none(folder: Path) -> None:
-    """Warn, once for each file system, that the one of `folder` has no locks."""
+def warn_of_missing_locks(folder: Path) -> None:
+    """Warn, once per file system, that the file system of `folder` has no locks."""
     warn_once(
         "locks",
         folder,
@@ -130,13 +130,13 @@ def say_that_there_are_none(folder: Path) -> None:
 
 
 def by_file(place: Path, *, watch: float | None = None) -> Lock:
-    """The lock that is the existence of the file `place`; Held and OSError as in `take`."""
+    """Take the lock that consists in the existence of the file `place`; Held and OSError as in `take`."""
     for _ in range(ATTEMPTS):
         text = _holder()
         try:
             descriptor = os.open(place, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
         except FileExistsError:
-            _remove(place, _deserted(place, WATCH if watch is None else watch))
+            _remove(place, _abandoned(place, WATCH if watch is None else watch))
             continue
         with open(descriptor, "w", encoding="utf-8") as file:
             file.write(_numbered(text, 0))
@@ -145,16 +145,16 @@ def by_file(place: Path, *, watch: float | None = None) -> Lock:
 
 
 def _without_locks(place: Path, watch: float | None) -> Lock:
-    """By another file than `place`, which is there whether or not somebody has the lock."""
+    """Take a lock file beside `place`: `place` itself exists whether or not the lock is held."""
     with contextlib.suppress(OSError):
         if not place.stat().st_size:
             place.unlink()
-    say_that_there_are_none(place.parent)
+    warn_of_missing_locks(place.parent)
     return by_file(place.with_suffix(".held"), watch=watch)
 
 
-def _deserted(place: Path, watch: float) -> str | None:
-    """The text of a lock whose holder is gone, or None where it is gone itself; Held where its holder lives."""
+def _abandoned(place: Path, watch: float) -> str | None:
+    """The text of an abandoned lock file; None where the file is gone; Held where its holder is alive."""
     first = None
     began = time.monotonic()
     while True:
@@ -163,18 +163,18 @@ def _deserted(place: Path, watch: float) -> str | None:
         except FileNotFoundError:
             return None
         first = text if first is None else first
-        known = _known_to_live(text)
-        if known is False:
+        alive = _is_holder_alive(text)
+        if alive is False:
             return text
-        if known or text != first or (watch == 0 and text):
+        if alive or text != first or (watch == 0 and text):
             raise Held(text.partition("\n")[0])
         if time.monotonic() - began >= max(watch, LEAST):
             return text
         time.sleep(LOOK)
 
 
-def _known_to_live(text: str) -> bool | None:
-    """Whether the process that wrote `text` lives; None where it is on another machine, or in another container."""
+def _is_holder_alive(text: str) -> bool | None:
+    """Whether the process that wrote `text` is alive; None if it is on another machine or in another container."""
     found = re.match(r"(\S+) pid (\d+) since .*\n(\S+) (\S+) ", text)
     if not found or (found[1], found[3]) != (os.uname().nodename, _namespace()) or not _started(os.getpid()):
         return None
@@ -182,7 +182,7 @@ def _known_to_live(text: str) -> bool | None:
 
 
 def _remove(place: Path, text: str | None) -> None:
-    """Remove the lock `place` if its text is still this one: of two processes that find it deserted, one removes it."""
+    """Remove the lock file `place` if its text is still `text`, so that only one of several processes removes it."""
     if text is None:
         return
     aside = place.with_name(f"{place.name}.{os.getpid()}.{secrets.token_hex(4)}")
@@ -201,12 +201,12 @@ def _holder() -> str:
 
 
 def _numbered(holder: str, number: int) -> str:
-    """Always of one length, so that it can be written over."""
+    """The text of a lock file; all numbers give the same length, so that it can be overwritten."""
     return f"{holder} {number:010d}\n"
 
 
 def _namespace() -> str:
-    """What tells containers of one machine apart, in which the same number means different processes."""
+    """The namespace of process numbers: in two containers of one machine, a number means different processes."""
     try:
         return str(os.stat("/proc/self/ns/pid").st_ino)
     except OSError:
@@ -214,7 +214,7 @@ def _namespace() -> str:
 
 
 def _started(pid: int) -> str:
-    """When the process `pid` of this machine started, in the kernel's ticks; "" where there is none, or no /proc."""
+    """The start time of process `pid` of this machine, in kernel ticks; "" without such a process or without /proc."""
     try:
         state, *fields = (
             Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()

@@ -1,4 +1,4 @@
-"""What a person sees while a stage works: one line that counts on a terminal, lines in the log otherwise."""
+"""The messages of a running stage: one line that is updated on a terminal, and lines in the log file."""
 
 import sys
 import time
@@ -7,15 +7,15 @@ from datetime import timedelta
 from pathlib import Path
 
 from loopda.runtime import processes
-from loopda.text.encoding import FOR_PEOPLE
+from loopda.text.encoding import REPLACE
 
-QUIET_SECONDS = 15.0  # between two lines where there is no terminal
+QUIET_SECONDS = 15.0  # between two progress lines in the log and without a terminal
 
 
 class Log:
-    """Lines to a log file, to standard error too; progress is rewritten in place when that is a terminal.
+    """Writes messages to a log file and to standard error; a terminal shows progress in one line that is updated.
 
-    Of several processes the first speaks for all.
+    Of several processes, only the first writes.
     """
 
     def __init__(self, path: Path | None, stage: str):
@@ -26,7 +26,7 @@ class Log:
         self.open_line = False
 
     def say(self, text: str) -> None:
-        """One line, always shown and always logged."""
+        """Write one line to standard error and to the log."""
         if not processes.is_first():
             return
         self._to_file(text)
@@ -36,7 +36,7 @@ class Log:
         print(f"{self.stage}: {text}", file=sys.stderr, flush=True)
 
     def progress(self, text: str, *, final: bool = False) -> None:
-        """A state that the next call replaces: every call on a terminal, at most one line per 15 s elsewhere."""
+        """Report progress: a terminal shows every call in place of the last; elsewhere at most one line per 15 s."""
         if not processes.is_first():
             return
         now = time.monotonic()
@@ -52,8 +52,8 @@ class Log:
 
     def _to_file(self, text: str) -> None:
         if self.path is not None:
-            # a full disk ends a stage where its results are written, not here; people see the line all the same
-            with suppress(OSError), open(self.path, "a", encoding="utf-8", errors=FOR_PEOPLE) as file:
+            # a full disk must not end a stage here; the line still goes to standard error
+            with suppress(OSError), open(self.path, "a", encoding="utf-8", errors=REPLACE) as file:
                 print(f"{time.strftime('%H:%M:%S')} {text}", file=file)
 
 

@@ -1,20 +1,24 @@
-"""Which of several processes this one is, as torchrun tells it by environment variables; one alone without torchrun."""
+"""Rank and number of the processes of torchrun, from its environment variables; without torchrun, one process.
+
+What these processes compute together is in `loopda.runtime.distributed`. This module does not import PyTorch, so that
+stages without a network can use it.
+"""
 
 import os
 
 
 def rank() -> int:
-    """0 ... count() - 1, over all nodes."""
+    """The number of this process, 0 ... count() - 1, over all nodes."""
     return int(os.environ.get("RANK", "0"))
 
 
 def count() -> int:
-    """The number of processes that work on this stage together, on all nodes."""
+    """The number of processes of this stage, on all nodes."""
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
 def count_here() -> int:
-    """As `count`, on this node."""
+    """The number of processes of this stage on this node."""
     return int(os.environ.get("LOCAL_WORLD_SIZE", str(count())))
 
 

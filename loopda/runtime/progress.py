@@ -1,7 +1,8 @@
-"""What a stage at work tells of itself, for `python -m loopda.status` in another terminal.
+"""The progress of a running stage, for `python -m loopda.status` in another terminal.
 
-Beside a stage's log lies a small file, <log>.progress.json: which process works there, how far it is, how it ended.
-The process holds a lock on the log, which the kernel frees when the process ends, whatever ends it.
+A small file beside the log of a stage, <log>.progress.json, says which process runs the stage, which step it has
+reached and how it ended. The process holds a lock on the log. The kernel frees the lock when the process ends, however
+it ends.
 """
 
 import contextlib
@@ -16,15 +17,15 @@ from typing import Any, TextIO
 from loopda.runtime import locks, processes
 from loopda.text.names import bounded
 
-ATTEMPTS = 5  # to lock the log, which `is_held` locks for a moment
+ATTEMPTS = 5  # to lock the log; `is_held` may hold the lock for a moment
 
 
 @contextlib.contextmanager
 def at_work(log: Path | None) -> Iterator[None]:
-    """Tell that this process works on the stage of `log` while the block runs, and afterwards how the block ended.
+    """Report that this process runs the stage of `log` while the block runs, and then how the block ended.
 
-    What leaves the block as an exception is told with its `exit_code`, or 1. Without a log nothing is told, nor by any
-    but the first process of a distributed training.
+    An exception that leaves the block is reported with its `exit_code`, or 1 if it has none. Nothing is reported
+    without a log. In a distributed training only the first process reports.
     """
     if log is None or not processes.is_first():
         yield
@@ -37,38 +38,38 @@ def at_work(log: Path | None) -> Iterator[None]:
         except BaseException as error:
             interrupted = isinstance(error, KeyboardInterrupt)
             code = 130 if interrupted else getattr(error, "exit_code", 1)
-            tell(log, exit_code=code, error=f"{type(error).__name__}: {error}".rstrip(": "))
+            report_progress(log, exit_code=code, error=f"{type(error).__name__}: {error}".rstrip(": "))
             raise
-        tell(log, exit_code=0)
+        report_progress(log, exit_code=0)
 
 
-def tell(log: Path | None, **facts: Any) -> None:
-    """Add `facts` to what this process has told of itself beside `log`, as `read` names them."""
+def report_progress(log: Path | None, **facts: Any) -> None:
+    """Update the progress file of `log` with `facts`; `read` lists their names."""
     if log is None or not processes.is_first():
         return
-    told = read(log)
-    if told.get("pid") != os.getpid():
-        told = _process()
-    _write(log, told | facts | {"time": time.time()})
+    reported = read(log)
+    if reported.get("pid") != os.getpid():
+        reported = _process()
+    _write(log, reported | facts | {"time": time.time()})
 
 
 def read(log: Path) -> dict[str, Any]:
-    """What the last process that worked on the stage of `log` told; {} when none did, or its file is damaged.
+    """The last report of the stage of `log`; {} where there is none, or the file is damaged.
 
-    host, pid, slurm_job (or None), started and time (of the last word), in seconds since the epoch; step, steps,
-    seconds_left and warnings of a training; exit_code and error when it has ended.
+    Keys: host, pid, slurm_job (or None), started and time (of the last report; both in seconds since the epoch). A
+    training adds step, steps, seconds_left and warnings. A process that has ended adds exit_code and error.
     """
     try:
-        told = json.loads(_beside(log).read_text(encoding="utf-8"))
+        reported = json.loads(_beside(log).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
-    return told if isinstance(told, dict) else {}
+    return reported if isinstance(reported, dict) else {}
 
 
 def is_held(log: Path) -> bool:
-    """Whether a process is at work on the stage of `log`, as far as the file system shares locks between hosts.
+    """Whether a process is running the stage of `log`, on any host with which the file system shares its locks.
 
-    Where it has none at all, whether the process of this host that told of itself there is alive.
+    On a file system without locks: whether the process that reported last ran on this host and is alive.
     """
     try:
         with open(log, "rb") as file:
@@ -76,9 +77,9 @@ def is_held(log: Path) -> bool:
     except BlockingIOError:
         return True
     except OSError as error:
-        told = read(log)
-        here = told.get("host") == os.uname().nodename and isinstance(told.get("pid"), int)
-        return error.errno in locks.LACKING and here and locks.lives(told["pid"])
+        reported = read(log)
+        here = reported.get("host") == os.uname().nodename and isinstance(reported.get("pid"), int)
+        return error.errno in locks.LACKING and here and locks.is_alive(reported["pid"])
     return False
 
 
@@ -104,12 +105,12 @@ def _lock(file: TextIO) -> None:
 
 
 def _write(log: Path, facts: dict[str, Any]) -> None:
-    """Replace the file in one step; it need not survive a crash of the machine, so nothing waits for the disk."""
+    """Replace the file atomically, without fsync: the report need not survive a crash of the machine."""
     path = _beside(log)
     temporary = path.with_name(f".{bounded(path.name)}.{os.getpid()}")
     try:
         temporary.write_text(json.dumps(facts) + "\n", encoding="utf-8")
         os.replace(temporary, path)
-    except OSError:  # a full disk ends no training for the sake of this file
+    except OSError:  # a full disk must not end a training because of this file
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)

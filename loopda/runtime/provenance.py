@@ -1,8 +1,7 @@
-"""What a result was made of: beside the main file of each result lies <its name>.made.json, with the SHA-256 of every
-file that its stage was given and of every file that it wrote.
+"""Provenance: <name>.made.json, beside the main file of a result, holds the SHA-256 of its stage's inputs and outputs.
 
-Times of files change where a project is copied or fetched; by these records `loopda.vouch` and `loopda.status` tell
-what is still what it was made of.
+The times of files change when a project is copied or fetched. With these records, `loopda.vouch` and `loopda.status`
+find the results whose inputs have not changed.
 """
 
 import json
@@ -13,18 +12,18 @@ from loopda.runtime.files import sha256, write_json
 
 
 def record_path(result: Path) -> Path:
-    """Where the record of the main file `result` lies."""
+    """The path of the record for the main file `result`."""
     return result.with_name(f"{result.stem}.made.json")
 
 
 def write_record(result: Path, files: Iterable[Path]) -> None:
-    """Write the record of `result`, made of and with `files`; folders, and what is not there, are left out."""
+    """Write the record of `result`. files: inputs and outputs of its stage; folders and missing files are skipped."""
     digests = {str(path): sha256(path) for path in dict.fromkeys(files) if path.is_file()}
     write_json(record_path(result), {"sha256": digests})
 
 
 def read_record(result: Path) -> dict[str, str] | None:
-    """Path -> SHA-256, as recorded of `result`; None where there is no record, or a damaged one."""
+    """Path -> SHA-256 from the record of `result`; None where there is no record, or it is damaged."""
     try:
         files = json.loads(record_path(result).read_text(encoding="utf-8"))["sha256"]
         return {str(path): str(digest) for path, digest in files.items()}
@@ -40,12 +39,12 @@ class Digests:
         self.known: dict[str, str | None] = {}
 
     def of(self, path: str) -> str | None:
-        """The SHA-256 of the file, or None where there is none."""
+        """The SHA-256 of the file; None where it does not exist."""
         if path not in self.known:
             place = self.root / path
             self.known[path] = sha256(place) if place.is_file() else None
         return self.known[path]
 
     def others(self, files: dict[str, str]) -> list[str]:
-        """The files of a record that are not there, or no longer what they were."""
+        """The files of a record that are missing or have changed."""
         return [path for path, digest in files.items() if self.of(path) != digest]

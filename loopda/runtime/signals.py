@@ -1,4 +1,4 @@
-"""Signals that ask a process to end: remembered, so that each loop finishes the piece of work it is at and no other.
+"""Signals that ask a process to end: they are only remembered, so that a loop can finish its current item first.
 
 with remembered():
     for image in interruptible(images, "the same command starts again"):
@@ -18,7 +18,7 @@ from loopda.errors import Interrupted
 from loopda.runtime import processes
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGHUP)
-TOGETHER = 5.0  # seconds in which several SIGTERM are one request: SLURM sends two to a job that is out of time
+TOGETHER = 5.0  # seconds in which several SIGTERM count as one: SLURM sends two to a job that is out of time
 AGAIN = "the same command starts this stage again"
 
 Item = TypeVar("Item")
@@ -27,16 +27,17 @@ Item = TypeVar("Item")
 class _Memory:
     number = 0  # of the signal that came, or 0
     since = 0.0  # when it came
-    watch: object = None  # the block that put the handlers there
+    watch: object = None  # the block that installed the handlers
 
 
 @contextmanager
 def remembered() -> Iterator[None]:
-    """In this block each of SIGNALS does no more than be remembered; a second one ends the process at once.
+    """In this block, the first of SIGNALS is only remembered; a second one ends the process at once.
 
-    Several SIGTERM in a row are one request; of several processes any signal is, for torchrun passes it on once more.
-    Blocks nest: the outermost one watches, and gives back the handlers that were there before. Where nohup had SIGHUP
-    ignored, it stays so. Threads besides the main one cannot watch.
+    Several SIGTERM within TOGETHER seconds count as one. With several processes so does any signal, because torchrun
+    passes it on once more. Blocks may be nested: the outermost installs the handlers, and restores the earlier ones at
+    its end. If nohup has made the process ignore SIGHUP, it stays ignored. In threads other than the main one, the
+    block does nothing.
     """
     watched = any(signal.getsignal(number) is _remember for number in SIGNALS)
     if watched or threading.current_thread() is not threading.main_thread():
@@ -48,7 +49,7 @@ def remembered() -> Iterator[None]:
     try:
         yield
     finally:
-        if _Memory.watch is watch:  # a generator that is thrown away late has been replaced
+        if _Memory.watch is watch:  # false for a generator that is closed late, after another block began
             for number, handler in before.items():
                 signal.signal(number, handler)
             _Memory.number, _Memory.watch = 0, None
@@ -60,7 +61,7 @@ def received() -> int:
 
 
 def interruptible(items: Iterable[Item], remedy: str = AGAIN) -> Iterator[Item]:
-    """Each of `items`, until a signal comes: then Interrupted, with the `remedy`, in the place of the next one."""
+    """Yield `items`; after a signal, raise Interrupted with the `remedy` instead of yielding the next item."""
     with remembered():
         for item in items:
             if received():
@@ -69,7 +70,7 @@ def interruptible(items: Iterable[Item], remedy: str = AGAIN) -> Iterator[Item]:
 
 
 def leave_to_parent() -> None:
-    """For a worker process: ignore SIGNALS, which a group of processes gets at once, and end when the parent ends."""
+    """In a worker process: ignore SIGNALS, which reach the whole process group, and end when the parent ends."""
     for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)
 

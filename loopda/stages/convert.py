@@ -1,4 +1,4 @@
-"""Stage `convert`: make a checkpoint of this package of a segmentation model that others trained, to evaluate it."""
+"""Stage `convert`: a segmentation model that others trained becomes a checkpoint of this package, for evaluation."""
 
 from pathlib import Path
 from typing import Literal
@@ -7,7 +7,8 @@ from loopda.config import Section
 from loopda.errors import ConfigError
 from loopda.exchange.foreign import foreign_segmenter
 from loopda.exchange.loading import read_weights
-from loopda.labels.classes import CITYSCAPES, load_classes
+from loopda.labels.class_files import load_classes
+from loopda.labels.classes import CITYSCAPES
 from loopda.models.checkpoint import save_checkpoint, save_segmenter, segmenter_of
 from loopda.runtime.command import command, writes
 from loopda.runtime.files import sha256
@@ -17,12 +18,12 @@ from loopda.weights.downloads import locate
 from loopda.weights.formats import needs_packages
 from loopda.weights.safetensors_files import checkpoint_of, read_safetensors
 
-# how many branches of their classifiers published networks sum (loopda.models.deeplab)
+# the number of branches that the classifiers of published networks sum (loopda.models.deeplab)
 BRANCHES = {"adaptsegnet-gta": 2, "advent-gta": 4}
 
 
 class Config(Section):
-    """The section `convert`, whose keys are the flags of the same names; aspp_branches: 0 as the file tells."""
+    """The section `convert`; its keys are the flags of the same names. aspp_branches: 0 infers it from the file."""
 
     weights: str
     aspp_branches: Literal[0, 2, 4]
@@ -40,17 +41,18 @@ def run(
     """Write `model` from `weights`: a name of the catalogue (python -m loopda.weights.downloads --help), a path, or
     an address with #sha256=.
 
-    Understood are LoopDA's student.pth, AdaptSegNet's and ADVENT's DeepLabV2, multi-level and single-level, and what
-    the stage `export` wrote as .pth or .safetensors. `classes` is the classes.json of `prepare`; without it the 19
-    classes of Cityscapes. aspp_branches: of a DeepLabV2's classifiers, 4 as in ADVENT and BDL, 2 for networks of
-    AdaptSegNet's code; 0 takes what a published name or the tensors tell, and where they do not, it must be said.
+    It reads LoopDA's student.pth, AdaptSegNet's and ADVENT's DeepLabV2, multi-level and single-level, and the .pth and
+    .safetensors files of the stage `export`. `classes` is the classes.json of `prepare`; without it the classes are the
+    19 of Cityscapes. aspp_branches: how many branches the classifiers of a DeepLabV2 sum, 4 in ADVENT and BDL, 2 in
+    networks of AdaptSegNet's code; 0 infers it from a published name or from the tensors, and is refused where neither
+    says it.
     """
     lines = Log(log, "convert")
     if not weights:
         raise ConfigError("convert.weights is empty: name the model to convert")
     if aspp_branches not in (0, 2, 4):
         raise ConfigError(
-            f"convert.aspp_branches (--aspp-branches) {aspp_branches}: choose 2 or 4, or 0 as the file tells"
+            f"convert.aspp_branches (--aspp-branches) {aspp_branches}: choose 2 or 4, or 0 to infer it from the file"
         )
     if weights.endswith(".safetensors"):
         needs_packages(".safetensors")
@@ -59,7 +61,7 @@ def run(
     if path.suffix == ".safetensors":
         checkpoint = checkpoint_of(*read_safetensors(path), path)
         if checkpoint is not None:
-            segmenter_of(checkpoint, path)  # refuses a damaged one
+            segmenter_of(checkpoint, path)  # refuses a damaged checkpoint
             save_checkpoint(checkpoint, model)
             lines.say(f"{path}: an export of this package, restored with its statistics")
             return
@@ -92,7 +94,7 @@ def run(
 
 
 def published_branches(weights: str, digest: str, stated: int) -> int:
-    """aspp_branches of a published file, by its name or its SHA-256; of any other file what is `stated`.
+    """aspp_branches of a published file, known by its name or its SHA-256; `stated` for any other file.
 
     ConfigError where both are known and differ.
     """

@@ -3,14 +3,13 @@
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
-from pydantic import Field
 from torch import Tensor
 
-from loopda.config import Section
+from loopda.config import Count, Section
 from loopda.data.dataset import Frames, Input, open_frames
 from loopda.data.transforms import to_images
 from loopda.errors import ConfigError, DataError
@@ -36,13 +35,13 @@ UPSAMPLED = {"probabilities": class_probabilities, "logits": class_logits}
 class Config(Section):
     """The section `evaluate`, with `input`.
 
-    upsampled: what is upsampled to the size of the labels before the largest is taken; logits in LoopDA's evaluation.
-    full_size: the sets (night, day, or a name of data.night_tests) that are scored a second time, under their name with
-    FULL_SIZE behind it: the network sees the same, but is upsampled to the size of the label files.
+    upsampled: what is upsampled to the size of the labels before the argmax; logits in LoopDA's evaluation.
+    full_size: the sets (night, day, or a name of data.night_tests) that are scored a second time, at the size of their
+    label files, under their name + FULL_SIZE. The network's input stays the same.
     """
 
     input: Input
-    batch_size: Annotated[int, Field(ge=1)]
+    batch_size: Count
     upsampled: Literal["probabilities", "logits"] = "probabilities"
     full_size: tuple[str, ...] = ()
 
@@ -63,26 +62,26 @@ def run(
     device: str = "auto",
     threads: int = 2,
 ) -> None:
-    """Score `model` by LoopDA's protocol: one forward of the whole resized image, labels resized by nearest neighbour,
-    one confusion matrix over the whole set. The file `scores` is named after the stage that made the model. Several
-    processes take turns.
+    """Score `model` by LoopDA's protocol: one forward pass of the whole resized image, labels resized by nearest
+    neighbour, one confusion matrix of the whole set. The file `scores` has the name of the model's stage. Several
+    processes take turns with the batches.
 
-    model: one checkpoint; of several, which must have the same classes, the mean of their probabilities is scored.
+    model: one checkpoint; for several, which must have the same classes, the mean of their probabilities is scored.
     night_tests: manifests of further night sets; each is scored under the name of its file. A set without a manifest
-    is not measured, and has no scores.
+    is not measured and has no scores.
     """
     lines = Log(log, f"evaluate {scores.stem}")
-    place = choose_device(device, several=True)
+    chosen_device = choose_device(device, several=True)
     use_threads(threads)
-    given = {"night": night_val, "day": day_val, **{path.stem: path for path in night_tests or ()}}
-    manifests = {name: path for name, path in given.items() if path is not None}
+    paths = {"night": night_val, "day": day_val, **{path.stem: path for path in night_tests or ()}}
+    manifests = {name: path for name, path in paths.items() if path is not None}
     if unknown := set(config.full_size) - manifests.keys():
         known = ", ".join(manifests) or "none"
         raise ConfigError(f"evaluate.full_size: no set {', '.join(sorted(unknown))}; there are {known}")
     for name in ("night", "day"):
         if name not in manifests:
             lines.say(f"{name}: not measured: there is no set {name}_val")
-    segmenters = [segmenter.to(place) for segmenter in load_alike(model)]
+    segmenters = [segmenter.to(chosen_device) for segmenter in load_alike(model)]
     aligned = [segmenter.network.aligned for segmenter in segmenters]
     scored: dict[str, Any] = {}
     for name, manifest in manifests.items():
@@ -90,26 +89,26 @@ def run(
         size = config.input.labelled_day if domain == "day" else config.input.size
         frames = open_frames(manifest, classes, size, threads=threads)
         used = " and ".join(dict.fromkeys(segmenter.use_statistics(domain) for segmenter in segmenters))
-        readings = {name: Reading(frames, scores.with_suffix("") / name)}
+        evaluators = {name: Evaluator(frames, scores.with_suffix("") / name)}
         if name in config.full_size:
             full = f"{name}{FULL_SIZE}"
-            readings[full] = Reading(frames, scores.with_suffix("") / full, full_size=True)
+            evaluators[full] = Evaluator(frames, scores.with_suffix("") / full, full_size=True)
 
-        # predict, and compare with the labels in each way
-        for first in interruptible(distributed.turns(range(0, len(frames), config.batch_size))):
+        # predict, and compare with the labels at each size
+        for first in interruptible(distributed.round_robin(range(0, len(frames), config.batch_size))):
             numbers = range(first, min(first + config.batch_size, len(frames)))
-            images = to_images([frames.image(number) for number in numbers]).to(place)
+            images = to_images([frames.image(number) for number in numbers]).to(chosen_device)
             outputs = [UPSAMPLED[config.upsampled](segmenter, images) for segmenter in segmenters]
-            for number, *its in zip(numbers, *(output.split(1) for output in outputs), strict=True):
-                for reading in readings.values():
-                    reading.add(number, its, logits=config.upsampled == "logits", aligned=aligned)
+            for number, *frame_outputs in zip(numbers, *(output.split(1) for output in outputs), strict=True):
+                for evaluator in evaluators.values():
+                    evaluator.add(number, frame_outputs, logits=config.upsampled == "logits", aligned=aligned)
 
         # score
-        for way, reading in readings.items():
-            reading.join()
+        for set_name, evaluator in evaluators.items():
+            evaluator.join()
             upsampled = config.upsampled if len(model) == 1 else f"{config.upsampled} of {len(model)} models"
-            scored[way] = reading.to_json(upsampled=upsampled, normalisation=f"{used} statistics")
-            lines.say(f"{way}: mIoU {reading.scores.mean_iou:.1f} on {len(frames)} images, {used} statistics")
+            scored[set_name] = evaluator.to_json(upsampled=upsampled, normalisation=f"{used} statistics")
+            lines.say(f"{set_name}: mIoU {evaluator.scores.mean_iou:.1f} on {len(frames)} images, {used} statistics")
     if not processes.is_first():
         return
     write_json(
@@ -120,8 +119,8 @@ def run(
             "seed": seed,
             "model": " + ".join(map(str, model)),
             "sha256": digest(model),
-            **environment(place),
-            "parameters": sum(one.numel() for segmenter in segmenters for one in segmenter.network.parameters()),
+            **environment(chosen_device),
+            "parameters": sum(value.numel() for segmenter in segmenters for value in segmenter.network.parameters()),
             "classes": list(segmenters[0].classes.names),
             "colours": [list(colour) for colour in segmenters[0].classes.colours],
             "domains": scored,
@@ -129,8 +128,8 @@ def run(
     )
 
 
-class Reading:
-    """One way of comparing predictions of the set `frames` with its labels, whose label maps go to `folder`.
+class Evaluator:
+    """Compares the predictions for the set `frames` with its labels; the label maps go to `folder`.
 
     The labels are resized to the size of the frames; with `full_size` they stay as they are in their files.
     """
@@ -141,9 +140,9 @@ class Reading:
         self.sizes = np.zeros((len(frames), 2), dtype=np.int64)  # of the labels, width and height
 
     def add(self, number: int, outputs: Sequence[Tensor], *, logits: bool, aligned: Sequence[bool]) -> None:
-        """Count the prediction of frame `number`, and keep it.
+        """Count the prediction for frame `number`, and write its label maps.
 
-        outputs: of each model (1, K, h, w) `logits` or probabilities. aligned: each network's rule of upsampling.
+        outputs: of each model, logits or probabilities (1, K, h, w). aligned: each network's rule of upsampling.
         """
         truth = self.frames.label_of_file(number) if self.full_size else self.frames.label(number)
         if len(outputs) == 1:
@@ -158,16 +157,16 @@ class Reading:
         write_label(paths["prediction"], label, self.frames.classes)
 
     def join(self) -> None:
-        """Add what other processes have counted of their frames."""
-        self.confusion, self.sizes = distributed.added(self.confusion), distributed.added(self.sizes)
+        """Add the counts of all processes."""
+        self.confusion, self.sizes = distributed.add_counts(self.confusion), distributed.add_counts(self.sizes)
 
     @property
     def scores(self) -> Scores:
-        """The scores of what was counted."""
+        """The scores of the counted predictions."""
         return Scores(self.frames.classes.names, self.confusion)
 
     def to_json(self, *, upsampled: str, normalisation: str) -> dict[str, Any]:
-        """JSON values: the protocol, the scores, the label maps."""
+        """The protocol, the scores, and the paths of the label maps, as JSON values."""
         width, height = self.frames.size
         sizes = sorted({f"{across}x{down}" for across, down in self.sizes.tolist()})
         labels = "at the size of their files" if self.full_size else "resized by nearest neighbour"
@@ -189,13 +188,13 @@ class Reading:
         }
 
     def _paths(self, number: int) -> dict[str, Path]:
-        """Where the label and the prediction of frame `number` are kept."""
+        """The files of the label and of the prediction of frame `number`."""
         name = f"{number:05d}_{bounded(self.frames.rows[number].image.stem)}"
         return {"label": self.folder / f"{name}_truth.png", "prediction": self.folder / f"{name}.png"}
 
 
 def load_alike(models: Sequence[Path]) -> list[Segmenter]:
-    """The segmenters of one or more checkpoints; DataError where there is none, or where their classes differ."""
+    """The networks of one or more checkpoints; DataError where there is none, or where their classes differ."""
     if not models:
         raise DataError("--model names no checkpoint; name one, or those of an ensemble")
     segmenters = [load_segmenter(path) for path in models]
@@ -206,7 +205,7 @@ def load_alike(models: Sequence[Path]) -> list[Segmenter]:
 
 
 def digest(models: Sequence[Path]) -> str:
-    """The SHA-256 of a checkpoint; of several, that of their SHA-256 in a row."""
+    """The SHA-256 of a checkpoint; of several, the SHA-256 of their concatenated digests."""
     digests = [sha256(path) for path in models]
     return digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
 

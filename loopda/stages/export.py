@@ -32,7 +32,7 @@ def run(
     """Write `model` as the file `exported`, in the format of its suffix.
 
     .pth: a plain state dict in the official layout, with the statistics of `domain` (day or night).
-    .safetensors: everything the checkpoint says, the statistics of both domains too.
+    .safetensors: everything in the checkpoint, with the statistics of both domains.
     .onnx: a graph for images of `width` x `height` with the statistics of `domain`. In: `image`, uint8, 1 x H x W x 3,
     RGB. Out: `label`, uint8, 1 x H x W, and `probabilities`, 1 x K x H x W. ONNX Runtime must agree with PyTorch.
     By default the size is that of the images the model was trained on, or 960 x 540, at which LoopDA is evaluated.

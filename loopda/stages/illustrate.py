@@ -1,35 +1,35 @@
-"""Stage `illustrate`: pictures of what the loops render and of how the labels of self-training come about."""
+"""Stage `illustrate`: pictures of what the loops render, and of how self-training chooses its labels.
 
-import csv
-import json
+The page of the stage `report` shows them.
+"""
+
 from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from PIL import Image
 from pydantic import Field
 from torch import Tensor
 
 from loopda.config import Section
 from loopda.data.dataset import Frames, Input, open_frames
-from loopda.data.transforms import to_bytes, to_images, to_labels
+from loopda.data.poses import read_poses
+from loopda.data.pseudo_labels import read_label_table, read_statistics
+from loopda.data.sampling import evenly
+from loopda.data.transforms import to_images, to_labels
 from loopda.evaluation.probabilities import predict
 from loopda.labels.agreement import Agreement, day_night_agreement, keep_classes, online_label, static_label
-from loopda.labels.classes import ClassList
 from loopda.labels.png import read_label
-from loopda.methods.loopda import SIDE, TRANSLATION, Loops, LoopSettings, load_loops
+from loopda.methods.loopda import DOMAIN, TRANSLATION, Loops, LoopSettings, load_loops
 from loopda.models.checkpoint import load_segmenter
 from loopda.models.segmentation_network import Outputs
 from loopda.models.segmenter import Segmenter
+from loopda.report.album import Album
 from loopda.runtime.command import command, writes
 from loopda.runtime.device import choose_device, use_threads
-from loopda.runtime.files import write_json, written
+from loopda.runtime.files import write_json
 from loopda.runtime.log import Log
 from loopda.runtime.signals import interruptible
-
-Picture = NDArray[np.uint8]
 
 
 class Config(Section):
@@ -59,12 +59,14 @@ def run(
     device: str = "auto",
     threads: int = 2,
 ) -> None:
-    """Draw with the warm-up's networks, which self-training starts from.
+    """Draw with the networks of the warm-up, from which self-training starts.
 
-    `poses` (CSV: night, reference, metres, degrees) is the true distance of each pair, which only the built-in town
-    knows; it changes nothing but the histogram.
+    poses: the true distance of each pair of cameras (`data.poses`), known on the built-in town alone; the histogram of
+    label overlap ratios shows it. statistics: of the offline pseudo-labels.
     """
     lines = Log(log, "illustrate")
+
+    # load
     place = choose_device(device)
     use_threads(threads)
     day_frames = open_frames(source, classes, config.input.labelled_day, threads=threads)
@@ -74,18 +76,22 @@ def run(
     load_loops(nets, loops)
     album = Album(illustrations.parent / "pictures", night_frames.classes)
 
+    # draw
     with torch.no_grad():
         panels = []
         if config.loops.outer_loop:
             panels.append(night_loops(segmenter, nets, night_frames, config.images, place, album))
             panels.append(day_loops(segmenter, nets, day_frames, config.images, place, album))
         lines.say("loops drawn")
-        overlaps = overlap_ratios(segmenter, night_frames, config.agreement.tau, place, _distances(poses))
+        pairs = read_poses(poses) if poses else []
+        distances = {(pair.night.name, pair.reference.name): pair.metres for pair in pairs}
+        overlaps = overlap_ratios(segmenter, night_frames, config.agreement.tau, place, distances)
         if overlaps:
-            offline = offline_labels(labels)
+            offline = {entry.image: entry.label for entry in read_label_table(labels) if entry.domain == "night"}
             panels.append(label_panel(segmenter, night_frames, overlaps, offline, config, place, album))
         lines.say(f"label overlap ratio of {len(overlaps)} pairs computed")
 
+    # write
     notes = []
     if config.loops.outer_loop and not config.loops.decoders.lpips_weights:
         notes.append(
@@ -101,43 +107,15 @@ def run(
             "panels": panels,
             "lor": list(overlaps.values()),
             "tau": config.agreement.tau,
-            "thresholds": json.loads(statistics.read_text(encoding="utf-8"))["night"],
+            "thresholds": {name: of_class._asdict() for name, of_class in read_statistics(statistics)["night"].items()},
             "notes": notes,
         },
     )
 
 
-class Album:
-    """A folder of numbered PNGs."""
-
-    def __init__(self, folder: Path, classes: ClassList):
-        self.folder, self.classes, self.count = folder, classes, 0
-
-    def image(self, picture: Picture) -> str:
-        """Keep an RGB picture; returns its path."""
-        self.count += 1
-        path = self.folder / f"{self.count:03d}.png"
-        with written(path) as temporary:
-            Image.fromarray(picture).save(temporary)
-        return str(path)
-
-    def images(self, batches: list[Tensor]) -> list[str]:
-        """Keep the first image of each batch (N, 3, H, W) in [-1, 1]; returns their paths."""
-        return [self.image(to_bytes(images)[0]) for images in batches]
-
-    def label(self, label: Picture | Tensor) -> str:
-        """Keep a label map (H, W) in the colours of its classes, ignored pixels black."""
-        return self.image(self.classes.colour_map(np.asarray(label).astype(np.uint8)))
-
-
-def spread(frames: Frames, count: int) -> list[int]:
-    """The indices of `count` frames of a set, evenly spaced."""
-    return [int(number) for number in np.linspace(0, len(frames) - 1, min(count, len(frames))).round()]
-
-
 def rendered(segmenter: Segmenter, nets: Loops, symbol: str, x: Tensor, y: Tensor | None = None) -> list[Tensor]:
-    """The image x (1, 3, H, W), d or n by `symbol`, its inner reconstruction, its translation to the other domain, and
-    the outer reconstruction. y: the labels (1, H, W) of d."""
+    """An image x (1, 3, H, W), its inner reconstruction, its translation to the other domain, and its outer
+    reconstruction. symbol: "d" or "n", of x. y: the labels (1, H, W) of d."""
     translation = TRANSLATION[symbol]
     z = {symbol: outputs_of(segmenter, symbol, x)}
     images = nets.decode({symbol: symbol, translation: symbol}, z, nets.fused(z, y), {symbol: x})
@@ -148,15 +126,15 @@ def rendered(segmenter: Segmenter, nets: Loops, symbol: str, x: Tensor, y: Tenso
 
 def outputs_of(segmenter: Segmenter, symbol: str, x: Tensor) -> Outputs:
     """Enc and F of images of this symbol, with the statistics of the domain that they show."""
-    segmenter.use_statistics(SIDE[symbol])
+    segmenter.use_statistics(DOMAIN[symbol])
     return segmenter(x)
 
 
 def night_loops(
     segmenter: Segmenter, nets: Loops, frames: Frames, count: int, place: torch.device, album: Album
 ) -> dict[str, Any]:
-    """`count` rows of x_n, its inner reconstruction, x_n2d, and the outer reconstruction."""
-    images = [to_images([frames.image(number)]).to(place) for number in spread(frames, count)]
+    """`count` rows: x_n, its inner reconstruction, x_n2d, and the outer reconstruction."""
+    images = [to_images([frames.image(number)]).to(place) for number in evenly(len(frames), count)]
     return {
         "title": "Night loops",
         "caption": "The inner loop renders the night image from its features and predicted classes; the outer loop "
@@ -169,8 +147,8 @@ def night_loops(
 def day_loops(
     segmenter: Segmenter, nets: Loops, frames: Frames, count: int, place: torch.device, album: Album
 ) -> dict[str, Any]:
-    """`count` rows of x_d, its inner reconstruction, x_d2n, and the outer reconstruction."""
-    chosen = spread(frames, count)
+    """`count` rows: x_d, its inner reconstruction, x_d2n, and the outer reconstruction."""
+    chosen = evenly(len(frames), count)
     images = [to_images([frames.image(number)]).to(place) for number in chosen]
     labels = [to_labels([frames.label(number)]).to(place) for number in chosen]
     return {
@@ -192,7 +170,10 @@ def overlap_ratios(
     place: torch.device,
     distances: dict[tuple[str, str], float],
 ) -> dict[int, dict[str, Any]]:
-    """By the night image's index, LOR with the present model and which label would be chosen; no pairs, no entries."""
+    """Index of each night image with a day reference -> its label overlap ratio (LOR), and the label that is chosen.
+
+    distances: (night image, reference), by file name -> metres between the cameras.
+    """
     found = {}
     for number, row in interruptible(enumerate(frames.rows)):
         if row.reference is None:
@@ -219,9 +200,10 @@ def label_panel(
     place: torch.device,
     album: Album,
 ) -> dict[str, Any]:
-    """The label sets of figure 3 for pairs from low to high LOR."""
+    """The labels of figure 3 for pairs from low to high LOR. offline: night image -> its offline label map."""
     classes = frames.classes
     ordered = sorted(overlaps, key=lambda number: overlaps[number]["lor"])
+    # `evenly` rounds and would choose other pairs than the pages so far show
     chosen = [ordered[int(at)] for at in np.linspace(0, len(ordered) - 1, min(config.images, len(ordered)))]
     rows = []
     for number in interruptible(chosen):
@@ -259,21 +241,6 @@ def pair_predictions(segmenter: Segmenter, frames: Frames, number: int, place: t
         x = to_images([image]).to(place)
         maps.append(predict(segmenter, x, x.shape[2:])[0].long())
     return maps[0], maps[1]
-
-
-def offline_labels(manifest: Path) -> dict[Path, Path]:
-    """Night image -> its offline label map, from the manifest of `pseudo_labels`."""
-    with open(manifest, newline="", encoding="utf-8") as file:
-        return {Path(row["image"]): Path(row["label"]) for row in csv.DictReader(file) if row["domain"] == "night"}
-
-
-def _distances(poses: Path | None) -> dict[tuple[str, str], float]:
-    if poses is None:
-        return {}
-    with open(poses, newline="", encoding="utf-8") as file:
-        return {
-            (Path(row["night"]).name, Path(row["reference"]).name): float(row["metres"]) for row in csv.DictReader(file)
-        }
 
 
 if __name__ == "__main__":

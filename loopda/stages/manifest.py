@@ -11,11 +11,10 @@ from pydantic import Field
 
 from loopda.config import Section
 from loopda.data.layouts import DataSet
-from loopda.data.sets import UNLABELLED, find
+from loopda.data.sets import UNLABELLED, check_set
 from loopda.errors import ConfigError, DataError
-from loopda.labels.classes import read_class_list
+from loopda.labels.class_files import read_class_list, write_classes
 from loopda.runtime.command import command, writes
-from loopda.runtime.files import write_json
 from loopda.runtime.log import Log
 
 
@@ -50,16 +49,18 @@ def run(
     key = f"data.{config.name.replace('/', '.')}"
     class_list = read_class_list(config.classes)
     try:
-        of_set = find(config.images, class_list, labelled=config.name not in UNLABELLED, workers=workers)
+        data_set = check_set(config.images, class_list, labelled=config.name not in UNLABELLED, workers=workers)
     except (DataError, ConfigError) as error:
         raise type(error)("\n".join(f"{key}: {line}" for line in str(error).splitlines())) from None
-    if of_set.checked.faults:
-        raise DataError("\n".join(f"{key}: {fault}" for fault in of_set.checked.faults))
-    write_json(classes, class_list.to_json())
-    of_set.write(manifest=manifest, references=references, found=found)
-    for line in of_set.left_out:
+    if data_set.checked.faults:
+        raise DataError("\n".join(f"{key}: {fault}" for fault in data_set.checked.faults))
+    write_classes(classes, class_list)
+    data_set.write(manifest=manifest, references=references, found=found)
+    for line in data_set.skipped:
         lines.say(line)
-    lines.say(f"{len(of_set.checked.rows)} images checked, {len(of_set.checked.references)} different day references")
+    lines.say(
+        f"{len(data_set.checked.rows)} images checked, {len(data_set.checked.references)} different day references"
+    )
 
 
 if __name__ == "__main__":

@@ -5,30 +5,28 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import torch
-from PIL import Image
 from pydantic import Field
 from torch import Tensor
 
 from loopda.config import Section
 from loopda.data.dataset import Frames, Input, Length, open_frames
+from loopda.data.layouts.table import write_table
 from loopda.data.manifest import Row, read_manifest, with_reference, write_manifest
+from loopda.data.ranking import PairRanking, write_ranking
 from loopda.data.sets import without_labels
-from loopda.data.table import write_table
+from loopda.data.tiles import class_map, photograph, tile_size
 from loopda.data.transforms import to_images
 from loopda.errors import ConfigError, DataError
 from loopda.evaluation.probabilities import predict
 from loopda.labels.classes import ClassList
+from loopda.labels.contact_sheet import SheetRow, Tile, write_contact_sheet
 from loopda.labels.retrieval import Ranking, rank
-from loopda.labels.sheet import Tile, write_sheet
 from loopda.models.checkpoint import load_segmenter
 from loopda.models.segmenter import Segmenter
 from loopda.runtime.command import command, writes
 from loopda.runtime.device import choose_device, use_threads
-from loopda.runtime.files import write_json
 from loopda.runtime.log import Log
 from loopda.runtime.signals import interruptible
-
-TILE_WIDTH = 320
 
 Overlap = Literal["shift_sensitive", "each_static"]
 
@@ -83,9 +81,9 @@ def run(
     use_threads(threads)
     frames = open_frames(night, classes, config.input.size, threads=threads)
     candidates = Frames(day_images(day), frames.classes, config.input.size, threads=threads)
-    groups = compared(frames.classes, config.overlap)
+    groups = compared_classes(frames.classes, config.overlap)
 
-    # the predictions, each domain with its own statistics
+    # predict both domains, each with its own statistics
     segmenter = load_segmenter(warmed_up).to(place)
     maps = {}
     for domain, images in (("night", frames), ("day", candidates)):
@@ -93,26 +91,29 @@ def run(
         maps[domain] = label_maps(segmenter, images, config.size, config.batch_size, place)
         lines.say(f"{len(images)} {domain} images predicted")
 
-    # rank, and keep what reaches tau
-    found = rank(**maps, groups=groups, best=config.best)
-    first, kept = found.day[:, 0].tolist(), (found.lor[:, 0] >= config.tau).tolist()
-    chosen = [candidates.rows[index].image if enough else None for index, enough in zip(first, kept, strict=True)]
+    # rank the day images for each night image by the label overlap ratio (LOR)
+    ranked = rank(**maps, groups=groups, best=config.best)
+
+    # keep the best day image as the reference where its ratio reaches tau
+    best, kept = ranked.day[:, 0].tolist(), (ranked.lor[:, 0] >= config.tau).tolist()
+    found = [candidates.rows[index].image if enough else None for index, enough in zip(best, kept, strict=True)]
     rows = [
         row if row.reference and not config.replace else with_reference(row, reference)
-        for row, reference in zip(frames.rows, chosen, strict=True)
+        for row, reference in zip(frames.rows, found, strict=True)
     ]
 
-    contact_sheet(sheet, frames, candidates, maps, found, config)
-    write_json(ranking, as_json(frames, candidates, found, config))
+    # save and log
+    write_contact_sheet(sheet, pair_rows(frames, candidates, maps, ranked, config))
+    write_ranking(ranking, named_ranking(frames, candidates, ranked, config))
     write_table(pairs, rows)
     write_manifest(paired, rows)
     lines.say(
         f"{sum(kept)} of {len(kept)} night images have a day image with a label overlap ratio of at least {config.tau};"
-        f" {sum(row.reference is not None for row in rows)} have a reference now, {_referenced(frames)} had one before"
+        f" {_referenced(rows)} have a reference now, {_referenced(frames.rows)} had one before"
     )
 
 
-def compared(classes: ClassList, overlap: Overlap) -> list[frozenset[int]]:
+def compared_classes(classes: ClassList, overlap: Overlap) -> list[frozenset[int]]:
     """The groups of classes whose label overlap ratios are averaged; ConfigError where the class list has none."""
     if overlap == "each_static":
         groups = [frozenset({index}) for index in sorted(classes.static)]
@@ -138,23 +139,19 @@ def label_maps(
     return torch.cat(maps)
 
 
-def as_json(frames: Frames, candidates: Frames, found: Ranking, config: Config) -> dict[str, object]:
-    """What the ranking file holds: paths as the manifests name them, ratios in [0, 1], best first."""
-    return {
-        "overlap": config.overlap,
-        "tau": config.tau,
-        "candidates": len(candidates),
-        "images": [
-            {
-                "night": str(row.image),
-                "best": [
-                    {"day": str(candidates.rows[index].image), "lor": lor}
-                    for index, lor in zip(indices, ratios, strict=True)
-                ],
-            }
-            for row, indices, ratios in zip(frames.rows, found.day.tolist(), found.lor.tolist(), strict=True)
-        ],
-    }
+def named_ranking(frames: Frames, candidates: Frames, ranked: Ranking, config: Config) -> PairRanking:
+    """The ranking by the names of the images instead of their indices, for its file."""
+    images = [
+        {
+            "night": str(row.image),
+            "best": [
+                {"day": str(candidates.rows[index].image), "lor": lor}
+                for index, lor in zip(indices, ratios, strict=True)
+            ],
+        }
+        for row, indices, ratios in zip(frames.rows, ranked.day.tolist(), ranked.lor.tolist(), strict=True)
+    ]
+    return PairRanking(overlap=config.overlap, tau=config.tau, candidates=len(candidates), images=images)
 
 
 def day_images(manifests: Sequence[Path]) -> list[Row]:
@@ -165,44 +162,44 @@ def day_images(manifests: Sequence[Path]) -> list[Row]:
     raise DataError(f"{', '.join(map(str, manifests))}: no day images to pair with; name some (data.day)")
 
 
-def contact_sheet(
-    path: Path, frames: Frames, candidates: Frames, maps: dict[str, Tensor], found: Ranking, config: Config
-) -> None:
-    """Night images with their best day image and both predictions, evenly from the highest ratio to the lowest."""
-    lor = found.lor[:, 0]
+def pair_rows(
+    frames: Frames, candidates: Frames, maps: dict[str, Tensor], ranked: Ranking, config: Config
+) -> list[SheetRow]:
+    """For a contact sheet: night images with their best day image and both predictions, evenly from the highest ratio
+    to the lowest."""
+    lor = ranked.lor[:, 0]
     order = lor.argsort(descending=True, stable=True).tolist()
     count = min(config.pictures, len(order))
     shown = [order[number * (len(order) - 1) // max(count - 1, 1)] for number in range(count)]
-    best = found.day[:, 0].tolist()
-    sides = {"night": (frames, shown), "day": (candidates, [best[number] for number in shown])}
-    columns = [_tiles(domain, of_set, numbers, maps[domain]) for domain, (of_set, numbers) in sides.items()]
+    best = ranked.day[:, 0].tolist()
+    nights = _tiles("night", frames, shown, maps["night"])
+    days = _tiles("day", candidates, [best[number] for number in shown], maps["day"])
 
-    lines: list[str | list[Tile]] = [
+    lines: list[SheetRow] = [
         f"{len(order)} night images, {len(candidates)} day images; {int((lor >= config.tau).sum())} pairs reach"
         f" tau = {config.tau} of the label overlap ratio ({config.overlap})"
     ]
-    for number, night, day in zip(shown, *columns, strict=True):
+    for number, night, day in zip(shown, nights, days, strict=True):
         below = "" if lor[number] >= config.tau else ", below tau: no reference"
         lines += [f"label overlap ratio {lor[number]:.3f}{below}", [night[0], day[0], night[1], day[1]]]
-    write_sheet(path, lines)
+    return lines
 
 
-def _tiles(domain: str, frames: Frames, numbers: list[int], maps: Tensor) -> list[tuple[Tile, Tile]]:
-    """The photograph and the prediction of each of `numbers`."""
-    rows = [frames.rows[number] for number in numbers]
-    size = (TILE_WIDTH, max(1, round(TILE_WIDTH * rows[0].height / rows[0].width)))
-    pictures = Frames([Row(row.image) for row in rows], frames.classes, size, threads=1)
-    tiles = []
-    for at, (number, row) in enumerate(zip(numbers, rows, strict=True)):
-        coloured = Image.fromarray(frames.classes.colour_map(maps[number].cpu().numpy()))
-        coloured = coloured.resize(size, Image.Resampling.NEAREST)
-        photograph = Image.fromarray(pictures.image(at))
-        tiles.append((Tile(f"{domain}: {row.image.name}", photograph), Tile(f"{domain} prediction", coloured)))
-    return tiles
+def _tiles(domain: str, frames: Frames, indices: list[int], maps: Tensor) -> list[tuple[Tile, Tile]]:
+    """The photograph and the prediction of each of `indices`, all with the shape of the first."""
+    rows = [frames.rows[index] for index in indices]
+    size = tile_size(rows[0])
+    return [
+        (
+            photograph(f"{domain}: {row.image.name}", row.image, size),
+            class_map(f"{domain} prediction", maps[index].cpu().numpy(), frames.classes, size),
+        )
+        for index, row in zip(indices, rows, strict=True)
+    ]
 
 
-def _referenced(frames: Frames) -> int:
-    return sum(row.reference is not None for row in frames.rows)
+def _referenced(rows: Sequence[Row]) -> int:
+    return sum(row.reference is not None for row in rows)
 
 
 if __name__ == "__main__":

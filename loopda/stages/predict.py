@@ -26,14 +26,15 @@ from loopda.errors import ConfigError, DataError
 from loopda.evaluation.predict_images import predict_images
 from loopda.evaluation.prediction_records import FILE, PredictionRecords
 from loopda.evaluation.predictor import Prediction
+from loopda.labels.class_files import write_classes
 from loopda.labels.overlay import legend, overlay
 from loopda.labels.png import write_label
 from loopda.runtime.command import command, writes
 from loopda.runtime.device import use_threads
-from loopda.runtime.fault_list import examples
-from loopda.runtime.files import sha256, write_json, written
+from loopda.runtime.files import sha256, written
 from loopda.runtime.log import Log, duration
 from loopda.runtime.signals import received, remembered
+from loopda.text.names import examples
 
 PICTURES = {"colour": ".png", "overlay": ".jpg"}
 JPEG_QUALITY = 90  # of the overlays: a video's PNGs would take ten times the space
@@ -58,7 +59,7 @@ def run(
     """Write a label map of every image to the folder `out`, and the `pictures` (colour, overlay) that are asked for.
 
     images: folders, patterns in quotes, .txt lists (one path a line) or image files; PNG and JPEG. Folders are read
-    through links; what is left out (other formats, hidden folders, results of this package) is said.
+    through links; what is skipped (other formats, hidden folders, results of this package) is listed in the log.
     domain: night or day, whose normalisation statistics are used.
     size: WIDTHxHEIGHT that each image is resized to for the network, or `image` for its own. By default the size that
     the model was trained on, as in its evaluation; with `tile`, the image's own. Results have the image's own size.
@@ -77,13 +78,13 @@ def run(
     lines = Log(log, "predict")
     use_threads(threads)
     found = find_images(images, outside=out)
-    for line in found.left_out:
+    for line in found.skipped:
         lines.say(line)
     predictor = load(model, domain=domain, size=size, tile=tile, overlap=overlap, device=device)
     table = predictor.classes.raw_ids(encoding)
     by = {"model": sha256(model), "loopda": __version__, "encoding": encoding, **predictor.settings}
     records = PredictionRecords(out, by=by, sources=found.sources)
-    write_json(out / "classes.json", predictor.classes.to_json())
+    write_classes(out / "classes.json", predictor.classes)
     if pictures:
         _write_picture(out / "legend.png", legend(predictor.classes))
     lines.say(f"{len(found.sources)} images, {predictor.description}")
@@ -117,8 +118,8 @@ def run(
         f" before, {len(done.faults)} at fault: {out / FILE}"
     )
     kept = {path for source in found.sources for path in files(source).values()} | records.files(found.sources)
-    lying = [path for kind in ("labels", *PICTURES) for path in sorted((out / kind).rglob("[!.]*.*"))]
-    if earlier := [path for path in lying if path not in kept and path.suffix in (".png", ".jpg")]:
+    present = [path for kind in ("labels", *PICTURES) for path in sorted((out / kind).rglob("[!.]*.*"))]
+    if earlier := [path for path in present if path not in kept and path.suffix in (".png", ".jpg")]:
         lines.say(
             f"{len(earlier)} files in {out} are of earlier runs, of images that are not named now or by another model"
             f" or settings, such as {examples(earlier)}: they stay as they were; delete them, or choose another folder"

@@ -6,20 +6,20 @@ where there are any. day_val, night_val: labelled images to measure on; night_te
 Optional, day: unlabelled day images, among which the stage `pair` looks for references.
 """
 
-import os
-from itertools import combinations
 from pathlib import Path
 
 from pydantic import Field, field_validator
 
 from loopda.config import Section
-from loopda.data.contact_sheet import contact_sheet
+from loopda.data.cross_checks import images_in_two_sets, notes_on_sets
 from loopda.data.layouts import DataSet
-from loopda.data.manifest import Row, same_labels, same_pictures, write_manifest
-from loopda.data.sets import UNLABELLED, Found, absent, candidates, find, named, read_found, statistics
+from loopda.data.manifest import write_manifest
+from loopda.data.sets import UNLABELLED, CheckedSet, candidates, check_set, named, read_checked_set, statistics
+from loopda.data.tiles import data_set_rows
 from loopda.errors import ConfigError, DataError
-from loopda.labels.classes import ClassList, read_class_list
-from loopda.pipeline.experiments import wrong_set_names
+from loopda.labels.class_files import read_class_list, write_classes
+from loopda.labels.contact_sheet import write_contact_sheet
+from loopda.pipeline.checking.names import faults_of_set_names
 from loopda.runtime.command import command, writes
 from loopda.runtime.files import write_json
 
@@ -43,7 +43,7 @@ class Config(Section):
     @field_validator("night_tests")
     @classmethod
     def _have_names_of_their_own(cls, value: dict[str, DataSet]) -> dict[str, DataSet]:
-        if wrong := wrong_set_names(value):
+        if wrong := faults_of_set_names(value):
             raise ValueError("; ".join(wrong))
         return value
 
@@ -65,9 +65,9 @@ def run(
     workers: int | None = None,
     log: Path,
 ) -> None:
-    """Check every file of the data sets, then write a manifest for each, the class list, a summary,
-    and a contact sheet of what was understood. The manifests of night_tests lie in a folder of that name beside the
-    summary, which says where, and what is in them.
+    """Check every file of the data sets; write a manifest for each, the class list, a summary, and a contact sheet.
+
+    The manifests of night_tests lie in a folder of that name beside the summary, which names them with their digests.
 
     found: by name of their folders, the found.json of sets that the stage `manifest` has checked already; they are not
     opened again. source ... day: where to write the manifests; none is written of a set that the section leaves out.
@@ -81,23 +81,23 @@ def run(
     class_list = read_class_list(config.classes)
     manifests = {"source": source, "night": night, "day_val": day_val, "night_val": night_val}
     tests = {name: summary.parent / "night_tests" / f"{name}.csv" for name in config.night_tests}
-    data_sets = {name: getattr(config, name) for name in (*manifests, "day")} | config.night_tests
-    data_sets = {name: data_set for name, data_set in data_sets.items() if data_set is not None}
-    keys = {name: f"data.night_tests.{name}" if name in tests else f"data.{name}" for name in data_sets}
-    if not data_sets:
+    layouts = {name: getattr(config, name) for name in (*manifests, "day")} | config.night_tests
+    layouts = {name: layout for name, layout in layouts.items() if layout is not None}
+    keys = {name: f"data.night_tests.{name}" if name in tests else f"data.{name}" for name in layouts}
+    if not layouts:
         raise ConfigError("data: no set of images; name one, such as source (docs/data.md)")
     checked = {path.parent.name: path for path in found or ()}
-    sets: dict[str, Found] = {}
+    sets: dict[str, CheckedSet] = {}
     faults: list[str] = []
-    wrong: list[str] = []
+    wrong: list[str] = []  # of the section itself
 
     # find and check
-    for name, data_set in data_sets.items():
+    for name, layout in layouts.items():
         try:
             if name in checked:
-                sets[name] = read_found(checked[name])
+                sets[name] = read_checked_set(checked[name])
                 continue
-            sets[name] = find(data_set, class_list, labelled=name not in UNLABELLED, workers=workers)
+            sets[name] = check_set(layout, class_list, labelled=name not in UNLABELLED, workers=workers)
             faults += [f"{keys[name]}: {fault}" for fault in sets[name].checked.faults]
         except ConfigError as error:
             wrong += [f"{keys[name]}: {line}" for line in str(error).splitlines()]
@@ -105,7 +105,7 @@ def run(
             faults += [f"{keys[name]}: {line}" for line in str(error).splitlines()]
     if wrong:
         raise ConfigError("\n".join([*wrong, *faults]))
-    if faults := [*faults, *misplaced(sets)]:
+    if faults := [*faults, *images_in_two_sets(sets, keys)]:
         raise DataError("\n".join(faults))
 
     # write
@@ -114,122 +114,26 @@ def run(
             write_manifest(path, sets[name].checked.rows)
     if day is not None and {"source", "night"} <= sets.keys():
         write_manifest(day, candidates(sets["night"], sets["source"], sets.get("day")))
-    write_json(classes, class_list.to_json())
-    contact_sheet(sheet, {name: of_set.checked.rows for name, of_set in sets.items()}, class_list)
-    notes = remarks(sets, class_list)
+    write_classes(classes, class_list)
+    shown = {name: data_set.checked.rows for name, data_set in sets.items()}
+    write_contact_sheet(sheet, data_set_rows(shown, class_list))
+    notes = notes_on_sets(sets, class_list)
     tests = {name: path for name, path in tests.items() if name not in checked}
     write_json(
         summary,
         {
             "classes": list(class_list.names),
-            "sets": {name: statistics(of_set, class_list) for name, of_set in sets.items()},
+            "sets": {name: statistics(data_set, class_list) for name, data_set in sets.items()},
             **({"night_tests": {name: named(path) for name, path in tests.items()}} if tests else {}),
             "notes": notes,
         },
     )
     with open(log, "a", encoding="utf-8") as file:
-        for name, of_set in sets.items():
-            rows = of_set.checked.rows
+        for name, data_set in sets.items():
+            rows = data_set.checked.rows
             references = sum(row.reference is not None for row in rows)
             print(f"{name}: {len(rows)} images checked, {references} with a day reference", file=file)
-        print(*notes, f"{sheet}: what was understood of each set; look at it", sep="\n", file=file)
-
-
-def misplaced(found: dict[str, Found]) -> list[str]:
-    """The faults of images that are in two sets of which no image may be in both."""
-    trained = [
-        f"{_key(name)}: image {image}: it is in source too{_as(image, twin)}; measure on images that were not trained"
-        " on"
-        for name in measured(found)
-        for image, twin in in_both(found, name, "source")
-    ]
-    by_night = [
-        f"data.day: image {image}: it is in night too{_as(image, twin)}, and no night image is a day reference; name"
-        " images by day alone"
-        for image, twin in in_both(found, "day", "night")
-    ]
-    return trained + by_night
-
-
-def measured(found: dict[str, Found]) -> list[str]:
-    """The names of the sets that are measured on."""
-    return [name for name in found if name not in ("source", *UNLABELLED)]
-
-
-def in_both(found: dict[str, Found], first: str, second: str) -> list[tuple[Path, Path]]:
-    """(image, its twin) for each image of the set `first` that is in the set `second` too, sorted: by name, as a link,
-    or as a copy."""
-    rows = [found[name].checked.rows if name in found else [] for name in (first, second)]
-    return sorted(same_pictures(*rows))
-
-
-def _key(name: str) -> str:
-    """Where the configuration has the set `name`."""
-    return f"data.{name}" if name in Config.model_fields else f"data.night_tests.{name}"
-
-
-def _as(image: Path, twin: Path) -> str:
-    """The other name of an image, where it has one, for a message."""
-    return "" if os.path.abspath(image) == os.path.abspath(twin) else f" (as {twin})"
-
-
-def orientation(rows: list[Row]) -> str:
-    """Whether all images are upright, or all wide; "" where they differ, or are square."""
-    found = {"upright" if row.height > row.width else "wide" if row.width > row.height else "" for row in rows}
-    return found.pop() if len(found) == 1 else ""
-
-
-def remarks(found: dict[str, Found], classes: ClassList) -> list[str]:
-    """What is no fault, but what the reader of the results should know."""
-    notes = [f"{name}: there is no such set: not measured" for name in ("night_val", "day_val") if name not in found]
-    notes += [f"{name}: {line}" for name, of_set in found.items() for line in of_set.left_out]
-    night = found["night"].checked.rows if "night" in found else []
-    without = sum(row.reference is None for row in night)
-    if night and without == len(night):
-        notes.append("night: no references: terms that need one are left out")
-    elif without:
-        notes.append(f"night: {without} of {len(night)} images have no reference: terms that need one leave them out")
-    if "night" in found and found["night"].hidden:
-        notes.append(f"night: {found['night'].hidden} label maps exist and stay hidden from training")
-    for name in found:
-        if name not in UNLABELLED and (missing := absent(found[name], classes)):
-            notes.append(f"{name}: classes without a pixel: {', '.join(missing)}")
-    for name in measured(found) if "source" in found else ():
-        if unlearnt := [one for one in absent(found["source"], classes) if one not in absent(found[name], classes)]:
-            notes.append(
-                f"{name}: {', '.join(unlearnt)}: in its labels, but not in those of source; no model can learn them,"
-                " and they count as 0 in its mean (a class list with `keep` can leave them out)"
-            )
-        if taken := same_labels(found[name].checked.rows, found["source"].checked.rows):
-            label, twin = taken[0]
-            notes.append(
-                f"{name}: {len(taken)} of its label maps are those of other images in source"
-                f" ({label}{_as(label, twin)}, for one): right only where both images show the same scene"
-            )
-    references = found["night"].checked.references if "night" in found else []
-    for name in measured(found):
-        rows = found[name].checked.rows
-        for seen, what in ((night, "in night"), (references, "day references of night")):
-            if both := sorted(same_pictures(rows, seen)):
-                image, twin = both[0]
-                notes.append(
-                    f"{name}: {len(both)} of its images are {what} too: its scores are transductive"
-                    f" ({image}{_as(image, twin)}, for one)"
-                )
-    names = measured(found)
-    for first, second in [("night", "source"), *combinations(names, 2)]:
-        if both := in_both(found, first, second):
-            image, twin = both[0]
-            notes.append(f"{first}: {len(both)} of its images are in {second} too ({image}{_as(image, twin)}, for one)")
-    shapes = {name: orientation(of_set.checked.rows) for name, of_set in found.items()}
-    notes += [
-        f"{name}: its images are {shape} and those of source {shapes['source']}; where both get the same size"
-        " (`input.size`, `input.source_size`), one of them is squeezed"
-        for name, shape in shapes.items()
-        if {shape, shapes.get("source")} == {"upright", "wide"}
-    ]
-    notes += [f"{name}: {note}" for name, of_set in found.items() for note in of_set.checked.notes]
-    return notes
+        print(*notes, f"{sheet}: images of each set with their labels and references; look at it", sep="\n", file=file)
 
 
 if __name__ == "__main__":

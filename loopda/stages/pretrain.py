@@ -5,7 +5,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from loopda.config import Section
+from loopda.config import Count, NonNegative, Section
 from loopda.data.dataset import Input
 from loopda.exchange.backbone import new_segmenter
 from loopda.methods.method import supervision
@@ -13,9 +13,9 @@ from loopda.models.compute.settings import Compute
 from loopda.models.segmenter import Network
 from loopda.randomness import seed_torch
 from loopda.runtime.command import command, records
-from loopda.training.job import Job
 from loopda.training.optimizer import SegmenterOptimizer, segmenter_optimizer
 from loopda.training.schedule import poly, set_learning_rate
+from loopda.training.stage import TrainingStage
 from loopda.weights.downloads import locate
 
 
@@ -26,9 +26,9 @@ class Config(Section):
     compute: Compute
     network: Network
     weights: str
-    steps: Annotated[int, Field(ge=1)]
-    batch_size: Annotated[int, Field(ge=1)]
-    aux: Annotated[float, Field(ge=0)]
+    steps: Count
+    batch_size: Count
+    aux: NonNegative
     warmup_steps: Annotated[int, Field(ge=0)]
     optimizer: SegmenterOptimizer
 
@@ -47,25 +47,25 @@ def run(
     device: str = "auto",
     threads: int = 2,
 ) -> None:
-    """Train on the manifest `source`. The images of `night` only serve the statistics of normalisation, at the end."""
-    job = Job("pretrain", config, model=model, log=log, seed=seed, device=device, threads=threads)
-    job.open(source=source, night=night, classes=classes)
+    """Train on the manifest `source`. `night` serves the normalisation statistics at the end, and nothing else."""
+    stage = TrainingStage("pretrain", config, model=model, log=log, seed=seed, device=device, threads=threads)
+    stage.open_data(source=source, night=night, classes=classes)
 
-    backbone = locate(config.weights, job.log.say) if config.weights else None
+    backbone = locate(config.weights, stage.log.say) if config.weights else None
     seed_torch(seed, "initial weights", 0)
-    segmenter = new_segmenter(config.network, job.day.classes, backbone, say=job.log.say).to(job.device).train()
+    segmenter = new_segmenter(config.network, stage.day.classes, backbone, say=stage.log.say).to(stage.device).train()
     optimizer = segmenter_optimizer(segmenter, config.optimizer)
     parts = {"segmenter": segmenter.network, "optimizer": optimizer}
     inputs = {"weights": backbone} if backbone else None
-    training = job.training(parts=parts, inputs=inputs, images=config.batch_size)
+    training = stage.training(parts=parts, inputs=inputs, images=config.batch_size)
 
-    for step, day in training.over(job.day_batch):
+    for step, batch in training.over(stage.day_batch):
         # set learning rate
         factor = poly(step, steps=config.steps, power=config.optimizer.power, warmup=config.warmup_steps)
         set_learning_rate(optimizer, factor)
 
-        # source supervision
-        loss = supervision(segmenter(day.images, aux=config.aux > 0), day.labels, config.aux)
+        # source supervision (equation 1)
+        loss = supervision(segmenter(batch.images, aux=config.aux > 0), batch.labels, config.aux)
 
         # update
         training.descend(loss, optimizer)
@@ -73,7 +73,7 @@ def run(
         # log
         training.record(seg_d=loss)
 
-    job.finish(training, segmenter, metrics)
+    stage.finish(training, segmenter, metrics)
 
 
 if __name__ == "__main__":

@@ -1,37 +1,30 @@
 """Stage `self_train`: reference-guided self-training with Day-Night Agreement (LoopDA, section 3.2)."""
 
-import csv
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated
 
-import numpy as np
 import torch
-from pydantic import Field
 from torch import Tensor
 from torch.optim import Optimizer
 
-from loopda.config import Section
-from loopda.data.batches import DayBatch, NightBatch, PseudoLabels
-from loopda.data.dataset import Input, resize_label
-from loopda.errors import DataError
+from loopda.config import Count, Section
+from loopda.data.batches import DayBatch, NightBatch
+from loopda.data.dataset import Input
+from loopda.data.pseudo_labels import read_pseudo_labels
 from loopda.labels.agreement import Agreement, keep_classes, online_label
 from loopda.labels.classes import IGNORE, ClassList
-from loopda.labels.png import read_label
 from loopda.losses.segmentation import pseudo_cross_entropy
-from loopda.methods.loopda import SIDE, Loops, LoopSettings, images_of, load_loops
+from loopda.methods.loopda import DOMAIN, Loops, LoopSettings, images_of, load_loops
 from loopda.methods.method import Terms
 from loopda.models.checkpoint import load_segmenter
 from loopda.models.compute.settings import Compute
 from loopda.models.segmenter import Segmenter, upsample
 from loopda.runtime import distributed
 from loopda.runtime.command import command, records
-from loopda.runtime.files import sha256
-from loopda.runtime.signals import interruptible
-from loopda.training.job import Job
 from loopda.training.loop import Training
 from loopda.training.optimizer import SegmenterOptimizer, segmenter_optimizer
 from loopda.training.schedule import poly, set_learning_rate
+from loopda.training.stage import TrainingStage
 
 
 class Config(Section):
@@ -41,8 +34,8 @@ class Config(Section):
     compute: Compute
     loops: LoopSettings
     agreement: Agreement
-    steps: Annotated[int, Field(ge=1)]
-    batch_size: Annotated[int, Field(ge=1)]
+    steps: Count
+    batch_size: Count
     optimizer: SegmenterOptimizer
 
 
@@ -63,29 +56,29 @@ def run(
     device: str = "auto",
     threads: int = 2,
 ) -> None:
-    """Go on from the warm-up's model and loops, with the offline labels of `pseudo_labels` and online ones."""
-    job = Job("self_train", config, model=model, log=log, seed=seed, device=device, threads=threads)
-    job.open(source=source, night=night, classes=classes)
+    """Train on from the warm-up's model and loops, with the offline labels of `pseudo_labels` and online labels."""
+    stage = TrainingStage("self_train", config, model=model, log=log, seed=seed, device=device, threads=threads)
+    stage.open_data(source=source, night=night, classes=classes)
     pseudo = read_pseudo_labels(labels, config.input.size)
-    if job.referenced < len(job.night):
-        job.log.say(
-            f"{len(job.night) - job.referenced} of {len(job.night)} night images have no day reference: for them "
+    if stage.referenced < len(stage.night):
+        stage.log.say(
+            f"{len(stage.night) - stage.referenced} of {len(stage.night)} night images have no day reference: for them "
             "inner_ud, seg_ud and the online label are left out, and the offline label keeps every class"
         )
 
-    segmenter = load_segmenter(warmed_up).to(job.device).train()
-    nets = Loops(config.loops, segmenter).to(job.device)
+    segmenter = load_segmenter(warmed_up).to(stage.device).train()
+    nets = Loops(config.loops, segmenter).to(stage.device)
     nets.separate_passes = config.compute.memory == "least"
     load_loops(nets, loops)
     optimizers = {"segmenter": segmenter_optimizer(segmenter, config.optimizer), **nets.optimizers()}
-    training = job.training(
+    training = stage.training(
         parts={"network": segmenter.network, "loops": nets, **optimizers},
         inputs={"warmed_up": warmed_up, "loops": loops, "labels": labels},
-        images=(3 if job.referenced else 2) * config.batch_size,
+        images=(3 if stage.referenced else 2) * config.batch_size,
     )
 
-    train(config, segmenter, nets, optimizers, training, job.batches(pseudo))
-    job.finish(training, segmenter, metrics)
+    train(config, segmenter, nets, optimizers, training, stage.batches(pseudo))
+    stage.finish(training, segmenter, metrics)
 
 
 def train(
@@ -96,7 +89,7 @@ def train(
     training: Training,
     batches: Callable[[int], tuple[DayBatch, NightBatch]],
 ) -> None:
-    """The steps of self-training. batches: from a step to its labelled batch and its batch of pairs."""
+    """The steps of self-training. batches: from a step to its labelled day batch and its night batch."""
     for step, (day, pairs) in training.over(batches):
         # set learning rate
         factor = poly(step, steps=config.steps, power=config.optimizer.power)
@@ -106,12 +99,12 @@ def train(
         images, size = images_of(day, pairs), pairs.labels.shape[1:]
         logits: dict[str, Tensor] = {}
         losses: Terms = {}
-        with training.descent(optimizers["segmenter"], optimizers["decoders"]) as learn:
+        with training.descent(optimizers["segmenter"], optimizers["decoders"]) as backward:
             for x in nets.passes(images):
                 # encode, decode, encode the translations, decode (equations 1, 2 and 4 to 6)
-                looped = nets(segmenter, x, day.labels)
-                terms = looped.terms
-                logits |= {k: upsample(z.logits, size, z.aligned) for k, z in looped.outputs.items() if k != "d"}
+                result = nets(segmenter, x, day.labels)
+                terms = result.terms
+                logits |= {k: upsample(z.logits, size, z.aligned) for k, z in result.outputs.items() if k != "d"}
 
                 # day reference: offline label (equation 8)
                 if "ud" in x:
@@ -126,19 +119,19 @@ def train(
                     if "ud" in images:
                         losses["lor"] = distributed.mean(lor.sum(), len(lor))
 
-                # alignment: the discriminators step first, then the translations should pass for real (3 and 7)
-                for name in looped.translations:
-                    loss = nets.discriminator_loss(name, looped.translations[name], images)
+                # alignment: discriminator step, then the adversarial loss of the translation (equations 3 and 7)
+                for name in result.translations:
+                    loss = nets.discriminator_loss(name, result.translations[name], images)
                     training.descend(loss, optimizers["discriminators"])
-                    losses[f"discriminator_{SIDE[name]}"] = loss.detach()
-                    terms[f"adv_{name}"] = nets.adversarial_loss(name, looped.translations[name])
+                    losses[f"discriminator_{DOMAIN[name]}"] = loss.detach()
+                    terms[f"adv_{name}"] = nets.adversarial_loss(name, result.translations[name])
 
-                # update, after the last pass
-                learn(nets.total(terms))
+                # update: backward; the optimisers step after the last pass
+                backward(nets.total(terms))
                 losses |= {name: term.detach() for name, term in terms.items()}
-                del looped, terms  # the next forward pass needs their memory
+                del result, terms  # the next forward pass needs their memory
 
-        # record
+        # log
         training.record(**losses)
 
 
@@ -147,8 +140,9 @@ def co_teaching(
 ) -> tuple[Tensor, Tensor]:
     """L_seg^n of equation 10, CE with the offline plus CE with the online label, and the LOR of each pair.
 
-    The offline label keeps dynamic and shift-sensitive classes; a night image without a reference keeps all of its
-    offline label, since nothing else would teach it static classes. No label carries a gradient.
+    night_logits (N, K, H, W); reference_logits (M, K, H, W) of the M paired images. The offline label keeps dynamic and
+    shift-sensitive classes; without a reference it keeps all classes, since nothing else would train the static ones.
+    No label carries a gradient.
     """
     paired = pairs.paired
     offline = torch.where(
@@ -158,7 +152,7 @@ def co_teaching(
     if not distributed.total(len(reference_logits)):
         return loss, night_logits.new_zeros(0)
     count = len(reference_logits)
-    places = paired.argsort(descending=True, stable=True)[:count]  # of the pairs; a mask would have the GPU waited for
+    places = paired.argsort(descending=True, stable=True)[:count]  # a mask instead would wait for the GPU
     chosen = online_label(
         night=night_logits[places].argmax(dim=1),
         reference=reference_logits.argmax(dim=1),
@@ -168,21 +162,6 @@ def co_teaching(
     )
     online = torch.full_like(pairs.labels, IGNORE).index_copy(0, places, chosen.label)
     return loss + pseudo_cross_entropy(logits=night_logits, labels=online), chosen.lor
-
-
-def read_pseudo_labels(manifest: Path, size: tuple[int, int]) -> PseudoLabels:
-    """The label maps of a manifest that `pseudo_labels` wrote, at `size`; DataError when it is not such a file."""
-    found: dict[str, dict[Path, np.ndarray]] = {"night": {}, "day": {}}
-    try:
-        with open(manifest, newline="", encoding="utf-8") as file:
-            for row in interruptible(csv.DictReader(file)):
-                label = Path(row["label"])
-                if sha256(label)[:16] != row["content"]:
-                    raise DataError(f"{label}: not as it was when {manifest} was written; run pseudo_labels again")
-                found[row["domain"]][Path(row["image"])] = resize_label(read_label(label), size)
-    except (OSError, KeyError) as error:
-        raise DataError(f"{manifest}: not a manifest of pseudo-labels ({error}); run that stage again") from None
-    return PseudoLabels(found["night"], found["day"])
 
 
 if __name__ == "__main__":

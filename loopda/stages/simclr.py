@@ -7,7 +7,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from loopda.config import Section
+from loopda.config import Positive, Section
 from loopda.data.augmentation import each, simclr_views
 from loopda.data.dataset import Frames, Input
 from loopda.data.manifest import Row
@@ -23,9 +23,9 @@ from loopda.models.segmenter import Network, Normalisation, copy_backbone
 from loopda.randomness import seed_torch
 from loopda.runtime import distributed
 from loopda.runtime.command import command, records
-from loopda.training.job import Job
 from loopda.training.optimizer import adam
 from loopda.training.schedule import poly, set_learning_rate
+from loopda.training.stage import TrainingStage
 from loopda.weights.downloads import locate
 
 
@@ -41,9 +41,9 @@ class Config(Section):
     steps: Annotated[int, Field(ge=0)]
     batch_size: Annotated[int, Field(ge=2)]
     view: tuple[Annotated[int, Field(ge=16)], Annotated[int, Field(ge=16)]]
-    temperature: Annotated[float, Field(gt=0)]
+    temperature: Positive
     projection: Annotated[int, Field(ge=2)]
-    lr: Annotated[float, Field(gt=0)]
+    lr: Positive
     warmup_steps: Annotated[int, Field(ge=0)]
 
 
@@ -64,28 +64,28 @@ def run(
 ) -> None:
     """Write the student: a segmentation network with a pretrained backbone, random heads, and `bn_pretrain`.
 
-    The backbone is that of `simclr.weights`; else it is trained here, from random weights or (`simclr.start`) from the
-    backbone of the source-only model `pretrained`.
+    `simclr.weights` gives the backbone. Without it the backbone is trained here: `simclr.start` says whether from
+    random weights or from the source-only model `pretrained`.
     """
-    job = Job("simclr", config, model=model, log=log, seed=seed, device=device, threads=threads)
-    job.open(source=source, night=night, classes=classes)
-    frames = every_image(job)
+    stage = TrainingStage("simclr", config, model=model, log=log, seed=seed, device=device, threads=threads)
+    stage.open_data(source=source, night=night, classes=classes)
+    frames = every_image(stage)
 
-    backbone = locate(config.weights, job.log.say) if config.weights else None
+    backbone = locate(config.weights, stage.log.say) if config.weights else None
     seed_torch(seed, "student", 0)
     network = Network(**{**config.network.model_dump(), "normalisation": config.normalisation})
-    student = new_segmenter(network, frames.classes, backbone, bn_pretrain=True, say=job.log.say)
+    student = new_segmenter(network, frames.classes, backbone, bn_pretrain=True, say=stage.log.say)
     steps = 0 if backbone else config.steps  # an imported backbone needs no contrastive training
     if not backbone and config.start == "pretrain":
         if pretrained is None:
             raise ConfigError("simclr.start is pretrain: name the source-only model (--pretrained)")
         copy_backbone(load_segmenter(pretrained), student)
-    student.to(job.device).train()
-    head = ProjectionHead(student.network.channels[-1], config.projection).to(job.device)
+    student.to(stage.device).train()
+    head = ProjectionHead(student.network.channels[-1], config.projection).to(stage.device)
     optimizer = adam([student.network, head], config.lr)
     parts = {"network": student.network, "head": head, "optimizer": optimizer}
     inputs = {name: path for name, path in (("weights", backbone), ("pretrained", pretrained)) if path}
-    training = job.training(parts=parts, inputs=inputs, images=config.batch_size, steps=steps)
+    training = stage.training(parts=parts, inputs=inputs, images=config.batch_size, steps=steps)
     augment = simclr_views(config.view)
 
     def batch(step: int) -> Tensor:
@@ -99,9 +99,11 @@ def run(
         # set learning rate
         set_learning_rate(optimizer, poly(step, steps=steps, power=0.9, warmup=config.warmup_steps))
 
-        # two views of each image, one pass, so that both share the statistics of normalisation
+        # two views of each image, in one batch, so that both share the batch statistics
         views = torch.cat([each(augment, images), each(augment, images)])
         first, second = project(views).chunk(2)
+
+        # contrastive loss (SimCLR, equation 1)
         loss = nt_xent(first=first, second=second, temperature=config.temperature)
 
         # update
@@ -110,14 +112,14 @@ def run(
         # log
         training.record(nt_xent=loss)
 
-    job.finish(training, student, metrics, statistics=False)
+    stage.finish(training, student, metrics, statistics=False)
 
 
-def every_image(job: Job) -> Frames:
-    """Every training image without its label, all at the size of night: labelled day, night, and day references."""
-    paths = {row.image for row in (*job.day.rows, *job.night.rows)}
-    paths |= {row.reference for row in job.night.rows if row.reference}
-    return Frames([Row(path) for path in sorted(paths)], job.day.classes, job.night.size, threads=job.threads)
+def every_image(stage: TrainingStage) -> Frames:
+    """All training images without labels, at the size of night: labelled day, night, and day references."""
+    paths = {row.image for row in (*stage.day.rows, *stage.night.rows)}
+    paths |= {row.reference for row in stage.night.rows if row.reference}
+    return Frames([Row(path) for path in sorted(paths)], stage.day.classes, stage.night.size, threads=stage.threads)
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
-"""Stage `submission`: the zip that the test server of Dark Zurich takes, or the check of one.
+"""Stage `submission`: write the zip that the test server of Dark Zurich accepts, or check a zip.
 
     python -m loopda.stages.submission --model model.pt --root DarkZurich --out submission.zip
     python -m loopda.stages.submission --root DarkZurich --out submission.zip     # without a model: check it
 
-What the server wants stands in `loopda.evaluation.submission`, as far as it is known. No upload was possible where this
-was written: try a first submission before you trust the names.
+The rules of the server are in `loopda.evaluation.submission`, as far as they are known. They were never tested by an
+upload: try a first submission before you trust the names.
 """
 
 import shutil
@@ -20,7 +20,7 @@ from loopda import __version__, load
 from loopda.config import Section
 from loopda.data.images import Source
 from loopda.data.layouts import dark_zurich
-from loopda.data.listing import noting
+from loopda.data.skipped import collect_skipped
 from loopda.errors import ConfigError, DataError
 from loopda.evaluation.predict_images import predict_images
 from loopda.evaluation.prediction_records import PredictionRecords
@@ -39,6 +39,7 @@ from loopda.evaluation.submission import (
 )
 from loopda.labels.classes import CITYSCAPES, IGNORE
 from loopda.labels.png import write_confidence, write_label
+from loopda.pipeline.stages import MODEL_STAGES
 from loopda.runtime.command import command, writes
 from loopda.runtime.device import choose_device, use_threads
 from loopda.runtime.files import sha256, written
@@ -47,13 +48,14 @@ from loopda.runtime.signals import received, remembered
 
 
 class Config(Section):
-    """The section `submission`, whose keys are the flags of the same names.
+    """The section `submission`; its keys, except stages, are the flags of the same names.
 
-    root: of Dark Zurich; "" makes no zip. stages: whose models make one each, of those that the experiment has.
+    root: the folder of Dark Zurich; "" makes no zip. stages: the model of each of these makes a zip, where the
+    experiment has that stage.
     """
 
     root: str
-    stages: tuple[Literal["pretrain", "warmup", "self_train", "distill", "adapt"], ...]
+    stages: tuple[Literal[MODEL_STAGES], ...]
     names: Literal["image", "id"]
     invalid_below: Annotated[float, Field(ge=0, le=1)]
     size: str
@@ -81,9 +83,9 @@ def run(
     Without `model`, check the zip that is there. Either way every fault is listed, and no zip with a fault is written.
     names: image names each PNG as its image (..._rgb_anon.png), as users report that the server wants; id appends _id
     (..._rgb_anon_id.png), as CIConv's code does.
-    invalid_below: pixels of a smaller confidence are 255 in labelTrainIds_invalid. 0 marks none, which the mean IoU
-    does not see; only the uncertainty-aware IoU gains by a threshold, and one must not be tuned on the test set.
-    size, tile, overlap: as in `predict`. A signal ends the command with exit code 75; the same command goes on from
+    invalid_below: pixels with a smaller confidence are 255 in labelTrainIds_invalid. 0 marks none. The mean IoU does
+    not depend on it; only the uncertainty-aware IoU does, and the threshold must not be tuned on the test set.
+    size, tile, overlap: as in `predict`. A signal ends the command with exit code 75; the same command continues from
     there.
     """
     if names not in NAMES:
@@ -91,9 +93,9 @@ def run(
     if not 0 <= invalid_below <= 1:
         raise ConfigError(f"invalid_below {invalid_below}: a confidence is in 0 ... 1")
     lines = Log(log, "submission")
-    with noting() as left_out:
+    with collect_skipped() as skipped:
         images = [row.image for row in dark_zurich.rows(root, "test", CITYSCAPES, labelled=False)]
-    for line in left_out.lines():
+    for line in skipped.lines():
         lines.say(line)
     expected = [file_name(image, names) for image in images]
     if model is None:

@@ -13,16 +13,19 @@ import numpy as np
 from pydantic import Field
 
 from loopda.config import Section
-from loopda.data.listing import from_folder
+from loopda.data.layouts.table import write_oracle
+from loopda.data.manifest import Row
+from loopda.data.poses import PairDistance, write_poses
 from loopda.errors import DeviceError
 from loopda.labels.classes import CITYSCAPES
+from loopda.labels.contact_sheet import write_contact_sheet
 from loopda.runtime.command import command, writes
 from loopda.runtime.files import sha256, write_json, write_text
 from loopda.runtime.log import Log, duration
-from loopda.runtime.progress import tell
+from loopda.runtime.progress import report_progress
 from loopda.runtime.signals import interruptible, leave_to_parent
 from loopda.town import write
-from loopda.town.sheet import contact_sheet
+from loopda.town.sheet import town_rows
 from loopda.town.write import Frame, apart, cityscapes_frames, dark_zurich_pairs
 
 
@@ -64,26 +67,25 @@ def run(*, config: Config, summary: Path, poses: Path, oracle: Path, sheet: Path
 
     # draw and write every frame
     size = {"width": config.width, "height": config.height, "supersample": config.supersample}
-    one = partial(write.write, root=root, seed=config.seed, **size)
+    draw = partial(write.write, root=root, seed=config.seed, **size)
     pixels: dict[str, np.ndarray] = {}
-    for frame, count in zip(frames, _progress(_each(one, frames, workers), len(frames), lines), strict=True):
-        name = frame.split if frame.night or frame.split.startswith("source") else f"{frame.split}_reference"
+    for frame, count in zip(frames, _progress(_drawn(draw, frames, workers), len(frames), lines), strict=True):
+        name = _split_of(frame)
         pixels[name] = pixels.get(name, 0) + count
 
-    # the lists
+    # write the lists
     rows = [f"{_pair_name(pair.night)},{_pair_name(pair.day)}\n" for pair in pairs["train"]]
     write_text(root / "DarkZurich" / "zurich_dn_pair_train.csv", "".join(rows))
-    truth = ["night,reference,metres,degrees\n"]
-    for pair in pairs["train"] + pairs["val"]:
-        metres, degrees = apart(pair, config.seed)
-        truth.append(f"{pair.night.image},{pair.day.image},{metres:.3f},{degrees:.3f}\n")
-    write_text(poses, "".join(truth))
+    distances = [
+        PairDistance(Path(pair.night.image), Path(pair.day.image), *apart(pair, config.seed))
+        for pair in pairs["train"] + pairs["val"]
+    ]
+    write_poses(poses, distances)
     nights = [pair.night for pair in pairs["train"]]
-    lines_of = [f"{_from(oracle, root / one.image)},{_from(oracle, root / one.oracle)}\n" for one in nights]
-    write_text(oracle, "".join(["image,label\n", *lines_of]))
-    contact_sheet(sheet, pairs["train"], seed=config.seed, **size)
+    write_oracle(oracle, [Row(root / night.image, root / night.oracle) for night in nights])
+    write_contact_sheet(sheet, town_rows(pairs["train"], seed=config.seed, **size))
 
-    # the summary
+    # write the summary
     write_json(
         summary,
         {
@@ -97,13 +99,14 @@ def run(*, config: Config, summary: Path, poses: Path, oracle: Path, sheet: Path
     )
 
 
-def _each(one: partial, frames: list[Frame], workers: int) -> Iterator[np.ndarray]:
+def _drawn(draw: partial, frames: list[Frame], workers: int) -> Iterator[np.ndarray]:
+    """The pixel counts of the frames, in order, drawn by `workers` processes."""
     if workers == 1:
-        yield from interruptible(map(one, frames))
+        yield from interruptible(map(draw, frames))
         return
     pool = ProcessPoolExecutor(workers, get_context("spawn"), initializer=leave_to_parent)
     try:
-        yield from interruptible(pool.map(one, frames, chunksize=4))
+        yield from interruptible(pool.map(draw, frames, chunksize=4))
     except BrokenProcessPool:
         raise DeviceError("a process that draws was killed, perhaps for lack of memory; use fewer --workers") from None
     finally:
@@ -111,12 +114,12 @@ def _each(one: partial, frames: list[Frame], workers: int) -> Iterator[np.ndarra
 
 
 def _progress(counts: Iterator[np.ndarray], total: int, lines: Log) -> Iterator[np.ndarray]:
-    """Pass `counts` on, and tell how far the town is."""
+    """Yield `counts`, and report the progress after each."""
     begin = time.monotonic()
     for done, count in enumerate(counts, start=1):
         yield count
         speed = done / max(time.monotonic() - begin, 1e-6)
-        tell(lines.path, step=done, steps=total, seconds_left=(total - done) / speed)
+        report_progress(lines.path, step=done, steps=total, seconds_left=(total - done) / speed)
         lines.progress(
             f"frame {done}/{total}  {speed:.1f} frames/s  {duration((total - done) / speed)} left",
             final=done == total,
@@ -130,11 +133,6 @@ def _split_of(frame: Frame) -> str:
 def _pair_name(frame: Frame) -> str:
     """As the pair list names it: relative to rgb_anon, without suffix."""
     return frame.image.removeprefix("DarkZurich/rgb_anon/").removesuffix("_rgb_anon.png")
-
-
-def _from(table: Path, file: Path) -> str:
-    """The path of `file` from the folder of `table` on."""
-    return Path(from_folder(file, table.parent)).as_posix()
 
 
 def _fingerprint(root: Path, frames: list[Frame], others: list[Path]) -> str:

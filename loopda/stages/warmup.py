@@ -7,20 +7,20 @@ from typing import Annotated
 from pydantic import Field
 from torch.optim import Optimizer
 
-from loopda.config import Section
+from loopda.config import Count, Section
 from loopda.data.batches import DayBatch, NightBatch
 from loopda.data.dataset import Input
-from loopda.methods.loopda import SIDE, Loops, LoopSettings, images_of, save_loops
+from loopda.methods.loopda import DOMAIN, Loops, LoopSettings, images_of, save_loops
 from loopda.methods.method import Terms
 from loopda.models.checkpoint import load_segmenter
 from loopda.models.compute.settings import Compute
 from loopda.models.segmenter import Segmenter
 from loopda.randomness import seed_torch
 from loopda.runtime.command import command, records
-from loopda.training.job import Job
 from loopda.training.loop import Training
 from loopda.training.optimizer import SegmenterOptimizer, segmenter_optimizer
 from loopda.training.schedule import poly, set_learning_rate
+from loopda.training.stage import TrainingStage
 
 
 class Config(Section):
@@ -29,8 +29,8 @@ class Config(Section):
     input: Input
     compute: Compute
     loops: LoopSettings
-    steps: Annotated[int, Field(ge=1)]
-    batch_size: Annotated[int, Field(ge=1)]
+    steps: Count
+    batch_size: Count
     decoder_warmup: Annotated[int, Field(ge=0)]
     optimizer: SegmenterOptimizer
 
@@ -51,26 +51,26 @@ def run(
     device: str = "auto",
     threads: int = 2,
 ) -> None:
-    """Go on from the source-only model `pretrained`; write the adapted `model`, and the decoders and discriminators."""
-    job = Job("warmup", config, model=model, log=log, seed=seed, device=device, threads=threads)
-    job.open(source=source, night=night, classes=classes)
-    if job.referenced == 0:
-        job.log.say("no night image has a day reference: inner_ud and the reference's adversarial term are left out")
+    """Warm up from the source-only model `pretrained`; `loops` takes the decoders and discriminators."""
+    stage = TrainingStage("warmup", config, model=model, log=log, seed=seed, device=device, threads=threads)
+    stage.open_data(source=source, night=night, classes=classes)
+    if stage.referenced == 0:
+        stage.log.say("no night image has a day reference: inner_ud and the reference's adversarial term are left out")
 
-    segmenter = load_segmenter(pretrained).to(job.device).train()
+    segmenter = load_segmenter(pretrained).to(stage.device).train()
     seed_torch(seed, "decoders", 0)
-    nets = Loops(config.loops, segmenter).to(job.device)
+    nets = Loops(config.loops, segmenter).to(stage.device)
     nets.separate_passes = config.compute.memory == "least"
     optimizers = {"segmenter": segmenter_optimizer(segmenter, config.optimizer), **nets.optimizers()}
-    training = job.training(
+    training = stage.training(
         parts={"network": segmenter.network, "loops": nets, **optimizers},
         inputs={"pretrained": pretrained},
-        images=(3 if job.referenced else 2) * config.batch_size,
+        images=(3 if stage.referenced else 2) * config.batch_size,
     )
 
-    train(config, segmenter, nets, optimizers, training, job.batches())
-    save_loops(nets, loops, **job.provenance)
-    job.finish(training, segmenter, metrics)
+    train(config, segmenter, nets, optimizers, training, stage.batches())
+    save_loops(nets, loops, **stage.provenance)
+    stage.finish(training, segmenter, metrics)
 
 
 def train(
@@ -81,7 +81,7 @@ def train(
     training: Training,
     batches: Callable[[int], tuple[DayBatch, NightBatch]],
 ) -> None:
-    """The steps of the warm-up. batches: from a step to its labelled batch and its batch of pairs."""
+    """The steps of the warm-up. batches: from a step to its labelled day batch and its night batch."""
     for step, (day, pairs) in training.over(batches):
         # set learning rate
         factor = poly(step, steps=config.steps, power=config.optimizer.power)
@@ -90,27 +90,27 @@ def train(
         nets.decoders_alone = step <= config.decoder_warmup and (config.loops.inner_loop or config.loops.outer_loop)
 
         images = images_of(day, pairs)
-        encoded = {k: x for k, x in images.items() if k == "d" or nets.uses(k)}
+        used = {k: x for k, x in images.items() if k == "d" or nets.uses(k)}
         losses: Terms = {}
-        with training.descent(optimizers["segmenter"], optimizers["decoders"]) as learn:
-            for x in nets.passes(encoded):
+        with training.descent(optimizers["segmenter"], optimizers["decoders"]) as backward:
+            for x in nets.passes(used):
                 # encode, decode, encode the translations, decode (equations 1, 2 and 4 to 6)
-                looped = nets(segmenter, x, day.labels)
-                terms = looped.terms
+                result = nets(segmenter, x, day.labels)
+                terms = result.terms
 
-                # alignment: the discriminators step first, then the translations should pass for real (3 and 7)
-                for name in looped.translations:
-                    loss = nets.discriminator_loss(name, looped.translations[name], images)
+                # alignment: discriminator step, then the adversarial loss of the translation (equations 3 and 7)
+                for name in result.translations:
+                    loss = nets.discriminator_loss(name, result.translations[name], images)
                     training.descend(loss, optimizers["discriminators"])
-                    losses[f"discriminator_{SIDE[name]}"] = loss.detach()
-                    terms[f"adv_{name}"] = nets.adversarial_loss(name, looped.translations[name])
+                    losses[f"discriminator_{DOMAIN[name]}"] = loss.detach()
+                    terms[f"adv_{name}"] = nets.adversarial_loss(name, result.translations[name])
 
-                # update, after the last pass
-                learn(nets.total(terms))
+                # update: backward; the optimisers step after the last pass
+                backward(nets.total(terms))
                 losses |= {name: term.detach() for name, term in terms.items()}
-                del looped, terms  # the next forward pass needs their memory
+                del result, terms  # the next forward pass needs their memory
 
-        # record
+        # log
         training.record(**losses)
 
 

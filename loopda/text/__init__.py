@@ -1,0 +1,1 @@
+"""Text files, names of files, and strict YAML."""

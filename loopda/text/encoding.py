@@ -1,5 +1,4 @@
-"""Text that comes in and goes out. Files and their names are UTF-8, whatever the locale; a terminal is shown what it
-can show."""
+"""The encoding of text: files and their names are UTF-8 whatever the locale; a terminal gets what it can show."""
 
 import codecs
 import io
@@ -12,35 +11,35 @@ from pathlib import Path
 from loopda.errors import ConfigError, DataError, LoopdaError
 from loopda.text.names import printable
 
-# what stands for a character that a terminal does not have; "?" for all others
-ALIKE = {"…": ".", "±": "+-", "−": "-", "–": "-", "·": ".", "×": "x", "τ": "tau", "→": "->", "“": '"', "”": '"'}
+# ASCII for characters that a terminal may not have; "?" replaces all others
+REPLACEMENTS = {"…": ".", "±": "+-", "−": "-", "–": "-", "·": ".", "×": "x", "τ": "tau", "→": "->", "“": '"', "”": '"'}
 
-FOR_PEOPLE = "loopda.alike"  # how text for people is encoded where it cannot be: an argument `errors`
+REPLACE = "loopda.replace"  # value of `errors` for text that people read: unencodable characters are replaced
 _warned: set[tuple[str, int]] = set()
 
 
 def begin_program() -> None:
-    """For the entrance of a program, before it reads or prints anything.
+    """Prepare the encodings of a program; call it first in `main`, before the program reads or prints.
 
-    Where the locale would have names of files be anything but UTF-8, the program starts again in Python's UTF-8 mode:
-    what one machine writes into a table, another must find. What a terminal cannot show is replaced.
+    If the locale does not encode names of files as UTF-8, restart the program in Python's UTF-8 mode: a table that one
+    machine writes must be valid on another. Characters that the terminal cannot show are replaced from then on.
     """
     if codecs.lookup(sys.getfilesystemencoding()).name != "utf-8" and not sys.flags.utf8_mode:
-        os.environ["PYTHONUTF8"] = "1"  # of the programs that this one starts, too
+        os.environ["PYTHONUTF8"] = "1"  # for child processes too
         os.environ.setdefault("PYTHONIOENCODING", sys.stdout.encoding)  # the terminal stays what it is
         os.execv(sys.executable, [sys.executable, "-X", "utf8", *sys.orig_argv[1:]])
     replace_what_cannot_be_shown()
 
 
 def replace_what_cannot_be_shown() -> None:
-    """From now on printing never fails for a character that the terminal does not have."""
+    """Printing replaces characters that the terminal does not have, instead of raising an error."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors=FOR_PEOPLE)
+            stream.reconfigure(errors=REPLACE)
 
 
 def check_encoding(values: object) -> None:
-    """ConfigError where the locale would have names of files be anything but UTF-8, and `values` holds such names."""
+    """ConfigError where the locale does not encode names of files as UTF-8 and `values` has letters beyond ASCII."""
     encoding = codecs.lookup(sys.getfilesystemencoding()).name
     if encoding != "utf-8" and not json.dumps(values, ensure_ascii=False, default=str).isascii():
         raise ConfigError(
@@ -50,9 +49,9 @@ def check_encoding(values: object) -> None:
 
 
 def read_text(path: Path, kind: type[LoopdaError] = DataError) -> str:
-    """The text of the UTF-8 file `path`, without a byte order mark, lines ending in a line feed.
+    """The text of the UTF-8 file `path`, without a byte order mark; every line ends in a line feed.
 
-    Where it is in another encoding, an error of this `kind` that names the line and the remedy. OSError passes.
+    A file in another encoding raises an error of this `kind`, which names the line and the remedy. OSError passes.
     """
     content = Path(path).read_bytes()
     remedy = "save it as UTF-8"
@@ -70,21 +69,20 @@ def read_text(path: Path, kind: type[LoopdaError] = DataError) -> str:
 
 
 def warn_once(what: str, folder: Path, text: str) -> None:
-    """Say `text` of `folder`, on standard error and in the log of the stage: once in the life of this process for each
-    `what` and each file system."""
+    """Warn of `folder` on standard error and in the log of the stage, once per process, `what` and file system."""
     if (what, folder.stat().st_dev) not in _warned:
         _warned.add((what, folder.stat().st_dev))
         logging.getLogger("loopda").warning("%s: %s", folder, text)
 
 
-def _alike(error: UnicodeError) -> tuple[str, int]:
+def _replacement(error: UnicodeError) -> tuple[str, int]:
     if not isinstance(error, UnicodeEncodeError):
         raise error
     shown = []
     for character in error.object[error.start : error.end]:
         surrogate = 0xD800 <= ord(character) < 0xE000
-        shown.append(printable(character) if surrogate else ALIKE.get(character, "?"))
+        shown.append(printable(character) if surrogate else REPLACEMENTS.get(character, "?"))
     return "".join(shown), error.end
 
 
-codecs.register_error(FOR_PEOPLE, _alike)
+codecs.register_error(REPLACE, _replacement)

@@ -1,18 +1,19 @@
-"""Names of files: short enough for every file system, and fit to be stored in tables and shown to people."""
+"""Names of files: short enough for every file system, and valid in tables, messages and logs."""
 
 import hashlib
 import os
 import unicodedata
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-MOST_BYTES = 200  # of a name that a configuration chooses: 255 is the limit of file systems, and suffixes are added
-CONTROL = ("Cc", "Zl", "Zp")  # Unicode's categories of control characters and of what breaks a line
+MOST_BYTES = 200  # of a name from the configuration: file systems allow 255, and suffixes are added
+SHOWN = 3  # examples in a message
+CONTROL = ("Cc", "Zl", "Zp")  # Unicode categories of control characters and line separators
 
 
 def bounded(name: str, most: int = MOST_BYTES) -> str:
-    """`name`, where it has at most `most` bytes; else its beginning and a digest of the whole."""
+    """`name`, if it has at most `most` bytes; otherwise its beginning and a digest of the whole."""
     content = os.fsencode(name)
     if len(content) <= most:
         return name
@@ -20,23 +21,8 @@ def bounded(name: str, most: int = MOST_BYTES) -> str:
     return f"{content[: most - 9].decode('utf-8', 'ignore')}-{digest}"
 
 
-def joined(names: Iterable[str], most: int = MOST_BYTES) -> str:
-    """The names with "+" between them; where these are more than `most` bytes, the first of them, the number of the
-    others and a digest of all."""
-    names = list(names)
-    whole = "+".join(names)
-    if len(whole.encode()) <= most:
-        return whole
-    digest = hashlib.sha256(whole.encode()).hexdigest()[:8]
-    for shown in range(len(names) - 1, 0, -1):
-        text = "+".join([*names[:shown], f"{len(names) - shown}-more-{digest}"])
-        if len(text.encode()) <= most:
-            return text
-    return f"{len(names)}-experiments-{digest}"
-
-
 def printable(text: object) -> str:
-    """`text` on one line of UTF-8: control characters, and bytes of a name that are not UTF-8, are escaped."""
+    """`text` on one line of valid UTF-8: control characters, and bytes of a name that are not UTF-8, are escaped."""
     return "".join(
         character
         if unicodedata.category(character) not in (*CONTROL, "Cs")
@@ -51,22 +37,22 @@ def has_control_characters(path: Path | str) -> bool:
 
 
 def faults_of_names(paths: Iterable[Path]) -> list[str]:
-    """Why some of `paths` cannot be stored in a table that every process reads alike: a line for each reason."""
-    at_fault = defaultdict(list)
+    """Why some of `paths` cannot be stored in a table: one line per reason."""
+    invalid = defaultdict(list)
     for path in sorted(set(paths)):
         if not _is_utf8(str(path)):
-            at_fault["that is not UTF-8; rename (`convmv -f latin1 -t utf8 -r` renames a whole folder)"].append(path)
+            invalid["that is not UTF-8; rename (`convmv -f latin1 -t utf8 -r` renames a whole folder)"].append(path)
         elif has_control_characters(path):
-            at_fault["with a line break or another control character; rename"].append(path)
+            invalid["with a line break or another control character; rename"].append(path)
         elif str(path) != str(path).strip():
-            at_fault["with a blank at the end of the path; rename"].append(path)
-    return [f"{examples(found)}: a name {why}" for why, found in at_fault.items()]
+            invalid["with a blank at the end of the path; rename"].append(path)
+    return [f"{examples(found)}: a name {why}" for why, found in invalid.items()]
 
 
-def examples(paths: list[Path]) -> str:
-    """Up to three of `paths`, and how many more there are."""
-    more = f" and {len(paths) - 3} more" if len(paths) > 3 else ""
-    return ", ".join(map(printable, paths[:3])) + more
+def examples(things: Sequence[object]) -> str:
+    """The first SHOWN of `things`, such as paths, on one line, and how many more there are."""
+    more = f" and {len(things) - SHOWN} more" if len(things) > SHOWN else ""
+    return ", ".join(map(printable, things[:SHOWN])) + more
 
 
 def _is_utf8(text: str) -> bool:

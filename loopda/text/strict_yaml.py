@@ -1,8 +1,8 @@
-"""YAML and JSON files, read strictly: what YAML would drop or change without a word is refused by file and line.
+"""Strict reading of YAML and JSON: what YAML would silently drop or change is an error with file and line.
 
-YAML keeps the last of two equal keys, takes a key without a value for null, and reads `no` as false, `2024` as a
-number, `2024-01-05` as a date, `017705` as octal and `1:30` as 90. Files are YAML 1.1 as PyYAML and Snakemake read it;
-anchors, aliases and merge keys (`<<`) are welcome.
+YAML keeps the last of two equal keys, reads a key without a value as null, `no` as false, `2024` as a number,
+`2024-01-05` as a date, `017705` as octal and `1:30` as 90. Files are YAML 1.1, as PyYAML and Snakemake read it.
+Anchors, aliases and merge keys (`<<`) are allowed.
 """
 
 import json
@@ -24,14 +24,14 @@ PLAIN = ("str", "bool", "int", "float", "null", "map", "seq")  # the tags of wha
 
 
 def read_yaml(path: Path) -> Any:
-    """The values in the YAML (or JSON) file `path`; ConfigError names each line where YAML would not hold what it says.
+    """The values in the YAML (or JSON) file `path`; ConfigError names each line that YAML would drop or change.
 
-    A file that is JSON is read as JSON, as Snakemake does: `1e-4` is a number there, and a text in YAML.
+    A file that is valid JSON is read as JSON, as Snakemake does: `1e-4` is a number in JSON and a text in YAML.
     """
     text = _text(path)
     values, is_json = _json(text)
     try:
-        # in JSON, tabs stand between values alone
+        # in JSON, tabs occur only between values
         loader = yaml.SafeLoader(text.replace("\t", " ") if is_json else text)
         node = loader.get_single_node()
         faults = list(dict.fromkeys(_faults(node, (), {}))) if node else []
@@ -50,7 +50,7 @@ def read_yaml(path: Path) -> Any:
 
 
 def read_mapping(path: Path) -> dict[str, Any]:
-    """The sections in the configuration file `path`, read as `read_yaml` does; ConfigError where it holds none."""
+    """The sections in the configuration file `path`, read by `read_yaml`; ConfigError where it holds none."""
     values = read_yaml(path)
     if not isinstance(values, dict):
         found = "nothing" if values is None else f"{type(values).__name__} {values!r}"[:80]
@@ -59,7 +59,7 @@ def read_mapping(path: Path) -> dict[str, Any]:
 
 
 def refuse_equal_keys(path: Path) -> None:
-    """ConfigError where a mapping in `path` has two equal keys; whatever else is wrong in it, others say."""
+    """ConfigError where a mapping in `path` has two equal keys. Other errors in the file are left to `read_yaml`."""
     text = _text(path)
     try:
         node = yaml.SafeLoader(text.replace("\t", " ") if _json(text)[1] else text).get_single_node()
@@ -71,9 +71,9 @@ def refuse_equal_keys(path: Path) -> None:
 
 
 def remedy(value: Any, wanted: Any) -> str:
-    """What to write where YAML has read `value` as another type than the `wanted`; "" where that is not known.
+    """The remedy where YAML read `value` as another type than `wanted`, such as "; write 3"; "" where none is known.
 
-    wanted: as JSON schemas call it: "number", "integer", "boolean", "string" or "array".
+    wanted: a type of JSON Schema: "number", "integer", "boolean", "string" or "array".
     """
     if wanted == "array" and not isinstance(value, bool) and re.fullmatch(r"[\w ./-]+", str(value)):
         return f"; one alone is written [{value}]"
@@ -92,7 +92,7 @@ def remedy(value: Any, wanted: Any) -> str:
 
 
 def unlike_yaml(values: Any, path: tuple[str, ...] = ()) -> Iterator[str]:
-    """A line for each name in `values` that is no text, and each value that is none in a configuration: nan, a date."""
+    """A line for each name in `values` that is not a text, and each value that no configuration has: nan, a date."""
     where = ".".join(path)
     if isinstance(values, dict):
         for name, value in values.items():
@@ -120,7 +120,7 @@ def _text(path: Path) -> str:
 
 
 def _json(text: str) -> tuple[Any, bool]:
-    """The values of a `text` in JSON, and whether it is JSON."""
+    """The values of `text`, and True, if it is JSON; otherwise None and False."""
     try:
         return json.loads(text), True
     except (ValueError, RecursionError):
@@ -128,7 +128,7 @@ def _json(text: str) -> tuple[Any, bool]:
 
 
 def _syntax_fault(error: yaml.MarkedYAMLError, text: str) -> str:
-    """ ":line: what is wrong" of a text that is no YAML."""
+    """The message for a text that is not YAML, ":line: what is wrong"."""
     mark = error.problem_mark or error.context_mark
     lines = text.splitlines()
     line = lines[mark.line] if mark.line < len(lines) else ""
@@ -142,10 +142,10 @@ def _syntax_fault(error: yaml.MarkedYAMLError, text: str) -> str:
 
 
 def _faults(node: Node, path: tuple[str, ...], visited: dict[int, bool]) -> Iterator[tuple[int, str]]:
-    """The line and the fault of each thing at and below `node` that YAML would drop or change.
+    """The line and the message of each thing at and below `node` that YAML would drop or change.
 
-    path: the keys above. visited: the nodes seen so far, by id; False where one is still being looked at, so that an
-    alias to it would make it hold itself.
+    path: the keys above. visited: the nodes seen so far, by id; False while a node is being searched, so that an alias
+    to it from inside is found.
     """
     line = node.start_mark.line + 1
     if id(node) in visited:
@@ -196,7 +196,7 @@ def _faults_of_mapping(node: MappingNode, path: tuple[str, ...], visited: dict[i
 
 
 def _fault_of_scalar(node: ScalarNode, kind: str) -> str:
-    """What YAML would make of a value without quotes that it does not say; "" where it is what it says."""
+    """The message for a value without quotes that YAML reads as something else; "" where it reads what is written."""
     text = node.value
     if node.style is not None:
         return ""
@@ -221,7 +221,7 @@ def _name(path: tuple[str, ...]) -> str:
 
 
 def _number_in_text(text: str, wanted: str) -> str:
-    """How YAML writes the number that stands in `text`, as near to it as can be; "" where none does."""
+    """The number in `text` as YAML writes it, as close to the original as possible; "" if it is not a number."""
     try:
         number = float(text)
     except ValueError:

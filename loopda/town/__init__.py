@@ -1,0 +1,1 @@
+"""The built-in data set: a procedural town, rendered by day and by night with true labels."""

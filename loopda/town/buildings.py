@@ -15,7 +15,7 @@ LIT = [(1.0, 0.62, 0.28), (1.0, 0.72, 0.42), (1.0, 0.82, 0.60), (0.85, 0.95, 1.0
 
 
 def facade(rng: np.random.Generator, width: float, height: float, *, shops: bool, style: float) -> Surface:
-    """A storeyed front of `width` x `height` metres, partly lit; `style` 0..1 leans from plaster to brick."""
+    """A facade of `width` x `height` metres, partly lit; `style`: 0 is plaster, 1 is brick."""
     palette = BRICK if rng.random() < style else PLASTER
     base = np.array(palette[int(rng.integers(len(palette)))])
     base = np.clip(base * rng.uniform(0.8, 1.15) * rng.uniform(0.94, 1.06, 3), 0.05, 0.8)
@@ -45,7 +45,7 @@ def facade(rng: np.random.Generator, width: float, height: float, *, shops: bool
         column = np.floor(u / bay)
         fu, fv = u / bay - column, above / storey - row
         upstairs = (above > 0) & (v < height - 0.7)
-        sharp = np.clip(1.4 - footprint / (0.18 * bay), 0.45, 1)  # far windows melt into the wall
+        sharp = np.clip(1.4 - footprint / (0.18 * bay), 0.45, 1)  # windows far away blend into the wall
         half = 0.47 if ribbon else window_width / 2
         window = upstairs & (np.abs(fu - 0.5) < half) & (fv > window_low) & (fv < window_high)
         border = (
@@ -57,7 +57,7 @@ def facade(rng: np.random.Generator, width: float, height: float, *, shops: bool
         )
         chance = cell(column, row, salt)
         pane = fill(n, glass) * (0.5 + 1.3 * cell(column, row, salt + 3))[:, None]
-        # the sky mirrors in the upper part of a pane, curtains hang in some
+        # the upper part of a pane reflects the sky; some have curtains
         pane += (np.clip(fv - window_low, 0, 1) * 0.12)[:, None]
         curtain = (cell(column, row, salt + 5) < 0.3) & (np.abs(fu - 0.5) > half * 0.45)
         paint(pane, curtain, (0.5, 0.48, 0.44))
@@ -129,14 +129,14 @@ def building(
     rng: np.random.Generator, *, side: int, front: float, start: float, length: float, height: float,
     depth: float, shops: bool, style: float,
 ) -> tuple[list[Quad], list[Lamp]]:  # fmt: skip
-    """A house at `side` -1 (left) or +1: its front is `front` metres off the middle and begins at `start`."""
+    """A house at `side` -1 (left) or +1; its front is `front` metres from the middle and begins at z = `start`."""
     along = np.array([0.0, 0.0, -float(side)])
     corner = np.array([side * front, 0.0, start + length if side > 0 else start])
     quads = [Quad(corner, along, UP, length, height, facade(rng, length, height, shops=shops, style=style))]
     near = np.array([side * front if side > 0 else -front - depth, 0.0, start])
     plaster = gable(rng)
     quads.append(Quad(near, np.array([1.0, 0, 0]), UP, depth, height, plaster))
-    if rng.random() < 0.6:  # a pitched roof, seen from below only from afar
+    if rng.random() < 0.6:  # a pitched roof, visible only from afar
         rise, run = rng.uniform(2.0, 3.5), 4.0
         base = np.array([side * front if side > 0 else -front - 2 * run, height, start])
 

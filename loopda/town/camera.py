@@ -1,7 +1,7 @@
-"""The pinhole camera on the windscreen of the own car.
+"""The pinhole camera behind the windscreen of the ego vehicle.
 
-World axes, in metres: x to the right of the street's middle, y up from the ground, z along the street. Seen
-from outside, a surface's `along` axis points right and its `up` axis up: its outward normal is up x along.
+World axes, in metres: x to the right of the street's middle, y up from the ground, z along the street. Seen from
+outside, the `along` axis of a surface points right and its `up` axis up. Its outward normal is up x along.
 """
 
 from dataclasses import dataclass, replace
@@ -11,7 +11,7 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Camera:
-    """Position in metres, angles in radians (yaw to the right, pitch up), lens in fractions of the image."""
+    """Position in metres; angles in radians (yaw to the right, pitch up); focal length in fractions of the image."""
 
     x: float
     y: float
@@ -22,7 +22,7 @@ class Camera:
     middle: float = 0.46  # row of the optical axis / image height
 
     def axes(self) -> np.ndarray:
-        """Rows right, up, forward in world coordinates, shape (3, 3)."""
+        """The axes right, up and forward in world coordinates, as rows, (3, 3)."""
         sin, cos = np.sin(self.yaw), np.cos(self.yaw)
         right = np.array([cos, 0.0, -sin])
         forward = np.array([sin * np.cos(self.pitch), np.sin(self.pitch), cos * np.cos(self.pitch)])
@@ -32,12 +32,12 @@ class Camera:
         return np.array([self.x, self.y, self.z])
 
     def rays(self, width: int, height: int) -> tuple[np.ndarray, np.ndarray]:
-        """Directions of the pixel centres with depth 1: rightward part per column, upward part per row."""
+        """Ray directions of the pixel centres at depth 1: the rightward part per column, the upward part per row."""
         focal = self.focal * width
         columns = (np.arange(width) + 0.5 - 0.5 * width) / focal
         rows = (self.middle * height - np.arange(height) - 0.5) / focal
         return columns.astype(np.float32), rows.astype(np.float32)
 
     def moved(self, *, sideways: float, ahead: float, turn: float) -> "Camera":
-        """The same camera `sideways` and `ahead` metres away along the street, turned by `turn` radians."""
+        """This camera, moved `sideways` and `ahead` metres along the street and turned by `turn` radians."""
         return replace(self, x=self.x + sideways, z=self.z + ahead, yaw=self.yaw + turn)

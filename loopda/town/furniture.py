@@ -1,4 +1,4 @@
-"""What stands on the pavement: poles, street lamps, traffic lights and signs, walls, fences."""
+"""Objects on the pavement: poles, street lamps, traffic lights and signs, walls, fences."""
 
 import numpy as np
 
@@ -27,7 +27,7 @@ RED, BLUE, WHITE, YELLOW, GREEN, BLACK = (
 
 
 STOUT = 1.8
-"""Posts are so much thicker than real ones: at 256 x 128 pixels a small network must be able to see them."""
+"""Posts are this much thicker than real ones, so that a small network can see them at 256 x 128 pixels."""
 
 
 def tube(colour: np.ndarray | tuple, width: float) -> Surface:
@@ -251,7 +251,7 @@ def wall(rng: np.random.Generator, height: float) -> Surface:
 
 
 def fence(rng: np.random.Generator, height: float) -> Surface:
-    """A fence of pickets or bars; the dark gaps belong to it, as in Cityscapes."""
+    """A fence of pickets or bars; the dark gaps count as fence, as in Cityscapes."""
     colour = np.array(
         ((0.32, 0.20, 0.11), (0.55, 0.53, 0.48), (0.10, 0.16, 0.11), (0.22, 0.22, 0.22))[int(rng.integers(4))]
     )

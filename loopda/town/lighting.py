@@ -1,8 +1,8 @@
-"""Light for a G-buffer: the same world by day and by night.
+"""Lighting of a G-buffer: the same scene by day and by night.
 
-Radiance is linear. By day and by night it has different units, as a camera has another exposure: lit windows
-vanish by day, and what is far from a lamp vanishes by night. A photograph follows: exposure, glow, noise,
-tone curve, colour cast.
+Radiance is linear. Its unit differs between day and night, as the exposure of a camera does: lit windows are invisible
+by day, and what is far from any lamp is invisible by night. The photograph is computed from the radiance: exposure,
+glow, noise, tone curve, colour cast.
 """
 
 from dataclasses import dataclass
@@ -36,7 +36,7 @@ class Day:
 
 @dataclass(frozen=True)
 class Night:
-    """Darkness and camera of a night image: `sky`, `ambient`: radiance, `level`: brightness aimed at."""
+    """Darkness and camera of a night image. `sky`, `ambient`: radiance; `level`: the brightness of the exposure."""
 
     sky: tuple[float, float, float]
     ambient: tuple[float, float, float]
@@ -51,7 +51,7 @@ class Night:
 
 
 def sample_day(rng: np.random.Generator, *, style: str) -> Day:
-    """`style` "source" is a sober, slightly greenish camera, "target" a vivid action camera."""
+    """A random day. `style`: "source" is a neutral, slightly greenish camera, "target" a vivid action camera."""
     vivid = style == "target"
     warm = rng.normal(0, 0.04)
     tint = np.array((1 + warm, 1.0, 1 - warm)) * ((1.02, 1.0, 1.0) if vivid else (0.95, 1.02, 0.96))
@@ -128,7 +128,7 @@ def light_by_day(buffer: GBuffer, scene: Scene, day: Day) -> np.ndarray:
 
 
 def _sun_blocked(buffer: GBuffer, scene: Scene, sun: np.ndarray) -> np.ndarray:
-    """True where the houses hide the sun: the ray to it meets the plane of the facades below the roof."""
+    """True in the shadow of the houses: the ray to the sun meets the plane of the facades below the roof."""
     side = int(sun[0] > 0)
     heights = scene.skyline[side]
     if not len(heights) or abs(sun[0]) < 0.02:
@@ -143,7 +143,7 @@ def _sun_blocked(buffer: GBuffer, scene: Scene, sun: np.ndarray) -> np.ndarray:
 
 
 def light_by_night(buffer: GBuffer, scene: Scene, camera: Camera, night: Night) -> np.ndarray:
-    """Linear radiance (n, 3): lamps, other cars, the own headlights, lit windows; the sky is black."""
+    """Linear radiance (n, 3): lamps, other cars, the ego vehicle's headlights, lit windows; the sky is black."""
     ambient = np.array(night.ambient, np.float32)
     light = _from_lamps(scene.lamps, buffer, camera) + buffer.shade[:, None] * ambient
     beam = _headlights(buffer, camera) * np.float32(night.headlights)
@@ -165,7 +165,7 @@ def light_by_night(buffer: GBuffer, scene: Scene, camera: Camera, night: Night) 
 def _from_lamps(lamps: list[Lamp], buffer: GBuffer, camera: Camera) -> np.ndarray:
     """Irradiance (n, 3) of all lamps: inverse square, cosine of incidence (and a little from behind).
 
-    A lamp is taken to reach REACH metres, so only pixels of about its own depth need looking at.
+    The light of a lamp ends at REACH metres, so only pixels of about the same depth are computed.
     """
     order = np.argsort(buffer.depth)
     depth = buffer.depth[order]
@@ -197,7 +197,7 @@ def _from_lamps(lamps: list[Lamp], buffer: GBuffer, camera: Camera) -> np.ndarra
 
 
 def _headlights(buffer: GBuffer, camera: Camera) -> np.ndarray:
-    """The own low beam: a wide cone ahead, cut off above the bonnet's height, falling with distance."""
+    """The ego vehicle's low beam: a wide cone ahead, cut off above the bonnet, weaker with distance."""
     sideways = buffer.ray @ camera.axes()[0].astype(np.float32)
     depth = np.minimum(buffer.depth, 600)
     height = buffer.eye[1] + buffer.ray[:, 1] * depth - 0.65
@@ -206,13 +206,13 @@ def _headlights(buffer: GBuffer, camera: Camera) -> np.ndarray:
 
 
 def _mirror(buffer: GBuffer, camera: Camera, radiance: np.ndarray, wet: float) -> None:
-    """A wet road shows what stands above the horizon upside down, smeared upwards and downwards."""
+    """The reflection in a wet road: what is above the horizon, upside down and blurred vertically."""
     height, width = buffer.height, buffer.width
     image = np.minimum(radiance, 8.0).reshape(height, width, 3)
     horizon = camera.middle * height + np.tan(camera.pitch) * camera.focal * width
     rows = np.clip((2 * horizon - np.arange(height)).astype(int), 0, height - 1)
     reach = max(height // 9, 2)
-    for _ in range(2):  # twice a box makes a soft streak
+    for _ in range(2):  # two box filters make a soft streak
         total = np.concatenate([np.zeros((1, width, 3)), np.cumsum(image, axis=0, dtype=np.float64)])
         first, last = np.maximum(np.arange(height) - reach, 0), np.minimum(np.arange(height) + reach, height)
         image = (total[last] - total[first]) / (last - first)[:, None, None]
@@ -248,7 +248,7 @@ def photograph_night(radiance: np.ndarray, night: Night, rng: np.random.Generato
     spread = np.sqrt(np.maximum(image, 0) * night.noise * 0.12 + night.noise**2) * np.float32(0.3 + 0.7 * gain / 4)
     h, w = image.shape[:2]
     grain = rng.standard_normal((h, w, 3), dtype=np.float32) * 0.8 + rng.standard_normal((h, w, 1), dtype=np.float32)
-    # cameras smooth dark images, which leaves coloured blotches
+    # the noise reduction of cameras leaves coloured blotches in dark images
     blotch = rng.standard_normal((h // 4 + 1, w // 4 + 1, 3), dtype=np.float32).repeat(4, 0).repeat(4, 1)[:h, :w]
     image = image + spread * (grain * 0.7 + blotch * 0.35)
     image = np.maximum(image - 0.004, 0)
@@ -257,7 +257,7 @@ def photograph_night(radiance: np.ndarray, night: Night, rng: np.random.Generato
 
 
 def _glow(image: np.ndarray, share: float, *, limit: float) -> np.ndarray:
-    """Spread `share` of the light of every pixel: a lens's narrow core and wide wings."""
+    """Spread `share` of the light of every pixel: the point spread function of a lens, a narrow core and wide tails."""
     height, width = image.shape[:2]
     bright = np.minimum(image, limit)
     pad_h, pad_w = height // 2, width // 2

@@ -1,4 +1,4 @@
-"""What stands on the lots along a street: houses, parks, walls, fences, the mouths of side streets, squares."""
+"""The lots along a street: houses, parks, walls, fences, entrances of side streets, squares."""
 
 from dataclasses import dataclass
 
@@ -10,11 +10,11 @@ from loopda.town.world import UP, Lamp, Quad, Surface, ground_shadow
 
 @dataclass(frozen=True)
 class Lot:
-    """A lot beside the pavement, in metres, and what has been put on it.
+    """A lot beside the pavement, in metres, and the objects on it.
 
-    side: -1 (left) or +1. start, length: where it begins along the street, and how far it goes. front: of its near edge
-    off the middle of the road. tall, style: of the street's houses. eye: whence it is seen; no draw of `rng` depends on
-    it. quads, lamps: the street's, to be added to.
+    side: -1 (left) or +1. start, length: along the street. front: distance of its near edge from the middle of the
+    road. tall, style: of the street's houses. eye: the position of the camera; no draw of `rng` depends on it. quads,
+    lamps: those of the street, to which the lot adds.
     """
 
     rng: np.random.Generator
@@ -29,7 +29,7 @@ class Lot:
     lamps: list[Lamp]
 
     def row(self, distance: float, height: float, surface: Surface) -> None:
-        """A front along the whole lot, `distance` off the middle of the road."""
+        """A front along the whole lot, `distance` from the middle of the road."""
         self.quads.append(Quad(*self._along(distance), UP, self.length, height, surface))
 
     def across(self, distance: float, depth: float, height: float, surface: Surface) -> None:
@@ -60,7 +60,7 @@ class Lot:
         self.lamps.extend(lamps)
 
     def trees(self, count: int, low: float, high: float, size: tuple[float, float]) -> None:
-        """`count` trees of `size` (least, most), from `low` to `high` off the middle of the road."""
+        """`count` trees of `size` (least, most), from `low` to `high` from the middle of the road."""
         for _ in range(count):
             x, z = self.side * self.rng.uniform(low, high), self.start + self.rng.uniform(0, self.length)
             tall = self.rng.uniform(*size)
@@ -80,7 +80,7 @@ class Lot:
 
 
 def build_up(lot: Lot, kind: str) -> float:
-    """Put on the lot what its kind says; returns the height of its shadow-throwing front in metres."""
+    """Build the lot of this kind; returns the height of the front that casts a shadow, in metres."""
     return _KINDS[kind](lot)
 
 
@@ -143,7 +143,7 @@ def _fence(lot: Lot) -> float:
 
 
 def _side(lot: Lot) -> float:
-    """The mouth of a side street, and a front at its far end."""
+    """The entrance of a side street, and a front at its far end."""
     lot.far_front(lot.front + 38, 12.0)
     lot.across(lot.front + 0.5, 30, 0.01, plants.hedge(lot.rng, 0.01))
     return 0.0

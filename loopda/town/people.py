@@ -1,4 +1,4 @@
-"""Pedestrians, riders, bicycles and motorcycles: flat figures put together from ellipses and strokes."""
+"""Pedestrians, riders, bicycles and motorcycles: flat figures of ellipses and strokes."""
 
 import numpy as np
 

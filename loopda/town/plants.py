@@ -88,5 +88,5 @@ def bush(rng: np.random.Generator, x: float, z: float, eye: np.ndarray) -> Quad:
 
 
 def green_wall(rng: np.random.Generator, corner: np.ndarray, along: np.ndarray, length: float, height: float) -> Quad:
-    """A row of trees seen as one ragged mass, for what lies behind a park."""
+    """A row of trees as one ragged mass, for the background of a park."""
     return Quad(corner, along, UP, length, height, hedge(rng, height))

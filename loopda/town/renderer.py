@@ -1,4 +1,4 @@
-"""Draws a scene into a G-buffer: class, reflectance, emitted light, depth, normal; lighting comes after."""
+"""Renders a scene into a G-buffer: class, reflectance, emitted light, depth, normal. `lighting` comes after it."""
 
 import math
 from dataclasses import dataclass
@@ -29,7 +29,7 @@ class GBuffer:
     eye: np.ndarray
 
     def position(self) -> np.ndarray:
-        """World coordinates (n, 3); the sky is put at FAR."""
+        """World coordinates (n, 3); the sky lies at FAR."""
         return self.eye.astype(np.float32) + self.ray * np.minimum(self.depth, FAR)[:, None]
 
 
@@ -64,14 +64,14 @@ def render(scene: Scene, camera: Camera, width: int, height: int) -> GBuffer:
 
 
 def draw_bonnet(buffer: GBuffer, rise: float, colour: np.ndarray) -> None:
-    """The own car's bonnet at the lower edge, `rise` of the image's height in the middle; it has no class."""
+    """Draw the bonnet of the ego vehicle at the lower edge; `rise`: its height in the middle / image height; void."""
     across = (np.arange(buffer.width, dtype=np.float32) + 0.5) / buffer.width * 2 - 1
     edge = 1 - rise * (1 - 0.55 * across**2 - 0.45 * across**8)
     down = (np.arange(buffer.height, dtype=np.float32)[:, None] + 0.5) / buffer.height
     own = np.flatnonzero(down > edge)
     across, edge, down = across[own % buffer.width], edge[own % buffer.width], down[own // buffer.width, 0]
     buffer.label[own] = VOID
-    # a polished surface: bright at its far edge, where it mirrors the sky, darker towards the windscreen
+    # a polished surface: bright at its far edge, where it reflects the sky, darker towards the windscreen
     shine = np.exp(-(down - edge) / (0.35 * rise))
     buffer.albedo[own] = colour * (0.5 + 0.3 * np.cos(across * 4)[:, None] ** 2) + (0.25 * shine)[:, None]
     buffer.emitted[own] = 0.0
@@ -86,7 +86,7 @@ def _draw_ground(buffer: GBuffer, scene: Scene, camera: Camera) -> None:
     depth = -camera.y / buffer.ray[below, 1]
     x = camera.x + buffer.ray[below, 0] * depth
     z = camera.z + buffer.ray[below, 2] * depth
-    # a pixel covers more ground along the view than across; the geometric mean serves the textures
+    # a pixel covers more ground along the view than across it; textures use the geometric mean
     footprint = depth / (camera.focal * buffer.width) * np.sqrt(np.maximum(depth / camera.y, 1.0))
     look = scene.ground(x, z, footprint)
     buffer.label[below] = look.label
@@ -124,7 +124,7 @@ def _draw_quad(buffer: GBuffer, quad: Quad, placed: tuple, columns: np.ndarray, 
         return
     left, right, top, bottom = bounds
     across, upwards = columns[left:right], rows[top:bottom, None]
-    # ray . normal, ray . along, ray . up are linear in column and row: the quad's own (u, v) cost three sums
+    # ray . normal, ray . along, ray . up are linear in column and row, so that (u, v) costs three sums
     slope = (across * normal[0] + normal[2]).astype(np.float32) + upwards * np.float32(normal[1])
     with np.errstate(divide="ignore"):
         depth = np.float32(corner @ normal) / slope
@@ -151,7 +151,7 @@ def _draw_quad(buffer: GBuffer, quad: Quad, placed: tuple, columns: np.ndarray, 
         return
 
     def of_kept(value: np.ndarray | float, one: int) -> np.ndarray | float:
-        """The values of the kept points; one value for all of them has `one` dimensions."""
+        """The values at the kept points. A single value for all points has `one` dimensions."""
         return value[keep] if np.ndim(value) > one else value
 
     buffer.label[flat] = of_kept(look.label, 0)
@@ -181,7 +181,7 @@ def _bounds(points: list, columns: np.ndarray, rows: np.ndarray) -> tuple[int, i
             upwards.append((a[1] + s * (b[1] - a[1])) / NEAR)
     if not across:
         return None
-    # only columns and rows whose pixel centres lie inside; the hundredth of a pixel forgives rounding
+    # only columns and rows whose pixel centres lie inside; the hundredth of a pixel allows for rounding
     step = float(columns[1] - columns[0])
     left = max(math.ceil((min(across) - float(columns[0])) / step - 0.01), 0)
     right = min(math.floor((max(across) - float(columns[0])) / step + 0.01) + 1, len(columns))

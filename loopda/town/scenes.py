@@ -1,4 +1,4 @@
-"""A visit to a place: where the camera stands and what moves or parks there at that moment."""
+"""A visit to a place: the camera, and the traffic, parked cars and people at that moment."""
 
 from dataclasses import dataclass
 
@@ -12,7 +12,7 @@ from loopda.town.world import BUS, TRUCK, Lamp, Quad, Scene
 
 @dataclass(frozen=True)
 class Place:
-    """A place is its seed and the rare things that it or its visitors must show; everything else follows."""
+    """A place: its seed, and the rare classes that it or its visits must show; all else follows from the seed."""
 
     seed: tuple[int, ...]
     needs: frozenset[str]
@@ -23,7 +23,7 @@ class Place:
         return sample_street(np.random.default_rng([*self.seed, 1]), self.needs, city=self.city, yellow=self.yellow)
 
 
-# Every sixth image shows each of these for certain, so that even eight images hold all classes.
+# Every sixth image shows each of these for certain, so that even eight images show all classes.
 ROUND = (
     {"truck", "fence", "sign", "person"},
     {"bus", "terrain", "light", "bicycle"},
@@ -41,7 +41,7 @@ def needs_of(index: int, rng: np.random.Generator) -> frozenset[str]:
 
 
 def sample_camera(street: Street, rng: np.random.Generator, *, style: str) -> Camera:
-    """In the own lane, roughly along it. `style` "target" is a wider lens that looks a little higher."""
+    """A camera in the ego lane, roughly along it. `style` "target": a wider lens that looks slightly higher."""
     wide = style == "target"
     own = street.lane * (0.5 if street.lanes == 1 or rng.random() < 0.5 else 1.5)
     return Camera(
@@ -56,9 +56,9 @@ def sample_camera(street: Street, rng: np.random.Generator, *, style: str) -> Ca
 
 
 def visit(place: Place, camera: Camera, seed: tuple[int, ...], *, chance: bool = False) -> Scene:
-    """The place as the camera finds it at one moment, told by `seed`: traffic, parked cars, people.
+    """The scene of the place at one moment, which `seed` determines: traffic, parked cars, people.
 
-    With `chance`, what moves is left to chance: only the static needs of the place are sure to be there.
+    chance: moving things are random; only the static needs of the place are certain to be there.
     """
     street = place.street()
     eye = camera.position()
@@ -86,7 +86,7 @@ def visit(place: Place, camera: Camera, seed: tuple[int, ...], *, chance: bool =
 
 
 def _parked(place: Place, street: Street, camera: Camera, rng: np.random.Generator, quads: list[Quad]) -> None:
-    """Cars along the kerb; half of them belong to the place and stand there on every visit."""
+    """Cars along the kerb; half of them belong to the place and are the same on every visit."""
     residents = np.random.default_rng([*place.seed, 4])
     for side in range(2):
         if not street.parking[side]:
@@ -118,7 +118,7 @@ def _traffic(
     quads: list[Quad],
     lamps: list[Lamp],
 ) -> None:
-    """Moving vehicles: ahead in the own direction and oncoming; what is needed comes first in its lane."""
+    """Moving vehicles in the ego direction and oncoming; required classes come first in their lane."""
 
     def add(body: vehicles.Body, x: float, z: float, angle: float) -> None:
         more, light = vehicles.vehicle(rng, body, x, z, angle + rng.normal(0, 0.015), moving=True)
@@ -198,7 +198,7 @@ def _people(street: Street, camera: Camera, rng: np.random.Generator, needs: fro
                 else rng.uniform(max(camera.x + 0.9, street.edge - 0.9), max(camera.x + 1.0, street.edge - 0.3))
             )
             z = camera.z + rng.uniform(5.5, 12)
-            if rng.random() < 0.25:  # one who crosses
+            if rng.random() < 0.25:  # a pedestrian who crosses
                 quads += people.bicycle(
                     rng, x * 0.5, camera.z + rng.uniform(7, 12), 0.0, ridden=True, engine=engine, moving=True
                 )

@@ -17,7 +17,7 @@ SODIUM, WARM, WHITE = np.array((1.0, 0.52, 0.16)), np.array((1.0, 0.78, 0.50)), 
 
 @dataclass
 class Street:
-    """Measures in metres from the middle of the road; pairs are (left, right)."""
+    """The dimensions of a street, in metres from the middle of the road; pairs are (left, right)."""
 
     lane: float
     lanes: int  # per direction
@@ -42,7 +42,7 @@ class Street:
 
 
 def sample_street(rng: np.random.Generator, needs: frozenset[str], *, city: float, yellow: bool) -> Street:
-    """Measures and lots of a street; `needs`: what must be near (wall, fence, terrain, light, train)."""
+    """A random street with its lots. `needs`: classes that must be near (wall, fence, terrain, light, train)."""
     tracks = "train" in needs or rng.random() < 0.12
     lanes = 2 if rng.random() < 0.2 else 1
     lane = rng.uniform(2.9, 3.4) if not tracks else rng.uniform(3.3, 3.6)
@@ -80,7 +80,7 @@ def sample_street(rng: np.random.Generator, needs: frozenset[str], *, city: floa
 
 
 def ground_of(street: Street) -> Surface:
-    """The ground's look as a function of x and z: lanes, markings, tracks, kerbs, pavement, grass."""
+    """The surface of the ground as a function of x and z: lanes, markings, tracks, kerbs, pavement, grass."""
     metres = np.arange(BEGIN * 2 - 20, END * 2 + 20) / 2
     beyond = np.zeros((2, len(metres)), np.int64)
     for side in range(2):
@@ -110,7 +110,7 @@ def ground_of(street: Street) -> Surface:
         label[off_road] = SIDEWALK
         grass = off_road & (((away - k - 0.25 < g) & (away - k > 0.25)) | ((away > f) & (where == GREEN)))
         label[grass] = TERRAIN
-        fine = np.clip(0.25 / footprint, 0, 1)  # markings and joints fade where a pixel covers more than they do
+        fine = np.clip(0.25 / footprint, 0, 1)  # markings and joints fade where a pixel is larger than they are
         grain = 0.85 + 0.3 * cloud(x * 3, z * 3) + 0.16 * (cell(x * 12, z * 12, 1) - 0.5) * fine
         albedo = fill(n, (1.0, 1.0, 1.02)) * (street.asphalt * grain)[:, None]
         patch = cell(x / 1.7, z / 4.3, 4) > 0.9
@@ -157,7 +157,7 @@ def ground_of(street: Street) -> Surface:
 def static_world(
     street: Street, rng: np.random.Generator, eye: np.ndarray, needs: frozenset[str], phase: int
 ) -> tuple[list[Quad], list[Lamp], tuple[np.ndarray, np.ndarray]]:
-    """Quads, lamps and skyline. No draw depends on `eye` or `phase`: every visit finds the same place."""
+    """Quads, lamps and skyline. No random number depends on `eye` or `phase`: every visit shows the same place."""
     quads: list[Quad] = []
     lamps: list[Lamp] = []
     heights = np.zeros((2, END - BEGIN))
@@ -230,7 +230,7 @@ def _pavement(
 
 
 def _lamps(street: Street, rng: np.random.Generator, eye: np.ndarray, quads: list[Quad], lamps: list[Lamp]) -> None:
-    """Street lamps on one or both sides, of one kind in a street; now and then one is out of order."""
+    """Street lamps on one or both sides, of one kind in a street; some are out of order."""
     tone = (SODIUM, WARM, WHITE)[int(rng.choice(3, p=[0.4, 0.35, 0.25]))] * rng.uniform(26, 60)
     height, spacing = rng.uniform(4.6, 6.8), rng.uniform(15, 27)
     colour = furniture.STEEL[int(rng.integers(4))]
@@ -287,5 +287,5 @@ def _far_end(street: Street, rng: np.random.Generator, quads: list[Quad]) -> Non
 
 
 def _crossed(street: Street, side: int, z: float) -> bool:
-    """Does a side street open at this z?"""
+    """Whether a side street opens at this z."""
     return any(kind == "side" and start - 0.5 <= z <= start + length + 0.5 for kind, start, length in street.lots[side])

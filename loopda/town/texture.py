@@ -1,4 +1,4 @@
-"""Randomness as a function of place: the same point of the same surface always looks the same."""
+"""Random textures as a function of position: a point of a surface always looks the same."""
 
 import numpy as np
 
@@ -38,7 +38,7 @@ def cloud(x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 
 def paint(colour: np.ndarray, where: np.ndarray, value: np.ndarray | tuple) -> None:
-    """Set `colour` (n, 3) to `value` where `where`, a boolean or a share 0..1, says so."""
+    """Set `colour` (n, 3) to `value` where `where` is true; a share 0..1 in `where` blends the two."""
     share = where.astype(np.float32)[:, None]
     colour += (np.asarray(value, np.float32) - colour) * share
 

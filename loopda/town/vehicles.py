@@ -1,4 +1,4 @@
-"""Cars, trucks, buses, trams: a side profile drawn out to the vehicle's width."""
+"""Cars, trucks, buses and trams: a side profile, extruded to the width of the vehicle."""
 
 from dataclasses import dataclass
 
@@ -25,9 +25,9 @@ PAINT = [
     (0.03, 0.08, 0.28), (0.16, 0.17, 0.18), (0.04, 0.12, 0.08), (0.45, 0.38, 0.28),
     (0.02, 0.18, 0.35), (0.50, 0.32, 0.04),
 ]  # fmt: skip
-# how common each paint is
+# frequency of each paint
 COMMON = np.array([0.16, 0.14, 0.16, 0.16, 0.09, 0.08, 0.10, 0.03, 0.03, 0.03, 0.02])
-# what companies paint their buses and trams: colours above and below the windows
+# colours of buses and trams above and below the windows
 LIVERY = {
     BUS: (
         ((0.55, 0.03, 0.03), (0.05, 0.12, 0.42), (0.62, 0.60, 0.56), (0.60, 0.40, 0.03)),
@@ -261,7 +261,7 @@ def _side(
 
 
 def _edge(body: Body, index: int, colour: np.ndarray, second: np.ndarray, lamps: str, lit_inside: float) -> Surface:
-    """The strip along profile edge `index`; `lamps` "front", "rear" (with "lit" if they burn) or ""."""
+    """The strip along profile edge `index`; `lamps` "front", "rear" (with "lit" if they are on) or ""."""
     (a0, b0), (a1, b1) = body.profile[index], body.profile[index + 1]
     length = float(np.hypot(a1 - a0, b1 - b0))
     width, glazed = body.width, index in body.glazed
@@ -319,7 +319,7 @@ def _edge(body: Body, index: int, colour: np.ndarray, second: np.ndarray, lamps:
 def vehicle(
     rng: np.random.Generator, body: Body, x: float, z: float, angle: float, *, moving: bool
 ) -> tuple[list[Quad], list[Lamp]]:
-    """The vehicle with its middle at (x, z), heading `angle`; a moving one has its lights on."""
+    """The vehicle with its centre at (x, z) and heading `angle`; a moving vehicle has its lights on."""
     colour = np.array(PAINT[int(rng.choice(len(PAINT), p=COMMON))]) * rng.uniform(0.8, 1.2)
     second = np.array(((0.62, 0.62, 0.6), (0.5, 0.5, 0.52), (0.55, 0.5, 0.4), (0.2, 0.22, 0.3))[int(rng.integers(4))])
     if body.label in LIVERY:

@@ -1,4 +1,4 @@
-"""What a scene consists of: flat surfaces, lights and the ground, in world coordinates (see camera.py)."""
+"""The parts of a scene: flat surfaces, lights and the ground, in world coordinates (see camera.py)."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -9,13 +9,13 @@ import numpy as np
 (ROAD, SIDEWALK, BUILDING, WALL, FENCE, POLE, LIGHT, SIGN, VEGETATION, TERRAIN, SKY) = range(11)
 (PERSON, RIDER, CAR, TRUCK, BUS, TRAIN, MOTORCYCLE, BICYCLE) = range(11, 19)
 
-VOID = 255  # the own car, which belongs to no class
+VOID = 255  # the ego vehicle, which has no class
 
 UP = np.array([0.0, 1.0, 0.0])
 
 
 class Shade(NamedTuple):
-    """The look of n points of a surface. Linear RGB: reflectance 0..1, emitted light as radiance."""
+    """The shading of n points of a surface, in linear RGB: reflectance 0..1, emitted light as radiance."""
 
     label: int | np.ndarray
     albedo: np.ndarray  # (3,) or (n, 3)
@@ -39,14 +39,14 @@ class Quad:
     width: float
     height: float
     surface: Surface
-    shadow: bool = False  # True: no surface of its own, it only darkens the ground (the surface's albedo[0])
+    shadow: bool = False  # True: it only darkens the ground, by the surface's albedo[0]
 
 
 @dataclass(frozen=True)
 class Lamp:
-    """A point light: place (3,), colour (3,) = irradiance at one metre; `aim` (3,) makes it a cone.
+    """A point light: place (3,), colour (3,) = irradiance at one metre; `aim` (3,) makes it a spotlight.
 
-    Inside the cone the light falls from the axis to the angle with cosine `edge`, where none is left.
+    The light of a spotlight falls from its axis to zero at the angle whose cosine is `edge`.
     """
 
     place: np.ndarray
@@ -57,7 +57,7 @@ class Lamp:
 
 @dataclass
 class Scene:
-    """Everything a frame shows but the camera: quads, lamps, the ground, and what throws long shadows."""
+    """A scene without its camera: quads, lamps, the ground, and the skyline that casts long shadows."""
 
     ground: Callable[[np.ndarray, np.ndarray, np.ndarray], Shade]
     quads: list[Quad] = field(default_factory=list)
@@ -69,7 +69,7 @@ class Scene:
 
 
 def direction(angle: float) -> np.ndarray:
-    """Horizontal unit vector; angle 0 looks along the street, positive angles to the right."""
+    """The horizontal unit vector at `angle`: 0 is along the street, positive angles are to the right."""
     return np.array([np.sin(angle), 0.0, np.cos(angle)])
 
 
@@ -98,7 +98,7 @@ def upright(
 
 
 def ground_shadow(x: float, z: float, angle: float, width: float, length: float, strength: float) -> Quad:
-    """A soft dark patch on the ground below a thing of the given size."""
+    """A soft shadow on the ground below an object of the given size."""
 
     def surface(u: np.ndarray, v: np.ndarray, footprint: np.ndarray) -> Shade:
         du = np.abs(u / width * 2 - 1)

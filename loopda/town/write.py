@@ -30,7 +30,7 @@ RECORDINGS = {
     "train": (("GOPR0801", "GOPR0811"), ("GOPR0802", "GOPR0812"), ("GP010802", "GP010812")),
     "val": (("GOPR0806", "GOPR0806_ref"),),
 }
-EGO_VEHICLE = 1  # labelId of the own car
+EGO_VEHICLE = 1  # labelId of the ego vehicle
 LABEL_IDS = np.full(256, EGO_VEHICLE, np.uint8)
 LABEL_IDS[: len(CITYSCAPES)] = [ids[0] for ids in CITYSCAPES.encodings["labelIds"].ids]
 SPLITS = {"source_train": 11, "source_val": 12, "night_train": 13, "night_val": 14}

@@ -1,13 +1,13 @@
-"""Discriminators that have collapsed, as the records of metrics.jsonl show it."""
+"""Collapsed discriminators, by their losses in metrics.jsonl."""
 
 from collections.abc import Mapping, Sequence
 from itertools import takewhile
 
-STEPS = 200  # that a sign must last: a discriminator may be ahead for a while
-# of a loss: a fifth of 0.25, which is the least that a constant answer costs, and a quarter of the least that is sound
-# according to AdaptSegNet's author (0.2 to 0.5; issue 22 of the authors' code)
+STEPS = 200  # that a sign must last: a discriminator may lead for a while
+# of a loss: a fifth of 0.25, the least loss of a constant output, and a quarter of the least healthy loss according to
+# AdaptSegNet's author (0.2 to 0.5; issue 22 of the authors' code)
 WON = 0.05
-# relative difference of records: at most 6e-4 where nothing is learnt, else 3e-3 and more (docs/lab-notes.md)
+# relative difference of lines: at most 6e-4 where nothing is learnt, else 3e-3 and more (docs/lab-notes.md)
 CONSTANT = 1e-3
 
 RATE = "discriminator_lr (of translate: discriminators.lr)"
@@ -20,21 +20,22 @@ SIGNS = {
 
 
 def collapsed(records: Sequence[Mapping[str, float]]) -> dict[str, str]:
-    """A sentence for each discriminator that shows one of the SIGNS in all of the last STEPS steps, by its loss.
+    """By the name of a discriminator's loss, a sentence for each that shows one of the SIGNS in the last STEPS steps.
 
-    A loss of discriminators is a value of `records` whose name begins so; 0 is that of one that never errs. A sum over
-    several is small only if all of them have won, and constant only if all of them are. Records may be of any number of
-    steps, for a training writes one whenever it saves.
+    records: the lines of metrics.jsonl; each may cover any number of steps. The losses are the values whose name begins
+    with "discriminator"; the loss is 0 where it is always right. A sum over several discriminators is small only if all
+    of them have won, and constant only if all are constant.
     """
     last = records[-1]["step"]
     if last < STEPS:
         return {}
-    window = list(takewhile(lambda record: record["step"] > last - STEPS, reversed(records)))
-    found = {}
+    recent = list(takewhile(lambda record: record["step"] > last - STEPS, reversed(records)))
+    warnings = {}
     for name in records[-1]:
-        if name.startswith("discriminator") and all(name in record for record in window):
-            least, most = (extreme(record[name] for record in window) for extreme in (min, max))
-            sign = "won" if most < WON else "constant" if most - least < CONSTANT * most else ""
+        if name.startswith("discriminator") and all(name in record for record in recent):
+            losses = [record[name] for record in recent]
+            difference = max(losses) - min(losses)
+            sign = "won" if max(losses) < WON else "constant" if difference < CONSTANT * max(losses) else ""
             if sign:
-                found[name] = f"from step {last - STEPS + 1} to {last} {name} {SIGNS[sign]}"
-    return found
+                warnings[name] = f"from step {last - STEPS + 1} to {last} {name} {SIGNS[sign]}"
+    return warnings

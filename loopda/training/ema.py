@@ -11,9 +11,9 @@ from loopda.models.compute.normalisation import DropPath
 class Teacher(AveragedModel):
     """theta' <- alpha theta' + (1 - alpha) theta after the t-th step, alpha = min(1 - 1 / (t + 1), decay).
 
-    The first `update_parameters` copies the network, each further one averages; t is part of the state, so that a
-    resumed teacher goes on as if nothing had been. Parameters alone are averaged; batch normalisation works on the
-    batch, as in the student. Nothing is ever dropped: the same images always get the same answer.
+    The first `update_parameters` copies the network, every later one averages. t is part of the state, so that a
+    resumed teacher continues exactly. Only parameters are averaged; batch normalisation uses the batch's statistics, as
+    in the student. Dropout and drop path are off.
     """
 
     def __init__(self, network: nn.Module, decay: float):
@@ -28,7 +28,7 @@ class Teacher(AveragedModel):
 
 
 def without_dropping(module: nn.Module) -> nn.Module:
-    """`module` with its dropout and drop path switched off, whatever mode it is in."""
+    """`module` with its dropout and drop path switched off, in training mode too."""
     for part in module.modules():
         if isinstance(part, _DropoutNd | DropPath):
             part.eval()

@@ -8,12 +8,11 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.optim import SGD, Adam, AdamW, Optimizer
 
-from loopda.config import Section
+from loopda.config import NonNegative, Positive, Section
 from loopda.models.segmenter import Segmenter
 from loopda.runtime import distributed
 
-Positive = Annotated[float, Field(gt=0)]
-Learn = Callable[[Tensor], None]
+Backward = Callable[[Tensor], None]
 
 
 class SegmenterOptimizer(Section):
@@ -23,26 +22,26 @@ class SegmenterOptimizer(Section):
     lr: Positive
     head_factor: Positive
     momentum: Annotated[float, Field(ge=0, lt=1)]
-    weight_decay: Annotated[float, Field(ge=0)]
-    power: Annotated[float, Field(ge=0)]
+    weight_decay: NonNegative
+    power: NonNegative
 
 
 def segmenter_optimizer(segmenter: Segmenter, section: SegmenterOptimizer) -> Optimizer:
-    """The base learning rate on the backbone and `head_factor` times as much on the heads.
+    """The section's optimiser, with `head_factor` times the learning rate on the heads.
 
-    Layer normalisations have no weight decay: the rule for the transformers of the literature.
+    Layer normalisations have no weight decay, as for the transformers of the literature.
     """
     network = segmenter.network
     norms = [part for part in network.modules() if isinstance(part, nn.LayerNorm)]
     undecayed = {id(parameter) for part in norms for parameter in part.parameters()}
     backbone = list(network.backbone_parameters())
     groups = [
-        {"params": [one for one in backbone if id(one) not in undecayed], "lr": section.lr},
+        {"params": [parameter for parameter in backbone if id(parameter) not in undecayed], "lr": section.lr},
         {"params": list(network.head_parameters()), "lr": section.lr * section.head_factor},
     ]
     if undecayed:
-        kept = [one for one in backbone if id(one) in undecayed]
-        groups.append({"params": kept, "lr": section.lr, "weight_decay": 0.0})
+        norm_parameters = [parameter for parameter in backbone if id(parameter) in undecayed]
+        groups.append({"params": norm_parameters, "lr": section.lr, "weight_decay": 0.0})
     for group in groups:
         group["initial_lr"] = group["lr"]
     if section.name == "adamw":
@@ -59,36 +58,36 @@ def adam(modules: Iterable[nn.Module], lr: float, betas: tuple[float, float] = (
     return optimizer
 
 
-class CompanionOptimizer(Section):
-    """The optimiser of a method's own network. momentum: of SGD, or Adam's first beta, whose second is 0.999."""
+class DiscriminatorOptimizer(Section):
+    """The optimiser of a discriminator. momentum: of SGD, or Adam's first beta, whose second is 0.999."""
 
     name: Literal["adam", "sgd"]
     lr: Positive
     momentum: Annotated[float, Field(ge=0, lt=1)]
-    weight_decay: Annotated[float, Field(ge=0)]
+    weight_decay: NonNegative
 
 
-def companion_optimizer(modules: Iterable[nn.Module], section: CompanionOptimizer) -> Optimizer:
+def discriminator_optimizer(modules: Iterable[nn.Module], section: DiscriminatorOptimizer) -> Optimizer:
     """Adam or SGD for `modules`."""
     parameters = [parameter for module in modules for parameter in module.parameters()]
-    rates = {"lr": section.lr, "weight_decay": section.weight_decay, "fused": True}
+    common = {"lr": section.lr, "weight_decay": section.weight_decay, "fused": True}
     if section.name == "adam":
-        optimizer = Adam(parameters, betas=(section.momentum, 0.999), **rates)
+        optimizer = Adam(parameters, betas=(section.momentum, 0.999), **common)
     else:
-        optimizer = SGD(parameters, momentum=section.momentum, **rates)
+        optimizer = SGD(parameters, momentum=section.momentum, **common)
     for group in optimizer.param_groups:
         group["initial_lr"] = section.lr
     return optimizer
 
 
 @contextmanager
-def descent(*optimizers: Optimizer) -> Iterator[Learn]:
-    """One step of each optimiser, at the end of the block, along the gradient of the sum of all losses that it learns.
+def descent(*optimizers: Optimizer) -> Iterator[Backward]:
+    """One step of each optimiser at the end of the block, along the summed gradient of all backward passes.
 
-        with descent(optimizer) as learn:
-            learn(loss)
+        with descent(optimizer) as backward:
+            backward(loss)
 
-    Every process adds the gradient of its samples. What a loss kept for its backward pass is free when it is learnt.
+    The gradients of all processes are added. A backward pass frees what its loss kept.
     """
     for optimizer in optimizers:
         optimizer.zero_grad(set_to_none=True)
@@ -101,5 +100,5 @@ def descent(*optimizers: Optimizer) -> Iterator[Learn]:
 
 def descend(loss: Tensor, *optimizers: Optimizer) -> None:
     """One step of each optimiser along the gradient of `loss`."""
-    with descent(*optimizers) as learn:
-        learn(loss)
+    with descent(*optimizers) as backward:
+        backward(loss)

@@ -7,6 +7,7 @@ A checkpoint is a folder that is renamed into place when it is whole. Loading ta
 before it, else nothing, and says what it found.
 """
 
+import hashlib
 import json
 import os
 import shutil
@@ -16,6 +17,7 @@ from typing import Any
 
 import torch
 
+from loopda.config import Section
 from loopda.errors import DataError, DeviceError
 from loopda.models.checkpoint import load_checkpoint
 from loopda.runtime.files import flush, sha256, write_json
@@ -26,9 +28,9 @@ KEPT = 2  # checkpoints on disk: the newest, and one in case it is damaged
 def save_state(folder: Path, step: int, parts: Mapping[str, Any], fingerprint: str, every: int = 0) -> None:
     """Save the state_dict of each of `parts` as the checkpoint of `step`, then forget all but the newest two.
 
-    every: of the checkpoints of steps that it divides, the newest two stay besides.
+    every: the newest two of the steps that are its multiples are kept besides; 0: none.
 
-    When the disk is full, the older checkpoints stay and a DeviceError says what to do.
+    On a full disk the older checkpoints stay, and a DeviceError says what to do.
     """
     final = folder / _name(step)
     temporary = folder / f".{_name(step)}.{os.getpid()}"
@@ -53,7 +55,10 @@ def save_state(folder: Path, step: int, parts: Mapping[str, Any], fingerprint: s
 
 
 def remove_orphans(folder: Path) -> None:
-    """Remove what processes that were killed while they saved left in `folder` and beside it; the lock is held."""
+    """Remove temporary files in `folder` and beside it, left by processes that were killed while they saved.
+
+    The caller holds the lock of the folder.
+    """
     for orphan in folder.glob(".step-*"):
         shutil.rmtree(orphan, ignore_errors=True)
     for orphan in folder.parent.glob(".*.part*"):
@@ -70,7 +75,7 @@ def load_state(
 ) -> int:
     """Load the newest valid checkpoint into `parts` and return its step; 0 when there is none.
 
-    every, until: of those alone whose step the one divides and the other reaches.
+    every, until: only checkpoints of steps that are multiples of `every` and at most `until`.
 
     A checkpoint of another configuration, other inputs or other code (a different fingerprint) is not used.
     """
@@ -89,6 +94,27 @@ def load_state(
         say(f"goes on after step {manifest['step']} ({checkpoint})")
         return manifest["step"]
     return 0
+
+
+def fingerprint(config: Section, inputs: Mapping[str, Path], seed: int) -> str:
+    """A digest of all that a stage's progress depends on: configuration, seed, content of the inputs, package's code.
+
+    Without compute.memory and compute.compiled, which change at most rounding and the draws of dropout: a stage that
+    ran out of memory resumes with another `memory`, for which it may not be compiled.
+    """
+    digest = hashlib.sha256()
+    values = config.model_dump(mode="json")
+    for key in ("memory", "compiled"):
+        values.get("compute", {}).pop(key, None)
+    digest.update(json.dumps([values, seed], sort_keys=True).encode())
+    for name, path in sorted(inputs.items()):
+        digest.update(f"{name} {sha256(path)}".encode())
+    package = Path(__file__).parents[1]
+    for source in sorted(package.rglob("*.py")):
+        digest.update(source.relative_to(package).as_posix().encode())
+        digest.update(source.read_bytes())
+    digest.update(torch.__version__.encode())
+    return digest.hexdigest()
 
 
 def _fault(checkpoint: Path, fingerprint: str) -> str:

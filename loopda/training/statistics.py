@@ -1,15 +1,15 @@
-"""The normalisation statistics that a finished network is evaluated with."""
+"""The normalisation statistics for the evaluation of a trained network."""
 
 from collections.abc import Iterator
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from loopda.data.dataset import Frames
+from loopda.data.sampling import evenly
 from loopda.data.transforms import to_images
 from loopda.models.segmenter import Segmenter, estimate_statistics, running_statistics
-from loopda.runtime.distributed import turns
+from loopda.runtime.distributed import round_robin
 from loopda.runtime.signals import interruptible
 
 SAVED = "the training is saved; the same command goes on after it"
@@ -18,11 +18,11 @@ BATCH = 8
 
 
 def set_statistics(segmenter: Segmenter, *, day: Frames, night: Frames, device: torch.device) -> None:
-    """Give the segmenter its statistics, by the rule of its section `network`.
+    """Set the segmenter's statistics by `network.statistics`.
 
-    per_domain: one set for "day" from labelled training images, one for "night" from unlabelled ones, both with the
-    final weights; every method and every stage goes through this same function, so no comparison depends on the order
-    of passes in a training loop. shared: the one running average of training, as in the lineage.
+    per_domain: one set for "day" from labelled training images, and one for "night" from unlabelled ones, both with the
+    final weights. All methods and stages use this function, so that no comparison depends on the order of forward
+    passes in a training loop. shared: the running average of training, as in the lineage.
     """
     if segmenter.section.statistics == "shared":
         segmenter.statistics = {"shared": running_statistics(segmenter)}
@@ -34,6 +34,6 @@ def set_statistics(segmenter: Segmenter, *, day: Frames, night: Frames, device: 
 
 
 def _batches(frames: Frames, device: torch.device) -> Iterator[Tensor]:
-    indices = np.linspace(0, len(frames) - 1, min(IMAGES, len(frames))).round().astype(int)
-    for first in interruptible(turns(range(0, len(indices), BATCH)), SAVED):
+    indices = evenly(len(frames), IMAGES)
+    for first in interruptible(round_robin(range(0, len(indices), BATCH)), SAVED):
         yield to_images([frames.image(index) for index in indices[first : first + BATCH]]).to(device)

@@ -1,0 +1,1 @@
+"""Weights and models of others, in and out: imports, exports, deployment."""

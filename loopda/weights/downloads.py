@@ -31,7 +31,7 @@ from loopda.weights.catalogue import CATALOGUE, PublishedWeights
 from loopda.weights.formats import described
 from loopda.weights.references import fault, is_address, split_digest
 
-ATTEMPTS = 3  # of a download; each goes on where the one before broke off
+ATTEMPTS = 3  # to download a file; each goes on where the previous one broke off
 PAUSE = 2.0  # seconds between them
 POLL = 0.5  # seconds between two looks whether another job has fetched a file
 TIMEOUT = 30.0  # seconds without a byte
@@ -127,7 +127,7 @@ def _fetch(address: str, path: Path, digest: str, by_hand: str, say: Callable[[s
             _append(address, part, begun)
         except urllib.error.HTTPError as error:
             problem = f"the server answers {error.code} {error.reason}"
-            if error.code == 416:  # the part is longer than the file: it belongs to another one
+            if error.code == 416:  # the part is longer than the file, so it is of another file
                 part.unlink()
                 continue
             if error.code < 500:
@@ -143,7 +143,7 @@ def _fetch(address: str, path: Path, digest: str, by_hand: str, say: Callable[[s
         problem = f"its SHA-256 is {found}, expected {digest}{_what_it_is(part)}"
         part.unlink()
         if not begun:
-            break  # no leftover of another file spoilt it: the server's file is not the published one
+            break  # nothing was left of another file, so the server's file is not the published one
     raise DataError(f"cannot fetch {address}: {problem}. {by_hand}")
 
 

@@ -70,8 +70,8 @@ def layout_of(names: list[str], nested: Mapping[str, Any] | None) -> TensorLayou
     if any_begins("layer5.conv2d_list.", "layer6.conv2d_list."):
         return DEEPLAB
     if any_begins("layer1.") and any_begins("layer4.") and not any_begins("conv3."):
-        # torchvision publishes plain state dicts, and ImageNet trainings that nest theirs say which `arch` it is, or
-        # keep their optimiser
+        # torchvision publishes plain state dicts; ImageNet trainings nest them beside the name of the architecture
+        # (`arch`) or the state of the optimiser
         return TORCHVISION if nested is None or {"arch", "optimizer"} & nested.keys() else PRODA
     return None
 

@@ -8,7 +8,7 @@ from torch import Tensor
 
 EXAMPLES = 5  # differences of one kind that a message shows
 _FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
-# what a line of `mismatches` says of one tensor, and of many
+# by a part of a line of `mismatches`, what is said of several tensors
 _KINDS = {
     " is missing": "are missing",
     " has no place": "have no place in the network",

@@ -1,4 +1,4 @@
-"""Finding the network in what a file of weights holds, and its layout."""
+"""Finding the network in the content of a file of weights, and its layout."""
 
 import re
 from collections.abc import Iterator, Mapping

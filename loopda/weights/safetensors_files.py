@@ -1,4 +1,4 @@
-"""Files of safetensors: reading any, and writing a checkpoint of this package as one with all that it says."""
+"""Files of safetensors: reading any such file, and writing a whole checkpoint of this package as one."""
 
 import json
 from collections.abc import Mapping

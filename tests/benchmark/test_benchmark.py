@@ -7,8 +7,9 @@ from xml.etree import ElementTree
 import pytest
 import torch
 
-from loopda.benchmark.cases import LEVERS, PATCHES, VARIANTS, one_by_one, sections
+from loopda.benchmark.cases import one_by_one, sections
 from loopda.benchmark.measure import milliseconds, ratio
+from loopda.benchmark.variants import LEVERS, REPLACEMENTS, VARIANTS
 from loopda.errors import ConfigError
 from loopda.stages import warmup
 
@@ -79,9 +80,9 @@ def test_parts_without_turns_are_refused_before_anything_is_counted(measured, tm
 
 
 def test_each_lever_is_in_the_code_where_the_benchmark_takes_it_away():
-    for place, name, _ in PATCHES.values():
+    for place, name, _ in REPLACEMENTS.values():
         assert callable(getattr(place, name))
-    assert {variant.without for variant in LEVERS} > set(PATCHES)
+    assert {variant.without for variant in LEVERS} > set(REPLACEMENTS)
 
 
 def test_the_turns_of_all_are_taken_in_turn_after_one_that_does_not_count():

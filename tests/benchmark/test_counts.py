@@ -6,8 +6,9 @@ That it can be counted at all shows that no step asks for a value, for which the
 import pytest
 import torch
 
-from loopda.benchmark.cases import FAST, Case, OneStep, Variant
-from loopda.benchmark.measure import Observed, count
+from loopda.benchmark.cases import Case, OneStep
+from loopda.benchmark.measure import CountingMode, count
+from loopda.benchmark.variants import FAST, Variant
 
 LIMITS = {  # GFLOP, and MB kept for the backward passes
     ("town", "warmup"): (23.68, 189.5),
@@ -53,7 +54,7 @@ class TwoSteps(OneStep):
 def test_a_step_finds_nothing_in_memory_of_the_one_before_but_the_gradients_of_the_discriminators(stage):
     def peak(training):
         case = Case("town", stage, FAST, torch.device("meta"))
-        with Observed() as observed:
+        with CountingMode() as observed:
             case.train(training(case.config.steps))
         gradients = sum(4 * value.numel() for value in case.nets.discriminators.parameters())
         return observed.storages.peak, gradients
@@ -63,14 +64,14 @@ def test_a_step_finds_nothing_in_memory_of_the_one_before_but_the_gradients_of_t
 
 
 def test_what_is_counted_in_any_precision_is_the_same_in_fp32_and_less_in_bf16():
-    def imagined(precision):
+    def counted(precision):
         case = Case("town", "self_train", Variant(precision, precision=precision), torch.device("cpu"))
-        with case.imagined():
+        with case.with_fake_tensors():
             return count(case.step, case.constants)
 
     case = Case("town", "self_train", FAST, torch.device("meta"))
-    full, half = count(case.step, case.constants), imagined("bf16")
-    assert imagined("fp32") == pytest.approx(full, rel=1e-4)
+    full, half = count(case.step, case.constants), counted("bf16")
+    assert counted("fp32") == pytest.approx(full, rel=1e-4)
     assert half.operations == full.operations
     assert half.peak / 1e6 < 1.02 * 155.0
     assert half.peak > full.peak / 2

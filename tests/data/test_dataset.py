@@ -7,8 +7,8 @@ from loopda.data import dataset
 from loopda.data.dataset import Frames, Input, open_frames, resize_label
 from loopda.data.manifest import Row, write_manifest
 from loopda.errors import ConfigError, DataError
+from loopda.labels.class_files import write_classes
 from loopda.labels.classes import CITYSCAPES
-from loopda.runtime.files import write_json
 
 SIZE = (16, 12)  # half of the files' width and height
 
@@ -102,7 +102,7 @@ def test_a_set_that_fits_is_decoded_once_and_a_larger_one_again_and_again(rows, 
 
 def test_frames_are_opened_from_what_prepare_writes(tmp_path, rows):
     write_manifest(tmp_path / "night.csv", rows)
-    write_json(tmp_path / "classes.json", CITYSCAPES.to_json())
+    write_classes(tmp_path / "classes.json", CITYSCAPES)
     frames = open_frames(tmp_path / "night.csv", tmp_path / "classes.json", SIZE)
     assert len(frames) == 2
     assert frames.rows == rows

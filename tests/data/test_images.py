@@ -30,7 +30,7 @@ def test_a_folder_means_its_images_named_by_their_paths_below_it(drive):
     found = find_images([str(drive)], outside=drive / "out")
     assert names(found) == ["a/1", "a/2", "b/1"]
     assert [source.path for source in found.sources] == [drive / "a/1.png", drive / "a/2.JPG", drive / "b/1.jpeg"]
-    assert found.left_out == [
+    assert found.skipped == [
         f"2 left out, {HIDDEN}: {drive}/.cache/3.png, {drive}/a/._1.png",
         f"1 left out, {OWN}: {drive}/out/labels/a/1.png",
         f"1 left out, not named as a PNG or JPEG image (.png, .jpg, .jpeg): {drive}/notes.md",
@@ -110,7 +110,7 @@ def test_linked_folders_and_suffixes_in_any_letters_are_images_and_what_is_left_
     (drive / "again").symlink_to(drive / "b")
     found = find_images([str(drive)], outside=drive / "out")
     assert names(found) == ["a/1", "a/2", "b/1", "c/3", "c/4"]
-    said = "\n".join(found.left_out)
+    said = "\n".join(found.skipped)
     for cause, example in ((LOOP, "a/loop"), (BROKEN, "gone"), (AGAIN, "again")):
         assert f"1 left out, {cause}: {drive / example}" in said
     assert (
@@ -132,7 +132,7 @@ def test_what_an_earlier_prediction_wrote_is_known_by_its_record(drive):
     (drive / "out/photograph.png").touch()
     found = find_images([str(drive)])
     assert names(found) == ["a/1", "a/2", "b/1", "out/photograph"]
-    assert f"2 left out, {OWN}: {drive}/out/labels/a/1.png, {drive}/out/legend.png" in found.left_out
+    assert f"2 left out, {OWN}: {drive}/out/labels/a/1.png, {drive}/out/legend.png" in found.skipped
     assert names(find_images([str(drive / "out/labels")])) == ["a/1"]
     record.write_text("frame 1: a pedestrian\n")  # somebody else's file of this name
     assert "out/labels/a/1" in names(find_images([str(drive)]))
@@ -209,7 +209,7 @@ def test_a_list_with_backslashes_other_letters_and_repeated_lines_is_read_and_sa
     (drive / "night.txt").write_bytes(b"\xef\xbb\xbfa\\1.PNG\r\na\\2.jpg\r\na/1.png\r\n")
     found = find_images([str(drive / "night.txt")])
     assert [source.path for source in found.sources] == [drive / "a/1.png", drive / "a/2.JPG"]
-    assert found.left_out == ["1 left out, repeated in night.txt, which is taken once: line 3, a/1.png"]
+    assert found.skipped == ["1 left out, repeated in night.txt, which is taken once: line 3, a/1.png"]
     (drive / "night.txt").write_text("C:\\drive\\1.png\n")
     with pytest.raises(DataError, match=r"night.txt, line 1: C:\\drive\\1.png: a path of a Windows machine"):
         find_images([str(drive / "night.txt")])
@@ -233,7 +233,7 @@ def test_results_that_are_named_beside_images_are_left_out(drive):
     written_out = sorted(str(path) for path in drive.glob("[!.]*") if path.is_dir())
     found = find_images(written_out, outside=drive / "out")
     assert names(found) == ["a/1", "a/2", "b/1"]
-    assert f"2 left out, results that this package wrote: {drive}/first, {drive}/out" in found.left_out
+    assert f"2 left out, results that this package wrote: {drive}/first, {drive}/out" in found.skipped
     with pytest.raises(DataError, match="no image in it"):
         find_images([str(drive / "first")])
     with pytest.raises(DataError, match="no images are named but results\n2 left out, results that this package wrote"):

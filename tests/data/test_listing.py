@@ -1,33 +1,20 @@
 import os
-import unicodedata
 
 import pytest
 
 from loopda.data import listing
-from loopda.data.listing import RESULTS, existing, files, from_folder, named_path, noting, read_fields, read_names
-from loopda.errors import ConfigError, DataError
+from loopda.data.listing import RESULTS, files
+from loopda.data.paths import existing
+from loopda.data.skipped import collect_skipped
 from loopda.evaluation.submission import FOLDERS
 from loopda.stages.predict import PICTURES
 
 
-@pytest.fixture
-def tree(tmp_path):
-    """tree(name, ...): the folder with these empty files in it."""
-
-    def make(*names):
-        for name in names:
-            (tmp_path / "d" / name).parent.mkdir(parents=True, exist_ok=True)
-            (tmp_path / "d" / name).touch()
-        return tmp_path / "d"
-
-    return make
-
-
 def found(folder, pattern):
-    """(what matches, the lines on what was left out), paths from `folder` on."""
-    with noting() as left_out:
+    """(what matches, the lines on what was skipped), paths from `folder` on."""
+    with collect_skipped() as skipped:
         paths = files(folder, pattern)
-    lines = [line.replace(f"{folder}/", "") for line in left_out.lines()]
+    lines = [line.replace(f"{folder}/", "") for line in skipped.lines()]
     return [path.relative_to(folder).as_posix() for path in paths], lines
 
 
@@ -45,27 +32,6 @@ def test_a_link_to_nowhere_is_listed_so_that_the_check_finds_it(tmp_path):
 
 def test_there_are_no_files_in_a_folder_that_is_not_there(tmp_path):
     assert files(tmp_path / "none", "*") == []
-
-
-def test_names_come_with_their_line_numbers_past_blank_lines_and_a_byte_order_mark(tmp_path):
-    path = tmp_path / "names.txt"
-    path.write_bytes(b"\xef\xbb\xbfa.png\r\n\r\n  b c.png \r\n")
-    assert read_names(path) == [(1, "a.png"), (3, "b c.png")]
-
-
-@pytest.mark.parametrize(
-    ("content", "fault"),
-    [
-        (b"\n\n", "no names in it"),
-        (b"\xff\xfe\0", "a damaged text in UTF-16; save it as UTF-8"),
-        (b"stra\xdfe", "line 1: not UTF-8 .* save it as UTF-8"),
-    ],
-)
-def test_a_list_without_names_is_a_data_error_that_names_it(tmp_path, content, fault):
-    path = tmp_path / "names.txt"
-    path.write_bytes(content)
-    with pytest.raises(DataError, match=f"names.txt.*{fault}"):
-        read_names(path)
 
 
 # what is read
@@ -131,7 +97,7 @@ def test_whatever_is_left_out_is_said_by_cause_count_and_example(tree):
 def test_names_that_no_log_can_hold_are_left_out_in_other_words(tree):
     folder = tree("1.png", os.fsdecode(b"stra\xdfe.webp"), "two\nlines.webp")
     [line] = found(folder, "*.png")[1]
-    assert line == "2 left out, of another format than *.png: stra\\udcdfe.webp, two\\nlines.webp"
+    assert line == "2 left out, of another format than *.png: stra\\xdfe.webp, two\\nlines.webp"
     line.encode()
 
 
@@ -181,87 +147,10 @@ def test_files_that_systems_make_are_no_images_and_worth_a_word_only_where_the_p
     folder = tree("1.png", "Thumbs.db", "desktop.ini", ".DS_Store", ".results.lock")
     assert found(folder, "*.png") == (["1.png"], [])
     assert found(folder, "*")[0] == ["1.png"]
-    with noting() as left_out:
+    with collect_skipped() as skipped:
         assert files(folder, "**/*", any_picture=True) == [folder / "1.png"]
-    assert left_out.lines() == []
+    assert skipped.lines() == []
 
 
 def test_the_names_of_results_are_those_that_the_stages_write():
     assert {"labels", "legend.png", *PICTURES, *FOLDERS} == RESULTS
-
-
-# paths in tables and lists
-
-
-@pytest.mark.fault(52, "backslashes are taken for / where there is no such file; a drive of Windows is refused")
-def test_a_path_in_a_table_may_have_backslashes_a_home_and_variables(tree, monkeypatch):
-    folder = tree("night/images/1.PNG", "odd\\name.png", "$RECYCLE.BIN/2.png")
-    monkeypatch.setenv("HOME", str(folder))
-    monkeypatch.setenv("PART", "night")
-    monkeypatch.delenv("RECYCLE", raising=False)
-    assert named_path("night\\images\\1.png", folder) == folder / "night/images/1.PNG"
-    assert named_path("odd\\name.png", folder) == folder / "odd\\name.png"
-    assert named_path("~/$PART/images/1.PNG", folder / "x") == folder / "night/images/1.PNG"
-    assert named_path("$RECYCLE.BIN/2.png", folder) == folder / "$RECYCLE.BIN/2.png"
-    with pytest.raises(ConfigError, match="no variable RECYCLE; set it, or write the path without it"):
-        named_path("$RECYCLE/2.png", folder)
-    with pytest.raises(ConfigError, match="a path of a Windows machine"):
-        named_path("\\\\nas\\night\\1.png", folder)
-
-
-@pytest.mark.fault(52, "an address is no path: refused, and nothing is written to a folder of its name")
-@pytest.mark.parametrize("address", ["https://host/1.png", "s3://bucket/1.png", "file:///1.png", "https:/host/1.png"])
-def test_an_address_is_no_path_of_this_machine(tree, address):
-    with pytest.raises(ConfigError, match=f"^{address}: an address, not a path; fetch what is there first"):
-        named_path(address, tree("1.png"))
-    with pytest.raises(ConfigError, match="C:/1.png: a path of a Windows machine"):
-        named_path("C:/1.png", tree("1.png"))
-    odd = tree("odd:/1.png")
-    assert named_path("odd:/1.png", odd) == odd / "odd:/1.png"
-
-
-@pytest.mark.fault(52, "accented letters are the same in both forms of Unicode")
-@pytest.mark.parametrize(("stored", "asked"), [("NFD", "NFC"), ("NFC", "NFD")])
-def test_a_name_with_accents_is_found_in_either_form_of_unicode(tree, stored, asked):
-    folder = tree(unicodedata.normalize(stored, "Zürich/Grün.PNG"))
-    name = unicodedata.normalize(asked, "Zürich/Grün.png")
-    assert existing(folder / name) == folder / unicodedata.normalize(stored, "Zürich/Grün.PNG")
-    assert existing(folder / "Zürich/Blau.png") == folder / "Zürich/Blau.png"
-
-
-@pytest.mark.fault(51, "a relative path is written from the real folder")
-def test_a_relative_path_from_a_linked_folder_leads_to_the_file(tree, tmp_path, monkeypatch):
-    folder = tree("1.png")
-    (tmp_path / "scratch/deep/results").mkdir(parents=True)
-    (tmp_path / "results").symlink_to(tmp_path / "scratch/deep/results")
-    monkeypatch.chdir(tmp_path)
-    for place in (tmp_path / "results", tmp_path / "results/pair", tmp_path):
-        place.mkdir(exist_ok=True)
-        for file in (folder / "1.png", (tmp_path / "d/../d/1.png").relative_to(tmp_path)):
-            assert os.path.samefile(place / from_folder(file, place), folder / "1.png")
-
-
-@pytest.mark.fault(52, "a table of a spreadsheet program is read: separators, marks, line ends, quotes, blanks")
-@pytest.mark.parametrize(
-    "content",
-    [
-        b"Image,b\n1.png,2.png\n",
-        b"\xef\xbb\xbfImage,b\r\n1.png,2.png\r\n",
-        b"Image;b\r\n1.png;2.png\r\n",
-        b"Image\tb\n1.png\t2.png\n",
-        b"sep=;\r\nImage;b\r\n1.png;2.png\r\n",
-        b'"Image" , "b"\n "1.png" ,  "2.png" \n',
-        "Image\tb\r\n1.png\t2.png\r\n".encode("utf-16"),
-        b"Image,b\r1.png,2.png\r",
-    ],
-)
-def test_the_fields_of_a_table_are_read_however_it_was_saved(tmp_path, content):
-    (tmp_path / "t.csv").write_bytes(content)
-    first, second = read_fields(tmp_path / "t.csv")
-    assert (first[1], second[1]) == (["Image", "b"], ["1.png", "2.png"])
-    assert second[0] == first[0] + 1
-
-
-def test_a_comma_decides_where_there_are_several_separators(tmp_path):
-    (tmp_path / "t.csv").write_text('a;b,c\n1,"2, 3"\n')
-    assert [fields for _, fields in read_fields(tmp_path / "t.csv")] == [["a;b", "c"], ["1", "2, 3"]]

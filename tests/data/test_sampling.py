@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from loopda.data.sampling import batch_indices, prefetched
+from loopda.data.sampling import batch_indices, evenly, prefetched
 
 
 def order(count, batch_size, steps, seed=0, stream="day"):
@@ -82,3 +82,11 @@ def test_a_fault_in_making_a_batch_reaches_the_training_loop_at_its_step(workers
     with pytest.raises(OSError, match="damaged image"):
         train()
     assert seen == [1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("count", "indices"),
+    [(0, []), (1, [0]), (2, [0, 1]), (4, [0, 1, 2, 3]), (5, [0, 1, 3, 4]), (100, [0, 33, 66, 99])],
+)
+def test_indices_are_spread_evenly_from_the_first_to_the_last(count, indices):
+    assert evenly(count, 4) == indices

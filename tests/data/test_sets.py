@@ -4,7 +4,7 @@ import pytest
 from PIL import Image
 
 from loopda.data.layouts import FolderLayout
-from loopda.data.sets import find, read_found
+from loopda.data.sets import check_set, read_checked_set
 from loopda.labels.classes import CITYSCAPES
 
 
@@ -25,17 +25,17 @@ def layout(root: Path, **more: str) -> FolderLayout:
 
 @pytest.mark.fault(71, "the note of a set that was checked before is kept")
 def test_what_was_noted_of_a_set_is_read_again_with_it(folder, tmp_path):
-    of_set = find(layout(folder, encoding="indices", palette="ignore"), CITYSCAPES, labelled=True, workers=1)
-    assert [note.partition(" ")[0] for note in of_set.checked.notes] == ["label", "1"]
+    data_set = check_set(layout(folder, encoding="indices", palette="ignore"), CITYSCAPES, labelled=True, workers=1)
+    assert [note.partition(" ")[0] for note in data_set.checked.notes] == ["label", "1"]
     out = tmp_path / "out"
-    of_set.write(manifest=out / "m.csv", references=out / "r.csv", found=out / "found.json")
-    again = read_found(out / "found.json").checked
-    assert again.notes == of_set.checked.notes
-    assert [row.image_content for row in again.rows] == [row.image_content for row in of_set.checked.rows]
+    data_set.write(manifest=out / "m.csv", references=out / "r.csv", found=out / "found.json")
+    again = read_checked_set(out / "found.json").checked
+    assert again.notes == data_set.checked.notes
+    assert [row.image_content for row in again.rows] == [row.image_content for row in data_set.checked.rows]
 
 
 @pytest.mark.parametrize("encoding", ["indices", "labelIds"])
 @pytest.mark.fault(67, "a stated encoding does not silence it")
 def test_a_stated_encoding_does_not_silence_a_palette_that_contradicts_it(folder, encoding):
-    [fault] = find(layout(folder, encoding=encoding), CITYSCAPES, labelled=True, workers=1).checked.faults
+    [fault] = check_set(layout(folder, encoding=encoding), CITYSCAPES, labelled=True, workers=1).checked.faults
     assert "contradict" in fault

@@ -392,7 +392,7 @@ def test_branches_that_were_never_trained_tell_that_two_are_summed(tmp_path, see
 
 
 @pytest.mark.parametrize("untouched", [(), (0, 1, 2, 3), (1, 2, 3), (3,)])
-@pytest.mark.fault(89, "where the file does not tell, the key and its two values are named")
+@pytest.mark.fault(89, "where the file does not say, the key and its two values are named")
 def test_where_the_file_does_not_tell_its_branches_they_must_be_said(tmp_path, untouched):
     tensors = with_branches(untouched=untouched)
     with pytest.raises(ConfigError, match=r"set convert\.aspp_branches \(--aspp-branches\) to 2 .*AdaptSegNet.* to 4"):

@@ -11,10 +11,10 @@ from checkpoints import small_network
 from loopda.data.transforms import to_images
 from loopda.errors import NumericError
 from loopda.evaluation.probabilities import predict
+from loopda.exchange import onnx
 from loopda.exchange.onnx import write_onnx
 from loopda.labels.classes import CITYSCAPES
 from loopda.models.segmenter import Segmenter, estimate_statistics
-from loopda.weights import deployment
 
 SIZE = (56, 40)  # width, height
 
@@ -106,7 +106,7 @@ def test_a_graph_that_disagrees_with_pytorch_is_refused_and_leaves_no_file(expor
 
 
 def test_a_difference_that_rounding_explains_is_no_disagreement(exported, tmp_path, monkeypatch):
-    monkeypatch.setattr(deployment, "TOLERANCE", 0.0)
+    monkeypatch.setattr(onnx, "TOLERANCE", 0.0)
     model, _ = exported
     worst, _ = write_onnx(model, tmp_path / "night.onnx", "night", (32, 24), 1)
     assert 0 < worst < 1e-4

@@ -193,7 +193,7 @@ def test_the_ratios_of_all_pairs_are_those_of_each_pair_by_itself(first, second)
     for n in range(len(night)):
         alike = label_overlap_ratio(night=night[n].expand_as(day), reference=day, ssc=SSC)
         assert torch.equal(ratios[n], alike)
-        assert ratios[n].tolist() == pytest.approx([naive_lor(night[n].tolist(), one.tolist()) for one in day])
+        assert ratios[n].tolist() == pytest.approx([naive_lor(night[n].tolist(), label.tolist()) for label in day])
 
 
 def test_the_ratio_of_several_groups_is_their_mean_and_an_absent_group_counts_as_zero():

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from loopda.errors import ConfigError, DataError
+from loopda.labels.class_files import load_classes, read_class_list, read_classes
 from loopda.labels.classes import (
     CITYSCAPES,
     IGNORE,
@@ -16,9 +17,6 @@ from loopda.labels.classes import (
     UNKNOWN,
     ClassList,
     Encoding,
-    load_classes,
-    read_class_list,
-    read_classes,
 )
 
 
@@ -246,7 +244,7 @@ def test_a_wrong_class_list_is_a_config_error_that_names_file_and_fault(tmp_path
     assert all(line.startswith(str(path)) for line in str(caught.value).splitlines())
 
 
-def test_all_faults_of_a_class_list_are_told_at_once(tmp_path):
+def test_all_faults_of_a_class_list_are_listed_at_once(tmp_path):
     path = class_file(tmp_path, [entry(), entry("road", (1, 2, 3), [0])])
     with pytest.raises(ConfigError) as caught:
         read_classes(path)

@@ -12,11 +12,6 @@ from loopda.models.segmenter import upsample
 IGNORE = 255
 
 
-@pytest.fixture(autouse=True)
-def the_same_random_numbers_in_every_run():
-    torch.manual_seed(0)
-
-
 def nearest(cell, cells, pixels, aligned):
     """The pixel in which a cell lies: two when that is on the edge of them."""
     place = Fraction(2 * cell + 1, 2) * Fraction(pixels, cells)

@@ -12,7 +12,7 @@ from PIL import Image, ImageFile, ImageOps, PngImagePlugin
 from public_trees import label_16_bit, png_bytes
 
 from loopda.errors import DataError, DeviceError
-from loopda.labels import png
+from loopda.labels import decoding
 from loopda.labels.classes import CITYSCAPES, COLOURS, IGNORE, SYNTHIA
 from loopda.labels.png import (
     photograph,
@@ -122,7 +122,7 @@ def test_an_image_that_cannot_be_used_is_a_data_error_of_one_line_that_names_it(
     assert "\n" not in str(caught.value)
 
 
-def test_a_missing_image_and_a_folder_are_told_apart(tmp_path):
+def test_a_missing_image_and_a_folder_have_different_messages(tmp_path):
     with pytest.raises(DataError, match="a.png: no such file"):
         read_image(tmp_path / "a.png")
     with pytest.raises(DataError, match="a folder"):
@@ -142,10 +142,10 @@ def test_no_truncated_jpeg_is_read_wherever_it_was_cut(tmp_path):
 def test_too_many_pixels_are_refused_before_they_are_decoded(tmp_path, monkeypatch):
     path = tmp_path / "bomb.png"
     path.write_bytes(encoded(Image.fromarray(NOISE), "PNG")[:1000])  # cut, so that decoding would fail
-    monkeypatch.setattr(png, "MOST_PIXELS", 767)
+    monkeypatch.setattr(decoding, "MOST_PIXELS", 767)
     with pytest.raises(DataError, match="bomb.png: over the limit of 767 pixels"):
         read_image(path)
-    monkeypatch.setattr(png, "MOST_PIXELS", 768)
+    monkeypatch.setattr(decoding, "MOST_PIXELS", 768)
     with pytest.raises(DataError, match="bomb.png: damaged image"):
         read_image(path)
 
@@ -195,7 +195,7 @@ def test_a_png_with_millions_of_bytes_of_text_is_read_as_any_other(tmp_path, kin
 @pytest.mark.parametrize("kind", ["zTXt", "iCCP"])
 @pytest.mark.fault(69, "a text that unpacks to more than a limit is refused before it is unpacked")
 def test_a_text_over_the_limit_is_refused_by_its_name_and_not_called_damage(tmp_path, kind, monkeypatch):
-    monkeypatch.setattr(png, "MOST_TEXT", 2 * 2**20)
+    monkeypatch.setattr(decoding, "MOST_TEXT", 2 * 2**20)
     (tmp_path / "a.png").write_bytes(with_text(kind, 3_000_000))
     with pytest.raises(DataError, match="a.png: over 2 MiB of texts or of a colour profile.*; save it without them"):
         read_image(tmp_path / "a.png")
@@ -218,7 +218,7 @@ def test_the_limits_of_pillow_are_its_own_again_whatever_was_read_and_by_how_man
     assert before == (PngImagePlugin.MAX_TEXT_CHUNK, PngImagePlugin.MAX_TEXT_MEMORY)
 
 
-def test_no_truncated_file_is_filled_in_where_the_process_told_pillow_to_fill_them_in(tmp_path, monkeypatch):
+def test_no_truncated_file_is_filled_in_where_the_process_has_set_pillow_to_do_so(tmp_path, monkeypatch):
     monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", True)
     (tmp_path / "a.jpg").write_bytes(encoded(Image.fromarray(NOISE), "JPEG")[:-200])
     with pytest.raises(DataError, match="a.jpg: damaged image"):
@@ -360,14 +360,14 @@ def test_a_tensor_is_refused_with_the_way_to_make_it_an_array():
 
 
 def test_arrays_and_pil_images_have_the_limit_of_pixels_of_files(monkeypatch):
-    monkeypatch.setattr(png, "MOST_PIXELS", 767)
+    monkeypatch.setattr(decoding, "MOST_PIXELS", 767)
     for image in (NOISE, Image.fromarray(NOISE)):
         with pytest.raises(DataError, match="over the limit of 767 pixels"):
             photograph(image)
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_the_orientation_of_a_file_is_told_besides(tmp_path, orientation):
+def test_the_orientation_of_a_file_is_returned_with_the_image(tmp_path, orientation):
     Image.fromarray(NOISE).save(tmp_path / "a.png", exif=turned(orientation))
     assert read_upright(tmp_path / "a.png").orientation == orientation
 

@@ -14,11 +14,6 @@ from loopda.losses.adversarial import (
 )
 
 
-@pytest.fixture(autouse=True)
-def the_same_random_numbers_in_every_run():
-    torch.manual_seed(0)
-
-
 def mean_square(scores, target):
     values = scores.flatten().tolist()
     return sum((value - target) ** 2 for value in values) / len(values)

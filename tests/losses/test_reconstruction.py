@@ -4,11 +4,6 @@ import torch
 from loopda.losses.reconstruction import feature_consistency, reconstruction
 
 
-@pytest.fixture(autouse=True)
-def the_same_random_numbers_in_every_run():
-    torch.manual_seed(0)
-
-
 def naive_mean_absolute_difference(first, second):
     pairs = zip(first.flatten().tolist(), second.flatten().tolist(), strict=True)
     return sum(abs(a - b) for a, b in pairs) / first.numel()

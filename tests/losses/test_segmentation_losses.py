@@ -10,11 +10,6 @@ from loopda.losses.segmentation import cross_entropy, distillation, semantic_con
 IGNORE = 255
 
 
-@pytest.fixture(autouse=True)
-def the_same_random_numbers_in_every_run():
-    torch.manual_seed(0)
-
-
 def softmax(scores):
     exponentials = [math.exp(score) for score in scores]
     return [value / sum(exponentials) for value in exponentials]

@@ -8,11 +8,6 @@ import torch
 from loopda.losses.segmentation import pseudo_cross_entropy, weighted_cross_entropy
 
 
-@pytest.fixture(autouse=True)
-def the_same_random_numbers_in_every_run():
-    torch.manual_seed(0)
-
-
 def batch():
     labels = torch.randint(4, (2, 3, 5))
     labels[0, 0, :3] = 255

@@ -14,7 +14,7 @@ from loopda.data.batches import DayBatch, NightBatch
 from loopda.errors import ConfigError
 from loopda.labels.classes import CITYSCAPES
 from loopda.methods import daformer
-from loopda.methods.daformer import DAFormer, Settings
+from loopda.methods.daformer import DAFormer, DAFormerSettings
 from loopda.models.segmentation_network import Outputs
 from loopda.models.segmenter import Segmenter, running_statistics, upsample
 from loopda.training.optimizer import descend
@@ -40,7 +40,7 @@ def settings(**changes):
         "rare_crop_pixels": 0.01,
         "feature_statistics": "batch",
     }
-    return Settings(**values | changes)
+    return DAFormerSettings(**values | changes)
 
 
 def segmenter(name="pspnet"):
@@ -163,17 +163,17 @@ def test_a_class_list_without_things_is_told_what_to_change():
 def test_a_step_teaches_every_part_of_the_student_and_neither_teacher_nor_guide(name):
     model = segmenter(name)
     method = DAFormer(settings(threshold=0.0), model, None)
-    before = copy.deepcopy(dict(method.guide.named_parameters()))
+    before = copy.deepcopy(dict(method.frozen_network.named_parameters()))
     day, night = batches()
     optimizer = torch.optim.SGD(model.parameters(), 0.1)
     for step in (1, 2):
         losses = method.losses(model, day, night, step, 2)
         descend(losses.segmenter, optimizer)
     assert set(losses.terms) == {"seg_d", "features", "seg_mix", "confident"}
-    assert losses.adversaries is None
+    assert losses.discriminators is None
     assert method.optimizers() == {}
     assert not any(value.requires_grad for value in method.parameters())
-    assert all(torch.equal(value, before[key]) for key, value in method.guide.named_parameters())
+    assert all(torch.equal(value, before[key]) for key, value in method.frozen_network.named_parameters())
     heads = {"pspnet": "final1", "deeplab": "layer5"}.get(name, "none")  # the auxiliary head is not used
     without = [key for key, value in model.network.named_parameters() if value.grad is None]
     assert all(key.startswith(heads) for key in without)
@@ -207,7 +207,7 @@ def test_named_weights_are_those_of_the_frozen_encoder_and_a_file_that_the_progr
     torch.save(encoder, tmp_path / "mit.pth")
     method = DAFormer(settings(feature_weights=str(tmp_path / "mit.pth")), segmenter("daformer"), None)
     assert method.files == {"feature_weights": tmp_path / "mit.pth"}
-    found = method.guide.network.backbone.state_dict()
+    found = method.frozen_network.network.backbone.state_dict()
     assert all(torch.equal(found[name], value) for name, value in encoder.items())
 
 

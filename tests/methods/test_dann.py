@@ -5,21 +5,16 @@ import torch
 from domains import gradients, random_day, random_night, reaches, section_of, small_segmenter
 
 from loopda.losses.adversarial import SOURCE, TARGET, domain_loss
-from loopda.methods.dann import Dann, Settings, reversal
+from loopda.methods.dann import Dann, DannSettings, reversal
 from loopda.methods.method import supervision
 
 HALFWAY = {"step": 6, "steps": 10}  # progress 1/2
 
 
-@pytest.fixture(autouse=True)
-def the_same_random_numbers_in_every_run():
-    torch.manual_seed(0)
-
-
 @pytest.fixture
 def dann(base_config):
     segmenter = small_segmenter()
-    return Dann(section_of(Settings, base_config, weight=2.0), segmenter, None), segmenter
+    return Dann(section_of(DannSettings, base_config, weight=2.0), segmenter, None), segmenter
 
 
 def domain_of(method, segmenter, day, night):
@@ -36,7 +31,7 @@ def test_dann_minimises_the_supervision_and_the_weighted_loss_of_the_domain_clas
     found = method.losses(segmenter, day, night, **HALFWAY)
     seg_d, domain = supervision(segmenter(day.images), day.labels, 0), domain_of(method, segmenter, day, night)
     assert found.segmenter.item() == pytest.approx((seg_d + 2 * domain).item(), rel=1e-5)
-    assert found.adversaries is None
+    assert found.discriminators is None
 
 
 def test_the_network_gets_the_gradient_of_the_domain_loss_reversed_and_the_classifier_as_it_is(dann):
@@ -73,9 +68,9 @@ def test_the_strength_of_the_reversal_rises_from_0_towards_1():
     assert reversal(0.1, 20.0) == pytest.approx(reversal(0.2, 10.0))
 
 
-def test_the_classifier_learns_beside_the_network_as_its_companion(dann):
+def test_the_classifier_is_trained_jointly_with_the_network(dann):
     method, _ = dann
     optimizers = method.optimizers()
-    assert set(optimizers) == {"companions"}
-    learning = {id(p) for group in optimizers["companions"].param_groups for p in group["params"]}
+    assert set(optimizers) == {"joint"}
+    learning = {id(p) for group in optimizers["joint"].param_groups for p in group["params"]}
     assert learning == {id(p) for p in method.classifier.parameters()}

@@ -3,24 +3,17 @@ import hashlib
 import pytest
 import torch
 from checkpoints import small_network
+from domains import CLASSES
 from loops import CheapDistance, loop_settings
 from torch.nn import functional
 
 import loopda.methods.loopda as module
 from loopda.errors import DataError
-from loopda.labels.classes import ClassList
 from loopda.methods.loopda import Loops, load_loops, save_loops
 from loopda.models.segmenter import Segmenter
 from loopda.training.optimizer import descend
 from loopda.weights.catalogue import CATALOGUE, PublishedWeights
 
-CLASSES = ClassList(
-    names=("road", "pole", "sky", "car"),
-    colours=((1, 2, 3), (4, 5, 6), (7, 8, 9), (10, 11, 12)),
-    dynamic=frozenset({3}),
-    ssc=frozenset({1}),
-    encodings={},
-)
 SIZE = (16, 24)
 ENC = {"layer0", "layer1", "layer2", "layer3", "layer4"}
 F, DEC_D, DEC_N, D_D, D_N = "F", "Dec_d", "Dec_n", "D_d", "D_n"
@@ -28,8 +21,6 @@ F, DEC_D, DEC_N, D_D, D_N = "F", "Dec_d", "Dec_n", "D_d", "D_n"
 
 @pytest.fixture(autouse=True)
 def cheap_distance(monkeypatch):
-    torch.manual_seed(0)
-
     def build(net, trunk):
         CheapDistance.asked_for = (net, trunk)
         return CheapDistance()
@@ -54,9 +45,9 @@ class Data:
 
 def all_terms(segmenter, loops):
     data = Data()
-    looped = loops(segmenter, data.images, data.labels)
-    adversarial = {f"adv_{k}": loops.adversarial_loss(k, image) for k, image in looped.translations.items()}
-    return looped.terms | adversarial
+    result = loops(segmenter, data.images, data.labels)
+    adversarial = {f"adv_{k}": loops.adversarial_loss(k, image) for k, image in result.translations.items()}
+    return result.terms | adversarial
 
 
 def groups(segmenter, loops):

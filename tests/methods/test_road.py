@@ -9,7 +9,7 @@ from loopda.data.transforms import View
 from loopda.errors import DataError
 from loopda.losses.features import feature_distance
 from loopda.methods.method import supervision
-from loopda.methods.road import Road, Settings, regions_of
+from loopda.methods.road import Road, RoadSettings, regions_of
 from loopda.models.checkpoint import save_segmenter
 from loopda.models.segmenter import Segmenter, estimate_statistics, running_statistics
 from loopda.training.optimizer import descend
@@ -19,18 +19,13 @@ LEFT, RIGHT, MIRRORED_LEFT = (0.0, 0.0, 0.5, 1.0), (0.5, 0.0, 1.0, 1.0), (0.5, 0
 MIRRORED = (1.0, 0.0, 0.0, 1.0)
 
 
-@pytest.fixture(autouse=True)
-def the_same_random_numbers_in_every_run():
-    torch.manual_seed(0)
-
-
 @pytest.fixture
 def built(base_config):
     """ROAD with `changes` to its section, and its network."""
 
     def build(**changes):
         segmenter = small_segmenter()
-        return Road(section_of(Settings, base_config, **changes), segmenter, None), segmenter
+        return Road(section_of(RoadSettings, base_config, **changes), segmenter, None), segmenter
 
     return build
 
@@ -102,7 +97,7 @@ def naive_alignment(classifiers, source, target, grid, **places):
 
 
 def alignment(method, source, target):
-    return method.alignment((*source, CROP), (*target, CROP), aligned=False)
+    return method.spatial_loss((*source, CROP), (*target, CROP), aligned=False)
 
 
 def at(box, *, size=(3, 6)):
@@ -134,7 +129,7 @@ def test_a_mirrored_image_meets_the_classifiers_the_other_way_round(built):
     nothing = torch.zeros(0, CHANNELS, 1, 2), torch.zeros(0, 4)
     first, second = method.classifiers
     for boxes, order in ((plain, (first, second)), (mirrored, (second, first))):
-        scores = [judge(features[:, :, :, j : j + 1]).sigmoid() for j, judge in enumerate(order)]
+        scores = [classifier(features[:, :, :, j : j + 1]).sigmoid() for j, classifier in enumerate(order)]
         expected = sum(-math.log(1 - h.item()) for h in scores)
         assert alignment(method, (features, boxes), nothing).item() == pytest.approx(expected, rel=1e-5)
 
@@ -192,19 +187,19 @@ def test_road_minimises_the_supervision_and_its_two_modules_with_the_weights_of_
     day, night = random_day((LEFT, WHOLE)), random_night((MIRRORED_LEFT, RIGHT))
     found = method.losses(segmenter, day, night, 1, 10)
     of_day, of_night = segmenter(day.images), segmenter(night.images)
-    imitated = method.guide(night.images).features
+    imitated = method.frozen_network(night.images).features
     expected = supervision(of_day, day.labels, 0)
     expected = expected + 0.5 * feature_distance(features=of_night.features, target=imitated)
     shown = (of_day.features, day.boxes), (of_night.features, night.boxes)
     spatial = naive_alignment(method.classifiers, *shown, (2, 2), aligned=True, crop=day.images.shape[2:])
     assert found.segmenter.item() == pytest.approx(expected.item() + 0.25 * spatial, rel=1e-4)
-    assert found.adversaries is None
+    assert found.discriminators is None
     assert set(found.terms) == {"seg_d", "distillation", "spatial"}
 
 
 def test_each_module_can_be_left_out_with_all_that_it_needs(built):
     method, segmenter = built(distillation=0.0)
-    assert method.guide is None
+    assert method.frozen_network is None
     assert method.notes == []
     assert set(losses_of(method, segmenter).terms) == {"seg_d", "spatial"}
     method, segmenter = built(spatial=0.0)
@@ -213,10 +208,10 @@ def test_each_module_can_be_left_out_with_all_that_it_needs(built):
     assert set(losses_of(method, segmenter).terms) == {"seg_d", "distillation"}
 
 
-def test_there_is_a_classifier_for_each_region_and_all_of_them_learn_as_companions(built):
+def test_there_is_a_classifier_for_each_region_and_all_of_them_are_trained_jointly(built):
     method, _ = built(grid=(3, 2))
     assert len(method.classifiers) == 6
-    (group,) = method.optimizers()["companions"].param_groups
+    (group,) = method.optimizers()["joint"].param_groups
     assert {id(value) for value in group["params"]} == {id(value) for value in method.classifiers.parameters()}
 
 
@@ -227,7 +222,7 @@ def test_the_distillation_reaches_the_trunk_alone_and_the_frozen_network_gets_no
     distillation = found.terms["distillation"]
     assert reaches(distillation, segmenter.network.layer0)
     assert not reaches(distillation, segmenter.network.final2)
-    assert not any(parameter.requires_grad for parameter in method.guide.parameters())
+    assert not any(parameter.requires_grad for parameter in method.frozen_network.parameters())
     assert not reaches(found.terms["spatial"], segmenter.network.final2)
 
 
@@ -243,7 +238,7 @@ def test_only_night_images_are_distilled(built):
 def test_the_network_comes_closer_to_the_frozen_one_which_stays_as_it_is(built):
     method, segmenter = built(distillation=1.0, spatial=0.0)
     moved(segmenter)
-    before = {name: value.clone() for name, value in method.guide.state_dict().items()}
+    before = {name: value.clone() for name, value in method.frozen_network.state_dict().items()}
     night = random_night()
     day = random_day()._replace(labels=torch.full((2, 32, 48), 255))  # no supervision
     optimizer = torch.optim.SGD(segmenter.network.parameters(), lr=0.01)
@@ -253,14 +248,14 @@ def test_the_network_comes_closer_to_the_frozen_one_which_stays_as_it_is(built):
         distances.append(found.terms["distillation"].item())
         descend(found.segmenter, optimizer)
     assert distances[-1] < distances[0]
-    for name, value in method.guide.state_dict().items():
+    for name, value in method.frozen_network.state_dict().items():
         assert torch.equal(value, before[name]), name
 
 
 def test_the_network_begins_at_no_distance_from_the_frozen_one_that_normalises_by_each_batch_too(built):
     method, segmenter = built(statistics="batch")
     assert losses_of(method, segmenter).terms["distillation"].item() < 1e-5
-    assert not any("running" in name for name in method.guide.state_dict())
+    assert not any("running" in name for name in method.frozen_network.state_dict())
     method, segmenter = built(statistics="kept")
     assert losses_of(method, segmenter).terms["distillation"].item() > 0.1
 
@@ -270,9 +265,9 @@ def test_a_frozen_network_that_keeps_its_statistics_answers_for_each_image_by_it
     for name in segmenter.statistics["night"]:
         if name.endswith("running_mean"):
             segmenter.statistics["night"][name] += 0.5
-    method = Road(section_of(Settings, base_config, statistics="kept"), segmenter, None)
+    method = Road(section_of(RoadSettings, base_config, statistics="kept"), segmenter, None)
     images = random_night().images
-    together, alone = method.guide(images).features, method.guide(images[1:]).features
+    together, alone = method.frozen_network(images).features, method.frozen_network(images[1:]).features
     assert torch.allclose(together[1:], alone, atol=1e-5)
     segmenter.use_statistics("night")
     assert torch.allclose(segmenter(images).features, together, atol=1e-6)
@@ -288,12 +283,12 @@ def test_the_frozen_network_can_have_weights_of_its_own_which_the_log_and_the_fi
     names = {n: n.replace("layer0.0.", "conv1.").replace("layer0.1.", "bn1.") for n in tensors if n.startswith("layer")}
     path = tmp_path / "resnet.pth"  # in torchvision's layout
     torch.save({new: tensors[old] for old, new in names.items()}, path)
-    method = Road(section_of(Settings, base_config, weights=str(path)), small_segmenter(), None)
+    method = Road(section_of(RoadSettings, base_config, weights=str(path)), small_segmenter(), None)
     for name in names:
         if "running" not in name:
-            assert torch.equal(method.guide.network.state_dict()[name], tensors[name]), name
-    assert method.guide.section.normalisation == "imagenet"
-    assert not method.guide.training
+            assert torch.equal(method.frozen_network.network.state_dict()[name], tensors[name]), name
+    assert method.frozen_network.section.normalisation == "imagenet"
+    assert not method.frozen_network.training
     assert method.files == {"weights": path}
     assert any(f"is imported from {path}" in line for line in method.notes)
     assert all(line.startswith("the frozen network: ") for line in method.notes)
@@ -301,11 +296,11 @@ def test_the_frozen_network_can_have_weights_of_its_own_which_the_log_and_the_fi
 
 def test_weights_that_are_missing_or_of_another_network_are_refused(base_config, tmp_path):
     with pytest.raises(DataError, match=r"nowhere\.pth"):
-        Road(section_of(Settings, base_config, weights="nowhere.pth"), small_segmenter(), None)
+        Road(section_of(RoadSettings, base_config, weights="nowhere.pth"), small_segmenter(), None)
     path = tmp_path / "wide.pth"
     torch.save(Segmenter(small_network(width=8), CLASSES).network.state_dict(), path)
     with pytest.raises(DataError, match="do not fit"):
-        Road(section_of(Settings, base_config, weights=str(path)), small_segmenter(), None)
+        Road(section_of(RoadSettings, base_config, weights=str(path)), small_segmenter(), None)
 
 
 # ---------------------------------------------------------------- the input of a frozen network
@@ -335,9 +330,9 @@ def test_a_frozen_network_that_keeps_its_file_s_statistics_sees_the_input_that_t
     images = random_night().images
     guides = {}
     for statistics in ("kept", "batch"):
-        section = section_of(Settings, base_config, weights=str(path), statistics=statistics)
+        section = section_of(RoadSettings, base_config, weights=str(path), statistics=statistics)
         method = Road(section, small_segmenter(), None)  # whose input is caffe: divided by 128
-        guides[statistics] = method.guide
+        guides[statistics] = method.frozen_network
     assert guides["kept"].section.normalisation == "caffe-255"
     assert guides["batch"].section.normalisation == "caffe"  # LoopDA's choice, which the batch's statistics absorb
     # a normalised channel varies by 1; of an input that is divided by 128, by 1/128
@@ -353,8 +348,8 @@ def test_a_frozen_network_has_the_stride_of_the_network_that_its_statistics_were
     torch.save({new: tensors[old] for old, new in names.items()}, path)
     found = {}
     for statistics in ("kept", "batch"):
-        section = section_of(Settings, base_config, weights=str(path), statistics=statistics)
-        found[statistics] = Road(section, small_segmenter(), None).guide.section.stride_in
+        section = section_of(RoadSettings, base_config, weights=str(path), statistics=statistics)
+        found[statistics] = Road(section, small_segmenter(), None).frozen_network.section.stride_in
     assert found == {"kept": "conv2", "batch": "conv1"}
 
 
@@ -362,8 +357,8 @@ def test_statistics_of_an_input_that_the_file_does_not_tell_are_not_kept(base_co
     tensors = Segmenter(small_network(), CLASSES).network.state_dict()
     names = {n: n.replace("layer0.0.", "conv1.").replace("layer0.1.", "bn1.") for n in tensors if n.startswith("layer")}
     torch.save({"state_dict": {new: tensors[old] for old, new in names.items()}}, tmp_path / "resnet.pth")
-    settings = section_of(Settings, base_config, weights=str(tmp_path / "resnet.pth"), statistics="kept")
-    with pytest.raises(DataError, match="does not tell which input its statistics are of"):
+    settings = section_of(RoadSettings, base_config, weights=str(tmp_path / "resnet.pth"), statistics="kept")
+    with pytest.raises(DataError, match="does not say which input its statistics are of"):
         Road(settings, small_segmenter(), None)
 
 
@@ -377,8 +372,8 @@ def test_a_frozen_network_from_a_checkpoint_keeps_the_statistics_of_the_night_th
         for place, name in enumerate(names)
     }
     save_segmenter(other, path)
-    method = Road(section_of(Settings, base_config, weights=str(path), statistics="kept"), small_segmenter(), None)
-    state = method.guide.network.state_dict()
+    method = Road(section_of(RoadSettings, base_config, weights=str(path), statistics="kept"), small_segmenter(), None)
+    state = method.frozen_network.network.state_dict()
     for key, value in other.statistics[names[-1]].items():
         if key.startswith("layer"):
             assert torch.equal(state[key], value), key
@@ -389,6 +384,6 @@ def test_a_checkpoint_without_statistics_has_none_to_keep(base_config, tmp_path,
     other = Segmenter(small_network(), CLASSES)
     other.statistics = dict.fromkeys(domains, running_statistics(other))
     save_segmenter(other, tmp_path / "model.pt")
-    settings = section_of(Settings, base_config, weights=str(tmp_path / "model.pt"), statistics="kept")
+    settings = section_of(RoadSettings, base_config, weights=str(tmp_path / "model.pt"), statistics="kept")
     with pytest.raises(DataError, match=r"model\.pt: has no night statistics to keep"):
         Road(settings, small_segmenter(), None)

@@ -1,14 +1,8 @@
-import pytest
 import torch
 from torch import nn
 
 from loopda.models.compute.precision import ScoreConvolution
 from loopda.models.discriminator import DomainClassifier, MapDiscriminator, MultiScaleDiscriminator, reverse_gradient
-
-
-@pytest.fixture(autouse=True)
-def the_same_random_numbers_in_every_run():
-    torch.manual_seed(0)
 
 
 def halved(images):

@@ -13,11 +13,6 @@ from loopda.models.segmenter import Segmenter
 FEATURES, CLASSES = 6, 4
 
 
-@pytest.fixture(autouse=True)
-def the_same_random_numbers_in_every_run():
-    torch.manual_seed(0)
-
-
 def decoder(**changes):
     arguments = {
         "features": FEATURES,

@@ -9,11 +9,6 @@ from loopda.models.compute.precision import ScoreConvolution
 from loopda.models.translator import ImageBuffer, PatchDiscriminator, Translator
 
 
-@pytest.fixture(autouse=True)
-def the_same_random_numbers_in_every_run():
-    torch.manual_seed(0)
-
-
 def parameters(network):
     return sum(value.numel() for value in network.parameters())
 

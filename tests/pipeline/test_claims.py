@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from loopda.pipeline.claims import BEGUN, FINISHED, claims
-from loopda.pipeline.experiments import CLAIMS, in_order, owner, owner_of_set
+from loopda.pipeline.experiments import CLAIMS, owner, owner_of_set
 from loopda.pipeline.jobs import Job, Jobs
+from loopda.pipeline.merging import in_order
 
 
 @pytest.fixture

@@ -172,3 +172,29 @@ def test_settings_that_all_experiments_of_a_comparison_share_are_nobody_s_own(co
     oracle = row(config, "camvid-oracle", "pretrain")
     steps = config["pretrain"]["steps"] + config["adapt"]["steps"]
     assert oracle["own"] == {"data.source.csv": "data/camvid/oracle.csv", "pretrain.steps": steps}
+
+
+def test_gains_count_from_the_first_row_but_in_run_from_the_source_only_model_of_each_experiment(config):
+    wide = {"until": "warmup", "network": {"width": 24}}
+    config |= {"experiments": config["experiments"] | {"wide": wide}}
+    names = ["loopda", "wide", "no-outer-loop", "advent-ensemble", "oracle"]
+    for comparison in ("run", "networks"):
+        config[comparison] = names
+        baselines = {one["experiment"]: one["baseline"] for one in table(config, comparison)["rows"]}
+        assert list(baselines) == names
+        own = {"wide": "wide", "oracle": "oracle"} if comparison == "run" else {}
+        assert baselines == dict.fromkeys(names, "loopda") | own
+
+
+def test_in_run_a_row_does_not_repeat_the_settings_of_its_source_only_model(config):
+    wide = {"until": "warmup", "network": {"width": 24}, "warmup": {"steps": 7}}
+    config |= {"run": ["loopda", "wide"], "experiments": config["experiments"] | {"wide": wide}}
+    assert row(config, "wide", "pretrain", "run")["own"] == {"network.width": 24}
+    assert row(config, "wide", "warmup", "run")["own"] == {"warmup.steps": 7}
+    assert row(config, "loopda", "warmup", "run")["own"] == {}
+
+
+def test_in_run_the_source_only_model_of_an_ensemble_that_stands_alone_is_its_members(config):
+    config["run"] = ["advent-ensemble"]
+    assert models(config, "run") == [("loopda", "pretrain"), ("advent-ensemble", "ensemble")]
+    assert row(config, "advent-ensemble", "ensemble", "run")["baseline"] == "loopda"

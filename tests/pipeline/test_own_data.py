@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from loopda.pipeline import experiments
+from loopda.pipeline.checking.data import faults_of_data, faults_of_sets
 from loopda.pipeline.experiments import measured_sets, owner, owner_of_set, reads, sets
 
 LAYOUTS = {
@@ -34,7 +35,7 @@ def test_a_set_that_is_left_out_beside_sets_of_ones_own_is_not_the_towns(config,
     config = mine(config, *(name for name in LAYOUTS if name != left_out))
     assert set(sets(config, "mine")) == LAYOUTS.keys() - {left_out}
     assert left_out not in measured_sets(config, "mine")
-    assert experiments.faults_of_data(config, "mine") == []
+    assert faults_of_data(config, "mine") == []
 
 
 @pytest.mark.fault(93, "also where the configuration itself names sets of one's own")
@@ -48,21 +49,21 @@ def test_the_section_data_itself_leaves_out_what_is_the_towns(config):
 def test_a_set_of_the_town_that_is_named_beside_ones_own_is_refused(config):
     town = dict(config["data"]["night_val"])
     config = mine(config, "source", "night", "day_val", night_val=town)
-    (fault,) = experiments.faults_of_data(config, "mine")
+    (fault,) = faults_of_data(config, "mine")
     assert fault.startswith("data.night_val: of the built-in town, but data.source, data.night, data.day_val: not")
 
 
 @pytest.mark.parametrize("needed", ["source", "night"])
 def test_what_every_training_reads_is_required(config, needed):
     config = mine(config, *(name for name in LAYOUTS if name != needed))
-    (fault,) = experiments.faults_of_data(config, "mine")
+    (fault,) = faults_of_data(config, "mine")
     assert fault.startswith(f"data.{needed}: there is no such set beside data.")
     assert "the built-in town's is not mixed with data of your own; name " in fault
 
 
 def test_the_towns_own_tables_are_no_data_of_ones_own(config):
     assert set(sets(config, "oracle")) == set(LAYOUTS)
-    assert experiments.faults_of_data(config, "oracle") == []
+    assert faults_of_data(config, "oracle") == []
 
 
 @pytest.mark.fault(94, "another set to measure on leaves every training, and what it reads, where it is")
@@ -106,7 +107,7 @@ def test_pair_reads_the_day_images_that_there_are(config):
 def test_a_set_to_score_at_full_size_must_be_there(config):
     config = mine(config, "source", "night", "day_val")
     config["experiments"]["mine"]["evaluate"] = {"full_size": ["night"]}
-    (fault,) = experiments._faults_of_sets(config, "mine")
+    (fault,) = faults_of_sets(config, "mine")
     assert fault.startswith("evaluate.full_size: no set 'night' to measure on; there are day")
 
 

@@ -10,7 +10,9 @@ import yaml
 from loopda.config import parse_section
 from loopda.errors import ConfigError
 from loopda.pipeline import experiments
+from loopda.pipeline.checking import check
 from loopda.pipeline.schema import read_schemas, schema
+from loopda.pipeline.stages import STAGES
 
 ROOT = Path(__file__).parents[2]
 OVERLAYS = sorted(path.name for path in (ROOT / "workflow/config").glob("*.yaml"))
@@ -42,16 +44,12 @@ def test_there_is_an_overlay_for_a_smoke_run():
 
 def test_a_configuration_that_the_project_ships_passes_the_check(config, schemas, monkeypatch):
     monkeypatch.chdir(ROOT)
-    experiments.check(config, schemas)
+    check(config, schemas)
 
 
 def test_each_stage_accepts_the_sections_that_the_check_accepts(config):
     for experiment in config["experiments"]:
-        sections = [
-            (stage, experiments.section(config, experiment, stage))
-            for stage in experiments.STAGES
-            if stage != "manifest"
-        ]
+        sections = [(stage, experiments.section(config, experiment, stage)) for stage in STAGES if stage != "manifest"]
         sections += [("manifest", experiments.set_section(config, experiment, name)) for name in ("source", "night")]
         for stage, section in sections:
             values = yaml.safe_load(experiments.as_yaml(section))
@@ -64,6 +62,6 @@ def test_check_and_stage_refuse_the_same_number_of_steps(schemas, value):
     config = yaml.safe_load((ROOT / "config.yaml").read_text())
     config["warmup"]["steps"] = value
     with pytest.raises(ConfigError):
-        experiments.check(config, schemas)
+        check(config, schemas)
     with pytest.raises(ConfigError):
         parse_section(experiments.section(config, "loopda", "warmup"), section_class, "warmup")

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from loopda.report import figures
-from loopda.report.inputs import Overlap
+from loopda.report.illustrations import Overlap
 from loopda.report.summary import Cell
 
 STEPS = np.arange(1, 101) * 20
-LINES = [figures.Line(seed, STEPS, np.exp(-STEPS / 500) + seed) for seed in (0, 1)]
+LINES = [figures.SeedCurve(seed, STEPS, np.exp(-STEPS / 500) + seed) for seed in (0, 1)]
 OVERLAPS = [
     Overlap(night=str(place), lor=lor, chosen="static", metres=metres)
     for place, (lor, metres) in enumerate([(0.0, 9.0), (0.3, 2.0), (0.5, None), (1.0, 0.1)])
@@ -120,7 +120,7 @@ def test_without_any_known_distance_there_is_one_group():
 
 def test_figures_of_extreme_inputs_are_drawn():
     figures.overlap_histogram(OVERLAPS[:1], None)
-    figures.learning_curve("warmup", "loss", [figures.Line(0, np.array([20]), np.array([1.0]))])
-    figures.learning_curve("warmup", "loss", [figures.Line(0, STEPS, np.zeros(100))])
+    figures.learning_curve("warmup", "loss", [figures.SeedCurve(0, np.array([20]), np.array([1.0]))])
+    figures.learning_curve("warmup", "loss", [figures.SeedCurve(0, STEPS, np.zeros(100))])
     figures.stage_chart(["a"], {"night": [Cell(0.0, None, 1)]})
     figures.stage_chart(["a"], {"night": [None]})

@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 
 from loopda.errors import DataError
-from loopda.report.inputs import Origin, find, origin, read_illustrations, read_metrics, read_ranking, stage_order
+from loopda.pipeline.stages import stage_order
+from loopda.report.illustrations import read_illustrations
+from loopda.report.inputs import Origin, find, origin, read_metrics
 
 
 @pytest.fixture
@@ -109,20 +111,6 @@ def test_illustrations_that_contradict_themselves_are_refused_by_name(tmp_path, 
     with pytest.raises(DataError, match=fault) as caught:
         read_illustrations(path)
     assert str(path) in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    ("images", "fault"),
-    [
-        ([{"night": "n.png", "best": []}], r"images\.0\.best"),
-        ([{"night": "n.png", "best": [{"day": "d.png", "lor": 1.5}]}], r"images\.0\.best\.0\.lor"),
-    ],
-)
-def test_a_ranking_that_pair_does_not_write_is_refused_by_name_with_the_remedy(tmp_path, images, fault):
-    path = tmp_path / "ranking.json"
-    path.write_text(json.dumps({"overlap": "each_static", "tau": 0.5, "candidates": 1, "images": images}))
-    with pytest.raises(DataError, match=rf"ranking\.json: {fault}: .*; run the stage `pair` again"):
-        read_ranking(path)
 
 
 def test_a_missing_file_is_named_with_the_remedy(tmp_path):

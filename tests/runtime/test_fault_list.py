@@ -40,7 +40,7 @@ def test_many_faults_of_a_cause_become_one_line_and_all_are_in_the_file(tmp_path
     assert (tmp_path / "all.txt").read_text() == message + "\n"
 
 
-def test_foreign_ids_of_many_files_are_told_together(tmp_path):
+def test_unknown_ids_of_many_files_are_listed_together(tmp_path):
     lines = [f"label {number}.png: id {number % 3}, 77 is neither a class nor void" for number in range(60)]
     [summary] = shortened("\n".join(lines), tmp_path / "all.txt").splitlines()
     assert summary.startswith(
@@ -63,7 +63,7 @@ def test_a_message_of_very_many_causes_is_cut_off_and_says_where_it_goes_on(tmp_
     assert last == f"and 60 more lines: all 100 are in {tmp_path / 'all.txt'}"
 
 
-def test_where_the_file_cannot_be_written_every_line_is_told(tmp_path):
+def test_where_the_file_cannot_be_written_the_message_stays_complete(tmp_path):
     (tmp_path / "file").touch()
     message = "\n".join(faults(30))
     assert shortened(message, tmp_path / "file/all.txt") == message
@@ -71,7 +71,7 @@ def test_where_the_file_cannot_be_written_every_line_is_told(tmp_path):
 
 @pytest.mark.fault(55, "every command does so, beside its log or its output, until it has no fault")
 @pytest.mark.parametrize("logged", [True, False])
-def test_a_command_tells_many_faults_in_few_lines_beside_its_log_or_output(tmp_path, capsys, logged):
+def test_a_command_prints_many_faults_in_few_lines_and_lists_them_beside_its_log_or_output(tmp_path, capsys, logged):
     wrong = faults(4831)
 
     @writes("out")

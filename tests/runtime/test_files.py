@@ -10,9 +10,9 @@ import pytest
 from PIL import Image
 
 from loopda.errors import DataError, DeviceError
-from loopda.labels import png
+from loopda.labels import decoding, png
 from loopda.runtime import files
-from loopda.runtime.files import append_text, patiently, sha256, sole_writer, write_text, written
+from loopda.runtime.files import append_text, retried, sha256, sole_writer, write_text, written
 from loopda.text import encoding
 
 
@@ -39,7 +39,7 @@ def no_pause(monkeypatch):
 @pytest.mark.fault(12, "a read that fails for a moment is tried three times")
 def test_a_read_that_fails_twice_is_tried_a_third_time(number):
     read = failing(2, number)
-    assert patiently(read) == 7
+    assert retried(read) == 7
     assert len(read.attempts) == 3
 
 
@@ -47,7 +47,7 @@ def test_a_read_that_fails_twice_is_tried_a_third_time(number):
 def test_what_fails_three_times_or_for_good_is_not_tried_again(times, number, attempts):
     read = failing(times, number)
     with pytest.raises(OSError, match="the disk says no"):
-        patiently(read)
+        retried(read)
     assert len(read.attempts) == attempts
 
 
@@ -55,7 +55,7 @@ def test_what_fails_three_times_or_for_good_is_not_tried_again(times, number, at
 def test_an_image_on_a_failing_disk_is_read_again_and_then_named(tmp_path, monkeypatch):
     path = tmp_path / "night.png"
     Image.fromarray(np.zeros((4, 4, 3), dtype=np.uint8)).save(path)
-    decode, attempts = png._decoded, []
+    decode, attempts = decoding._decoded, []
 
     def unsteady(*arguments: object) -> object:
         attempts.append(arguments)
@@ -63,7 +63,7 @@ def test_an_image_on_a_failing_disk_is_read_again_and_then_named(tmp_path, monke
             raise OSError(errno.EIO, "Input/output error")
         return decode(*arguments)
 
-    monkeypatch.setattr(png, "_decoded", unsteady)
+    monkeypatch.setattr(decoding, "_decoded", unsteady)
     assert png.read_image(path).size == (4, 4)
     with pytest.raises(DataError, match=r"night\.png: .*Input/output error"):
         png.read_image(path)
@@ -111,7 +111,7 @@ def test_a_folder_that_cannot_be_flushed_is_said_once_and_the_file_is_there(tmp_
         write_text(tmp_path / "table.md", content)
     assert [path.read_text() for path in tmp_path.iterdir()] == ["second"]
     (warning,) = (record.getMessage() for record in caplog.records)
-    assert "cannot be asked to keep folders safe" in warning
+    assert "cannot keep folders safe" in warning
 
 
 def test_a_folder_that_may_not_be_read_is_written_to_all_the_same(tmp_path, monkeypatch, flushing):

@@ -167,9 +167,9 @@ def test_without_locks_the_status_asks_for_the_process(tmp_path, without_locks):
     log = tmp_path / "seed0.log"
     with at_work(log):
         assert is_held(log)
-    told = (tmp_path / "seed0.progress.json").read_text()
+    report = (tmp_path / "seed0.progress.json").read_text()
     gone = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, check=True)
-    (tmp_path / "seed0.progress.json").write_text(told.replace(str(os.getpid()), gone.stdout.decode().strip()))
+    (tmp_path / "seed0.progress.json").write_text(report.replace(str(os.getpid()), gone.stdout.decode().strip()))
     assert not is_held(log)
 
 

@@ -1,4 +1,4 @@
-"""What a process at work tells of itself beside its log."""
+"""The progress file that a running stage keeps beside its log."""
 
 import errno
 import os
@@ -9,28 +9,28 @@ import sys
 import pytest
 
 from loopda.errors import DataError, Interrupted
-from loopda.runtime.progress import at_work, is_held, read, tell
+from loopda.runtime.progress import at_work, is_held, read, report_progress
 
 WORKER = """
 import pathlib, sys
-from loopda.runtime.progress import at_work, tell
+from loopda.runtime.progress import at_work, report_progress
 log = pathlib.Path(sys.argv[1])
 with at_work(log):
-    tell(log, step=3, steps=9)
+    report_progress(log, step=3, steps=9)
     print("works", flush=True)
     sys.stdin.read()
 """
 
 
-def test_a_process_at_work_is_told_with_its_host_number_and_progress(tmp_path):
+def test_a_running_process_reports_its_host_number_and_progress(tmp_path):
     log = tmp_path / "seed0.log"
     with at_work(log):
-        tell(log, step=3, steps=9)
-        tell(log, step=4)
-        told = read(log)
-        assert (told["host"], told["pid"], told["slurm_job"]) == (os.uname().nodename, os.getpid(), None)
-        assert (told["step"], told["steps"]) == (4, 9)
-        assert "exit_code" not in told
+        report_progress(log, step=3, steps=9)
+        report_progress(log, step=4)
+        reported = read(log)
+        assert (reported["host"], reported["pid"], reported["slurm_job"]) == (os.uname().nodename, os.getpid(), None)
+        assert (reported["step"], reported["steps"]) == (4, 9)
+        assert "exit_code" not in reported
     assert read(log)["exit_code"] == 0
 
 
@@ -44,12 +44,12 @@ def test_a_process_at_work_is_told_with_its_host_number_and_progress(tmp_path):
     ],
     ids=lambda value: type(value).__name__,
 )
-def test_what_ends_the_work_is_told_with_its_exit_code_and_goes_on(tmp_path, error, code, text):
+def test_an_exception_is_reported_with_its_exit_code_and_raised_again(tmp_path, error, code, text):
     log = tmp_path / "seed0.log"
 
     def work() -> None:
         with at_work(log):
-            tell(log, step=3)
+            report_progress(log, step=3)
             raise error
 
     with pytest.raises(type(error)):
@@ -57,7 +57,7 @@ def test_what_ends_the_work_is_told_with_its_exit_code_and_goes_on(tmp_path, err
     assert (read(log)["exit_code"], read(log)["error"], read(log)["step"]) == (code, text, 3)
 
 
-def test_a_new_process_tells_nothing_of_how_the_one_before_it_ended(tmp_path):
+def test_a_new_process_reports_nothing_of_how_the_one_before_it_ended(tmp_path):
     log = tmp_path / "seed0.log"
     with pytest.raises(DataError), at_work(log):
         raise DataError("no image")
@@ -81,41 +81,41 @@ def test_the_log_is_held_until_the_process_ends_even_by_sigkill(tmp_path):
     assert (read(log)["step"], read(log).get("exit_code")) == (3, None)
 
 
-def test_a_full_disk_ends_no_work_and_leaves_what_was_told_before(tmp_path, monkeypatch):
+def test_a_full_disk_ends_no_stage_and_leaves_the_last_report(tmp_path, monkeypatch):
     log = tmp_path / "seed0.log"
-    tell(log, step=3)
+    report_progress(log, step=3)
 
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(os, "replace", full)
-    tell(log, step=4)
+    report_progress(log, step=4)
     assert read(log)["step"] == 3
     assert [path.name for path in tmp_path.iterdir()] == ["seed0.progress.json"]
 
 
 @pytest.mark.fault(74, "the status sees a stage whose log has a long name")
-def test_a_log_whose_name_is_long_has_its_progress_told(tmp_path):
+def test_a_log_with_a_long_name_has_a_progress_file(tmp_path):
     log = tmp_path / f"{'e' * 235}.log"
-    tell(log, step=3)
+    report_progress(log, step=3)
     assert read(log)["step"] == 3
 
 
 @pytest.mark.parametrize("text", ["", '{"pid": 12', "[]"])
-def test_a_damaged_file_tells_nothing(tmp_path, text):
+def test_a_damaged_file_reads_as_empty(tmp_path, text):
     (tmp_path / "seed0.progress.json").write_text(text)
     assert read(tmp_path / "seed0.log") == {}
 
 
-def test_of_the_processes_of_a_distributed_training_the_first_alone_tells(tmp_path, monkeypatch):
+def test_in_a_distributed_training_only_the_first_process_reports(tmp_path, monkeypatch):
     monkeypatch.setenv("RANK", "1")
     with at_work(tmp_path / "seed0.log"):
-        tell(tmp_path / "seed0.log", step=3)
+        report_progress(tmp_path / "seed0.log", step=3)
     assert not list(tmp_path.iterdir())
 
 
-def test_work_without_a_log_is_told_nowhere(tmp_path, monkeypatch):
+def test_a_stage_without_a_log_reports_nothing(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with at_work(None):
-        tell(None, step=3)
+        report_progress(None, step=3)
     assert not list(tmp_path.iterdir())

@@ -9,7 +9,6 @@ import pytest
 import yaml
 
 sys.path.insert(0, str(Path(__file__).parent))
-sys.path.insert(0, str(Path(__file__).parents[1] / "stages"))  # interruption.py
 LEFT_OUT = pytest.StashKey[int]()
 
 

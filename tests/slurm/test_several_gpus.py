@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import pytest
 from cluster import Cluster, wait_for
 from pipeline import SECONDS, SEED, Held, Workflow
-from several_processes import largest_difference, noted
+from several_processes import largest_difference, recorded_losses
 
 from loopda.models.checkpoint import load_checkpoint
 
@@ -17,11 +17,11 @@ pytestmark = pytest.mark.slurm
 # a training is in double precision and notes its losses; each of its processes waits in the first step for a file
 NOTE = """
 sys.path.insert(0, {tests!r})
-from several_processes import in_double_precision, noting
+from several_processes import in_double_precision, record_losses
 
 name = stage + "-" + os.environ.get("RANK", "0")
 in_double_precision()
-noting(markers / (name + ".jsonl"), lambda step: step > 1 or held(name, (markers / "go.on").exists))
+record_losses(markers / (name + ".jsonl"), lambda step: step > 1 or held(name, (markers / "go.on").exists))
 """
 
 
@@ -33,8 +33,8 @@ class Run(NamedTuple):
     reason: str
 
     def losses(self, process: str) -> list[dict[str, float]]:
-        """What a process, stage-rank, noted in each step."""
-        return noted(self.workflow.folder / "markers" / f"{process}.jsonl")
+        """What a process, stage-rank, recorded in each step."""
+        return recorded_losses(self.workflow.folder / "markers" / f"{process}.jsonl")
 
 
 @pytest.fixture(scope="module")

@@ -44,12 +44,12 @@ def first_step(miniature, tmp_path) -> Callable[..., FirstStep]:
         arguments = {**miniature.inputs(stage), "config": config}
         record = Training.record
 
-        def noted(self: Training, **values: Any) -> None:
+        def recording(self: Training, **values: Any) -> None:
             recorded.update({name: float(value) for name, value in values.items()})
             record(self, **values)
 
         with double_precision() if double else nullcontext(), pytest.MonkeyPatch.context() as patch:
-            patch.setattr(Training, "record", noted)
+            patch.setattr(Training, "record", recording)
             if not dropout:
                 patch.setattr(functional, "dropout2d", lambda x, *_: x)
             miniature.run(stage, out, **arguments)

@@ -6,13 +6,14 @@ import re
 
 import pytest
 import yaml
-from fabricated_results import benchmark, compared, plain_evaluation
+from fabricated_results import benchmark, compared, evaluation, plain_evaluation
 from html_page import Page
 
 from loopda.errors import DataError
 from loopda.pipeline import experiments
+from loopda.report.comparison_tables import TITLES
 from loopda.report.inputs import read_metrics, read_peak_memory
-from loopda.report.published import published
+from loopda.report.published import published_scores
 from loopda.stages.compare import run
 
 NIGHT = {
@@ -24,6 +25,14 @@ NIGHT = {
     ("loopda", "self_train"): (35, 35, 35),
     ("loopda", "distill"): (36, 36, 36),
     ("oracle", "pretrain"): (60, 62, 64),
+}
+WIDE = {"until": "warmup", "network": {"width": 24}}  # another network: a source-only model of its own
+NIGHT_OF_RUN = {
+    ("loopda", "pretrain"): (20, 24, 28),
+    ("loopda", "warmup"): (30, 32, 37),
+    ("no-outer-loop", "warmup"): (25, 27, 32),
+    ("wide", "pretrain"): (30, 34, 38),
+    ("wide", "warmup"): (40, 42, 47),
 }
 
 
@@ -159,11 +168,11 @@ def test_the_page_is_well_formed_needs_nothing_else_and_keeps_published_numbers_
     assert not re.search(r"(?:src|href)=\"(?!#|data:)", html)
     targets = {value for tag, name, value in page.attributes if (tag, name) == ("section", "id")}
     assert {value[1:] for tag, name, value in page.attributes if (tag, name) == ("a", "href")} <= targets
-    ours, night, day, theirs = page.tables
+    ours, night, day, papers = page.tables
     assert [row[0].strip() for row in night[1:]][:2] == ["source-only", "minent"]
     assert len(night) == len(day) == len(NIGHT) + 1
     assert page.row(3, "LoopDA with distillation")[4] == "38.7"
-    assert not {row[0].strip() for row in theirs[1:]} & {row[0].strip() for row in ours[2:]} - {"source-only", "oracle"}
+    assert not {row[0].strip() for row in papers[1:]} & {row[0].strip() for row in ours[2:]} - {"source-only", "oracle"}
 
 
 @pytest.mark.parametrize("comparison", ["parts", "networks", "ablation", "tau"])
@@ -172,7 +181,7 @@ def test_every_other_list_has_its_page_table_and_figure_in_the_same_way(tmp_path
     page = Page(html)
     assert page.open == []
     assert "source-only" in rows
-    assert [row[0] for row in page.tables[-1][1:]] == [one.method for one in published(comparison)]
+    assert [row[0] for row in page.tables[-1][1:]] == [one.method for one in published_scores(comparison)]
     assert len(re.findall("<svg", html)) == 1 + (3 if comparison == "tau" else 1)
     assert ("agreement: tau 0.25" in text) == (comparison == "tau")
 
@@ -202,16 +211,139 @@ def test_rows_that_were_measured_on_other_images_are_refused(tmp_path, inputs):
         compare(tmp_path, inputs)
 
 
+def test_every_list_has_a_title():
+    assert set(TITLES) == set(experiments.COMPARISONS)
+
+
 def test_every_published_number_says_where_it_stands_and_on_what_it_was_measured():
-    for page in experiments.COMPARISONS:
-        found = published(page)
+    assert published_scores("run") == []
+    lists = [name for name in experiments.COMPARISONS if name != "run"]
+    for name in lists:
+        found = published_scores(name)
         assert found
         for one in found:
             assert all((one.method, one.training, one.test, one.source))
             assert all(0 < value <= 100 for value in (one.mIoU, one.fwIoU, one.accuracy) if value is not None)
-    assert [one.mIoU for one in published("ablation")] == [20.6, 22.0, 26.3, 28.6, 29.5, 35.7, 37.6, 38.7]
-    assert {one.method for page in experiments.COMPARISONS for one in published(page) if one.mIoU == 20.6} == {
+    assert [one.mIoU for one in published_scores("ablation")] == [20.6, 22.0, 26.3, 28.6, 29.5, 35.7, 37.6, 38.7]
+    assert {one.method for name in lists for one in published_scores(name) if one.mIoU == 20.6} == {
         "(i) source supervision alone",
         "source supervision alone",
     }
-    assert [one.mIoU for one in published("tau")] == [35.7, 36.4, 37.6, 37.1, 36.9]
+    assert [one.mIoU for one in published_scores("tau")] == [35.7, 36.4, 37.6, 37.1, 36.9]
+
+
+@pytest.fixture
+def of_run(tmp_path, config):
+    """The inputs of the comparison of the experiments `names`, of which `wide` may be measured elsewhere."""
+
+    def inputs(*names, evaluated=None, seeds=(0, 1, 2)):
+        def measured(folder, experiment, seed, stage):
+            if evaluated and experiment == "wide":
+                return evaluated(folder, experiment, seed, stage)
+            night = NIGHT_OF_RUN.get((experiment, stage), (33, 33, 33))[seed]
+            return plain_evaluation(folder, experiment, seed, stage, night, 50)
+
+        known = config["experiments"] | {"wide": WIDE}
+        return compared(
+            tmp_path, config | {"run": list(names), "experiments": known}, "run", seeds=seeds, evaluated=measured
+        )
+
+    return inputs
+
+
+def cells(text):
+    """The rows of the first table by method; `compare` has of the columns of one name only the last."""
+    lines = [[cell.strip() for cell in line.strip("|").split("|")] for line in text.split("\n\n")[1].splitlines()[2:]]
+    return {method: values for method, *values in lines}
+
+
+def elsewhere(folder, experiment, seed, stage):
+    """Scores on other images, with other classes."""
+    return evaluation(folder, experiment, seed, stage, predictions=False)
+
+
+def test_the_experiments_of_run_have_the_mean_deviation_seeds_and_gain_computed_by_hand(tmp_path, of_run):
+    text, _, values, _ = compare(tmp_path, of_run("loopda"))
+    # 30, 32, 37: mean 33, root(26 / 2) = 3.606; gains 10, 8, 9: mean 9, deviation 1
+    assert cells(text)["source-only"][:2] == ["24.0 ± 4.0", "–"]
+    assert cells(text)["loopda, warm-up"][:2] == ["33.0 ± 3.6", "+9.0 ± 1.0"]
+    assert cells(text)["loopda, warm-up"][4:6] == ["50.0 ± 0.0", "0.0 ± 0.0"]
+    line = values["loopda, warm-up", "night"]
+    assert (line["experiment"], line["model_stage"], line["seeds"]) == ("loopda", "warmup", "3")
+    assert (line["mIoU"], line["mIoU_std"]) == ("33.0000", "3.6056")
+    assert (line["gain"], line["gain_std"]) == ("9.0000", "1.0000")
+    assert values["source-only", "night"]["gain"] == ""
+    assert "Night validation: 5 images, 64x32, night statistics." in text
+    assert "over seeds 0, 1 and 2." in text
+
+
+def test_the_experiments_of_run_have_no_deviation_over_one_seed(tmp_path, of_run):
+    text, _, values, _ = compare(tmp_path, of_run("loopda", seeds=(0,)))
+    assert cells(text)["source-only"][:6] == ["20.0", "–", "20.0", "33.3", "50.0", "–"]
+    assert values["source-only", "day"]["mIoU_std"] == ""
+    assert "±" not in text
+
+
+def test_the_page_of_run_has_no_published_numbers(tmp_path, of_run):
+    text, *_, html = compare(tmp_path, of_run("loopda"))
+    page = Page(html)
+    assert page.open == []
+    assert "Published" not in text + page.text
+    assert len(page.tables) == 3, "the scores, and the classes at night and by day"
+
+
+def test_an_experiment_of_run_is_compared_with_the_source_only_model_that_it_shares(tmp_path, of_run):
+    text, *_ = compare(tmp_path, of_run("loopda", "no-outer-loop"))
+    assert cells(text)["no-outer-loop"][:2] == ["28.0 ± 3.6", "+4.0 ± 1.0"]
+
+
+@pytest.mark.parametrize("evaluated", [None, elsewhere])
+def test_an_experiment_of_run_is_compared_with_no_other_source_only_model(tmp_path, of_run, evaluated):
+    text, rows, values, _ = compare(tmp_path, of_run("loopda", "wide", "no-outer-loop", evaluated=evaluated))
+    assert cells(text)["no-outer-loop"][:2] == ["28.0 ± 3.6", "+4.0 ± 1.0"]
+    assert next(iter(rows)) == "loopda, source-only"
+    assert values["loopda, source-only", "night"]["gain"] == values["wide, source-only", "night"]["gain"] == ""
+    assert rows["wide, source-only"]["own settings"] == "network: width 24"
+    assert rows["wide, warm-up"]["own settings"] == ""
+    if evaluated is None:
+        assert rows["wide, warm-up"]["gain"] == "0.0 ± 0.0", "by day"
+        assert values["wide, warm-up", "night"]["gain"] == "9.0000", "40, 42, 47 less 30, 34, 38"
+    assert "Gain: mIoU less that of the row's own source-only model" in text
+
+
+def test_gains_are_paired_over_the_seeds_that_both_models_have(tmp_path, of_run):
+    inputs = of_run("loopda")
+    scores = [path for path in inputs["scores"] if path.parts[-2:] != ("seed2", "pretrain.json")]
+    text, _, values, _ = compare(tmp_path, inputs | {"scores": scores})
+    # the gains of seeds 0 and 1 are 10 and 8
+    assert cells(text)["loopda, warm-up"][:2] == ["33.0 ± 3.6", "+9.0 ± 1.4"]
+    assert (values["source-only", "night"]["seeds"], values["loopda, warm-up", "night"]["seeds"]) == ("2", "3")
+
+
+def test_experiments_of_run_on_different_data_stand_apart_with_their_protocols(tmp_path, of_run):
+    text, _, values, html = compare(tmp_path, of_run("loopda", "wide", evaluated=elsewhere))
+    for experiment, images in (("loopda", 5), ("wide", 4)):
+        assert f"Night validation ({experiment}): {images} images, 64x32, night statistics." in text
+        assert f"### IoU per class, night ({experiment})" in text
+    page = Page(html)
+    assert page.open == []
+    assert len(page.tables) == 1 + 2 * 2
+    assert len(re.findall("<svg", html)) == 1 + 2
+    assert values["loopda, source-only", "night"]["bicycle"] == "", "a class of the other data"
+
+
+def test_models_with_one_source_only_model_and_different_classes_are_refused(tmp_path, of_run):
+    inputs = of_run("loopda", "wide")
+    elsewhere(tmp_path, "wide", 2, "warmup")
+    with pytest.raises(DataError, match="class lists"):
+        compare(tmp_path, inputs)
+
+
+def test_experiments_without_labelled_images_have_their_costs_side_by_side(tmp_path, of_run):
+    inputs = of_run("loopda")
+    for path in inputs["scores"]:
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"domains": {}}))
+    text, rows, _, html = compare(tmp_path, inputs)
+    assert rows["loopda, warm-up"]["steps"] == "1,200"
+    assert "no labelled images" in Page(html).text
+    assert "validation" not in text

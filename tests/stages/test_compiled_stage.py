@@ -9,7 +9,7 @@ from torch.testing import assert_close
 
 from loopda.errors import ConfigError, DeviceError
 from loopda.models.checkpoint import load_checkpoint
-from loopda.training.loop import fingerprint
+from loopda.training.state import fingerprint
 
 
 @pytest.fixture

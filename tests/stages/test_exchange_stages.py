@@ -166,7 +166,7 @@ def test_a_published_network_of_two_branches_is_not_converted_with_four(tmp_path
 
 
 @pytest.mark.parametrize("known_by", ["name", "content"])
-@pytest.mark.fault(89, "a published file tells by its name and by its SHA-256, under any name")
+@pytest.mark.fault(89, "a published file is known by its name or its SHA-256, under any file name")
 def test_adaptsegnets_file_is_converted_with_its_two_branches(tmp_path, monkeypatch, known_by):
     monkeypatch.setenv("LOOPDA_WEIGHTS", str(tmp_path))
     entry = CATALOGUE["adaptsegnet-gta"]
@@ -182,7 +182,7 @@ def test_adaptsegnets_file_is_converted_with_its_two_branches(tmp_path, monkeypa
         convert.run(weights=weights, model=tmp_path / "model.pt", aspp_branches=4)
 
 
-@pytest.mark.fault(89, "a file that does not tell is not converted with a number that nobody said")
+@pytest.mark.fault(89, "a file that does not say is not converted with a guessed number")
 def test_a_deeplab_by_path_is_not_converted_with_a_number_of_branches_that_nobody_said(tmp_path):
     deeplab_file(tmp_path / "net.pth")
     with pytest.raises(SystemExit) as raised:

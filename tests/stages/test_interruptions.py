@@ -17,12 +17,12 @@ from loopda.runtime.command import command
 
 LOOPS = [
     ("town", "loopda.stages.town"),
-    ("prepare", "loopda.data.manifest"),
+    ("prepare", "loopda.data.checks"),
     ("pretrain", "loopda.data.dataset"),
     ("pretrain", "loopda.training.statistics"),
     ("pair", "loopda.stages.pair"),
     ("pseudo_labels", "loopda.stages.pseudo_labels"),
-    ("self_train", "loopda.stages.self_train"),
+    ("self_train", "loopda.data.pseudo_labels"),
     ("translate", "loopda.stages.translate"),
     ("evaluate", "loopda.stages.evaluate"),
     ("illustrate", "loopda.stages.illustrate"),

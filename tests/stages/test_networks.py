@@ -116,6 +116,6 @@ def test_the_warm_ups_pictures_are_drawn(other, tmp_path):
 def test_daformers_network_leaves_as_one_graph(other, tmp_path):
     pytest.importorskip("onnxruntime")
     if name_of(other) != "daformer":
-        pytest.skip("tests/models/test_deployment.py has the others")
+        pytest.skip("tests/exchange/test_onnx.py has the others")
     export.run(model=other.path("pretrain", "model.pt"), exported=tmp_path / "net.onnx", width=64, height=32)
     assert (tmp_path / "net.onnx").is_file()

@@ -6,11 +6,12 @@ from dataclasses import replace
 import pytest
 from PIL import Image
 
-from loopda.data import table
-from loopda.data.manifest import check_rows, read_manifest, write_manifest
+from loopda.data.checks import check_rows
+from loopda.data.layouts import table
+from loopda.data.manifest import read_manifest, write_manifest
+from loopda.data.ranking import read_ranking
 from loopda.errors import ConfigError, DataError
 from loopda.labels.classes import CITYSCAPES
-from loopda.report.inputs import read_ranking
 from loopda.stages import pair
 
 
@@ -120,6 +121,6 @@ def test_the_report_counts_as_many_pairs_as_the_log_says(go, tmp_path):
 def test_a_class_list_without_shift_sensitive_classes_needs_the_other_overlap():
     plain = replace(CITYSCAPES, ssc=frozenset())
     with pytest.raises(ConfigError, match=r"pair\.overlap: .* shift sensitive"):
-        pair.compared(plain, "shift_sensitive")
-    assert pair.compared(plain, "each_static") == [frozenset({index}) for index in range(11)]
-    assert pair.compared(CITYSCAPES, "shift_sensitive") == [CITYSCAPES.ssc]
+        pair.compared_classes(plain, "shift_sensitive")
+    assert pair.compared_classes(plain, "each_static") == [frozenset({index}) for index in range(11)]
+    assert pair.compared_classes(CITYSCAPES, "shift_sensitive") == [CITYSCAPES.ssc]

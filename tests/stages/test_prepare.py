@@ -14,7 +14,8 @@ from PIL import Image
 from loopda.config import parse_section
 from loopda.data.manifest import read_manifest
 from loopda.errors import ConfigError, DataError
-from loopda.labels.classes import CITYSCAPES, load_classes
+from loopda.labels.class_files import load_classes
+from loopda.labels.classes import CITYSCAPES
 from loopda.stages.prepare import Config, run
 
 MANIFESTS = ("source.csv", "night.csv", "day_val.csv", "night_val.csv", "day.csv")

@@ -269,7 +269,7 @@ def test_all_malformed_files_of_four_sets_are_listed_in_one_run(prepare, section
 def test_what_prepare_refuses_in_gta5_can_be_excluded_by_number_as_it_says(prepare, section, tmp_path):
     size_mismatch_of_gta5(tmp_path, section)
     half_a_pair_of_gta5(tmp_path, section)
-    with pytest.raises(DataError, match=r"(?m)^data\.source: a pair that cannot be mended .* `exclude`$"):
+    with pytest.raises(DataError, match=r"(?m)^data\.source: a pair that cannot be corrected .* `exclude`$"):
         prepare(section)
     section["source"]["exclude"] = ["00003", "00005"]
     rows = read_manifest(prepare(section) / "source.csv")

@@ -7,6 +7,7 @@ import sys
 
 import pytest
 from fabricated_results import (
+    NOTES,
     STAGES,
     evaluation,
     everything,
@@ -206,8 +207,9 @@ def test_a_model_stage_unknown_to_the_page_is_shown_after_the_known_ones(tmp_pat
 
 def test_the_same_inputs_give_the_same_bytes(full):
     folder, inputs, _ = full
+    turned = {key: paths[::-1] if isinstance(paths, list) else paths for key, paths in inputs.items()}
     one = report(folder, name="again", **inputs)[0].encode()
-    other = report(folder, name="again", **{key: paths[::-1] for key, paths in inputs.items()})[0].encode()
+    other = report(folder, name="again", **turned)[0].encode()
     assert one == other
 
 
@@ -388,6 +390,26 @@ def test_a_page_without_pairs_does_not_speak_of_them_and_half_of_what_pair_wrote
     for name in given:
         with pytest.raises(ConfigError, match="--ranking and --sheet: give both"):
             report(folder, name="half", scores=inputs["scores"], **{name: given[name]})
+
+
+def test_the_notes_of_prepare_stand_on_the_page_once_under_their_data_set(full):
+    folder, inputs, (html, _, _) = full
+    text = Page(html).text
+    for note in NOTES:
+        assert text.count(note.partition(": ")[2]) == 1
+    assert "<dt>night</dt><dd>no references" in re.sub(r"\n", "", html)
+    without, _, _ = report(folder, name="without", **{key: paths for key, paths in inputs.items() if key != "data"})
+    assert 'class="data-notes"' not in without
+
+
+def test_notes_of_prepare_alone_make_a_section_of_notes(full):
+    folder, inputs, _ = full
+    given = {key: inputs[key] for key in ("scores", "metrics", "pictures", "sections")}
+    drawn = write(folder / "silent.json", json.loads(inputs["pictures"][0].read_text()) | {"notes": []})
+    (folder / "pictures").symlink_to(inputs["pictures"][0].parent / "pictures")
+    given["pictures"] = [drawn]
+    assert 'id="notes"' not in report(folder, name="silent", **given)[0]
+    assert 'id="notes"' in report(folder, name="spoken", data=inputs["data"], **given)[0]
 
 
 def test_a_wrong_setting_of_the_page_is_refused():

@@ -19,12 +19,13 @@ from interruption import STEP, Killed, die, forgetting, identical, killed_in
 
 from loopda.data.manifest import read_manifest, write_manifest
 from loopda.errors import Interrupted
+from loopda.methods.daformer import DAFormer
 from loopda.models.checkpoint import load_checkpoint
+from loopda.pipeline.stages import TRAINING_STAGES
 from loopda.runtime.command import command
-from loopda.stages import adapt, pretrain, translate, warmup
-from loopda.training import job, loop
+from loopda.stages import pretrain, translate, warmup
+from loopda.training import loop
 
-STAGES = ("pretrain", "warmup", "self_train", "simclr", "distill", "translate", "adapt")
 PARTS = [
     ("pretrain", "segmenter"),
     ("pretrain", "optimizer"),
@@ -35,8 +36,9 @@ PARTS = [
     ("simclr", "optimizer"),
     ("distill", "network"),
     ("distill", "optimizer"),
-    *[("translate", part) for part in ("generators", "discriminators", "shown", "to_fool", "to_tell")],
-    *[("adapt", part) for part in ("network", "method", "segmenter", "adversaries")],
+    *[("translate", part) for part in ("generators", "discriminators", "image_buffers")],
+    *[("translate", part) for part in ("generator_optimizer", "discriminator_optimizer")],
+    *[("adapt", part) for part in ("network", "method", "segmenter", "discriminators")],
 ]
 RESULTS = {"warmup": ("model.pt", "loops.pt"), "translate": ("generators.pt",)}  # the others: model.pt alone
 
@@ -90,7 +92,7 @@ def recorded_steps(out: Path) -> list[int]:
     return [json.loads(line)["step"] for line in (out / "metrics.jsonl").read_text().splitlines()]
 
 
-@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize("stage", TRAINING_STAGES)
 def test_a_checkpoint_compares_as_different_when_one_bit_of_it_differs(miniature, stage):
     whole = load_checkpoint(miniature.path(stage, results(stage)[0]))
     changed = load_checkpoint(miniature.path(stage, results(stage)[0]))
@@ -105,7 +107,7 @@ def test_a_checkpoint_compares_as_different_when_one_bit_of_it_differs(miniature
     assert not identical(whole, changed)
 
 
-@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize("stage", TRAINING_STAGES)
 @pytest.mark.fault(1, "the rerun goes on from the saved step and ends with the same bits, in every stage that trains")
 def test_a_stage_killed_in_the_middle_ends_as_if_it_had_not_been(miniature, progress, stage, tmp_path):
     out = tmp_path / stage
@@ -118,7 +120,7 @@ def test_a_stage_killed_in_the_middle_ends_as_if_it_had_not_been(miniature, prog
     assert not (out / "state").exists()
 
 
-@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize("stage", TRAINING_STAGES)
 @pytest.mark.fault(1, "killed before its results were written: the same bits")
 def test_a_stage_killed_after_its_last_step_ends_as_if_it_had_not_been(miniature, stage, tmp_path, monkeypatch):
     out = tmp_path / stage
@@ -127,7 +129,7 @@ def test_a_stage_killed_after_its_last_step_ends_as_if_it_had_not_been(miniature
         raise Killed
 
     with monkeypatch.context() as patch:
-        patch.setattr(job, "save_segmenter", dying)
+        patch.setattr("loopda.training.stage.save_segmenter", dying)
         patch.setattr(translate, "save_generators", dying)
         run_until_killed(miniature, stage, out)
     miniature.run(stage, out)
@@ -150,13 +152,13 @@ def test_resuming_without_one_part_of_the_state_gives_another_result(
 
 
 def test_every_part_of_every_state_is_in_the_list_that_is_dropped_in_turn(progress):
-    for stage in STAGES:
+    for stage in TRAINING_STAGES:
         states = load_checkpoint(progress(stage) / "state" / f"step-{STEP:07d}" / "state.pt")
         # the guard's part matters where steps were skipped: tests/training/test_guard.py
         assert set(states) == {"guard"} | {part for name, part in PARTS if name == stage}
 
 
-@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize("stage", TRAINING_STAGES)
 @pytest.mark.fault(2, "the step is saved, exit code 75, no outputs; the rerun ends with the same bits")
 def test_sigterm_saves_the_step_in_progress_and_exits_with_75(miniature, stage, tmp_path, monkeypatch):
     out = tmp_path / stage
@@ -225,7 +227,7 @@ def test_a_stage_killed_in_every_step_ends_as_if_it_had_not_been(miniature, tmp_
     assert recorded_steps(out) == list(range(1, steps + 1))
 
 
-@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize("stage", TRAINING_STAGES)
 @pytest.mark.fault(17, "progress of another seed is not used, and the log says why")
 def test_progress_of_another_seed_is_not_used(miniature, progress, stage, tmp_path):
     out = tmp_path / stage
@@ -404,13 +406,13 @@ def test_daformers_teacher_survives_a_resume_so_that_the_student_ends_as_if_noth
 def test_a_teacher_that_starts_again_gives_another_student(miniature, with_a_teacher, tmp_path, monkeypatch):
     whole, killed = with_a_teacher
     shutil.copytree(killed, tmp_path / "adapt")
-    restore = adapt.daformer.DAFormer.load_state_dict
+    restore = DAFormer.load_state_dict
 
     def without_teacher(self, state):
         kept = {name: value for name, value in state.items() if not name.startswith("teacher.")}
         return restore(self, kept, strict=False)
 
-    monkeypatch.setattr(adapt.daformer.DAFormer, "load_state_dict", without_teacher)
+    monkeypatch.setattr(DAFormer, "load_state_dict", without_teacher)
     miniature.run("adapt", tmp_path / "adapt", config=miniature.method("daformer"))
     assert "goes on after step 3" in (tmp_path / "adapt.log").read_text()
     assert not identical(load_checkpoint(whole / "model.pt"), load_checkpoint(tmp_path / "adapt" / "model.pt"))

@@ -1,17 +1,13 @@
 import math
 
-import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from loopda.data.batches import NightBatch
-from loopda.errors import DataError
 from loopda.labels.classes import CITYSCAPES, IGNORE
-from loopda.labels.png import write_label
-from loopda.runtime.files import sha256
-from loopda.stages.self_train import co_teaching, read_pseudo_labels
+from loopda.stages.self_train import co_teaching
 
 STATIC, DYNAMIC, SSC = range(0, 11), range(11, 19), (5, 6, 7)
 ROAD, POLE, SIGN, SKY, CAR = 0, 5, 7, 10, 13
@@ -159,32 +155,3 @@ def test_co_teaching_does_not_teach_the_reference():
     assert reference.grad is None
     assert night.grad.abs().sum() > 0
     assert not lor.requires_grad
-
-
-# the manifest of offline labels
-
-
-def test_pseudo_labels_are_read_by_domain_and_image_at_the_size_of_the_frames(tmp_path):
-    label = np.array([[ROAD, CAR], [IGNORE, POLE]], dtype=np.uint8)
-    write_label(tmp_path / "n.png", label, CITYSCAPES)
-    write_label(tmp_path / "d.png", label[::-1], CITYSCAPES)
-    (tmp_path / "labels.csv").write_text(
-        f"domain,image,label,content\nnight,some/a.png,{tmp_path}/n.png,{sha256(tmp_path / 'n.png')[:16]}\n"
-        f"day,some/b.png,{tmp_path}/d.png,{sha256(tmp_path / 'd.png')[:16]}\n"
-    )
-    found = read_pseudo_labels(tmp_path / "labels.csv", (4, 2))
-    assert {str(path): value.tolist() for path, value in found.night.items()} == {
-        "some/a.png": [[ROAD, ROAD, CAR, CAR], [IGNORE, IGNORE, POLE, POLE]]
-    }
-    assert {str(path): value.tolist() for path, value in found.reference.items()} == {
-        "some/b.png": [[IGNORE, IGNORE, POLE, POLE], [ROAD, ROAD, CAR, CAR]]
-    }
-
-
-@pytest.mark.parametrize("text", ["image,label\na.png,LABEL\n", "domain,image,label\ndusk,a.png,LABEL\n", None])
-def test_what_is_no_manifest_of_pseudo_labels_is_refused_by_its_name(tmp_path, text):
-    write_label(tmp_path / "n.png", np.zeros((2, 2), dtype=np.uint8), CITYSCAPES)
-    if text is not None:
-        (tmp_path / "labels.csv").write_text(text.replace("LABEL", str(tmp_path / "n.png")))
-    with pytest.raises(DataError, match=r"labels\.csv: not a manifest of pseudo-labels"):
-        read_pseudo_labels(tmp_path / "labels.csv", (2, 2))

@@ -10,7 +10,16 @@ from typing import Any
 
 import miniature as miniatures
 import pytest
-from several_processes import Task, alone, exit_code, in_processes, largest_difference, noted, noting, run_each
+from several_processes import (
+    Task,
+    alone,
+    exit_code,
+    in_processes,
+    largest_difference,
+    record_losses,
+    recorded_losses,
+    run_each,
+)
 
 from loopda.data.batches import night_batch
 from loopda.data.dataset import open_frames
@@ -83,19 +92,19 @@ def work(folder: Path, mini: miniatures.Miniature, found: list[Task], flags: dic
 def interrupted(folder: Path, parts: Sequence[str], whole: Sequence[str]) -> None:
     """Two processes until the second gets a signal in step 2, one until it gets one in step 4, two to the end."""
 
-    def told(rank: str, step: int) -> Callable[[int], None]:
+    def terminate_at(rank: str, step: int) -> Callable[[int], None]:
         return lambda now: os.kill(os.getpid(), signal.SIGTERM) if (os.environ["RANK"], now) == (rank, step) else None
 
     losses, codes = folder / f"losses.{os.environ['RANK']}.jsonl", []
-    noting(losses, told("1", 2))
+    record_losses(losses, terminate_at("1", 2))
     codes.append(exit_code("warmup", parts))
-    noting(losses, told("0", 4))
+    record_losses(losses, terminate_at("0", 4))
     with alone() as first:
         if first:
             codes.append(exit_code("warmup", parts))
-    noting(losses)
+    record_losses(losses)
     codes.append(exit_code("warmup", parts))
-    noting(folder / "whole.jsonl")
+    record_losses(folder / "whole.jsonl")
     with alone() as first:
         if first:
             codes.append(exit_code("warmup", whole))
@@ -109,7 +118,7 @@ def damaged(folder: Path, flags: Sequence[str]) -> None:
         if os.environ["RANK"] == "1" and step == 2:
             raise DataError("night.png: is damaged")
 
-    noting(folder / "damaged.jsonl", find)
+    record_losses(folder / "damaged.jsonl", find)
     os._exit(exit_code("pretrain", flags))
 
 
@@ -125,8 +134,8 @@ def both(miniature, tmp_path_factory) -> Path:
 
 @pytest.mark.parametrize("task", TRAININGS)
 def test_every_process_has_the_losses_of_the_whole_batch_in_every_step(both, task):
-    single = noted(both / "one" / f"{task}.0.jsonl")
-    first, second = (noted(both / "two" / f"{task}.{rank}.jsonl") for rank in (0, 1))
+    single = recorded_losses(both / "one" / f"{task}.0.jsonl")
+    first, second = (recorded_losses(both / "two" / f"{task}.{rank}.jsonl") for rank in (0, 1))
     assert [losses["step"] for losses in single] == list(range(1, steps(task) + 1))
     assert first == second
     for expected, found in zip(single, first, strict=True):
@@ -177,7 +186,7 @@ def test_a_signal_to_one_process_stops_both_and_any_number_goes_on_from_there(bo
     assert codes == [[75, 75, 0, 0], [75, 0]]
     log = (both / "parts" / "warmup.log").read_text()
     assert all(f"stopped by signal 15 after step {step}, which is saved" in log for step in (2, 4))
-    whole, first, second = (noted(both / f"{name}.jsonl") for name in ("whole", "losses.0", "losses.1"))
+    whole, first, second = (recorded_losses(both / f"{name}.jsonl") for name in ("whole", "losses.0", "losses.1"))
     assert [losses["step"] for losses in second] == [1, 2, 5, 6]
     assert [losses["step"] for losses in first] == [losses["step"] for losses in whole] == [1, 2, 3, 4, 5, 6]
     for expected, found in zip(whole, first, strict=True):

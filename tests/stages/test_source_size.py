@@ -4,7 +4,7 @@ import pytest
 
 from loopda.models.checkpoint import load_segmenter
 from loopda.stages import pretrain, warmup
-from loopda.training import job
+from loopda.training.stage import TrainingStage
 
 SIZES = {"size": [64, 32], "crop": [48, 32], "source_size": [48, 40]}
 
@@ -14,12 +14,12 @@ def test_a_stage_trains_on_labelled_day_images_of_a_size_of_their_own(miniature,
     name = stage.__name__.split(".")[-1]
     seen = {}
 
-    def noted(self, **paths):
+    def record_sizes(self, **paths):
         opened(self, **paths)
         seen.update(day=self.day.size, night=self.night.size)
 
-    opened = job.Job.open
-    monkeypatch.setattr(job.Job, "open", noted)
+    opened = TrainingStage.open_data
+    monkeypatch.setattr(TrainingStage, "open_data", record_sizes)
     section = miniature.section(name, input=SIZES)
     stage.run(**miniature.arguments(name, tmp_path / name, config=section))
     assert seen == {"day": (48, 40), "night": (64, 32)}

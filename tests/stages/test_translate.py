@@ -9,13 +9,15 @@ import torch
 from PIL import Image
 from torch import nn
 
+from loopda.data.batches import DayBatch, NightBatch
 from loopda.data.dataset import open_frames
 from loopda.data.manifest import read_manifest
 from loopda.errors import ConfigError
+from loopda.methods.cyclegan import CycleGAN
 from loopda.models.checkpoint import load_checkpoint
 from loopda.models.translator import Translator
-from loopda.stages.translate import Networks
-from loopda.training import job
+from loopda.stages.translate import train
+from loopda.training import stage as training_stage
 
 
 def terms(out):
@@ -102,21 +104,55 @@ class Scores(nn.Module):
 
 
 @pytest.fixture
-def nets(miniature):
-    """Networks that add 0.5 to make night and take 0.25 to make day, judged by 2 (night) and 3 (day) times the mean."""
+def config(miniature):
+    """The section with the weight 1 for each term."""
     every = {"adversarial": 1.0, "cycle": 1.0, "identity": 1.0, "semantic": 1.0}
-    found = Networks(miniature.section("translate", weights=every))
-    found.generators = nn.ModuleDict({"night": Adds(0.5), "day": Adds(-0.25)})
-    found.discriminators = nn.ModuleDict({"night": Scores(2.0), "day": Scores(3.0)})
-    found.shown = nn.ModuleDict({"night": nn.Identity(), "day": nn.Identity()})
-    return found
+    return miniature.section("translate", weights=every)
 
 
-def step(nets, see):
-    x_d, x_n = torch.full((1, 3, 4, 4), 0.1), torch.full((1, 3, 4, 4), -0.4)
-    x_d2n, x_n2d = nets.generators["night"](x_d), nets.generators["day"](x_n)  # 0.6 and -0.65
-    told = nets.told_apart(night=(x_n, x_d2n), day=(x_d, x_n2d))
-    return nets.terms(x_d, x_n, x_d2n, x_n2d, see), told
+@pytest.fixture
+def nets(config):
+    """Generators that add 0.5 to make night and take 0.25 to make day; the scores are 2 and 3 times the mean."""
+    networks = CycleGAN(config.generators, config.discriminators, config.input)
+    networks.generators = nn.ModuleDict({"night": Adds(0.5), "day": Adds(-0.25)})
+    networks.discriminators = nn.ModuleDict({"night": Scores(2.0), "day": Scores(3.0)})
+    networks.image_buffers = nn.ModuleDict({"night": nn.Identity(), "day": nn.Identity()})
+    return networks
+
+
+class OneStep:
+    """In the place of a Training: one step, whose losses and terms are kept and not descended along."""
+
+    def __init__(self):
+        self.losses = []
+
+    def over(self, batches):
+        yield 1, batches(1)
+
+    def descend(self, loss, optimizer):
+        self.losses.append((optimizer, loss))
+
+    def record(self, **terms):
+        self.terms = terms
+
+
+def step(config, nets, task_network):
+    """The terms of the generators, their total, and the loss of the discriminators, of one pair of images."""
+    x_d, x_n = torch.full((1, 3, 4, 4), 0.1), torch.full((1, 3, 4, 4), -0.4)  # translated to 0.6 and -0.65
+    batches = DayBatch(x_d, None, None), NightBatch(x_n, None, None, None, None, None)
+    optimizers = {
+        "generator_optimizer": torch.optim.SGD(nets.generators.parameters()),
+        "discriminator_optimizer": torch.optim.SGD(nets.discriminators.parameters()),
+    }
+    for optimizer in optimizers.values():
+        optimizer.param_groups[0]["initial_lr"] = 1.0
+    training = OneStep()
+    train(config, nets, task_network, optimizers, training, lambda _: batches)
+    (generator, total), (discriminator, loss) = training.losses
+    assert (generator, discriminator) == tuple(optimizers.values())
+    terms = dict(training.terms)
+    assert terms.pop("discriminators") is loss
+    return terms, total, loss
 
 
 def logits_above(threshold):
@@ -124,9 +160,9 @@ def logits_above(threshold):
     return lambda images: torch.stack([threshold - images[:, 0], images[:, 0] - threshold], dim=1)
 
 
-def test_each_term_is_the_number_computed_by_hand_from_the_equations(nets):
-    found, told = step(nets, {"day": logits_above(0.0), "night": logits_above(0.5)})
-    # equation 2: D_n(0.6) = 1.2 and D_d(-0.65) = -1.95 are to be 1
+def test_each_term_is_the_number_computed_by_hand_from_the_equations(config, nets):
+    found, total, loss = step(config, nets, {"day": logits_above(0.0), "night": logits_above(0.5)})
+    # equation 2: D_n(0.6) = 1.2 and D_d(-0.65) = -1.95 should be 1
     assert found["adversarial"].item() == pytest.approx((1.2 - 1) ** 2 + (-1.95 - 1) ** 2, rel=1e-5)
     # equation 3: 0.1 comes back as 0.35, and -0.4 as -0.15
     assert found["cycle"].item() == pytest.approx(0.25 + 0.25, rel=1e-5)
@@ -135,20 +171,24 @@ def test_each_term_is_the_number_computed_by_hand_from_the_equations(nets):
     # equation 4: day saw class 1 in 0.1, night sees 0.6 with logits -0.1, 0.1; night saw 0 in -0.4, day sees -0.65
     expected = math.log(1 + math.exp(-0.2)) + math.log(1 + math.exp(-1.3))
     assert found["semantic"].item() == pytest.approx(expected, rel=1e-5)
-    # D_n says -0.8 of the night and 1.2 of its translation, D_d 0.3 and -1.95: to be 1 and 0
-    assert told.item() == pytest.approx((-0.8 - 1) ** 2 + 1.2**2 + (0.3 - 1) ** 2 + 1.95**2, rel=1e-5)
+    # equation 6
+    assert total.item() == pytest.approx(sum(term.item() for term in found.values()), rel=1e-5)
+    # the scores of D_n are -0.8 for the night and 1.2 for its translation, of D_d 0.3 and -1.95; they should be 1 and 0
+    assert loss.item() == pytest.approx((-0.8 - 1) ** 2 + 1.2**2 + (0.3 - 1) ** 2 + 1.95**2, rel=1e-5)
 
 
-def test_generators_learn_from_every_term_discriminators_from_theirs_alone_and_the_fixed_model_from_nothing(nets):
-    fixed = nn.Linear(1, 2).requires_grad_(False)
-    see = dict.fromkeys(("day", "night"), lambda images: fixed(images[:, :1].movedim(1, -1)).movedim(-1, 1))
-    found, told = step(nets, see)
+def test_generators_learn_from_every_term_discriminators_from_their_loss_and_the_frozen_model_from_nothing(
+    config, nets
+):
+    frozen = nn.Linear(1, 2).requires_grad_(False)
+    network = dict.fromkeys(("day", "night"), lambda images: frozen(images[:, :1].movedim(1, -1)).movedim(-1, 1))
+    found, _, loss = step(config, nets, network)
     for name, term in found.items():
         reached = torch.autograd.grad(term, [*nets.generators.parameters()], retain_graph=True, allow_unused=True)
         assert all(value is not None for value in reached), name
         reached = torch.autograd.grad(term, [*nets.discriminators.parameters()], retain_graph=True, allow_unused=True)
         assert all(value is None for value in reached), name
-    told.backward()
+    loss.backward()
     assert all(value.grad is not None for value in nets.discriminators.parameters())
 
 
@@ -159,9 +199,18 @@ def test_adaptation_learns_from_translated_images_and_takes_its_day_statistics_f
     miniature, tmp_path, monkeypatch
 ):
     seen = {}
-    trained, estimate = job.day_batch, job.set_statistics
-    monkeypatch.setattr(job, "day_batch", lambda frames, *a, **b: seen.update(batch=frames) or trained(frames, *a, **b))
-    monkeypatch.setattr(job, "set_statistics", lambda *a, **frames: seen.update(frames) or estimate(*a, **frames))
+    trained, estimate = training_stage.day_batch, training_stage.set_statistics
+
+    def day_batch(frames, *arguments, **settings):
+        seen.update(batch=frames)
+        return trained(frames, *arguments, **settings)
+
+    def set_statistics(*arguments, **frames):
+        seen.update(frames)
+        return estimate(*arguments, **frames)
+
+    monkeypatch.setattr(training_stage, "day_batch", day_batch)
+    monkeypatch.setattr(training_stage, "set_statistics", set_statistics)
     translated = miniature.path("translate", "source.csv")
     section = miniature.method("cycada")
     miniature.run("adapt", tmp_path / "out", config=section, translated=translated)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from loopda.text.names import bounded, faults_of_names, joined, printable
+from loopda.text.names import bounded, faults_of_names, printable
 
 NOT_UTF8 = os.fsdecode(b"Z\xfcrich.png")
 
@@ -22,21 +22,6 @@ def test_a_longer_name_is_cut_by_bytes_and_differs_from_another_with_the_same_be
     assert len(os.fsencode(cut)) <= 200
     assert cut != other
     assert cut.encode().decode() == cut, "no letter is cut in halves"
-
-
-def test_a_few_experiments_are_named_whole():
-    assert joined(["loopda", "advent"]) == "loopda+advent"
-
-
-@pytest.mark.fault(73, "the table of many experiments has a name that ends in a digest of all of theirs")
-def test_many_experiments_have_a_name_of_bounded_length_that_depends_on_each_and_on_their_order():
-    names = [f"night-adaptation-{number:02d}-lr" for number in range(12)]
-    name = joined(names)
-    assert name.startswith("night-adaptation-00-lr+night-adaptation-01-lr+")
-    assert "-more-" in name
-    assert len(name) <= 200
-    assert len({name, joined(names[:-1]), joined(names[::-1]), joined([*names, "x"])}) == 4
-    assert len(joined(["n" * 200, "m" * 200])) <= 200
 
 
 @pytest.mark.fault(78, "the name is said with its bytes escaped, and how to rename it")

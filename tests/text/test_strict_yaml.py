@@ -10,7 +10,7 @@ from pydantic import Field
 
 from loopda.config import Section, parse_section
 from loopda.errors import ConfigError
-from loopda.labels.classes import read_classes
+from loopda.labels.class_files import read_classes
 from loopda.text.strict_yaml import read_mapping, read_yaml, refuse_equal_keys
 
 ROOT = Path(__file__).parents[2]

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from loopda.config import read_yaml
-from loopda.data.manifest import read_table
+from loopda.data.lists import read_table
 from loopda.errors import ConfigError, DataError
-from loopda.labels.classes import read_classes
+from loopda.labels.class_files import read_classes
 from loopda.text import encoding
 from loopda.text.encoding import check_encoding, read_text, replace_what_cannot_be_shown
 

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from loopda.config import parse_section
-from loopda.data import table
+from loopda.data.layouts import table
 from loopda.errors import ConfigError, DeviceError
 from loopda.labels.classes import CITYSCAPES
 from loopda.stages import town
@@ -106,7 +106,7 @@ def test_the_oracle_in_a_linked_folder_leads_to_the_images(tmp_path: Path) -> No
     assert row.label.is_file()
 
 
-def test_the_labels_of_the_oracle_are_no_part_of_the_town_that_its_fingerprint_tells(
+def test_the_labels_of_the_oracle_are_no_part_of_the_town_of_which_its_fingerprint_is_made(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     few = {"source_train": 1, "source_val": 1, "night_train": 2, "night_val": 1}
@@ -169,7 +169,7 @@ def test_the_two_encodings_of_a_night_label_agree_and_the_own_car_is_void_by_day
 
 
 @pytest.mark.fault(9, "the town has no summary until it is whole, and a rerun mends it")
-def test_an_interrupted_run_leaves_no_summary_and_a_rerun_mends_it(
+def test_an_interrupted_run_leaves_no_summary_and_a_rerun_completes_it(
     root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     few = {"source_train": 2, "source_val": 1, "night_train": 1, "night_val": 1}
@@ -215,4 +215,4 @@ def test_a_config_out_of_bounds_is_refused_by_name() -> None:
 @pytest.mark.fault(32, "a drawing process that is killed ends the town with exit code 4 and what to do")
 def test_a_killed_worker_ends_the_town_with_a_remedy() -> None:
     with pytest.raises(DeviceError, match="use fewer --workers"):
-        list(town._each(os._exit, [1, 2], 2))
+        list(town._drawn(os._exit, [1, 2], 2))

@@ -1,4 +1,4 @@
-"""Updates that are skipped, counted, mended, and after too many of which a training goes back once and then ends."""
+"""Updates that are skipped and counted; after too many of them a training goes back once, and the next time ends."""
 
 import json
 import math
@@ -71,41 +71,41 @@ def test_finite_steps_are_to_the_bit_those_without_a_guard(kind):
     guard = Guard({"net": net, "optimizer": optimizer}, compute(), CPU)
     for step in range(5):
         guard.descend(net(batch(step)), optimizer)
-        assert guard.judge([guard.verdict()]) == [True]
+        assert guard.check([guard.all_finite()]) == [True]
         descend(plain_net(batch(step)), plain_optimizer)
     assert identical(net.state_dict(), plain_net.state_dict())
     assert guard.skipped == 0
 
 
-@pytest.mark.parametrize("prompt", [True, False], ids=["at once", "20 steps later"])
+@pytest.mark.parametrize("synchronous", [True, False], ids=["at once", "20 steps later"])
 @pytest.mark.parametrize("bad", [math.nan, math.inf], ids=["nan", "inf"])
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.fault(26, "the step changes nothing, whether the host looks at once or later")
-def test_a_step_that_is_not_finite_leaves_no_trace(kind, bad, prompt):
+def test_a_step_that_is_not_finite_leaves_no_trace(kind, bad, synchronous):
     """The first step too: a fused SGD makes its momentum in it."""
     (net, optimizer), (other, other_optimizer) = build(kind), build(kind)
     guard, expected = (
         Guard({"net": a, "optimizer": b}, compute(), CPU) for a, b in ((net, optimizer), (other, other_optimizer))
     )
-    guard.prompt = expected.prompt = prompt
-    verdicts = []
+    guard.synchronous = expected.synchronous = synchronous
+    finite = []
     for step in range(6):
         if step in (0, 3):
             values = batch(step)
             values[0] = bad
             guard.descend(net(values), optimizer)
-            verdicts.append(guard.verdict())
+            finite.append(guard.all_finite())
             if step == 0:
-                guard.judge([verdicts.pop()])
+                guard.check([finite.pop()])
         else:
             guard.descend(net(batch(step)), optimizer)
             expected.descend(other(batch(step)), other_optimizer)
-            verdicts.append(guard.verdict())
-            if prompt or step == 2:
-                guard.judge(verdicts)
-                verdicts = []
-    if verdicts:
-        guard.judge(verdicts)
+            finite.append(guard.all_finite())
+            if synchronous or step == 2:
+                guard.check(finite)
+                finite = []
+    if finite:
+        guard.check(finite)
     assert guard.skipped == 2
     assert identical(dict(net.named_parameters()), dict(other.named_parameters()))
     assert identical(optimizer.state_dict(), other_optimizer.state_dict())
@@ -114,12 +114,12 @@ def test_a_step_that_is_not_finite_leaves_no_trace(kind, bad, prompt):
 
 def test_optimisers_that_step_together_are_skipped_together():
     nets = {name: build("adam") for name in ("one", "two")}
-    parts = {f"{name} {number}": part for name, its in nets.items() for number, part in enumerate(its)}
+    parts = {f"{name} {number}": part for name, pair in nets.items() for number, part in enumerate(pair)}
     guard = Guard(parts, compute(), CPU)
     before = {name: [value.clone() for value in net.parameters()] for name, (net, _) in nets.items()}
     (one, first), (two, second) = nets.values()
     guard.descend(one(batch(0)) + two(batch(0)) * math.inf, first, second)
-    assert guard.judge([guard.verdict()]) == [False]
+    assert guard.check([guard.all_finite()]) == [False]
     for name, (net, _) in nets.items():
         assert all(torch.equal(value, old) for value, old in zip(net.parameters(), before[name], strict=True))
 
@@ -128,7 +128,7 @@ def test_an_infinite_loss_is_skipped_even_where_its_gradient_is_finite():
     net, optimizer = build("adam")
     guard = Guard({"net": net, "optimizer": optimizer}, compute(), CPU)
     guard.descend(net(batch(0)) + math.inf, optimizer)
-    assert guard.judge([guard.verdict()]) == [False]
+    assert guard.check([guard.all_finite()]) == [False]
 
 
 def test_a_step_of_which_one_update_is_not_finite_counts_as_skipped():
@@ -136,7 +136,7 @@ def test_a_step_of_which_one_update_is_not_finite_counts_as_skipped():
     guard = Guard({"net": net, "optimizer": optimizer}, compute(), CPU)
     guard.descend(net(batch(0)) * math.nan, optimizer)
     guard.descend(net(batch(0)), optimizer)
-    assert guard.judge([guard.verdict()]) == [False]
+    assert guard.check([guard.all_finite()]) == [False]
 
 
 # the scale of fp16
@@ -153,7 +153,7 @@ def test_in_fp16_the_steps_are_those_of_the_unscaled_loss_and_each_group_has_a_s
     for value, expected in zip(net.parameters(), plain_net.parameters(), strict=True):
         assert torch.allclose(value, expected, atol=1e-6)
     guard.descend(other(batch(0)) * 1e36, others)  # finite, but not 65536 times as large
-    assert guard.judge([guard.verdict()]) == [False]
+    assert guard.check([guard.all_finite()]) == [False]
     scales = {name: state["scale"] for name, state in guard.state_dict()["scalers"].items()}
     assert scales == {"generator": 65536.0, "discriminators": 32768.0}
 
@@ -164,7 +164,7 @@ def test_the_scale_of_fp16_finds_its_place_without_an_end_to_the_patience():
     finite = []
     while not finite or not finite[-1]:
         guard.descend(net(batch(0)) * 1e37, optimizer)
-        finite += guard.judge([guard.verdict()])
+        finite += guard.check([guard.all_finite()])
         assert not guard.exhausted
     assert 1 < len(finite) <= HALVINGS + 1
 
@@ -174,12 +174,12 @@ def test_a_resumed_guard_goes_on_with_counts_and_scales():
     parts = {"net": net, "optimizer": optimizer}
     guard, resumed = (Guard(parts, compute(precision="fp16"), CPU) for _ in range(2))
     guard.descend(net(batch(0)) * math.inf, optimizer)
-    guard.judge([guard.verdict()])
+    guard.check([guard.all_finite()])
     resumed.load_state_dict(guard.state_dict())
-    assert (resumed.skipped, resumed.in_a_row) == (1, 1)
+    assert (resumed.skipped, resumed.skipped_in_a_row) == (1, 1)
     for one in (guard, resumed):
         one.descend(net(batch(0)) * math.inf, optimizer)
-        one.verdict()
+        one.all_finite()
     assert resumed.state_dict() == guard.state_dict()
     assert resumed.state_dict()["scalers"]["optimizer"]["scale"] == 65536 / 4
 

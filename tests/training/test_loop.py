@@ -22,7 +22,7 @@ from loopda.models.checkpoint import load_checkpoint
 from loopda.models.compute.settings import Compute
 from loopda.runtime import progress, signals
 from loopda.runtime.log import Log
-from loopda.training import loop, state
+from loopda.training import loop, metrics, state
 from loopda.training.loop import Training
 from loopda.training.state import save_state
 
@@ -162,7 +162,7 @@ def test_a_resumed_training_cuts_the_records_back_to_its_checkpoint(tmp_path, mo
 
 
 @pytest.mark.fault(39, "the message holds the host and the pid of the first")
-def test_a_second_writer_is_refused_and_told_who_writes(tmp_path):
+def test_a_second_writer_is_refused_with_the_name_of_the_first(tmp_path):
     first = training(tmp_path)
     with pytest.raises(DataError, match=rf"another process \(.* pid {os.getpid()} since .*\) is writing it"):
         training(tmp_path)
@@ -365,14 +365,14 @@ def test_a_disk_that_stays_full_ends_the_training(tmp_path, monkeypatch, failing
 
 def test_records_that_could_not_be_written_come_with_the_next_that_can(tmp_path, monkeypatch):
     monkeypatch.setattr(loop, "RECORD_STEPS", 1)
-    append, full = loop.append_text, iter([False, True, True])
+    append, full = metrics.append_text, iter([False, True, True])
 
     def failing(path: Path, text: str) -> None:
         if next(full, False):
             raise DeviceError("full")
         append(path, text)
 
-    monkeypatch.setattr(loop, "append_text", failing)
+    monkeypatch.setattr(metrics, "append_text", failing)
     run = training(tmp_path, steps=4)
     for _, batch in run.over(number):
         run.record(loss=batch)
@@ -442,7 +442,7 @@ def test_progress_without_its_records_still_goes_on(tmp_path, monkeypatch):
 def trained_until(folder: Path, last: int, *, won: range) -> list[str]:
     """Train up to step `last` of 400 with a discriminator that errs nowhere in the steps `won`.
 
-    Returns the warnings that this process has added to the log; what it told stands beside that.
+    Returns the warnings that this process has added to the log.
     """
     before = warned(folder)
     run = training(folder, steps=400)
@@ -460,14 +460,14 @@ def warned(folder: Path) -> list[str]:
     return re.findall(r"warning: (.*)", log.read_text()) if log.exists() else []
 
 
-@pytest.mark.fault(28, "the log says it once, even if it ends, and status is told as long as the stage is there")
-def test_a_discriminator_that_has_collapsed_is_logged_once_and_told_from_then_on(tmp_path):
+@pytest.mark.fault(28, "the log says it once, even if it ends, and the status shows it as long as the stage is there")
+def test_a_discriminator_that_has_collapsed_is_logged_once_and_in_the_status_from_then_on(tmp_path):
     (warning,) = trained_until(tmp_path, 400, won=range(1, 301))
     assert warning.startswith("from step 1 to 200 discriminator_night stayed below ")
     assert progress.read(tmp_path / "log.txt")["warnings"] == [warning]
 
 
-def test_a_healthy_discriminator_is_told_without_a_warning(tmp_path):
+def test_a_healthy_discriminator_has_no_warning(tmp_path):
     assert trained_until(tmp_path, 400, won=range(1, 181)) == []
     assert progress.read(tmp_path / "log.txt")["warnings"] == []
 

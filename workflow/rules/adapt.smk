@@ -1,5 +1,5 @@
 rule translate:
-    """Learn to make labelled day images look like night, and write them as a source data set (CyCADA)."""
+    """Translate labelled day images to night, and write them as a source data set (CyCADA)."""
     input:
         when_checked,
         config="results/translate/{experiment}/seed{seed}/config.yaml",
@@ -22,26 +22,16 @@ rule translate:
     params:
         device=config["device"],
     shell:
-        r"""
-        {launch[translate]}python -m loopda.stages.translate \
-            --config {input.config:q} \
-            --pretrained {input.pretrained:q} \
-            --source {input.source:q} \
-            --night {input.night:q} \
-            --classes {input.classes:q} \
-            --translated {output.translated:q} \
-            --generators {output.generators:q} \
-            --metrics {output.metrics:q} \
-            --sheet {output.sheet:q} \
-            --seed {wildcards.seed} \
-            --device {params.device} \
-            --threads {threads} \
-            --log {log:q}
-        """
+        stage_command(
+            "translate",
+            inputs("config pretrained source night classes"),
+            outputs("translated generators metrics sheet"),
+            "--seed {wildcards.seed} --device {params.device} --threads {threads}",
+        )
 
 
 rule adapt:
-    """Go on from the source-only model by one of the methods that LoopDA is compared with."""
+    """Adapt the source-only model by one of the methods that LoopDA is compared with."""
     input:
         when_checked,
         config="results/adapt/{experiment}/seed{seed}/config.yaml",
@@ -63,18 +53,9 @@ rule adapt:
     params:
         device=config["device"],
     shell:
-        r"""
-        {launch[adapt]}python -m loopda.stages.adapt \
-            --config {input.config:q} \
-            --pretrained {input.pretrained:q} \
-            --source {input.source:q} \
-            --night {input.night:q} \
-            --classes {input.classes:q} \
-            --translated {input.translated:q} \
-            --model {output.model:q} \
-            --metrics {output.metrics:q} \
-            --seed {wildcards.seed} \
-            --device {params.device} \
-            --threads {threads} \
-            --log {log:q}
-        """
+        stage_command(
+            "adapt",
+            inputs("config pretrained source night classes translated"),
+            outputs("model metrics"),
+            "--seed {wildcards.seed} --device {params.device} --threads {threads}",
+        )

@@ -13,16 +13,12 @@ rule town:
         "benchmarks/town.tsv"
     threads: 8
     shell:
-        r"""
-        python -m loopda.stages.town \
-            --config {input.config:q} \
-            --summary {output.summary:q} \
-            --poses {output.poses:q} \
-            --oracle {output.oracle:q} \
-            --sheet {output.sheet:q} \
-            --workers {threads} \
-            --log {log:q}
-        """
+        stage_command(
+            "town",
+            inputs("config"),
+            outputs("summary poses oracle sheet"),
+            "--workers {threads}",
+        )
 
 
 def town_if_used(wildcards):
@@ -33,7 +29,7 @@ def town_if_used(wildcards):
 
 
 def lists_of_set(wildcards):
-    """The files of one's own that say which images a set has, and their classes: another content, another manifest."""
+    """The user's files that list the images of a set and its classes: the manifest is made again when they change."""
     section = experiments.set_section(config, wildcards.experiment, wildcards.data_set)
     named = [section["classes"], *(section["images"].get(key) for key in ("csv", "names", "pairs"))]
     return [path for path in named if path and Path(path).is_file() and not path.startswith(experiments.TOWN)]
@@ -56,17 +52,12 @@ rule manifest:
         "benchmarks/manifest/{experiment}/{data_set}.tsv"
     threads: 4
     shell:
-        r"""
-        python -m loopda.stages.manifest \
-            --config {input.config:q} \
-            --town {input.town:q} \
-            --manifest {output.manifest:q} \
-            --references {output.references:q} \
-            --classes {output.classes:q} \
-            --found {output.found:q} \
-            --workers {threads} \
-            --log {log:q}
-        """
+        stage_command(
+            "manifest",
+            inputs("config town"),
+            outputs("manifest references classes found"),
+            "--workers {threads}",
+        )
 
 
 def sets_of_experiment(wildcards):
@@ -77,7 +68,7 @@ def sets_of_experiment(wildcards):
 
 
 rule prepare:
-    """Look at all data sets of an experiment together, and draw a contact sheet of them."""
+    """Check the data sets of an experiment against each other, and draw a contact sheet of them."""
     input:
         config="results/prepare/{experiment}/config.yaml",
         found=sets_of_experiment,
@@ -91,16 +82,12 @@ rule prepare:
         "benchmarks/prepare/{experiment}.tsv"
     threads: 4
     shell:
-        r"""
-        python -m loopda.stages.prepare \
-            --config {input.config:q} \
-            --found {input.found:q} \
-            --classes {output.classes:q} \
-            --summary {output.summary:q} \
-            --sheet {output.sheet:q} \
-            --workers {threads} \
-            --log {log:q}
-        """
+        stage_command(
+            "prepare",
+            inputs("config found"),
+            outputs("classes summary sheet"),
+            "--workers {threads}",
+        )
 
 
 def summaries_before(wildcards):
@@ -109,7 +96,7 @@ def summaries_before(wildcards):
 
 
 rule checked:
-    """The data of every experiment of `run` that shares a training of this one are checked before it begins."""
+    """Mark that the data of all experiments of `run` which share a training with this one have been checked."""
     input:
         summaries_before,
     output:

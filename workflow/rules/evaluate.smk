@@ -14,7 +14,7 @@ def models_of_stage(wildcards):
 
 
 def night_tests(wildcards):
-    """The manifests of further sets of night images that an experiment is measured on."""
+    """The manifests of the sets in `data.night_tests`, on which models are scored too."""
     measured = experiments.measured_sets(config, wildcards.experiment)
     return [manifest_file(wildcards.experiment, name) for name in measured if name.startswith(experiments.TESTS)]
 
@@ -25,7 +25,7 @@ def section_of_submission(wildcards):
 
 
 def submissions(wildcards):
-    """The zips of every experiment of `run` that names the root of the test images, for every seed of `seeds`."""
+    """The zips of every experiment of `run` whose section `submission` names a root of test images, for every seed."""
     paths = []
     for experiment in config["run"]:
         section = experiments.section(config, experiment, "submission")
@@ -61,25 +61,17 @@ rule evaluate:
     params:
         device=config["device"],
     shell:
-        r"""
-        {launch[evaluate]}python -m loopda.stages.evaluate \
-            --config {input.config:q} \
-            --model {input.model:q} \
-            --night-val {input.night_val:q} \
-            --day-val {input.day_val:q} \
-            --night-tests {input.night_tests:q} \
-            --classes {input.classes:q} \
-            --scores {output.scores:q} \
-            --seed {wildcards.seed} \
-            --experiment {wildcards.experiment:q} \
-            --device {params.device} \
-            --threads {threads} \
-            --log {log:q}
-        """
+        stage_command(
+            "evaluate",
+            inputs("config model night_val day_val night_tests classes"),
+            outputs("scores"),
+            "--seed {wildcards.seed} --experiment {wildcards.experiment:q}",
+            "--device {params.device} --threads {threads}",
+        )
 
 
 rule submission:
-    """Make the zip for the test server of Dark Zurich of one stage's model, and check it."""
+    """Make and check the zip of one stage's predictions for the test server of Dark Zurich."""
     input:
         model=model_of_stage,
     output:

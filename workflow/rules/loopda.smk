@@ -1,5 +1,5 @@
 rule warmup:
-    """Inner and outer self-loops on labelled day, night and day reference (section 3.1)."""
+    """Train inner and outer self-loops on labelled day, night and day reference images (section 3.1)."""
     input:
         when_checked,
         config="results/warmup/{experiment}/seed{seed}/config.yaml",
@@ -21,25 +21,16 @@ rule warmup:
     params:
         device=config["device"],
     shell:
-        r"""
-        {launch[warmup]}python -m loopda.stages.warmup \
-            --config {input.config:q} \
-            --pretrained {input.pretrained:q} \
-            --source {input.source:q} \
-            --night {input.night:q} \
-            --classes {input.classes:q} \
-            --model {output.model:q} \
-            --loops {output.loops:q} \
-            --metrics {output.metrics:q} \
-            --seed {wildcards.seed} \
-            --device {params.device} \
-            --threads {threads} \
-            --log {log:q}
-        """
+        stage_command(
+            "warmup",
+            inputs("config pretrained source night classes"),
+            outputs("model loops metrics"),
+            "--seed {wildcards.seed} --device {params.device} --threads {threads}",
+        )
 
 
 def day_candidates(wildcards):
-    """The day images among which `pair` looks: the set `day`, or else night's references, or else source's images."""
+    """The day images that `pair` searches: the set `day`, or else the references of `night`, or else `source`."""
     if "day" in experiments.sets(config, wildcards.experiment):
         return manifest("day")(wildcards)
     references = manifest_file(wildcards.experiment, "night", "{data_set}/references.csv")
@@ -69,25 +60,16 @@ rule pair:
     params:
         device=config["device"],
     shell:
-        r"""
-        python -m loopda.stages.pair \
-            --config {input.config:q} \
-            --warmed-up {input.warmed_up:q} \
-            --night {input.night:q} \
-            --day {input.day:q} \
-            --classes {input.classes:q} \
-            --paired {output.paired:q} \
-            --pairs {output.pairs:q} \
-            --ranking {output.ranking:q} \
-            --sheet {output.sheet:q} \
-            --device {params.device} \
-            --threads {threads} \
-            --log {log:q}
-        """
+        stage_command(
+            "pair",
+            inputs("config warmed_up night day classes"),
+            outputs("paired pairs ranking sheet"),
+            "--device {params.device} --threads {threads}",
+        )
 
 
 rule pseudo_labels:
-    """Offline labels of night images and day references, with a threshold for each class."""
+    """Predict pseudo-labels of night images and day references, with a threshold for each class."""
     input:
         config="results/pseudo_labels/{experiment}/seed{seed}/config.yaml",
         warmed_up=upstream("warmup", "model.pt"),
@@ -106,22 +88,16 @@ rule pseudo_labels:
     params:
         device=config["device"],
     shell:
-        r"""
-        {launch[pseudo_labels]}python -m loopda.stages.pseudo_labels \
-            --config {input.config:q} \
-            --warmed-up {input.warmed_up:q} \
-            --night {input.night:q} \
-            --classes {input.classes:q} \
-            --labels {output.labels:q} \
-            --statistics {output.statistics:q} \
-            --device {params.device} \
-            --threads {threads} \
-            --log {log:q}
-        """
+        stage_command(
+            "pseudo_labels",
+            inputs("config warmed_up night classes"),
+            outputs("labels statistics"),
+            "--device {params.device} --threads {threads}",
+        )
 
 
 rule self_train:
-    """Co-teaching by offline labels and Day-Night Agreement, with all loops (section 3.2)."""
+    """Co-teach with pseudo-labels and Day-Night Agreement, with all loops (section 3.2)."""
     input:
         when_checked,
         config="results/self_train/{experiment}/seed{seed}/config.yaml",
@@ -144,26 +120,16 @@ rule self_train:
     params:
         device=config["device"],
     shell:
-        r"""
-        {launch[self_train]}python -m loopda.stages.self_train \
-            --config {input.config:q} \
-            --warmed-up {input.warmed_up:q} \
-            --loops {input.loops:q} \
-            --labels {input.labels:q} \
-            --source {input.source:q} \
-            --night {input.night:q} \
-            --classes {input.classes:q} \
-            --model {output.model:q} \
-            --metrics {output.metrics:q} \
-            --seed {wildcards.seed} \
-            --device {params.device} \
-            --threads {threads} \
-            --log {log:q}
-        """
+        stage_command(
+            "self_train",
+            inputs("config warmed_up loops labels source night classes"),
+            outputs("model metrics"),
+            "--seed {wildcards.seed} --device {params.device} --threads {threads}",
+        )
 
 
 rule distill:
-    """The self-trained teacher teaches a self-supervised student at night (section 4.2)."""
+    """Distill the self-trained teacher into a self-supervised student at night (section 4.2)."""
     input:
         when_checked,
         config="results/distill/{experiment}/seed{seed}/config.yaml",
@@ -185,18 +151,9 @@ rule distill:
     params:
         device=config["device"],
     shell:
-        r"""
-        {launch[distill]}python -m loopda.stages.distill \
-            --config {input.config:q} \
-            --teacher {input.teacher:q} \
-            --student {input.student:q} \
-            --source {input.source:q} \
-            --night {input.night:q} \
-            --classes {input.classes:q} \
-            --model {output.model:q} \
-            --metrics {output.metrics:q} \
-            --seed {wildcards.seed} \
-            --device {params.device} \
-            --threads {threads} \
-            --log {log:q}
-        """
+        stage_command(
+            "distill",
+            inputs("config teacher student source night classes"),
+            outputs("model metrics"),
+            "--seed {wildcards.seed} --device {params.device} --threads {threads}",
+        )

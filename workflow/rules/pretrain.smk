@@ -19,24 +19,16 @@ rule pretrain:
     params:
         device=config["device"],
     shell:
-        r"""
-        {launch[pretrain]}python -m loopda.stages.pretrain \
-            --config {input.config:q} \
-            --source {input.source:q} \
-            --night {input.night:q} \
-            --classes {input.classes:q} \
-            --model {output.model:q} \
-            --metrics {output.metrics:q} \
-            --seed {wildcards.seed} \
-            --device {params.device} \
-            --threads {threads} \
-            --log {log:q}
-        """
+        stage_command(
+            "pretrain",
+            inputs("config source night classes"),
+            outputs("model metrics"),
+            "--seed {wildcards.seed} --device {params.device} --threads {threads}",
+        )
 
 
 def start_of_simclr(wildcards):
-    section = experiments.section(config, wildcards.experiment, "simclr")
-    needed = section["start"] == "pretrain" and not section["weights"]
+    needed = "pretrain" in experiments.parents_read(config, wildcards.experiment, "simclr")
     return upstream("pretrain", "model.pt")(wildcards) if needed else []
 
 
@@ -62,17 +54,9 @@ rule simclr:
     params:
         device=config["device"],
     shell:
-        r"""
-        {launch[simclr]}python -m loopda.stages.simclr \
-            --config {input.config:q} \
-            --pretrained {input.pretrained:q} \
-            --source {input.source:q} \
-            --night {input.night:q} \
-            --classes {input.classes:q} \
-            --model {output.model:q} \
-            --metrics {output.metrics:q} \
-            --seed {wildcards.seed} \
-            --device {params.device} \
-            --threads {threads} \
-            --log {log:q}
-        """
+        stage_command(
+            "simclr",
+            inputs("config pretrained source night classes"),
+            outputs("model metrics"),
+            "--seed {wildcards.seed} --device {params.device} --threads {threads}",
+        )

@@ -30,6 +30,10 @@ def report_sections(wildcards):
     return [f"results/prepare/{data}/config.yaml", *seeded(wildcards.experiment, stages, "config.yaml")]
 
 
+def report_data(wildcards):
+    return f"results/prepare/{experiments.owner(config, wildcards.experiment, 'prepare')}/summary.json"
+
+
 def report_pictures(wildcards):
     stages = experiments.model_stages(config, wildcards.experiment)
     if "self_train" not in stages:
@@ -38,11 +42,12 @@ def report_pictures(wildcards):
 
 
 def report_pairs(name):
-    """The input function for the file `name` of `pair`, of the seed whose pictures the page shows; none without pairs."""
+    """The input function for the file `name` of `pair`, of the seed whose pictures are shown; no file without pairs."""
 
     def path(wildcards):
         stages = experiments.model_stages(config, wildcards.experiment)
-        if not experiments.pairs(config, wildcards.experiment) or "self_train" not in stages:
+        pairs = "pair" in experiments.parents(config, wildcards.experiment, "pseudo_labels")
+        if not pairs or "self_train" not in stages:
             return []
         folder = experiments.owner(config, wildcards.experiment, "pair")
         return f"results/pair/{folder}/seed{min(config['seeds'])}/{name}"
@@ -50,37 +55,32 @@ def report_pairs(name):
     return path
 
 
-def table_scores(wildcards):
-    """The scores of the experiments that a table's name lists; a shared stage occurs once, under its owner."""
-    if names.bounded(wildcards.names) != wildcards.names:
-        raise WorkflowError(f"results/tables/{wildcards.names}.md: this name is too long for a file; name fewer")
-    listed = config["run"] if wildcards.names == names.joined(config["run"]) else wildcards.names.split("+")
-    paths = [path for name in listed for path in scores_of(name, config["table_seeds"])]
-    return list(dict.fromkeys(paths))
+def compared_scores(comparison):
+    """The input function for the scores of every row of a comparison."""
+
+    def paths(wildcards):
+        return [
+            f"results/evaluate/{model.experiment}/seed{seed}/{model.stage}.json"
+            for model in comparisons.models(config, comparison)
+            for seed in config["table_seeds"]
+        ]
+
+    return paths
 
 
-def compared_scores(wildcards):
-    return [
-        f"results/evaluate/{model.experiment}/seed{seed}/{model.stage}.json"
-        for model in comparisons.models(config, wildcards.comparison)
-        for seed in config["table_seeds"]
-    ]
+def compared_trainings(comparison, path):
+    """The input function for the file `path` of every training behind the rows; {training}: stage/experiment/seed."""
 
+    def paths(wildcards):
+        rows = comparisons.models(config, comparison)
+        trained = dict.fromkeys(training for model in rows for training in comparisons.trained(config, model))
+        return [
+            path.format(training=f"{training.stage}/{training.experiment}/seed{seed}")
+            for training in trained
+            for seed in config["table_seeds"]
+        ]
 
-def trained_for(comparison):
-    """stage/experiment/seed of every training behind the rows of a comparison."""
-    models = comparisons.models(config, comparison)
-    behind = dict.fromkeys(one for model in models for one in comparisons.trained(config, model))
-    return [f"{one.stage}/{one.experiment}/seed{seed}" for one in behind for seed in config["table_seeds"]]
-
-
-def compared_metrics(wildcards):
-    return [f"results/{place}/metrics.jsonl" for place in trained_for(wildcards.comparison)]
-
-
-def compared_benchmarks(wildcards):
-    """What Snakemake measured of each training; no input, for nothing is to be trained again for a lost one."""
-    return [f"benchmarks/{place}.tsv" for place in trained_for(wildcards.comparison)]
+    return paths
 
 
 def poses_if_known(wildcards):
@@ -112,27 +112,16 @@ rule illustrate:
     params:
         device=config["device"],
     shell:
-        r"""
-        python -m loopda.stages.illustrate \
-            --config {input.config:q} \
-            --warmed-up {input.warmed_up:q} \
-            --loops {input.loops:q} \
-            --labels {input.labels:q} \
-            --statistics {input.statistics:q} \
-            --source {input.source:q} \
-            --night {input.night:q} \
-            --classes {input.classes:q} \
-            --poses {input.poses:q} \
-            --illustrations {output.illustrations:q} \
-            --seed {wildcards.seed} \
-            --device {params.device} \
-            --threads {threads} \
-            --log {log:q}
-        """
+        stage_command(
+            "illustrate",
+            inputs("config warmed_up loops labels statistics source night classes poses"),
+            outputs("illustrations"),
+            "--seed {wildcards.seed} --device {params.device} --threads {threads}",
+        )
 
 
 rule report:
-    """One self-contained page about an experiment, and the table that the terminal shows."""
+    """Write a self-contained page about an experiment, and the table that the terminal shows."""
     input:
         config="results/report/{experiment}/config.yaml",
         scores=report_scores,
@@ -141,6 +130,7 @@ rule report:
         ranking=report_pairs("ranking.json"),
         sheet=report_pairs("contact_sheet.png"),
         sections=report_sections,
+        data=report_data,
     output:
         page="results/report/{experiment}/report.html",
         table="results/report/{experiment}/table.txt",
@@ -149,69 +139,38 @@ rule report:
     benchmark:
         "benchmarks/report/{experiment}.tsv"
     shell:
-        r"""
-        python -m loopda.stages.report \
-            --config {input.config:q} \
-            --scores {input.scores:q} \
-            --metrics {input.metrics:q} \
-            --pictures {input.pictures:q} \
-            --ranking {input.ranking:q} \
-            --sheet {input.sheet:q} \
-            --sections {input.sections:q} \
-            --page {output.page:q} \
-            --table {output.table:q} \
-            --log {log:q}
-        """
+        stage_command(
+            "report",
+            inputs("config scores metrics pictures ranking sheet sections data"),
+            outputs("page table"),
+        )
 
 
-rule table:
-    """Mean and spread over `table_seeds` of some experiments, as Markdown and CSV."""
-    input:
-        scores=table_scores,
-    output:
-        table="results/tables/{names}.md",
-        csv="results/tables/{names}.csv",
-    log:
-        "logs/tables/{names}.log",
-    benchmark:
-        "benchmarks/tables/{names}.tsv"
-    shell:
-        r"""
-        python -m loopda.stages.seeds \
-            --scores {input.scores:q} \
-            --table {output.table:q} \
-            --csv {output.csv:q} \
-            --log {log:q}
-        """
+for comparison in experiments.COMPARISONS:
 
-
-rule comparison:
-    """The models of a list of config.yaml side by side over `table_seeds`, beside what was published: a page, a table."""
-    input:
-        config="results/{comparison}/config.yaml",
-        scores=compared_scores,
-        metrics=compared_metrics,
-    output:
-        page="results/{comparison}/report.html",
-        table="results/{comparison}/table.md",
-        csv="results/{comparison}/table.csv",
-    log:
-        "logs/comparison/{comparison}.log",
-    benchmark:
-        "benchmarks/comparison/{comparison}.tsv"
-    wildcard_constraints:
-        comparison="|".join(experiments.COMPARISONS),
-    params:
-        benchmarks=compared_benchmarks,
-    shell:
-        r"""
-        python -m loopda.stages.compare \
-            --config {input.config:q} \
-            --scores {input.scores:q} \
-            --metrics {input.metrics:q} \
-            --benchmarks {params.benchmarks:q} \
-            --page {output.page:q} \
-            --table {output.table:q} \
-            --csv {output.csv:q} \
-            --log {log:q}
-        """
+    rule:
+        """Compare the models of the list of this name over `table_seeds`: a page and its tables."""
+        name:
+            comparison
+        input:
+            config=f"results/{comparison}/config.yaml",
+            scores=compared_scores(comparison),
+            metrics=compared_trainings(comparison, "results/{training}/metrics.jsonl"),
+        output:
+            page=f"results/{comparison}/report.html",
+            table=f"results/{comparison}/table.md",
+            csv=f"results/{comparison}/table.csv",
+        log:
+            f"logs/{comparison}.log",
+        benchmark:
+            f"benchmarks/{comparison}.tsv"
+        params:
+            # what Snakemake measured: no input, for nothing is to be trained again for a measurement that is lost
+            benchmarks=compared_trainings(comparison, "benchmarks/{training}.tsv"),
+        shell:
+            stage_command(
+                "compare",
+                inputs("config scores metrics"),
+                "--benchmarks {params.benchmarks:q}",
+                outputs("page table csv"),
+            )

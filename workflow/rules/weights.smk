@@ -11,7 +11,7 @@ def size_of_evaluate(wildcards):
 
 
 def model_to_export(wildcards):
-    """The model that is exported; before anything is trained for it, the packages are missed that its format needs."""
+    """The model to export. Fails before anything is trained if a package that the format needs is missing."""
     try:
         needs_packages(f".{wildcards.suffix}")
     except ConfigError as error:
@@ -20,7 +20,7 @@ def model_to_export(wildcards):
 
 
 rule convert:
-    """Make a checkpoint of this package of a model that others trained, so that `evaluate` can score it."""
+    """Convert a model that others trained to a checkpoint of this package, so that `evaluate` can score it."""
     input:
         classes=classes,
     output:
@@ -43,7 +43,7 @@ rule convert:
 
 
 rule export:
-    """Write one stage's model for others: as official student.pth (pth), as safetensors, or as onnx."""
+    """Export one stage's model: as the authors' student.pth (pth), as safetensors, or as onnx."""
     input:
         model=model_to_export,
     output:
@@ -58,13 +58,9 @@ rule export:
     params:
         size=size_of_evaluate,
     shell:
-        r"""
-        python -m loopda.stages.export \
-            --model {input.model:q} \
-            --exported {output.exported:q} \
-            --domain night \
-            --width {params.size[0]} \
-            --height {params.size[1]} \
-            --threads {threads} \
-            --log {log:q}
-        """
+        stage_command(
+            "export",
+            inputs("model"),
+            outputs("exported"),
+            "--domain night --width {params.size[0]} --height {params.size[1]} --threads {threads}",
+        )

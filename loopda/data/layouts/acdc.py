@@ -7,19 +7,34 @@ et al., ICCV 2021):
     (or _gt_labelTrainIds.png)
 
 The condition night has 400 images to train, 106 to validate and 500 to test; the labels of test are not published.
-Another way to lay ACDC out, all recordings of a split in one folder (DAFormer's), is not read here: `layout: folder`
-can.
+DAFormer's copy of ACDC, with all recordings of a split in one folder, is not read here; `layout: folder` reads it.
 """
 
 from pathlib import Path
+from typing import Literal
 
 from loopda.data.label_files import check_labels, label_file
-from loopda.data.listing import existing, files, leave_out_beside, leave_out_unused, with_left_out
+from loopda.data.layouts.layout import Layout, Split
+from loopda.data.listing import files, record_outside_splits, record_unused
 from loopda.data.manifest import Row
+from loopda.data.paths import existing
+from loopda.data.skipped import with_skipped
 from loopda.errors import DataError
 from loopda.labels.classes import ClassList
 
 _IMAGE, _REFERENCE = "_rgb_anon.png", "_rgb_ref_anon.png"
+
+
+class AcdcLayout(Layout):
+    """Images in the folders of ACDC: see `loopda.data.layouts.acdc`."""
+
+    layout: Literal["acdc"]
+    root: Path
+    split: Split
+    condition: Literal["night", "fog", "rain", "snow"] = "night"
+
+    def rows(self, classes: ClassList, *, labelled: bool) -> list[Row]:
+        return rows(self.root, self.split, classes, labelled=labelled, condition=self.condition)
 
 
 def rows(root: Path, split: str, classes: ClassList, *, labelled: bool, condition: str = "night") -> list[Row]:
@@ -33,11 +48,11 @@ def rows(root: Path, split: str, classes: ClassList, *, labelled: bool, conditio
     images = files(folder, f"*/*{_IMAGE}")
     if not images:
         raise DataError(
-            with_left_out(
+            with_skipped(
                 f"{folder}: no <recording>/*{_IMAGE} in it; `root` must be the folder that holds rgb_anon/ and gt/"
             )
         )
-    leave_out_beside(folder.parent, ("train", "val", "test", "train_ref", "val_ref", "test_ref"))
+    record_outside_splits(folder.parent, ("train", "val", "test", "train_ref", "val_ref", "test_ref"))
     references = folder.with_name(f"{split}_ref")
     found = []
     for image in images:
@@ -52,5 +67,5 @@ def rows(root: Path, split: str, classes: ClassList, *, labelled: bool, conditio
             remedy = "the labels of the test images are not public: measure on `split: val`"
         check_labels([row.label for row in found], Path(root, "gt", condition, split), "*/*_gt", remedy)
     used = [row.reference for row in found if row.reference]
-    leave_out_unused("references without an image", references, f"*/*{_REFERENCE}", used)
+    record_unused("references without an image", references, f"*/*{_REFERENCE}", used)
     return found

@@ -3,19 +3,34 @@
     <root>/images/10k/{train,val}/<name>.jpg     <root>/labels/sem_seg/masks/{train,val}/<name>.png
     <root>/seg/images/{train,val}/<name>.jpg     <root>/seg/labels/{train,val}/<name>_train_id.png
 
-Label files hold train ids of Cityscapes. Which images show night is told by a list of the user's: that of MGCDA
-(Sakaridis et al., TPAMI 2020; images_trainval_night_correct_filenames.txt, 87 images), whose labels were looked
-through. The attribute `night` of BDD100K itself selects many wrong labels (bdd100k issue 103).
+Label files hold train ids of Cityscapes. A list of the user's says which images show night: that of MGCDA
+(Sakaridis et al., TPAMI 2020; images_trainval_night_correct_filenames.txt, 87 images), whose labels were
+checked. The attribute `night` of BDD100K itself selects many wrong labels (bdd100k issue 103).
 """
 
 from pathlib import Path, PurePosixPath
+from typing import Literal
 
 from loopda.data.label_files import first_label
-from loopda.data.listing import existing, leave_out, none_is_there, read_names, refuse_list_of_another_tree
+from loopda.data.layouts.layout import Layout
+from loopda.data.lists import read_names, refuse_list_of_another_tree
 from loopda.data.manifest import Row
+from loopda.data.paths import existing, none_is_there
+from loopda.data.skipped import record_skipped
 from loopda.errors import DataError
 from loopda.labels.classes import ClassList
-from loopda.runtime.fault_list import examples
+from loopda.text.names import examples
+
+
+class Bdd100kNightLayout(Layout):
+    """Images in the folders of BDD100K: see `loopda.data.layouts.bdd100k_night`. names: which of them show night."""
+
+    layout: Literal["bdd100k_night"]
+    root: Path
+    names: Path
+
+    def rows(self, classes: ClassList, *, labelled: bool) -> list[Row]:
+        return rows(self.root, self.names, classes, labelled=labelled)
 
 
 def rows(root: Path, names: Path, classes: ClassList, *, labelled: bool) -> list[Row]:
@@ -53,5 +68,5 @@ def rows(root: Path, names: Path, classes: ClassList, *, labelled: bool) -> list
             " the 10k segmentation set into `root`"
         )
     if new.is_dir() and old.is_dir():
-        leave_out(f"beside {new}, which is read", old)
+        record_skipped(f"beside {new}, which is read", old)
     return found

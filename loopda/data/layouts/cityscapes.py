@@ -5,12 +5,26 @@
 """
 
 from pathlib import Path
+from typing import Literal
 
 from loopda.data.label_files import check_labels, label_file
-from loopda.data.listing import files, leave_out_beside, with_left_out
+from loopda.data.layouts.layout import Layout, Split
+from loopda.data.listing import files, record_outside_splits
 from loopda.data.manifest import Row
+from loopda.data.skipped import with_skipped
 from loopda.errors import DataError
 from loopda.labels.classes import ClassList
+
+
+class CityscapesLayout(Layout):
+    """Images in the folders of Cityscapes: see `loopda.data.layouts.cityscapes`."""
+
+    layout: Literal["cityscapes"]
+    root: Path
+    split: Split
+
+    def rows(self, classes: ClassList, *, labelled: bool) -> list[Row]:
+        return rows(self.root, self.split, classes, labelled=labelled)
 
 
 def rows(root: Path, split: str, classes: ClassList, *, labelled: bool) -> list[Row]:
@@ -23,12 +37,12 @@ def rows(root: Path, split: str, classes: ClassList, *, labelled: bool) -> list[
     images = files(Path(root, "leftImg8bit", split), "*/*_leftImg8bit.png")
     if not images:
         raise DataError(
-            with_left_out(
+            with_skipped(
                 f"{Path(root, 'leftImg8bit', split)}: no <city>/*_leftImg8bit.png in it;"
                 " `root` must be the folder that holds leftImg8bit/ and gtFine/"
             )
         )
-    leave_out_beside(Path(root, "leftImg8bit"), ("train", "val", "test", "train_extra", "demoVideo"))
+    record_outside_splits(Path(root, "leftImg8bit"), ("train", "val", "test", "train_extra", "demoVideo"))
     found = []
     for image in images:
         stem = image.stem.removesuffix("_leftImg8bit")

@@ -14,24 +14,33 @@ Refign share: no header, one `night,day` a line, relative to rgb_anon and withou
 import csv
 from collections import defaultdict
 from pathlib import Path
+from typing import Literal
 
 from loopda.data.label_files import check_labels, label_file
-from loopda.data.listing import (
-    existing,
-    files,
-    leave_out,
-    leave_out_beside,
-    leave_out_unused,
-    read_fields,
-    refuse_list_of_another_tree,
-    with_left_out,
-)
+from loopda.data.layouts.layout import Layout, Split
+from loopda.data.listing import files, record_outside_splits, record_unused
+from loopda.data.lists import read_fields, refuse_list_of_another_tree
 from loopda.data.manifest import Row
+from loopda.data.paths import existing
+from loopda.data.skipped import record_skipped, with_skipped
 from loopda.errors import DataError
 from loopda.labels.classes import ClassList
 
 PAIRS = "zurich_dn_pair_train.csv"
 _IMAGE = "_rgb_anon.png"
+
+
+class DarkZurichLayout(Layout):
+    """Images in the folders of Dark Zurich: see `loopda.data.layouts.dark_zurich`. pairs: the pair list of the split
+    train."""
+
+    layout: Literal["dark_zurich"]
+    root: Path
+    split: Split
+    pairs: Path | None = None
+
+    def rows(self, classes: ClassList, *, labelled: bool) -> list[Row]:
+        return rows(self.root, self.split, classes, labelled=labelled, pairs=self.pairs)
 
 
 def rows(root: Path, split: str, classes: ClassList, *, labelled: bool, pairs: Path | None = None) -> list[Row]:
@@ -45,17 +54,17 @@ def rows(root: Path, split: str, classes: ClassList, *, labelled: bool, pairs: P
     also says when a folder or the list is missing, or the list belongs to another tree.
     """
     base = _base(Path(root), split)
-    leave_out_beside(base / "rgb_anon", ("train", "val", "test", "train_ref", "val_ref", "test_ref"))
+    record_outside_splits(base / "rgb_anon", ("train", "val", "test", "train_ref", "val_ref", "test_ref"))
     if split == "train":
         pairs = _pair_list(Path(root), pairs)
         found = _training_pairs(base, pairs)
         nights = [row.image for row in found]
-        leave_out_unused(f"not named by {pairs.name}", base / "rgb_anon" / split / "night", f"*/*{_IMAGE}", nights)
+        record_unused(f"not named by {pairs.name}", base / "rgb_anon" / split / "night", f"*/*{_IMAGE}", nights)
     else:
         nights = files(base / "rgb_anon" / split / "night", f"*/*{_IMAGE}")
         if not nights:
             raise DataError(
-                with_left_out(
+                with_skipped(
                     f"{base / 'rgb_anon' / split / 'night'}: no <recording>/*{_IMAGE} in it; unpack this split, or"
                     " correct `split`"
                 )
@@ -63,7 +72,7 @@ def rows(root: Path, split: str, classes: ClassList, *, labelled: bool, pairs: P
         references = _references_by_frame(base / "rgb_anon" / f"{split}_ref" / "day")
         found = [Row(night, reference=references.get(_frame(night))) for night in nights]
         unused = references.keys() - set(map(_frame, nights))
-        leave_out("references without an image", *(references[frame] for frame in sorted(unused)))
+        record_skipped("references without an image", *(references[frame] for frame in sorted(unused)))
     found = [_with_label(row, base / "gt" / split / "night", classes, labelled) for row in found]
     if labelled:
         remedy = {
@@ -80,7 +89,7 @@ def _base(root: Path, split: str) -> Path:
     """The folder whose rgb_anon holds the night images of `split`."""
     candidates = [root, *sorted(root.glob("Dark_Zurich_*_anon*"))]
     if found := [candidate for candidate in candidates if (candidate / "rgb_anon" / split / "night").is_dir()]:
-        leave_out(f"beside {found[0]}, which is read", *found[1:])
+        record_skipped(f"beside {found[0]}, which is read", *found[1:])
         return found[0]
     raise DataError(
         f"{root / 'rgb_anon' / split / 'night'}: no such folder, nor in {root}/Dark_Zurich_*_anon*/rgb_anon;"

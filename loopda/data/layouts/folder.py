@@ -6,22 +6,28 @@
     references: day/{folder}/{stem}.jpg        # optional
 
 `{stem}` is what the one `*` in the last part of the glob stands for (of `*_rgb.png`, a_rgb.png has the stem `a`);
-`{folder}` is the image's folder below the part of the glob that has no wildcard. What no such rule can say, a table
-can (`layout: table`).
+`{folder}` is the image's folder below the part of the glob that has no wildcard. Where no such rule fits, write a table
+(`layout: table`).
 """
 
 import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field
 
 from loopda.config import expanded
 from loopda.data.label_files import encoding_by_name
-from loopda.data.listing import existing, files, leave_out, named_parts, none_is_there, noting, pass_on
+from loopda.data.layouts.layout import Layout, Palette
+from loopda.data.listing import files
 from loopda.data.manifest import Row
+from loopda.data.paths import existing, named_parts, none_is_there
+from loopda.data.skipped import collect_skipped, record_skipped
 from loopda.errors import ConfigError, DataError
 from loopda.labels.classes import ClassList
-from loopda.runtime.fault_list import examples
+from loopda.text.names import examples
 
 GLOB = r"^([^/].*/)?[^/*?\[\]]*\*[^/*?\[\]]*$"
 IS_GLOB = "a relative path whose last part holds one * and no other wildcard"
@@ -29,6 +35,32 @@ IS_GLOB = "a relative path whose last part holds one * and no other wildcard"
 _PART = r"[^{}]|\{stem\}|\{folder\}"
 PATTERN = rf"^(\{{stem\}}|([^/{{}}]|\{{folder\}})({_PART})*\{{stem\}})({_PART})*$"
 IS_PATTERN = "a relative path with {stem} in it, and nothing in braces but {stem} and {folder}"
+
+_Pattern = Annotated[str, Field(pattern=PATTERN, description=IS_PATTERN)]
+
+
+class FolderLayout(Layout):
+    """Images of your own in folders: see `loopda.data.layouts.folder`. images: a glob below `root`. labels, references:
+    paths below it with {stem} in them. encoding, palette: as in a table."""
+
+    layout: Literal["folder"]
+    root: Path
+    images: Annotated[str, Field(pattern=GLOB, description=IS_GLOB)]
+    labels: _Pattern | None = None
+    references: _Pattern | None = None
+    encoding: str | None = None
+    palette: Palette = "check"
+
+    def rows(self, classes: ClassList, *, labelled: bool) -> list[Row]:
+        return rows(
+            self.root,
+            self.images,
+            classes,
+            labelled=labelled,
+            labels=self.labels,
+            references=self.references,
+            encoding=self.encoding,
+        )
 
 
 def rows(
@@ -53,7 +85,7 @@ def rows(
     root = Path(root)
     images, labels, references = (_below(root, pattern) for pattern in (images, labels, references))
     found = []
-    with noting() as left_out:
+    with collect_skipped() as skipped:
         for image in files(root, images):
             label, reference = (_partner(root, images, pattern, image) for pattern in (labels, references))
             if not labelled:
@@ -61,16 +93,17 @@ def rows(
             kind = (encoding or encoding_by_name(label, classes)) if label and labelled else ""
             found.append(Row(image, label, reference, kind))
     if not found:
-        raise DataError("\n".join([_no_match(root, images), *left_out.lines()]))
+        raise DataError("\n".join([_no_match(root, images), *skipped.lines()]))
     if faults := [*_taken_for_images(found), *_absent(root, found, labels, references)]:
         raise DataError("\n".join(faults))
     used = {path for row in found for path in (row.image, row.label, row.reference) if path}
     of_labels, of_references = (_unused(root, pattern, used) for pattern in (labels, references))
-    left_out.forget([*used, *of_labels, *of_references])
-    pass_on(left_out)
+    skipped.discard([*used, *of_labels, *of_references])
+    for cause, paths in skipped.by_cause.items():
+        record_skipped(cause, *paths)
     if labelled:
-        leave_out("label maps without an image", *of_labels)
-    leave_out("references without an image", *of_references)
+        record_skipped("label maps without an image", *of_labels)
+    record_skipped("references without an image", *of_references)
     return found
 
 
@@ -112,10 +145,10 @@ def _unused(root: Path, pattern: str | None, used: Iterable[Path]) -> list[Path]
     parts = ["**" if part == "{folder}" else part.replace("{stem}", "*") for part in pattern.split("/")]
     if any("{folder}" in part for part in parts):
         return []
-    with noting():  # what lies beside them is no image
-        lying = files(root, "/".join(parts))
+    with collect_skipped():  # what lies beside them is no image
+        present = files(root, "/".join(parts))
     known = {os.path.realpath(path) for path in used}
-    return [path for path in lying if os.path.realpath(path) not in known]
+    return [path for path in present if os.path.realpath(path) not in known]
 
 
 def _absent(root: Path, found: list[Row], labels: str | None, references: str | None) -> list[str]:

@@ -10,10 +10,22 @@ check names them, and `exclude` leaves out those it names.
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 from loopda.data.layouts import numbered
 from loopda.data.manifest import Row
 from loopda.labels.classes import ClassList
+
+
+class Gta5Layout(numbered.NumberedLayout):
+    """Images in the folders of GTA5: see `loopda.data.layouts.gta5`. exclude: pairs to leave out, by their numbers as
+    text ("15188").
+    """
+
+    layout: Literal["gta5"]
+
+    def rows(self, classes: ClassList, *, labelled: bool) -> list[Row]:
+        return rows(self.root, classes, labelled=labelled, exclude=self.exclude)
 
 
 def rows(root: Path, classes: ClassList, *, labelled: bool, exclude: Sequence[str] = ()) -> list[Row]:

@@ -5,39 +5,50 @@
     (or _gtCoarse_labelTrainIds.png)
 
 About half of the pixels are void, and terrain and motorcycle never occur: a class that is neither in the labels nor
-predicted is left out of the mean, one that is predicted all the same counts as 0 (`evaluation.scores`). labelIds are
-read first: there are corrected labels (of CIConv) whose labelTrainIds are still the old ones.
+predicted is left out of the mean, and a class that is predicted but absent counts as 0 (`evaluation.scores`). labelIds
+are read first: there are corrected labels (of CIConv) whose labelTrainIds are still the old ones.
 """
 
 from pathlib import Path
+from typing import Literal
 
 from loopda.data.label_files import check_labels, label_file
-from loopda.data.listing import (
-    existing,
-    files,
-    leave_out_unused,
-    read_names,
-    refuse_list_of_another_tree,
-    with_left_out,
-)
+from loopda.data.layouts.layout import Layout
+from loopda.data.listing import files, record_unused
+from loopda.data.lists import read_names, refuse_list_of_another_tree
 from loopda.data.manifest import Row
+from loopda.data.paths import existing
+from loopda.data.skipped import with_skipped
 from loopda.errors import DataError
 from loopda.labels.classes import ClassList
 
 _IMAGE = "_leftImg8bit.png"
 
 
+class NighttimeDrivingLayout(Layout):
+    """Images in the folders of Nighttime Driving: see `loopda.data.layouts.nighttime_driving`. names: a list of its
+    images."""
+
+    layout: Literal["nighttime_driving"]
+    root: Path
+    names: Path | None = None
+
+    def rows(self, classes: ClassList, *, labelled: bool) -> list[Row]:
+        return rows(self.root, classes, labelled=labelled, names=self.names)
+
+
 def rows(root: Path, classes: ClassList, *, labelled: bool, names: Path | None = None) -> list[Row]:
     """The images of the one split, sorted by name; labels as in `cityscapes.rows`.
 
-    names: a list of image names, one a line, taken in its order instead, each once. (LoopDA's nd_val.txt names each
-    image twice.) DataError where the folder has no image, or a line names none, or most of the list is not there.
+    names: a list of image names, one a line; these images are taken, each once, in the order of the list. (LoopDA's
+    nd_val.txt names each image twice.) DataError where the folder has no image, or a line names none, or most of the
+    list is not there.
     """
     folder = Path(root, "leftImg8bit", "test", "night")
     images = _named(folder, names) if names else files(folder, f"*{_IMAGE}")
     if not images:
         raise DataError(
-            with_left_out(
+            with_skipped(
                 f"{folder}: no *{_IMAGE} in it; `root` must be the folder that holds leftImg8bit/ and"
                 " gtCoarse_daytime_trainvaltest/"
             )
@@ -64,5 +75,5 @@ def _named(folder: Path, names: Path) -> list[Path]:
         raise DataError("\n".join(faults))
     images = list(dict.fromkeys(existing(folder / Path(name).name) for _, name in lines))
     refuse_list_of_another_tree(names, images, "correct `names` or `root`")
-    leave_out_unused(f"not named by {names.name}", folder, f"*{_IMAGE}", images)
+    record_unused(f"not named by {names.name}", folder, f"*{_IMAGE}", images)
     return images

@@ -10,10 +10,21 @@ holds, and that of 13, without wall, fence and pole: the IoU per class stands in
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 from loopda.data.layouts import numbered
 from loopda.data.manifest import Row
 from loopda.labels.classes import SYNTHIA, ClassList
+
+
+class SynthiaLayout(numbered.NumberedLayout):
+    """Images in the folders of SYNTHIA-RAND-CITYSCAPES: see `loopda.data.layouts.synthia`. exclude: pairs to leave out,
+    by their numbers as text."""
+
+    layout: Literal["synthia"]
+
+    def rows(self, classes: ClassList, *, labelled: bool) -> list[Row]:
+        return rows(self.root, classes, labelled=labelled, exclude=self.exclude)
 
 
 def rows(root: Path, classes: ClassList, *, labelled: bool, exclude: Sequence[str] = ()) -> list[Row]:

@@ -1,0 +1,1 @@
+"""How networks compute: normalisation, precision, compilation, recomputation."""

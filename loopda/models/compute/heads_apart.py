@@ -1,4 +1,4 @@
-"""One call of a segmentation network whose logits teach the network, and not what made its images."""
+"""One call of a segmentation network whose logits train the network, but not the decoder that made its images."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -11,18 +11,18 @@ from loopda.models.segmentation_network import Outputs
 
 
 def heads_apart(call: Callable[[Tensor], Outputs], images: Tensor, parameters: Sequence[Tensor]) -> Outputs:
-    """call(images). `parameters` get the gradient of all outputs, `images` that of shallow and features alone.
+    """call(images), where `parameters` get the gradient of all outputs, and `images` only that of shallow and features.
 
-    As if the logits came from another call, for images.detach(). It is saved: the gradient that the images may see goes
-    back by itself, which needs no weight's gradient on its way, and then all of it to the weights. In operations that
-    is 1 forward, 1 and 2 backward, instead of twice 1 and 2.
+    The gradients are those of a second call on images.detach() for the logits, but that call is saved. The backward
+    pass runs twice: from shallow and features to the images, without the gradients of weights, and from all outputs to
+    the weights. In units of a forward pass this costs 1 forward, 1 and 2 backward, instead of twice 1 and 2.
     """
     if not (torch.is_grad_enabled() and images.requires_grad):
         return call(images)
     aligned: list[bool] = []
 
-    def tensors(seen: Tensor) -> list[Tensor]:
-        outputs = call(seen)
+    def tensors(detached: Tensor) -> list[Tensor]:
+        outputs = call(detached)
         aligned.append(outputs.aligned)
         heads = [outputs.logits] if outputs.aux is None else [outputs.logits, outputs.aux]
         return [outputs.shallow, outputs.features, *heads]
@@ -34,31 +34,31 @@ def heads_apart(call: Callable[[Tensor], Outputs], images: Tensor, parameters: S
 
 
 class _HeadsApart(torch.autograd.Function):
-    """tensors(images): first shallow and features, by which the images may learn, then what the heads say."""
+    """tensors(images): first shallow and features, whose gradient reaches the images, then the logits of the heads."""
 
     @staticmethod
     def forward(ctx: Any, tensors: Callable[[Tensor], list[Tensor]], images: Tensor, *parameters: Tensor) -> Any:
         with torch.enable_grad():
-            seen = images.detach().requires_grad_()
-            outputs = tensors(seen)
-        ctx.graph = seen, outputs, parameters  # kept as long as the outer graph is: it may go back several times
+            detached = images.detach().requires_grad_()
+            outputs = tensors(detached)
+        ctx.graph = detached, outputs, parameters  # as long as the outer graph, which may have several backward passes
         ctx.set_materialize_grads(False)
         return tuple(output.detach() for output in outputs)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *gradients: Tensor | None) -> Any:
-        seen, outputs, parameters = ctx.graph
-        (to_images,) = _gradients(outputs[:2], gradients[:2], [seen])
+        detached, outputs, parameters = ctx.graph
+        (to_images,) = _gradients(outputs[:2], gradients[:2], [detached])
         return None, to_images, *_gradients(outputs, gradients, parameters)
 
 
 def _gradients(
     outputs: Sequence[Tensor], gradients: Sequence[Tensor | None], inputs: Sequence[Tensor]
 ) -> Sequence[Tensor | None]:
-    """By `inputs`, from those of `outputs` to which a gradient came back; only what leads there is computed."""
-    given = [pair for pair in zip(outputs, gradients, strict=True) if pair[1] is not None]
-    if not given:
+    """The gradients of `inputs`, from those `outputs` whose gradient is not None."""
+    present = [pair for pair in zip(outputs, gradients, strict=True) if pair[1] is not None]
+    if not present:
         return [None] * len(inputs)
-    roots, arrived = zip(*given, strict=True)
-    return torch.autograd.grad(roots, inputs, arrived, retain_graph=True, allow_unused=True)
+    with_gradient, received = zip(*present, strict=True)
+    return torch.autograd.grad(with_gradient, inputs, received, retain_graph=True, allow_unused=True)

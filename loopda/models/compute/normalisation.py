@@ -1,4 +1,4 @@
-"""Normalisation and dropping of several domains in one batch, of which other processes may hold the other samples."""
+"""Normalisation and dropout of a batch that holds several domains and may be shared among several processes."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -12,34 +12,35 @@ from loopda.runtime import distributed
 
 
 class Domains(nn.Module):
-    """A part of a network that knows which samples of a batch belong together, inside `domains_of`.
+    """A part of a network that knows, inside `domains_of`, which samples of a batch belong to which domain.
 
-    domains: how many samples of this process each domain has; shares: the same of every process.
+    domains: the number of samples of each domain in this process. shares: the same numbers of every process.
     """
 
     domains: tuple[int, ...] = ()
     shares: tuple[tuple[int, ...], ...] = ()
 
-    def shown(self, count: int) -> int:
-        """How many domains the first `count` samples are, for a head may be shown the first samples alone."""
+    def complete_domains(self, count: int) -> int:
+        """The number of domains among the first `count` samples; a head may get the first samples alone."""
         return sum(end <= count for end in accumulate(self.domains))
 
     def drawn(self, draw: Callable[[int], Tensor], count: int) -> Tensor:
-        """The rows of `draw` (see `distributed.own_rows`) for the first `count` samples."""
-        shown = self.shown(count)
-        return distributed.own_rows(draw, count, [its[:shown] for its in self.shares] if self.domains else None)
+        """The rows of `draw` (see `distributed.draw_share`) for the first `count` samples."""
+        number = self.complete_domains(count)
+        shares = [share[:number] for share in self.shares] if self.domains else None
+        return distributed.draw_share(draw, count, shares)
 
 
 class _Synchronised(Domains):
-    """What BatchNorm1d and BatchNorm2d below have in common.
+    """Base of BatchNorm1d and BatchNorm2d.
 
-    counted: the running statistics have seen the samples already and stay as they are (recomputation.py).
+    counted: the running statistics have seen the samples already, and stay as they are (recomputation.py).
     """
 
     counted = False
 
     def forward(self, x: Tensor) -> Tensor:
-        sizes = list(self.domains[: self.shown(len(x))]) or [len(x)]
+        sizes = list(self.domains[: self.complete_domains(len(x))]) or [len(x)]
         by_batch = self.training or self.running_mean is None
         if by_batch and distributed.count() > 1:
             return self._over_all_processes(x, sizes)
@@ -51,26 +52,26 @@ class _Synchronised(Domains):
         return functional.batch_norm(x, mean, variance, self.weight, self.bias, training=True, eps=self.eps)
 
     def _over_all_processes(self, x: Tensor, sizes: Sequence[int]) -> Tensor:
-        """Each domain by its mean and variance over all processes: (count, mean, sum of squares) are pooled.
+        """Normalise each domain by its mean and variance over all processes, from pooled (count, mean, sum of squares).
 
         Chan et al., "Updating formulae and a pairwise algorithm for computing sample variances", 1979.
         """
         wide = x.to(torch.promote_types(x.dtype, torch.float32))
         own = torch.stack([_statistics(part) for part in wide.split(sizes)])
-        means, squares, counts = distributed.gathered(own).split([x.shape[1], x.shape[1], 1], dim=2)
+        means, squares, counts = distributed.gather(own).split([x.shape[1], x.shape[1], 1], dim=2)
         count = counts.sum(dim=0)
         mean = (counts * means).sum(dim=0) / count
         squares = (squares + counts * (means - mean).square()).sum(dim=0)
         if self.training and self.running_mean is not None and not self.counted:
-            self._remember(mean.detach(), (squares / (count - 1).clamp(min=1)).detach())
+            self._update_running_statistics(mean.detach(), (squares / (count - 1).clamp(min=1)).detach())
         scale = (squares / count + self.eps).rsqrt() * self.weight
         shift = self.bias - mean * scale
         scale, shift = (_for_each_sample(values, sizes, x) for values in (scale, shift))
         return (wide * scale + shift).to(x.dtype)
 
     @torch.no_grad()
-    def _remember(self, means: Tensor, variances: Tensor) -> None:
-        """Update the running statistics by one domain after the other, as one call for each would."""
+    def _update_running_statistics(self, means: Tensor, variances: Tensor) -> None:
+        """Update the running statistics with one domain after the other, as one call for each would."""
         for mean, variance in zip(means, variances, strict=True):
             self.num_batches_tracked += 1
             weight = self.momentum if self.momentum is not None else 1 / self.num_batches_tracked
@@ -79,23 +80,24 @@ class _Synchronised(Domains):
 
 
 class BatchNorm2d(_Synchronised, nn.BatchNorm2d):
-    """PyTorch's, which inside `domains_of` normalises the images of each domain by themselves.
+    """PyTorch's batch normalisation, which inside `domains_of` normalises each domain by its own statistics.
 
     The output, the gradients and the running statistics are then those of one call for each domain, in their order; a
-    head that is shown only the first images normalises those. Of several processes that share a batch, they are those
-    of the whole batch, to rounding. PyTorch's SyncBatchNorm knows neither domains nor CPUs.
+    head that gets only the first images normalises those. Where several processes share a batch, they are those of the
+    whole batch, to rounding. PyTorch's SyncBatchNorm supports neither domains nor CPUs.
     """
 
 
 class BatchNorm1d(_Synchronised, nn.BatchNorm1d):
-    """As BatchNorm2d, of vectors (N, C)."""
+    """As BatchNorm2d, for vectors (N, C)."""
 
 
 class InstanceNorm2d(nn.GroupNorm):
-    """Each channel of each image by itself, without parameters. Like batch normalisation it answers in the precision
-    of its input, of which autocast on a GPU alone would make fp32; its statistics are fp32 in any case.
+    """Instance normalisation without parameters: each channel of each image by its own mean and variance.
 
-    In the place of PyTorch's (2.15), whose gradient on CPUs is wrong for a single image in the layout channels_last.
+    Like batch normalisation it returns the precision of its input, where autocast on a GPU would return fp32. Its
+    statistics are always fp32. It replaces PyTorch's (2.15), whose gradient on CPUs is wrong for a single image in the
+    layout channels_last.
     """
 
     def __init__(self, channels: int):
@@ -109,7 +111,7 @@ class InstanceNorm2d(nn.GroupNorm):
 
 
 class Dropout2d(Domains, nn.Dropout2d):
-    """PyTorch's, which drops the same channels of the same images whatever the number of processes."""
+    """PyTorch's dropout of channels, which drops the same ones for every number of processes."""
 
     def forward(self, x: Tensor) -> Tensor:
         if distributed.count() == 1 or not (self.training and self.p):
@@ -122,7 +124,8 @@ class Dropout2d(Domains, nn.Dropout2d):
 
 
 class DropPath(Domains):
-    """Leaves out a residual branch of some samples in training (Huang et al., ECCV 2016); the rest is scaled up."""
+    """Stochastic depth (Huang et al., ECCV 2016): in training a residual branch is left out for some samples, with
+    probability `rate`, and scaled by 1 / (1 - rate) for the others."""
 
     def __init__(self, rate: float):
         super().__init__()
@@ -140,11 +143,9 @@ class DropPath(Domains):
 
 @contextmanager
 def domains_of(network: nn.Module, sizes: Sequence[int]) -> Iterator[None]:
-    """In this block the samples of a batch of `network` belong to domains: the first sizes[0] to one, and so on.
-
-    Of several processes each has samples of every domain, or none of one that others have samples of.
-    """
-    with domains_and_shares(network, tuple(sizes), tuple(map(tuple, distributed.everyones(sizes)))):
+    """In this block the first sizes[0] samples of a batch of `network` are of one domain, the next sizes[1] of the
+    second, and so on. Of several processes, some may have 0 samples of a domain."""
+    with domains_and_shares(network, tuple(sizes), tuple(map(tuple, distributed.gather_integers(sizes)))):
         yield
 
 
@@ -152,7 +153,7 @@ def domains_of(network: nn.Module, sizes: Sequence[int]) -> Iterator[None]:
 def domains_and_shares(
     network: nn.Module, domains: tuple[int, ...], shares: tuple[tuple[int, ...], ...]
 ) -> Iterator[None]:
-    """As `domains_of`, where the `shares` of every process are known."""
+    """As `domains_of`, for known `shares` of every process."""
     parts = [part for part in network.modules() if isinstance(part, Domains)]
     for part in parts:
         part.domains, part.shares = domains, shares
@@ -164,13 +165,13 @@ def domains_and_shares(
 
 
 def _for_each_sample(values: Tensor, sizes: Sequence[int], like: Tensor) -> Tensor:
-    """The values (D, C) of each domain for each of its samples, in a shape that fits `like` (N, C, ...)."""
+    """The values (D, C) of each domain, repeated for each of its samples: (N, C, 1, ...), as many axes as `like`."""
     repeated = [value.expand(size, -1) for value, size in zip(values, sizes, strict=True)]
     return torch.cat(repeated).view(*like.shape[:2], *[1] * (like.ndim - 2))
 
 
 def _statistics(x: Tensor) -> Tensor:
-    """Of each channel of x (N, C, ...) its mean and its sum of squared differences from that, then their number."""
+    """(2C + 1,): of each channel of x (N, C, ...) the mean, then the sum of squared deviations; then their count."""
     count, over = x.numel() // x.shape[1], [0, *range(2, x.ndim)]
     variance, mean = torch.var_mean(x, dim=over, correction=0) if count else [x.sum(dim=over)] * 2
     return torch.cat([mean, count * variance, mean.new_full((1,), count)])

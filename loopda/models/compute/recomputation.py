@@ -1,4 +1,4 @@
-"""Blocks whose activations are computed again in the backward pass instead of being kept until then."""
+"""Activation checkpointing: blocks whose activations are computed again in the backward pass instead of being kept."""
 
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from functools import partial
@@ -14,10 +14,10 @@ Memory = Literal["fast", "balanced", "small", "least"]
 
 
 class Recomputed(nn.Module):
-    """Base of a block from (N, C, h, w), or a transformer's (N, h, w, C), to the like.
+    """Base of a block that maps (N, C, h, w), or (N, h, w, C) in a transformer, to the same shape.
 
-    While `again` is set, of what it computes its input alone is kept for the backward pass; gradients, what dropout
-    draws and running statistics are to the bit those of a block that keeps everything.
+    While `again` is set, only its input is kept for the backward pass, in which its activations are computed again. The
+    gradients, the draws of dropout and the running statistics equal, bit for bit, those of a block that keeps all.
     """
 
     again = False
@@ -29,21 +29,21 @@ class Recomputed(nn.Module):
 
 
 def recompute(network: nn.Module, memory: Memory) -> None:
-    """Which blocks of `network` compute again: none (memory fast), every second (balanced), or all (small, least)."""
+    """Set the blocks of `network` that compute again: none (memory fast), every second (balanced), or all (others)."""
     blocks = [part for part in network.modules() if isinstance(part, Recomputed)]
     for number, block in enumerate(blocks):
         block.again = memory in ("small", "least") or (memory == "balanced" and number % 2 == 0)
 
 
 def _contexts(block: nn.Module) -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
-    """Of the first pass and of the second, for which the domains of the first are remembered."""
+    """The contexts of the first pass and of the second, which gets the domains of the first."""
     parts = [part for part in block.modules() if isinstance(part, Domains)]
     domains, shares = (parts[0].domains, parts[0].shares) if parts else ((), ())
     return nullcontext(), _SecondPass(block, domains, shares)
 
 
 class _SecondPass(ExitStack):
-    """May be entered again, for a third pass (loopda/models/compute/heads_apart.py goes back twice)."""
+    """The context of the second pass. It may be entered again: heads_apart.py has two backward passes."""
 
     def __init__(self, block: nn.Module, domains: tuple[int, ...], shares: tuple[tuple[int, ...], ...]):
         super().__init__()

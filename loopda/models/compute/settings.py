@@ -1,4 +1,4 @@
-"""How a stage that trains computes: precision, reproducibility, memory, compiling, patience with what is not finite."""
+"""The section `compute`: precision, reproducibility, memory and compilation of a training."""
 
 import os
 import platform
@@ -15,15 +15,14 @@ Reproducibility = Literal["exact", "seeded", "fast"]
 
 
 class Compute(Section):
-    """The section `compute`, of which a stage may overrule a part: `warmup: {compute: {precision: bf16}}`.
+    """The section `compute`. A stage may overrule a part of it: `warmup: {compute: {precision: bf16}}`.
 
-    precision: of all networks in a training step (precision.py); fp16 scales the losses, each group of
-    optimisers by its own scale. Statistics of normalisation, evaluation, pseudo-labels and prediction are always fp32.
-    reproducibility: see `make_reproducible`. memory: how many blocks compute their activations twice
-    instead of keeping them (recomputation.py), which changes no result; `least` besides lets LoopDA's
-    loops run one after the other, which changes how sums are rounded.
-    compiled: the networks of a training step, by torch.compile (compilation.py).
-    skipped_steps: so many in a row may have a loss or a gradient that is not finite (loopda/training/guard.py).
+    precision: of all networks in a training step (precision.py); fp16 scales the losses, by one scale for each group of
+    optimisers. Statistics of normalisation, evaluation, pseudo-labels and prediction are always fp32.
+    reproducibility: see `make_reproducible`. memory: how many blocks compute their activations twice instead of keeping
+    them (recomputation.py), which changes no result; `least` also runs LoopDA's loops one after the other, which
+    changes how sums are rounded. compiled: whether torch.compile compiles the networks of a step (compilation.py).
+    skipped_steps: how many steps in a row may have a loss or a gradient that is not finite (loopda/training/guard.py).
     """
 
     precision: Precision
@@ -34,11 +33,12 @@ class Compute(Section):
 
 
 def make_reproducible(mode: Reproducibility) -> None:
-    """Tell PyTorch how far equal runs must be equal; before a GPU is first used.
+    """Set PyTorch's options for reproducible runs; call it before a GPU is first used.
 
-    exact: deterministic algorithms alone, and no TF32; some networks have none on a GPU, which then stops the stage.
-    seeded: seeds alone; on a CPU equal runs are equal bit for bit all the same, on a GPU convolutions may use TF32.
-    fast: on a GPU the fastest kernels, chosen by trying, and TF32 for all products; no value is looked at in a step.
+    exact: deterministic algorithms alone, and no TF32; where an operation has none on the GPU, the stage stops.
+    seeded: seeds alone. On a CPU repeated runs are equal bit for bit all the same; on a GPU convolutions may use TF32.
+    fast: on a GPU the fastest kernels, chosen by trial (cudnn.benchmark), and TF32 for all products;
+    no step waits for the GPU to check a value.
     """
     exact, fast = mode == "exact", mode == "fast"
     if exact:
@@ -51,7 +51,7 @@ def make_reproducible(mode: Reproducibility) -> None:
 
 
 def environment(device: torch.device) -> dict[str, str]:
-    """Of what the bits of a result depend on besides its configuration: PyTorch's version, and the kind of device."""
+    """What the bits of a result depend on besides its configuration: PyTorch's version, and the kind of device."""
     if device.type == "cuda":
         name = torch.cuda.get_device_name(device)
     else:

@@ -3,9 +3,9 @@ from dataclasses import replace
 import pytest
 from PIL import Image
 
+from loopda.data.checks import check_rows
 from loopda.data.layouts.cityscapes import rows
-from loopda.data.listing import noting
-from loopda.data.manifest import check_rows
+from loopda.data.skipped import collect_skipped
 from loopda.errors import ConfigError, DataError
 from loopda.labels.classes import CITYSCAPES
 
@@ -112,7 +112,7 @@ def test_images_that_no_split_or_city_holds_and_labels_without_an_image_are_said
     for path in strays.values():
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
-    with noting() as left_out:
+    with collect_skipped() as left_out:
         assert len(rows(root, "train", CITYSCAPES, labelled=True)) == len(NAMES)
     assert len(left_out.lines()) == len(strays)
     for cause, path in strays.items():

@@ -3,9 +3,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from loopda.data.checks import check_rows
 from loopda.data.layouts.dark_zurich import PAIRS, rows
-from loopda.data.listing import noting
-from loopda.data.manifest import check_rows
+from loopda.data.skipped import collect_skipped
 from loopda.errors import DataError
 from loopda.labels.classes import CITYSCAPES
 
@@ -236,12 +236,12 @@ def test_labels_that_were_never_published_are_one_line_that_says_so(merged, spli
 @pytest.mark.fault(49, "night images without a pair, and references and labels without an image, are said")
 def test_what_belongs_to_no_image_is_said(merged):
     extra = image(merged / "rgb_anon/train/night/GOPR0376/GOPR0376_frame_000999_rgb_anon.png")
-    with noting() as left_out:
+    with collect_skipped() as left_out:
         rows(merged, "train", CITYSCAPES, labelled=False)
     assert any(line.startswith(f"1 left out, not named by {PAIRS}: {extra or merged}") for line in left_out.lines())
     image(merged / "gt/val/night/GOPR0356/GOPR0356_frame_000999_gt_labelIds.png", "L")
     image(merged / "rgb_anon/val_ref/day/GOPR0356_ref/GOPR0356_frame_000999_ref_rgb_anon.png")
-    with noting() as left_out:
+    with collect_skipped() as left_out:
         rows(merged, "val", CITYSCAPES, labelled=True)
     said = [line.partition(":")[0] for line in left_out.lines()]
     assert said == ["1 left out, references without an image", "1 left out, label maps without an image"]

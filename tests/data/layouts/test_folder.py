@@ -2,10 +2,11 @@ import public_trees as trees
 import pytest
 
 from loopda.config import parse_section
+from loopda.data.checks import check_rows
 from loopda.data.layouts import FolderLayout
 from loopda.data.layouts.folder import rows
-from loopda.data.listing import HIDDEN, noting
-from loopda.data.manifest import check_rows
+from loopda.data.listing import HIDDEN
+from loopda.data.skipped import collect_skipped
 from loopda.errors import ConfigError, DataError
 from loopda.labels.classes import CITYSCAPES
 
@@ -159,14 +160,14 @@ def test_labels_and_references_without_an_image_are_said_and_labels_are_no_left_
     trees.photograph(root / "day/a/c/0009.jpg")
     trees.photograph(root / "drive/a/0003.webp")
     patterns = {"labels": "masks/{folder}/{stem}_labelIds.png", "references": "day/{folder}/{stem}.jpg"}
-    with noting() as left_out:
+    with collect_skipped() as left_out:
         rows(root, "drive/**/*.jpg", CITYSCAPES, labelled=True, **patterns)
     assert left_out.lines() == [
         f"1 left out, of another format than *.jpg: {root}/drive/a/0003.webp",
         f"1 left out, label maps without an image: {root}/masks/a/0009_labelIds.png",
         f"1 left out, references without an image: {root}/day/a/c/0009.jpg",
     ]
-    with noting() as left_out:  # beside each other
+    with collect_skipped() as left_out:  # beside each other
         for name in ("1_rgb", "1_mask"):
             trees.photograph(root / f"all/{name}.png")
         rows(root, "all/*_rgb.png", CITYSCAPES, labelled=False, labels="all/{stem}_mask.png")

@@ -54,7 +54,7 @@ def test_batches_together_have_the_outputs_of_a_call_each_and_the_auxiliary_head
     images = [image.double() for image in images]
     apart = copy.deepcopy(together)
     has_aux = together.network.has_aux
-    found = together.together(images, aux=[False, False, True])
+    found = together.forward_batches(images, aux=[False, False, True])
     # the running statistics see those that want it first
     expected = {place: apart(images[place], aux=place == 2) for place in (2, 0, 1)}
     for place, outputs in enumerate(found):

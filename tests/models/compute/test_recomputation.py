@@ -40,7 +40,7 @@ def batches() -> list[Tensor]:
 def learn(segmenter: Segmenter) -> None:
     """A step on three domains in one call, with dropout."""
     torch.manual_seed(2)
-    outputs = segmenter.together(batches(), aux=[False] * 3)
+    outputs = segmenter.forward_batches(batches(), aux=[False] * 3)
     sum(each.logits.square().mean() + each.features.mean() for each in outputs).backward()
 
 

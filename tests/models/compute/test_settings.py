@@ -11,7 +11,7 @@ from interruption import identical
 from loopda.errors import ConfigError
 from loopda.models.checkpoint import load_checkpoint
 from loopda.models.compute.settings import environment, make_reproducible
-from loopda.runtime.command import explained
+from loopda.runtime.foreign_errors import as_loopda_error
 
 
 def switches() -> dict[str, bool]:
@@ -31,7 +31,7 @@ def nothing_set_yet(monkeypatch):
 
 
 def test_seeded_is_how_pytorch_starts():
-    code = "import test_compute; print(test_compute.switches())"
+    code = "import test_settings; print(test_settings.switches())"
     path = os.pathsep.join([os.path.dirname(__file__), *sys.path])
     started = subprocess.run(
         [sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True, check=True
@@ -51,7 +51,7 @@ def test_exact_has_deterministic_algorithms_alone_and_fast_the_fastest():
 
 def test_an_operation_without_a_deterministic_way_is_explained_by_the_key():
     error = RuntimeError("adaptive_avg_pool2d_backward_cuda does not have a deterministic implementation, but")
-    fault = explained(error)
+    fault = as_loopda_error(error)
     assert isinstance(fault, ConfigError)
     assert "compute.reproducibility exact" in str(fault)
     assert "adaptive_avg_pool2d_backward_cuda" in str(fault)

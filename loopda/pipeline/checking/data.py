@@ -1,0 +1,40 @@
+"""What is wrong with the data sets of an experiment: which there are, and whether they go together."""
+
+from loopda.pipeline.checking.names import faults_of_set_names
+from loopda.pipeline.experiments import section, sets, training_stages, uses_town
+from loopda.pipeline.merging import Config
+from loopda.pipeline.stages import TESTS
+
+
+def faults_of_sets(config: Config, name: str) -> list[str]:
+    """What is wrong with the data sets of the experiment `name`, whose sections agree with the schemas."""
+    tests = section(config, name, "prepare").get(TESTS) or {}
+    named = sets(config, name)
+    known = [*(domain for domain in ("night", "day") if f"{domain}_val" in named), *tests]
+    faults = [f"data.{TESTS}: {fault}" for fault in faults_of_set_names(tests)]
+    if name in config["run"]:
+        faults += faults_of_data(config, name)
+    for measured in section(config, name, "evaluate").get("full_size", []):
+        if measured not in known:
+            there = ", ".join(known) or "none"
+            faults.append(f"evaluate.full_size: no set {measured!r} to measure on; there are {there}")
+    return faults
+
+
+def faults_of_data(config: Config, name: str) -> list[str]:
+    """What is wrong with the choice of data sets: some of the built-in town and some not, or none to train on."""
+    known = sets(config, name)
+    towns = [f"data.{data_set.replace('/', '.')}" for data_set, layout in known.items() if uses_town(layout)]
+    others = [f"data.{data_set.replace('/', '.')}" for data_set, layout in known.items() if not uses_town(layout)]
+    if towns and others:
+        return [
+            f"{', '.join(towns)}: of the built-in town, but {', '.join(others)}: not; a network is not trained on one"
+            f" world and measured in another: name your own set, or leave it out"
+        ]
+    what = {"source": "labelled day images to learn from", "night": "unlabelled night images to adapt to"}
+    needed = what if training_stages(config, name) else ()
+    beside = (
+        f" beside {', '.join(others)}, and the built-in town's is not mixed with data of your own" if others else ""
+    )
+    missing = [data_set for data_set in needed if data_set not in known]
+    return [f"data.{data_set}: there is no such set{beside}; name {what[data_set]}" for data_set in missing]

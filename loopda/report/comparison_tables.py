@@ -1,0 +1,167 @@
+"""The tables of a comparison: one for people (Markdown, as in the README) and one for programs (CSV)."""
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from loopda.report.comparison import ComparedModel, Comparison, protocol_lines
+from loopda.report.published import PublishedScore
+from loopda.report.summary import NONE, Cell, shown
+from loopda.report.words import seed_list
+from loopda.runtime.log import duration
+
+TITLES = {
+    "run": "The experiments of this run",
+    "compare": "Every method side by side",
+    "parts": "Methods without one of their parts",
+    "networks": "Methods on other networks",
+    "ablation": "LoopDA without one of its parts",
+    "tau": "The threshold of the label overlap ratio",
+}
+APART = (
+    "Numbers of the papers, on other data, with other networks and pretrained weights, at other sizes: compare the"
+    " order of the methods with ours, not the numbers. A dash: the source does not say."
+)
+
+
+def frame(comparison: Comparison) -> pd.DataFrame:
+    """One line per row and set of images; scores in percent, seconds, MB; empty where there is no number."""
+    return pd.DataFrame(
+        {
+            "method": model.title,
+            "experiment": model.listed.experiment,
+            "model_stage": model.listed.stage,
+            "images": domain,
+            "seeds": len(score.seeds),
+            **_columns("mIoU", score.mIoU),
+            **_columns("gain", score.gain),
+            **_columns("fwIoU", score.fwIoU),
+            **_columns("pixel_accuracy", score.pixel_accuracy),
+            **_columns("images_per_second", model.cost.speed),
+            **_columns("training_seconds", model.cost.seconds),
+            **_columns("peak_memory_mb", model.cost.memory),
+            "memory_of": "" if model.cost.memory is None else "GPU" if model.cost.on_gpu else "process",
+            "steps": model.listed.steps,
+            "own_settings": model.own_settings,
+            **{
+                column: value
+                for name, cell in model.classes[domain].items()
+                for column, value in _columns(name, cell).items()
+            },
+        }
+        for model in comparison.rows
+        for domain in comparison.domains
+        if (score := model.scores.get(domain)) is not None
+    )
+
+
+def markdown(comparison: Comparison) -> str:
+    """The scores, IoU per class for each set of images, and the published numbers, ready for a README."""
+    scores = _scores(comparison)
+    text = [f"## {TITLES[comparison.name]}", "", *_table(scores, left=(0, len(scores[0]) - 1)), ""]
+    text += [settings_note(comparison), *notes(comparison)]
+    for heading, table in _class_tables(comparison):
+        text += ["", f"### {heading}", "", *_table(table, left=(0,))]
+    if comparison.published:
+        table = _published(comparison.published)
+        text += ["", "### Published", "", APART, "", *_table(table, left=(0, 1, 2, 3, 7))]
+    return "\n".join(text) + "\n"
+
+
+def costs(model: ComparedModel) -> dict[str, str]:
+    """Steps, images per second, training time and memory of a row, as text."""
+    cost = model.cost
+    return {
+        "steps": f"{model.listed.steps:,}",
+        "speed": NONE if cost.speed is None else f"{cost.speed.mean:.0f}",
+        "seconds": NONE if cost.seconds is None else duration(cost.seconds.mean),
+        "memory": NONE if cost.memory is None else f"{cost.memory.mean:,.0f}" + (" (GPU)" if cost.on_gpu else ""),
+    }
+
+
+def settings_note(comparison: Comparison) -> str:
+    """The settings that the methods share, as far as their rows do not say otherwise."""
+    optimizer, size = comparison.common["optimizer"], comparison.common["batch_size"]
+    note = (
+        f"Methods share: {comparison.common['steps']:,} steps of {size} day and {size} night images after the"
+        f" source-only model, {optimizer['name']} with a learning rate of {optimizer['lr']:g}, the same images, crops"
+        " and network, the last checkpoint. A row's own settings are paths of config.yaml."
+    )
+    if len(comparison.baselines) > 1:
+        note += " They are those that differ from the first row's, without those that its source-only model lists."
+    return note
+
+
+def notes(comparison: Comparison) -> list[str]:
+    """How to read the numbers, and how each set of images was evaluated."""
+    several = len(comparison.seeds) > 1
+    spread = f"; mean ± sample standard deviation over {seed_list(comparison.seeds)}" if several else ""
+    paired = ", paired by seed" if several else ""
+    source_only = "source-only" if len(comparison.baselines) == 1 else "the row's own source-only model"
+    return [
+        f"Scores in percent{spread}. Gain: mIoU less that of {source_only}{paired}.",
+        "Steps, training time and memory: of all trainings that a row needs after the source-only model; of models that"
+        " are trained on labels alone, their own. Images per second: of the last of these trainings. Memory: in MB, the"
+        " peak of the largest of them, of the process unless it says GPU.",
+        *protocol_lines(comparison),
+    ]
+
+
+def group_titles(groups: Sequence[Sequence[ComparedModel]], domain: str) -> list[str]:
+    """The name of a set of images; with the experiments behind it where rows were measured on several of that name."""
+    if len(groups) == 1:
+        return [domain]
+    experiments = [dict.fromkeys(model.listed.experiment for model in group) for group in groups]
+    return [f"{domain} ({', '.join(names)})" for names in experiments]
+
+
+def _scores(comparison: Comparison) -> list[list[str]]:
+    heads, lines = ["method"], []
+    for domain in comparison.domains:
+        heads += [f"{domain} mIoU", "gain"] + (["fwIoU", "accuracy"] if domain == comparison.domains[0] else [])
+    for model in comparison.rows:
+        cells = [model.title]
+        for domain in comparison.domains:
+            score = model.scores.get(domain)
+            cells += [shown(score and score.mIoU), shown(score and score.gain, signed=True)]
+            if domain == comparison.domains[0]:
+                cells += [shown(score and score.fwIoU), shown(score and score.pixel_accuracy)]
+        lines.append([*cells, *costs(model).values(), model.own_settings])
+    return [[*heads, "steps", "images/s", "training", "memory, MB", "own settings"], *lines]
+
+
+def _class_tables(comparison: Comparison) -> list[tuple[str, list[list[str]]]]:
+    """A heading and a table of IoU per class for each set of images, and each list of classes and protocol."""
+    tables = []
+    for domain in comparison.domains:
+        groups = comparison.measured_alike(domain)
+        for title, group in zip(group_titles(groups, domain), groups, strict=True):
+            lines = [["method", *group[0].classes[domain], "mean"]]
+            for model in group:
+                cells = [*model.classes[domain].values(), model.mIoU(domain)]
+                lines.append([model.title, *(NONE if cell is None else f"{cell.mean:.1f}" for cell in cells)])
+            tables.append((f"IoU per class, {title}", lines))
+    return tables
+
+
+def _published(scores: Sequence[PublishedScore]) -> list[list[str]]:
+    heads = ["method", "network", "trained on", "measured on", "mIoU", "fwIoU", "accuracy", "source"]
+    lines = []
+    for score in scores:
+        numbers = [NONE if value is None else f"{value:.1f}" for value in (score.mIoU, score.fwIoU, score.accuracy)]
+        lines.append([score.method, score.network or NONE, score.training, score.test, *numbers, score.source])
+    return [heads, *lines]
+
+
+def _columns(name: str, cell: Cell | None) -> dict[str, float | None]:
+    return {name: cell and cell.mean, f"{name}_std": cell and cell.std}
+
+
+def _table(lines: Sequence[Sequence[str]], *, left: Sequence[int]) -> list[str]:
+    """A table in Markdown; `left`: the columns of text."""
+    columns = []
+    for place, (head, *cells) in enumerate(zip(*lines, strict=True)):
+        width = max(3, *map(len, (head, *cells)))
+        mark = "-" * width if place in left else "-" * (width - 1) + ":"
+        columns.append([cell.ljust(width) if place in left else cell.rjust(width) for cell in (head, mark, *cells)])
+    return [f"| {' | '.join(cells)} |" for cells in zip(*columns, strict=True)]

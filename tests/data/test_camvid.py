@@ -1,0 +1,100 @@
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from loopda.data.camvid import run
+from loopda.data.checks import check_rows
+from loopda.data.layouts.table import rows
+from loopda.errors import DataError
+from loopda.labels.class_files import read_classes
+
+CLASSES = Path(__file__).parents[2] / "workflow/config/camvid/classes.yaml"
+SPLITS = {
+    "day_train": ["0006R0_f00930", "0006R0_f00960"],
+    "day_test": ["Seq05VD_f00000"],
+    "night_train": ["0001TP_006690"],
+    "night_test": ["0001TP_008550", "0001TP_008580"],
+}
+
+
+@pytest.fixture
+def root(tmp_path):
+    for split, names in SPLITS.items():
+        domain = split.split("_")[0]
+        (tmp_path / f"{split}.txt").write_text("".join(f"{name}\n" for name in names))
+        for name in names:
+            image = tmp_path / domain / "images" / f"{name}.{'jpg' if domain == 'day' else 'png'}"
+            label = tmp_path / domain / "labels" / f"{name}.png"
+            for path in (image, label):
+                path.parent.mkdir(parents=True, exist_ok=True)
+            Image.new("RGB", (8, 6)).save(image)
+            Image.new("L", (8, 6), 13).save(label)
+    return tmp_path
+
+
+def test_the_tables_hold_their_splits_and_pass_the_check(root, tmp_path):
+    run(root=root, out=tmp_path / "out")
+    classes = read_classes(CLASSES)
+    for table, split in {
+        "source": "day_train",
+        "day_val": "day_test",
+        "night": "night_train",
+        "night_val": "night_test",
+        "oracle": "night_train",
+    }.items():
+        labelled = table != "night"
+        found = rows(tmp_path / "out" / f"{table}.csv", classes, labelled=labelled)
+        assert [row.image.stem for row in found] == SPLITS[split]
+        assert {row.label is not None for row in found} == {labelled}
+        assert {row.reference for row in found} == {None}
+        assert check_rows(found, classes, labelled=labelled).faults == []
+
+
+def test_the_tables_hold_absolute_paths_so_that_they_can_lie_anywhere(root, tmp_path, monkeypatch):
+    monkeypatch.chdir(root)
+    run(root=Path(), out=Path("out"))
+    for table in Path("out").glob("*.csv"):
+        for line in table.read_text().splitlines()[1:]:
+            assert line.startswith(f"{root}/")
+
+
+def test_another_layout_is_a_data_error_that_says_what_is_expected_and_writes_nothing(tmp_path):
+    (tmp_path / "701_StillsRaw_full").mkdir()
+    with pytest.raises(DataError, match="expected {day,night}/images/") as caught:
+        run(root=tmp_path, out=tmp_path / "out")
+    assert all(f"{split}.txt: no such list" in str(caught.value) for split in SPLITS)
+    assert not (tmp_path / "out").exists()
+
+
+def test_each_missing_image_and_label_is_named(root, tmp_path):
+    (root / "night/images/0001TP_006690.png").unlink()
+    (root / "day/labels/0006R0_f00930.png").unlink()
+    (root / "night_test.txt").write_text("")
+    with pytest.raises(DataError) as caught:
+        run(root=root, out=tmp_path / "out")
+    for fault in (
+        "0001TP_006690.png: no such file, nor one that ends in .jpg",
+        "0006R0_f00930.png: no such file",
+        "night_test.txt: no names",
+    ):
+        assert fault in str(caught.value)
+    assert not (tmp_path / "out").exists()
+
+
+def test_labels_of_the_dusk_training_frames_may_be_missing_and_the_oracle_with_them(root, tmp_path, capsys):
+    (root / "night/labels/0001TP_006690.png").unlink()
+    run(root=root, out=tmp_path / "out")
+    assert (tmp_path / "out/night.csv").exists()
+    assert not (tmp_path / "out/oracle.csv").exists()
+    assert "oracle.csv is left out" in (told := capsys.readouterr().err)
+    assert "0001TP_006690.png: no such file" in told
+
+
+def test_the_class_list_has_the_eleven_classes_of_camvid_in_their_groups():
+    classes = read_classes(CLASSES)
+    assert len(classes) == 11
+    assert {classes.names[index] for index in classes.dynamic} == {"person", "rider", "car"}
+    assert {classes.names[index] for index in classes.ssc} == {"pole", "sign"}
+    [encoding] = classes.encodings
+    assert {3, 6, 9, *range(14, 19)} <= classes.unknown_ids(encoding)
