@@ -18,6 +18,7 @@ CLASSES = ClassList(
     encodings={"ids": Encoding(((7,), (8, 9), (), (3,)), frozenset({0, 255}))},
 )
 SMALL = {
+    "encoder": "resnet",
     "name": "pspnet",
     "blocks": (1, 1, 1, 1),
     "width": 4,

@@ -41,6 +41,7 @@ def foreign_segmenter(weights: ImportedWeights, classes: ClassList, *, aspp_bran
     try:
         section = Network(
             name=layout.network,
+            encoder="resnet",
             blocks=tuple(count_blocks(tensors, layer) for layer in (1, 2, 3, 4)),
             width=first_dimension(tensors, "layer0.0.weight", 64),
             head_channels=first_dimension(tensors, "final1.0.weight", 512),

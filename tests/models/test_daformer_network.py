@@ -116,9 +116,18 @@ def test_a_checkpoint_is_loaded_as_it_was_saved(tmp_path):
     assert torch.equal(model(images()).logits, loaded(images()).logits)
 
 
-@pytest.mark.parametrize("name", ["pspnet", "deeplab", "daformer"])
-def test_a_backbone_is_copied_whole_and_alone_with_its_channels_changed_where_the_inputs_differ(name):
-    source, target = segmenter(name=name, normalisation="caffe"), segmenter(name=name, normalisation="caffe-rgb")
+@pytest.mark.parametrize(
+    ("name", "encoder"),
+    [
+        ("pspnet", "resnet"),
+        ("pspnet", "efficientnet_lite0"),
+        ("deeplab", "resnet"),
+        ("daformer", "mit_tiny"),
+        ("daformer", "efficientnet_lite0"),
+    ],
+)
+def test_a_backbone_is_copied_whole_and_alone_with_its_channels_changed_where_the_inputs_differ(name, encoder):
+    source, target = (segmenter(name=name, encoder=encoder, normalisation=order) for order in ("caffe", "caffe-rgb"))
     for value in target.network.parameters():
         nn.init.constant_(value, 7.0)
     copy_backbone(source, target)

