@@ -56,15 +56,10 @@ class Protocol(Written):
 
 
 class PredictedImage(Written):
-    """One evaluated image: the photograph, its true label map (or ""), the predicted class indices.
-
-    encoding: how the label file stores classes (see ClassList); "" decides by the end of its name:
-    `_labelIds.png` holds labelIds, every other file class indices.
-    """
+    """One evaluated image: the photograph, its true label map (or "") and the predicted one, of class indices."""
 
     image: str
     label: str = ""
-    encoding: str = ""
     prediction: str
 
 
