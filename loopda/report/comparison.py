@@ -1,7 +1,7 @@
 """A comparison, computed once: models side by side with their scores, what they cost, and their own settings."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -11,7 +11,7 @@ from loopda.evaluation.scores import spread
 from loopda.pipeline.stages import stage_title
 from loopda.report.inputs import Evaluation, Metrics
 from loopda.report.published import PublishedScore
-from loopda.report.summary import Cell, MeanScores, change, check_comparable, domains, measure, protocols, row
+from loopda.report.summary import Cell, MeanScores, check_comparable, domains, mean_scores, measure, protocols
 
 Place = tuple[str, str]
 """A stage and an experiment."""
@@ -169,11 +169,10 @@ def compared(
     runs = {(run.origin.stage, run.origin.experiment, run.origin.seed): run for run in metrics}
     rows = []
     for model in listed:
-        own, base = by_model[model.place], by_model["pretrain", model.baseline]
+        own = by_model[model.place]
+        base = [] if model.is_source_only else by_model["pretrain", model.baseline]
         measured_on = dict.fromkeys(domain for evaluation in own for domain in evaluation.domains)
-        scores = {domain: row(own, base, domain) for domain in measured_on}
-        if not model.is_source_only:  # of another model trained on labels alone too, as the oracle
-            scores = {domain: replace(score, gain=_gain(own, base, domain)) for domain, score in scores.items()}
+        scores = {domain: mean_scores(own, base, domain) for domain in measured_on}
         kind = "bracket" if model.stage == "pretrain" else "ensemble" if model.members else "method"
         cost = _cost(model, sorted(evaluation.seed for evaluation in own), runs, memory)
         classes = {domain: _classes(own, domain) for domain in scores}
@@ -232,10 +231,6 @@ def _title(model: ListedModel, listed: Sequence[ListedModel]) -> str:
     rows = [other for other in listed if other.experiment == model.experiment]
     alone = model.stage in ("adapt", "ensemble") or len(rows) == 1
     return model.experiment if alone else f"{model.experiment}, {stage_title(model.stage)}"
-
-
-def _gain(models: Sequence[Evaluation], base: Sequence[Evaluation], domain: str) -> Cell | None:
-    return change(models, base, domain, lambda scores: scores.mIoU)
 
 
 def _classes(models: Sequence[Evaluation], domain: str) -> dict[str, Cell | None]:

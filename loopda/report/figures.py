@@ -9,8 +9,9 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from loopda.report.illustrations import Overlap
-from loopda.report.summary import MINUS, Cell
+from loopda.report.summary import Cell
 from loopda.report.svg import COLOUR, SERIES, SERIES_COUNT, canvas, figure_legend, styled, svg_element
+from loopda.report.words import MINUS
 
 NEARNESS = ((0.5, "under 0.5 m"), (2.0, "0.5 to 2 m"), (5.0, "2 to 5 m"), (float("inf"), "5 m and more"))
 """Upper bound in metres and name of each group of distances between the cameras of a night image and its reference."""

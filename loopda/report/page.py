@@ -8,7 +8,7 @@ import jinja2
 from jinja2.utils import markupsafe
 
 from loopda.report.inputs import Evaluation
-from loopda.report.words import decimal, signed
+from loopda.report.words import decimal
 
 
 def render(template: str, parts: Mapping[str, Any]) -> markupsafe.Markup:
@@ -24,7 +24,7 @@ def render(template: str, parts: Mapping[str, Any]) -> markupsafe.Markup:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.globals.update(decimal=decimal, signed=signed)
+    environment.globals.update(decimal=decimal)
     css = markupsafe.Markup((folder / "page.css").read_text(encoding="utf-8"))
     return markupsafe.Markup(environment.get_template(template).render(css=css, **parts))
 
