@@ -12,7 +12,7 @@ import numpy as np
 from loopda.data import duplicates, label_checks
 from loopda.data.label_checks import LabelFile
 from loopda.data.manifest import Row, file_digest
-from loopda.data.sampling import ahead
+from loopda.data.sampling import prefetched
 from loopda.errors import DataError
 from loopda.labels.classes import ClassList
 from loopda.labels.png import read_upright
@@ -128,7 +128,7 @@ def check_rows(
 
 def _opened(work: Callable[[Key], Opened], keys: set[Key], workers: int | None) -> dict[Key, Opened]:
     """The results of `work` by key, made by `workers` threads."""
-    results = interruptible(ahead(work, keys, workers=workers or _processors()))
+    results = interruptible(prefetched(work, keys, workers=workers or _processors()))
     return dict(zip(keys, results, strict=True))
 
 
