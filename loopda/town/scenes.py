@@ -131,21 +131,16 @@ def _traffic(
             return vehicles.truck_body(rng)
         return vehicles.bus_body(rng) if pick < 0.05 else vehicles.car_body(rng)
 
-    big = [need for need in ("truck", "bus", "train") if need in needs]
+    big = [need for need in vehicles.LARGE if need in needs]
     for lane in range(street.lanes):
         for way in (1, -1):
             x = way * street.lane * (lane + 0.5)
             own = abs(x - camera.x) < street.lane * 0.6
             z = camera.z + (rng.uniform(9, 32) if own else rng.uniform(5, 26))
             first = None
-            if big and way == -1 and lane == 0:
-                need = big.pop(0)
-                first = {"truck": vehicles.truck_body, "bus": vehicles.bus_body, "train": vehicles.tram_body}[need](rng)
-                z = camera.z + rng.uniform(8, 20) + first.length / 2
-            elif big and way == 1 and lane == 0:
-                need = big.pop(0)
-                first = {"truck": vehicles.truck_body, "bus": vehicles.bus_body, "train": vehicles.tram_body}[need](rng)
-                z = camera.z + rng.uniform(13, 26) + first.length / 2
+            if big and lane == 0:
+                first = vehicles.LARGE[big.pop(0)](rng)
+                z = camera.z + rng.uniform(*((13, 26) if way == 1 else (8, 20))) + first.length / 2
             free = rng.random() < (0.3 if own else 0.25)
             for i in range(4):
                 if first is None and free:

@@ -86,13 +86,8 @@ def ground_of(street: Street) -> Surface:
     for side in range(2):
         for kind, start, length in street.lots[side]:
             inside = (metres >= start) & (metres < start + length)
-            beyond[side][inside] = {
-                "house": GREEN,
-                "park": GREEN,
-                "wall": GREEN,
-                "fence": GREEN,
-                "side": CROSSING,
-            }.get(kind, PAVED)
+            green = kind in ("house", "park", "wall", "fence")
+            beyond[side][inside] = GREEN if green else CROSSING if kind == "side" else PAVED
     kerb = np.array([street.kerb(0), street.kerb(1)])
     front = np.array(street.front)
     verge = np.array(street.verge)
@@ -242,15 +237,9 @@ def _lamps(street: Street, rng: np.random.Generator, eye: np.ndarray, quads: lis
             if both == 2 or (both == side) or (both == 1 and i % 2 == side):
                 x = (1 if side else -1) * (street.kerb(side) + 0.4)
                 if not _crossed(street, side, z):
+                    own = tone * rng.uniform(0.85, 1.15)
                     more, light = furniture.street_lamp(
-                        rng,
-                        x,
-                        z,
-                        eye,
-                        height=height,
-                        tone=tone * rng.uniform(0.85, 1.15),
-                        works=works,
-                        colour=colour,
+                        rng, x, z, eye, height=height, tone=own, works=works, colour=colour
                     )
                     quads += more
                     lamps += light
