@@ -42,9 +42,11 @@ class Checked:
 
 
 class ImageFile(NamedTuple):
+    """An image that was opened: its upright size, EXIF orientation (1 = upright in the file) and digest."""
+
     width: int
     height: int
-    orientation: int  # EXIF, 1 = its pixels are upright in the file
+    orientation: int
     digest: str
 
 
@@ -80,7 +82,7 @@ def check_rows(
 
     # open every file once
     image_paths = {row.image for row in rows} | {row.reference for row in rows if row.reference}
-    images = _opened(open_image, image_paths, workers)
+    images = _opened(_open_image, image_paths, workers)
     label_keys = {(row.label, row.encoding) for row in rows if row.label}
     labels = _opened(lambda key: label_checks.open_label(*key, classes), label_keys, workers)
 
@@ -164,7 +166,7 @@ def _processors() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def open_image(path: Path) -> ImageFile | str:
+def _open_image(path: Path) -> ImageFile | str:
     """An image, or what is wrong with it."""
     try:
         image, orientation = read_upright(path)

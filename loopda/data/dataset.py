@@ -25,7 +25,6 @@ from loopda.runtime.signals import interruptible
 
 Size = tuple[int, int]  # (width, height), as Pillow and the data sets' papers write it
 
-
 MEMORY = 4 * 2**30  # bytes of decoded images up to which a set is kept in memory
 
 SHORTEST = 16  # pixels of a side; below that, the deepest features of a network have no extent

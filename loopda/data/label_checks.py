@@ -17,6 +17,8 @@ from loopda.labels.png import read_raw_label
 
 
 class LabelFile(NamedTuple):
+    """A label map that was opened."""
+
     width: int
     height: int
     count: np.ndarray  # pixels of each of the 256 raw ids
@@ -66,6 +68,7 @@ def unknown_ids_fault(row: Row, ids: list[int]) -> str:
 
 
 def pixels_by_class(counts: dict[str, np.ndarray], classes: ClassList) -> tuple[np.ndarray, int]:
+    """(pixels of each class, (K,) int64, pixels without a class). counts: encoding -> pixels of each raw id, (256,)."""
     pixels = np.zeros(len(classes), dtype=np.int64)
     ignored = 0
     for encoding, count in counts.items():
@@ -80,7 +83,6 @@ RARE = 0.05
 """Our choice: a share of pixels that these ids of label ids hardly ever fill."""
 
 _OVER_TRAIN_IDS = slice(19, 255)
-
 _RARE_LABEL_IDS = [9, 10, 14, 15, 16, 18]
 
 

@@ -25,7 +25,6 @@ RED, BLUE, WHITE, YELLOW, GREEN, BLACK = (
     (0.80, 0.55, 0.04), (0.02, 0.32, 0.14), (0.03, 0.03, 0.03),
 )  # fmt: skip
 
-
 STOUT = 1.8
 """Posts are this much thicker than real ones, so that a small network can see them at 256 x 128 pixels."""
 
@@ -41,6 +40,7 @@ def tube(colour: np.ndarray | tuple, width: float) -> Surface:
 
 
 def pole(x: float, z: float, eye: np.ndarray, *, height: float, width: float, colour: tuple) -> Quad:
+    """A vertical pole that faces `eye`; it is drawn STOUT times as wide."""
     width = width * STOUT
     return billboard(x, z, width, height, tube(colour, width), eye=eye)
 

@@ -70,6 +70,7 @@ def sample_day(rng: np.random.Generator, *, style: str) -> Day:
 
 
 def sample_night(rng: np.random.Generator) -> Night:
+    """A random night."""
     glow = np.array((0.012, 0.010, 0.010)) * np.exp(rng.normal(0, 0.5))
     warm = rng.normal(0.03, 0.09)
     return Night(

@@ -20,6 +20,7 @@ class Place:
     yellow: bool
 
     def street(self) -> Street:
+        """The street of the place, the same each time."""
         return sample_street(np.random.default_rng([*self.seed, 1]), self.needs, city=self.city, yellow=self.yellow)
 
 

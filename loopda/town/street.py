@@ -38,6 +38,7 @@ class Street:
         return self.lane * self.lanes
 
     def kerb(self, side: int) -> float:
+        """Where the pavement of side 0 (left) or 1 begins."""
         return self.edge + self.parking[side]
 
 

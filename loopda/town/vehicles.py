@@ -61,6 +61,7 @@ class Body:
 
     @property
     def length(self) -> float:
+        """Metres from the rear to the front."""
         return self.profile[-1][0] - self.profile[0][0]
 
 
@@ -94,6 +95,7 @@ def _car(length: float, height: float, width: float, kind: str) -> Body:
 
 
 def car_body(rng: np.random.Generator) -> Body:
+    """A random hatchback, sedan, van or SUV."""
     kind = ("hatch", "sedan", "van", "suv")[int(rng.choice(4, p=[0.4, 0.3, 0.12, 0.18]))]
     if kind == "van":
         return _car(rng.uniform(4.6, 5.2), rng.uniform(1.9, 2.3), 1.9, kind)
@@ -103,6 +105,7 @@ def car_body(rng: np.random.Generator) -> Body:
 
 
 def truck_body(rng: np.random.Generator) -> Body:
+    """A random truck with a box behind its cab."""
     half, roof = rng.uniform(3.0, 4.3), rng.uniform(3.1, 3.7)
     cab = half - rng.uniform(1.7, 2.1)
     profile = (
@@ -124,6 +127,7 @@ def truck_body(rng: np.random.Generator) -> Body:
 
 
 def bus_body(rng: np.random.Generator) -> Body:
+    """A random bus."""
     half, roof = rng.uniform(4.8, 6.0), rng.uniform(2.95, 3.15)
     profile = (
         (-half, 0.35), (-half, roof - 0.2), (-half + 0.2, roof),
@@ -144,6 +148,7 @@ def bus_body(rng: np.random.Generator) -> Body:
 
 
 def tram_body(rng: np.random.Generator) -> Body:
+    """A random tram, of the class train."""
     half, roof = rng.uniform(8.0, 12.0), rng.uniform(3.35, 3.6)
     profile = (
         (-half, 0.3), (-half + 0.1, 1.1), (-half + 0.7, roof - 0.3), (-half + 1.1, roof),

@@ -194,7 +194,7 @@ def remove_stale(root: Path, frames: list[Frame]) -> None:
                 path.unlink()
 
 
-def apart(pair: Pair, seed: int) -> tuple[float, float]:
+def distance(pair: Pair, seed: int) -> tuple[float, float]:
     """Metres and degrees between the two cameras of a pair."""
     night, day = camera_of(pair.night, seed), camera_of(pair.day, seed)
     return math.hypot(night.x - day.x, night.z - day.z), math.degrees(abs(night.yaw - day.yaw))
