@@ -135,7 +135,9 @@ def contradicted_by_palettes(labels: Mapping[tuple[Path, str], LabelFile | str],
     wrong: dict[str, list[tuple[Path, list[str]]]] = defaultdict(list)
     for (encoding, palette), files in of_palette.items():
         found = np.flatnonzero(sum(count for _, count in files)).tolist()
-        if lines := classes.contradicted(encoding, np.frombuffer(palette, dtype=np.uint8).reshape(-1, 3), found):
+        if lines := classes.palette_contradictions(
+            encoding, np.frombuffer(palette, dtype=np.uint8).reshape(-1, 3), found
+        ):
             wrong[encoding] += [(path, lines) for path, _ in files]
     return [
         _contradicted(encoding, *min(files, key=lambda file: file[0]), others=len(files) - 1)
