@@ -61,10 +61,7 @@ FILES = {
         ["model.pt", "metrics.jsonl"],
     ),
     "simclr": (DATA, ["model.pt", "metrics.jsonl"]),
-    "distill": (
-        DATA | {"teacher": "self_train/model.pt", "student": "simclr/model.pt"},
-        ["model.pt", "metrics.jsonl"],
-    ),
+    "distill": (DATA | {"teacher": "self_train/model.pt", "student": "simclr/model.pt"}, ["model.pt", "metrics.jsonl"]),
     "evaluate": (
         {name: f"prepare/{name}" for name in ("night_val.csv", "day_val.csv", "classes.json")}
         | {"night_tests": "prepare/night_tests/nighttime-driving.csv", "model": "distill/model.pt"},
@@ -215,10 +212,7 @@ def write_dark_zurich(root: Path, size: Size) -> None:
     """TRAINED random pairs in the folders of Dark Zurich with their list, and MEASURED images to measure on."""
     pairs = []
     for number in range(TRAINED):
-        pair = [
-            f"train/night/GOPR0351/GOPR0351_frame_{number:06d}",
-            f"train/day/GOPR0345/GOPR0345_frame_{number:06d}",
-        ]
+        pair = [f"train/night/GOPR0351/GOPR0351_frame_{number:06d}", f"train/day/GOPR0345/GOPR0345_frame_{number:06d}"]
         for name in pair:
             photograph(root / f"rgb_anon/{name}_rgb_anon.png", size)
         pairs.append(",".join(pair) + "\n")

@@ -93,13 +93,7 @@ def day_batch(
 
 
 def night_batch(
-    frames: Frames,
-    step: int,
-    *,
-    batch_size: int,
-    crop: tuple[int, int],
-    seed: int,
-    pseudo: PseudoLabels | None = None,
+    frames: Frames, step: int, *, batch_size: int, crop: tuple[int, int], seed: int, pseudo: PseudoLabels | None = None
 ) -> NightBatch:
     """The unlabelled batch of `step`: a night image, its reference and their offline labels share one view."""
     images, references, paired, labels, reference_labels, boxes = [], [], [], [], [], []

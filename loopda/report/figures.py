@@ -44,14 +44,7 @@ def stage_chart(stages: Sequence[str], scores: dict[str, Sequence[Cell | None]],
             deviations = [cell.std or 0.0 for cell in present]
             if any(deviations):
                 axes.errorbar(
-                    places,
-                    means,
-                    yerr=deviations,
-                    fmt="none",
-                    color=colour,
-                    elinewidth=1.5,
-                    capsize=4,
-                    zorder=3,
+                    places, means, yerr=deviations, fmt="none", color=colour, elinewidth=1.5, capsize=4, zorder=3
                 )
             axes.plot(
                 places,
@@ -182,10 +175,7 @@ def class_chart(names: Sequence[str], before: Sequence[float], after: Sequence[f
         axes.grid(True, axis="x")
         axes.spines["bottom"].set_visible(False)
         figure_legend(
-            figure,
-            [(labels[0], COLOUR["muted"], "ring"), (labels[1], COLOUR["night"], "o")],
-            left=96,
-            top=12,
+            figure, [(labels[0], COLOUR["muted"], "ring"), (labels[1], COLOUR["night"], "o")], left=96, top=12
         )
         return svg_element(figure, "classes", f"IoU of each class, {labels[0]} and {labels[1]}")
 

@@ -3,16 +3,7 @@
 from loopda.report.head import statement, tiles
 from loopda.report.page import legend, render
 from loopda.report.results import Results
-from loopda.report.sections import (
-    classes,
-    curves,
-    gallery,
-    headline,
-    illustrations,
-    notes,
-    provenance,
-    pseudo_labels,
-)
+from loopda.report.sections import classes, curves, gallery, headline, illustrations, notes, provenance, pseudo_labels
 from loopda.report.settings import PageSettings
 from loopda.report.versions import versions
 

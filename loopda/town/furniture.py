@@ -3,20 +3,7 @@
 import numpy as np
 
 from loopda.town.texture import cell, cloud, fill, paint
-from loopda.town.world import (
-    FENCE,
-    LIGHT,
-    POLE,
-    SIGN,
-    UP,
-    WALL,
-    Lamp,
-    Quad,
-    Shade,
-    Surface,
-    billboard,
-    upright,
-)
+from loopda.town.world import FENCE, LIGHT, POLE, SIGN, UP, WALL, Lamp, Quad, Shade, Surface, billboard, upright
 
 STEEL = [(0.30, 0.31, 0.31), (0.20, 0.22, 0.21), (0.12, 0.15, 0.13), (0.36, 0.36, 0.35)]
 # reflectance of the colours of signs

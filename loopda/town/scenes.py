@@ -65,19 +65,10 @@ def visit(place: Place, camera: Camera, seed: tuple[int, ...], *, chance: bool =
     eye = camera.position()
     rng = np.random.default_rng([*seed, 3])
     quads, lamps, skyline = static_world(
-        street,
-        np.random.default_rng([*place.seed, 2]),
-        eye,
-        place.needs,
-        phase=int(rng.choice(3, p=[0.5, 0.1, 0.4])),
+        street, np.random.default_rng([*place.seed, 2]), eye, place.needs, phase=int(rng.choice(3, p=[0.5, 0.1, 0.4]))
     )
     scene = Scene(
-        ground=ground_of(street),
-        quads=quads,
-        lamps=lamps,
-        skyline=skyline,
-        facade_at=street.front,
-        first_metre=-24,
+        ground=ground_of(street), quads=quads, lamps=lamps, skyline=skyline, facade_at=street.front, first_metre=-24
     )
     _parked(place, street, camera, rng, scene.quads)
     needs = frozenset() if chance else place.needs

@@ -137,9 +137,7 @@ def ground_of(street: Street) -> Surface:
         paving = 0.24 + 0.05 * cell(x / 0.5, z / 0.5, 3) * fine + 0.1 * cloud(x * 4, z * 4)
         joint = ((x % 0.5 < 0.03) | (z % 0.5 < 0.03)) * (fine * np.clip(0.05 / footprint, 0, 1))
         albedo = np.where(
-            (label == SIDEWALK)[:, None],
-            (paving * (1 - 0.4 * joint))[:, None] * np.array((1.0, 0.96, 0.9)),
-            albedo,
+            (label == SIDEWALK)[:, None], (paving * (1 - 0.4 * joint))[:, None] * np.array((1.0, 0.96, 0.9)), albedo
         )
         paint(albedo, (label == SIDEWALK) & (away - k < 0.22), (0.40, 0.39, 0.37))
         blades = cloud(x * 14, z * 14)
@@ -183,12 +181,7 @@ def static_world(
 
 
 def _pavement(
-    street: Street,
-    rng: np.random.Generator,
-    eye: np.ndarray,
-    sign: int,
-    needs: frozenset[str],
-    quads: list[Quad],
+    street: Street, rng: np.random.Generator, eye: np.ndarray, sign: int, needs: frozenset[str], quads: list[Quad]
 ) -> None:
     """Signs, poles, bollards and street trees in a row behind the kerb."""
     side = int(sign > 0)

@@ -305,9 +305,7 @@ def vehicle(
     rear, front = body.profile[0][0], body.profile[-1][0]
     top = max(point[1] for point in body.profile)
     half = body.width / 2
-    quads = [
-        ground_shadow(x, z, angle, body.width + 0.7, body.length + 0.7, 0.8),
-    ]
+    quads = [ground_shadow(x, z, angle, body.width + 0.7, body.length + 0.7, 0.8)]
     for corner, along, reverse in (
         (place + ahead * rear + right * half, ahead, False),
         (place + ahead * front - right * half, -ahead, True),

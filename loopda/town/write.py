@@ -21,10 +21,7 @@ from loopda.town.renderer import draw_bonnet, render
 from loopda.town.scenes import Place, needs_of, sample_camera, visit
 from loopda.town.world import VOID
 
-CITIES = {
-    "train": ("altenfurt", "brunnach", "lindstadt", "moosingen", "waldau"),
-    "val": ("hohenbruck", "seeheim"),
-}
+CITIES = {"train": ("altenfurt", "brunnach", "lindstadt", "moosingen", "waldau"), "val": ("hohenbruck", "seeheim")}
 # recordings of the night sets with those of their references
 RECORDINGS = {
     "train": (("GOPR0801", "GOPR0811"), ("GOPR0802", "GOPR0812"), ("GP010802", "GP010812")),
