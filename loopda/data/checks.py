@@ -66,8 +66,8 @@ def check_rows(
     labels that hold no class in any image; an image or an image/reference pair listed twice, a label of two images, an
     image that is its own label or reference; labels whose palettes contradict their numbers (a note where
     `ignore_palettes`); train ids for sure in files that are called labelIds, unless the user has `stated` the encoding;
-    no rows at all. Names that no table can hold, or not so that every process reads the same (`loopda.text.names`), are
-    the only faults where there are any.
+    no rows at all. Names that a table cannot hold, or that processes would read differently (`loopda.text.names`), are
+    listed alone.
 
     Notes: train ids perhaps, or for sure where an encoding is stated; images of both orientations in one set; one
     picture under several names, or as its own reference; labelled images that EXIF turns; equal label maps of different
