@@ -89,8 +89,8 @@ _RARE_LABEL_IDS = [9, 10, 14, 15, 16, 18]
 def train_ids_as_label_ids(
     rows: Sequence[Row], counts: dict[str, np.ndarray], classes: ClassList, *, stated: bool
 ) -> tuple[list[str], list[str]]:
-    """(faults, notes) where files that are called labelIds hold train ids: a fault where it is sure, a note where it may
-    be. Where the user has `stated` that they are labelIds, what is sure is a note, and the rest nothing.
+    """(faults, notes) where files that are called labelIds hold train ids: a fault where it is sure, a note where it is
+    possible. Where the user has `stated` that they are labelIds, what is sure is a note, and the rest nothing.
 
     Each train id is a legal label id too, so a single file does not decide. But a set of label ids in which none is
     over 18 shows no vegetation, sky, person or car at all. If most of its pixels are void besides, and fewer would be
