@@ -46,10 +46,10 @@ def is_defined(name: str) -> bool:
 
 
 def targets() -> set[str]:
-    """The rules that a command may name; those of the comparisons are made in a loop."""
+    """The rules that a command may name."""
     files = [ROOT / "Snakefile", *(ROOT / "workflow/rules").glob("*.smk")]
     found = [re.findall(r"^rule (\w+):", path.read_text(encoding="utf-8"), re.MULTILINE) for path in files]
-    return {name for names in found for name in names}.union(COMPARISONS)
+    return {name for names in found for name in names} | set(COMPARISONS)
 
 
 def missing(text: str, folder: Path = ROOT) -> list[str]:

@@ -1,6 +1,6 @@
-"""The batches that training reads: labelled day images, and night images with their day references.
+"""The batches of a training step (labelled day; night with its day references), and those of whole images.
 
-Each of several processes makes its share of a batch.
+Each of several processes makes its share of them.
 """
 
 from collections.abc import Callable, Sequence

@@ -27,7 +27,7 @@ from loopda.runtime.files import write_json
 class Config(Section):
     """The section `data`.
 
-    classes: `cityscapes`, or the path of a class list (YAML), see `loopda.labels.class_files.read_classes`.
+    classes: `cityscapes`, or the path of a class list (YAML), see `loopda.labels.classes.read_classes`.
     night_tests: further labelled sets of night images; `evaluate` scores each under its name.
     A set that is left out is not there: no model is measured on it, and no stage reads it.
     """
