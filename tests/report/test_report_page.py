@@ -6,8 +6,8 @@ from fabricated_results import plain_evaluation
 
 from loopda.report import report_page, sections
 from loopda.report.inputs import read_evaluations
+from loopda.report.page import PageSettings
 from loopda.report.results import Results, one_experiment
-from loopda.report.settings import PageSettings
 from loopda.report.summary import mean_scores
 
 FOLDER = Path(sections.__file__).parent

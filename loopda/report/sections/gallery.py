@@ -7,9 +7,9 @@ import numpy as np
 from loopda.errors import DataError
 from loopda.pipeline.stages import stage_title
 from loopda.report.inputs import Evaluation, find
+from loopda.report.page import PageSettings
 from loopda.report.pictures import label_picture, picture
 from loopda.report.results import Results
-from loopda.report.settings import PageSettings
 
 ANCHOR, LINK = "gallery", "Gallery"
 
