@@ -47,15 +47,9 @@ def stage_chart(stages: Sequence[str], scores: dict[str, Sequence[Cell | None]],
                     places, means, yerr=deviations, fmt="none", color=colour, elinewidth=1.5, capsize=4, zorder=3
                 )
             axes.plot(
-                places,
-                means,
-                "o",
-                markersize=8,
-                color=colour,
-                markeredgecolor=COLOUR["card"],
-                markeredgewidth=2,
+                places, means, "o", markersize=8, color=colour, markeredgecolor=COLOUR["card"], markeredgewidth=2,
                 zorder=4,
-            )
+            )  # fmt: skip
             for place, cell in zip(places, present, strict=True):
                 # the number of the highest line stands above its point, the others below theirs
                 rivals = [others[place].mean for others in scores.values() if others[place]]
