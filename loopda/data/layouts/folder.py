@@ -32,9 +32,10 @@ from loopda.text.names import examples
 GLOB = r"^([^/].*/)?[^/*?\[\]]*\*[^/*?\[\]]*$"
 IS_GLOB = "a relative path whose last part holds one * and no other wildcard"
 
-_PART = r"[^{}]|\{stem\}|\{folder\}"
-PATTERN = rf"^(\{{stem\}}|([^/{{}}]|\{{folder\}})({_PART})*\{{stem\}})({_PART})*$"
-IS_PATTERN = "a relative path with {stem} in it, and nothing in braces but {stem} and {folder}"
+_NAMED = r"\{folder\}|\$\{\w+\}"  # the folder of the image, and a variable of the environment
+_PART = rf"[^{{}}]|\{{stem\}}|{_NAMED}"
+PATTERN = rf"^(\{{stem\}}|([^/{{}}]|{_NAMED})({_PART})*\{{stem\}})({_PART})*$"
+IS_PATTERN = "a relative path with {stem} in it, and nothing in braces but {stem}, {folder} and ${VARIABLES}"
 
 _Pattern = Annotated[str, Field(pattern=PATTERN, description=IS_PATTERN)]
 

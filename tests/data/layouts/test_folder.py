@@ -200,7 +200,7 @@ def test_a_folder_with_brackets_in_its_name_is_taken_by_it(tmp_path):
 @pytest.mark.fault(52, "variables are filled in below `root`, which no pattern leaves")
 def test_variables_in_a_pattern_are_filled_in_and_it_stays_below_the_root(root, monkeypatch):
     monkeypatch.setenv("PART", "a")
-    found = rows(root, "drive/${PART}/*.jpg", CITYSCAPES, labelled=False, references="day/$PART/{stem}.jpg")
+    found = rows(root, "drive/$PART/*.jpg", CITYSCAPES, labelled=False, references="day/${PART}/{stem}.jpg")
     assert relative(root, [row.reference for row in found]) == ["day/a/0001.jpg", "day/a/0002.jpg"]
     with pytest.raises(ConfigError, match="not below `root`; put the folder into `root`"):
         rows(root, "~/drive/*.jpg", CITYSCAPES, labelled=False)
