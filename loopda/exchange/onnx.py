@@ -16,7 +16,7 @@ from loopda.weights.formats import needs_packages
 OPSET = 18  # of ONNX 1.13 (2022), which the runtimes in use support
 # the allowed difference of a probability between PyTorch and ONNX Runtime, which sum float32 in different orders:
 TOLERANCE = 1e-3
-ROUNDINGS = 10  # or so many times PyTorch's own rounding error, which deep networks with large weights amplify
+ROUNDINGS = 10  # or this multiple of PyTorch's own rounding error, which deep networks with large weights amplify
 
 
 class Deployed(nn.Module):
