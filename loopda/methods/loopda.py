@@ -22,8 +22,8 @@ from loopda.losses.reconstruction import feature_consistency, reconstruction
 from loopda.methods.method import Terms, frozen, probabilities, supervision
 from loopda.models.checkpoint import load_checkpoint, save_checkpoint
 from loopda.models.discriminator import MultiScaleDiscriminator
+from loopda.models.image_decoder import ImageDecoder
 from loopda.models.perceptual import PerceptualDistance
-from loopda.models.renderer import ImageDecoder
 from loopda.models.segmentation_network import Outputs
 from loopda.models.segmenter import Segmenter, positions_by_shape
 from loopda.runtime import distributed

@@ -7,13 +7,7 @@ layer6 the classifiers after layer3 and layer4.
 from torch import Tensor, nn
 
 from loopda.models.compute.normalisation import BatchNorm2d
-from loopda.models.resnet import (
-    INITIALISATIONS,
-    add_layers,
-    freeze_normalisation_affine,
-    initialise,
-    stem,
-)
+from loopda.models.resnet import INITIALISATIONS, add_layers, freeze_normalisation_affine, initialise, stem
 from loopda.models.segmentation_network import Outputs, SegmentationNetwork, first_images
 
 INITIAL_DEVIATION = 0.01  # of the normal distribution that initialises the classifiers of AdaptSegNet, ADVENT and BDL

@@ -15,7 +15,7 @@ from loopda.data.transforms import to_images
 from loopda.errors import ConfigError, DataError
 from loopda.evaluation.confusion import confusion_matrix
 from loopda.evaluation.probabilities import class_logits, class_probabilities, mean_probabilities, most_likely
-from loopda.evaluation.scores import Scores
+from loopda.evaluation.scores import Scores, mean_iou
 from loopda.labels.png import write_label
 from loopda.models.checkpoint import load_segmenter
 from loopda.models.compute.settings import environment
@@ -108,7 +108,8 @@ def run(
             evaluator.join()
             upsampled = config.upsampled if len(model) == 1 else f"{config.upsampled} of {len(model)} models"
             scored[set_name] = evaluator.to_json(upsampled=upsampled, normalisation=f"{used} statistics")
-            lines.say(f"{set_name}: mIoU {evaluator.scores.mean_iou:.1f} on {len(frames)} images, {used} statistics")
+            score = mean_iou(evaluator.scores.confusion)
+            lines.say(f"{set_name}: mIoU {score:.1f} on {len(frames)} images, {used} statistics")
     if not processes.is_first():
         return
     write_json(

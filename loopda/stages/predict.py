@@ -22,9 +22,10 @@ from PIL import Image
 
 from loopda import __version__, load
 from loopda.data.images import Source, find_images
+from loopda.data.listing import RECORD
 from loopda.errors import ConfigError, DataError
 from loopda.evaluation.predict_images import predict_images
-from loopda.evaluation.prediction_records import FILE, PredictionRecords
+from loopda.evaluation.prediction_records import PredictionRecords
 from loopda.evaluation.predictor import Prediction
 from loopda.labels.class_files import write_classes
 from loopda.labels.overlay import legend, overlay
@@ -115,7 +116,7 @@ def run(
         )
     lines.say(
         f"{done.predicted} images in {duration(done.seconds)} ({done.speed:.1f} images/s), {done.kept} were there"
-        f" before, {len(done.faults)} at fault: {out / FILE}"
+        f" before, {len(done.faults)} at fault: {out / RECORD}"
     )
     kept = {path for source in found.sources for path in files(source).values()} | records.files(found.sources)
     present = [path for kind in ("labels", *PICTURES) for path in sorted((out / kind).rglob("[!.]*.*"))]
