@@ -21,6 +21,7 @@ from loopda.losses.adversarial import discriminator_loss, generator_loss
 from loopda.losses.reconstruction import feature_consistency, reconstruction
 from loopda.methods.method import Terms, frozen, probabilities, supervision
 from loopda.models.checkpoint import load_checkpoint, save_checkpoint
+from loopda.models.compute.recomputation import Memory
 from loopda.models.discriminator import MultiScaleDiscriminator
 from loopda.models.perceptual import PerceptualDistance
 from loopda.models.renderer import ImageDecoder
@@ -95,19 +96,24 @@ class LoopOutputs(NamedTuple):
 
 
 def images_of(day: DayBatch, pairs: NightBatch) -> dict[str, Tensor]:
-    """The images of a step by symbol: ud, d and n; without ud where no process has a day reference."""
+    """The images of a step by symbol: ud, d and n; without ud where no process has a day reference.
+
+    ud comes first: self-training needs its prediction for the online label of n.
+    """
     references = {"ud": pairs.references} if distributed.total(len(pairs.references)) else {}
     return references | {"d": day.images, "n": pairs.images}
 
 
-class Loops(nn.Module):
-    """The networks that the loops add to the segmentation network, and the loops themselves.
+def passes(x: dict[str, Tensor], memory: Memory) -> list[dict[str, Tensor]]:
+    """The images of each forward and backward pass: all of x, or with `least` memory one symbol after the other.
 
-    While `decoders_alone` is set, Enc and F are constant: only decoders and discriminators are trained, by the inner
-    loops and the translations. A warm-up starts so, as in the lineage's training: at first translations are noise.
-    While `separate_passes` is set, d, n and ud each have their own forward and backward pass, which takes less memory.
-    No loss sends gradient to two of them, so that the gradients are the same.
+    The gradients are the same, because no loss sends gradient to two of d, n and ud.
     """
+    return [{k: images} for k, images in x.items()] if memory == "least" else [x]
+
+
+class Loops(nn.Module):
+    """The networks that the loops add to the segmentation network, and the loops themselves."""
 
     def __init__(self, settings: LoopSettings, segmenter: Segmenter):
         super().__init__()
@@ -134,8 +140,6 @@ class Loops(nn.Module):
             )
         trunk = locate(section.lpips_weights) if section.lpips_weights and settings.outer_loop else None
         perceptual = PerceptualDistance(section.lpips, trunk) if settings.outer_loop else None
-        self.decoders_alone = False
-        self.separate_passes = False
         # in a tuple, unseen by Module: a frozen distance belongs neither into the checkpoint nor to the optimisers
         self._perceptual = (perceptual,)
         self.to(memory_format=torch.channels_last)  # the faster layout, on CPUs and GPUs
@@ -158,15 +162,22 @@ class Loops(nn.Module):
             "discriminators": adam(self.discriminators.values(), section.discriminator_lr),
         }
 
-    def forward(self, segmenter: Segmenter, x: Mapping[str, Tensor], y: Tensor) -> LoopOutputs:
-        """The forward pass of figure 2 for images x by symbol, some of d, n and ud; y: the labels of d."""
+    def forward(
+        self, segmenter: Segmenter, x: Mapping[str, Tensor], y: Tensor, *, decoders_alone: bool = False
+    ) -> LoopOutputs:
+        """The forward pass of figure 2 for images x by symbol, some of d, n and ud; y: the labels of d.
+
+        decoders_alone: Enc and F are constant; inner loops and translations train the decoders. A warm-up starts so,
+        as in TridentAdapt's code, because the first translations are noise.
+        """
         inner_loop, outer_loop, weights = self.settings.inner_loop, self.settings.outer_loop, self.settings.weights
         terms: Terms = {}
 
         # encode the images; source supervision (equation 1)
-        z = self.encode(segmenter, x)
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not decoders_alone):
+            z = self.encode(segmenter, x)
         p = self.fused(z, y)
-        if "d" in x and not self.decoders_alone:
+        if "d" in x and not decoders_alone:
             terms["seg_d"] = supervision(z["d"], y, weights.aux)
 
         # decode: the inner loops restore the images (equation 2), the outer loops translate them
@@ -175,9 +186,9 @@ class Loops(nn.Module):
         images = self.decode(inner | outer, z, p, x)
         translations = {k: images[k] for k in outer}
         terms |= {f"inner_{k}": reconstruction(output=images[k], image=x[k]) for k in inner}
-        if self.decoders_alone:
+        if decoders_alone:
             terms |= {f"percep_{k}": self.similarity(images[t], x[k]) for t, k in outer.items()}
-        if self.decoders_alone or not outer:
+        if decoders_alone or not outer:
             return LoopOutputs(terms, z, translations)
 
         # encode the translations, which keep the content of their originals (equation 4) and the labels (equation 5)
@@ -192,10 +203,6 @@ class Loops(nn.Module):
         terms |= {f"outer_{k}": reconstruction(output=restored[k], image=x[k]) for k in restored}
         return LoopOutputs(terms, z, translations)
 
-    def passes(self, x: dict[str, Tensor]) -> list[dict[str, Tensor]]:
-        """The images of each forward and backward pass: all of x, or one symbol after the other."""
-        return [{k: images} for k, images in x.items()] if self.separate_passes else [x]
-
     def uses(self, symbol: str) -> bool:
         """Whether there is a loop for images of this symbol."""
         return self.settings.inner_loop or (self.settings.outer_loop and symbol in TRANSLATION)
@@ -203,15 +210,14 @@ class Loops(nn.Module):
     def encode(self, segmenter: Segmenter, x: Mapping[str, Tensor]) -> dict[str, Outputs]:
         """Enc and F for images by symbol, in one call for each image size; the auxiliary head for labelled images.
 
-        Images whose logits must not send gradient back are encoded separately. No gradient while `decoders_alone`.
+        Images whose logits must not send gradient back are encoded separately.
         """
         aux = {k: k in LABELLED and self.settings.weights.aux > 0 for k in x}
         separate = [k for k in x if k == "d2n" and self.settings.detach_translated]
         shared = [k for k in x if k not in separate]
-        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.decoders_alone):
-            outputs = segmenter.forward_batches([x[k] for k in shared], aux=[aux[k] for k in shared])
-            z = dict(zip(shared, outputs, strict=True))
-            return z | {k: segmenter.with_heads_apart(x[k], aux=aux[k]) for k in separate}
+        outputs = segmenter.forward_batches([x[k] for k in shared], aux=[aux[k] for k in shared])
+        z = dict(zip(shared, outputs, strict=True))
+        return z | {k: segmenter.with_heads_apart(x[k], aux=aux[k]) for k in separate}
 
     def fused(self, z: Mapping[str, Outputs], y: Tensor | None) -> dict[str, Tensor]:
         """p = softmax(F(z)) by symbol, for the decoders.

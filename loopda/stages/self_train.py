@@ -14,7 +14,7 @@ from loopda.data.pseudo_labels import read_pseudo_labels
 from loopda.labels.agreement import Agreement, keep_classes, online_label
 from loopda.labels.classes import IGNORE, ClassList
 from loopda.losses.segmentation import pseudo_cross_entropy
-from loopda.methods.loopda import DOMAIN, Loops, LoopSettings, images_of, load_loops
+from loopda.methods.loopda import DOMAIN, Loops, LoopSettings, images_of, load_loops, passes
 from loopda.methods.method import Terms
 from loopda.models.checkpoint import load_segmenter
 from loopda.models.compute.settings import Compute
@@ -68,7 +68,6 @@ def run(
 
     segmenter = load_segmenter(warmed_up).to(stage.device).train()
     nets = Loops(config.loops, segmenter).to(stage.device)
-    nets.separate_passes = config.compute.memory == "least"
     load_loops(nets, loops)
     optimizers = {"segmenter": segmenter_optimizer(segmenter, config.optimizer), **nets.optimizers()}
     training = stage.training(
@@ -100,7 +99,7 @@ def train(
         logits: dict[str, Tensor] = {}
         losses: Terms = {}
         with training.descent(optimizers["segmenter"], optimizers["decoders"]) as backward:
-            for x in nets.passes(images):
+            for x in passes(images, config.compute.memory):
                 # encode, decode, encode the translations, decode (equations 1, 2 and 4 to 6)
                 result = nets(segmenter, x, day.labels)
                 terms = result.terms
@@ -120,11 +119,11 @@ def train(
                         losses["lor"] = distributed.mean(lor.sum(), len(lor))
 
                 # alignment: discriminator step, then the adversarial loss of the translation (equations 3 and 7)
-                for name in result.translations:
-                    loss = nets.discriminator_loss(name, result.translations[name], images)
+                for symbol in result.translations:
+                    loss = nets.discriminator_loss(symbol, result.translations[symbol], images)
                     training.descend(loss, optimizers["discriminators"])
-                    losses[f"discriminator_{DOMAIN[name]}"] = loss.detach()
-                    terms[f"adv_{name}"] = nets.adversarial_loss(name, result.translations[name])
+                    losses[f"discriminator_{DOMAIN[symbol]}"] = loss.detach()
+                    terms[f"adv_{symbol}"] = nets.adversarial_loss(symbol, result.translations[symbol])
 
                 # update: backward; the optimisers step after the last pass
                 backward(nets.total(terms))
