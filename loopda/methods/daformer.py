@@ -119,7 +119,7 @@ class DAFormer(Method):
             weights=paste(mask, torch.ones_like(weights), weights),
         )
         confident = distributed.mean(weights.sum(), weights.numel())
-        return Losses(total + terms["seg_mix"], None, {**terms, "confident": confident})
+        return Losses(total + terms["seg_mix"], {**terms, "confident": confident})
 
     @torch.no_grad()
     def pseudo_labels(self, images: Tensor) -> tuple[Tensor, Tensor]:

@@ -51,7 +51,7 @@ class Dann(Method):
             losses.append(domain_loss(scores=scores, domain=domain, kind="bce") / 2)
         domain_classification = sum(losses)
         total = seg_d + self.settings.weight * domain_classification
-        return Losses(total, None, {"seg_d": seg_d, "domain": domain_classification})
+        return Losses(total, {"seg_d": seg_d, "domain": domain_classification})
 
 
 def reversal(progress: float, steepness: float) -> float:

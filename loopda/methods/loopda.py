@@ -1,7 +1,8 @@
 """LoopDA's inner and outer self-loops (Shen et al., WACV 2023, section 3.1), which warm-up and self-training share.
 
 Symbols as in the paper: z = Enc(x), p = softmax(F(z)); d labelled day, n night, ud unlabelled day reference;
-d2n is a day image translated to night, n2d the reverse. Every term's name is its symbol: `inner_n` is L_inner^n.
+d2n is a day image translated to night, n2d the reverse. A term has the name of its symbol: `inner_n` is L_inner^n.
+Where the paper is silent, some choices follow the public training code of its predecessor TridentAdapt.
 """
 
 from collections.abc import Mapping
@@ -18,7 +19,8 @@ from loopda.data.batches import DayBatch, NightBatch
 from loopda.errors import DataError
 from loopda.labels.fusion import fuse
 from loopda.losses.adversarial import discriminator_loss, generator_loss
-from loopda.losses.reconstruction import feature_consistency, reconstruction
+from loopda.losses.features import feature_consistency
+from loopda.losses.reconstruction import reconstruction
 from loopda.methods.method import Terms, frozen, probabilities, supervision
 from loopda.models.checkpoint import load_checkpoint, save_checkpoint
 from loopda.models.compute.recomputation import Memory

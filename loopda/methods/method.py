@@ -25,15 +25,15 @@ class Losses(NamedTuple):
     """What one step minimises.
 
     segmenter: the loss of the segmentation network, or None where the step does not update it.
-    discriminators: the loss of the method's discriminators, whose inputs carry no gradient, or None.
     terms: the values for metrics.jsonl by name, without the method's weights.
-    optimizer: the name of the optimiser that updates the segmentation network: the stage's own is "segmenter", another
+    discriminators: the loss of the method's discriminators, whose inputs carry no gradient, or None.
+    optimizer: the name of the optimiser that updates the segmentation network: "segmenter" is the stage's own, another
     name is one of `Method.optimizers`.
     """
 
     segmenter: Tensor | None
-    discriminators: Tensor | None
     terms: Terms
+    discriminators: Tensor | None = None
     optimizer: str = "segmenter"
 
 
@@ -84,7 +84,7 @@ def probabilities(outputs: Outputs) -> Tensor:
 
 
 def supervision(outputs: Outputs, labels: Tensor, aux: float) -> Tensor:
-    """Equation 1: cross-entropy of the upsampled logits, + `aux` times the auxiliary head's (0.1 in the lineage).
+    """Equation 1: cross-entropy of the upsampled logits, + `aux` times the auxiliary head's (0.1 in TridentAdapt).
 
     labels (N, H, W), 255 = not labelled; mean over the labelled pixels, in [0, inf).
     """

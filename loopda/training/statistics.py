@@ -22,7 +22,7 @@ def set_statistics(segmenter: Segmenter, *, day: Frames, night: Frames, device: 
 
     per_domain: one set for "day" from labelled training images, and one for "night" from unlabelled ones, both with the
     final weights. All methods and stages use this function, so that no comparison depends on the order of forward
-    passes in a training loop. shared: the running average of training, as in the lineage.
+    passes in a training loop. shared: the running average of training, as in the authors' evaluation code.
     """
     if segmenter.section.statistics == "shared":
         segmenter.statistics = {"shared": running_statistics(segmenter)}
