@@ -17,7 +17,7 @@ from loopda.training.optimizer import adam
 
 
 class DannSettings(Section):
-    """The section `methods.dann`. weight: of the domain classifier's loss, which no source gives for segmentation."""
+    """The section `methods.dann`. weight: of the domain classifier's loss, which no paper gives for segmentation."""
 
     name: Literal["dann"]
     weight: NonNegative

@@ -70,7 +70,7 @@ def run(
     night_tests: manifests of further night sets; each is scored under the name of its file. A set without a manifest
     is not measured and has no scores.
     """
-    lines = Log(log, f"evaluate {scores.stem}")
+    logger = Log(log, f"evaluate {scores.stem}")
     chosen_device = choose_device(device, several=True)
     use_threads(threads)
     paths = {"night": night_val, "day": day_val, **{path.stem: path for path in night_tests or ()}}
@@ -80,7 +80,7 @@ def run(
         raise ConfigError(f"evaluate.full_size: no set {', '.join(sorted(unknown))}; there are {known}")
     for name in ("night", "day"):
         if name not in manifests:
-            lines.say(f"{name}: not measured: there is no set {name}_val")
+            logger.say(f"{name}: not measured: there is no set {name}_val")
     segmenters = [segmenter.to(chosen_device) for segmenter in load_alike(model)]
     aligned = [segmenter.network.aligned for segmenter in segmenters]
     scored: dict[str, Any] = {}
@@ -108,7 +108,7 @@ def run(
             evaluator.join()
             upsampled = config.upsampled if len(model) == 1 else f"{config.upsampled} of {len(model)} models"
             scored[set_name] = evaluator.to_json(upsampled=upsampled, normalisation=f"{used} statistics")
-            lines.say(f"{set_name}: mIoU {evaluator.scores.mean_iou:.1f} on {len(frames)} images, {used} statistics")
+            logger.say(f"{set_name}: mIoU {evaluator.scores.mean_iou:.1f} on {len(frames)} images, {used} statistics")
     if not processes.is_first():
         return
     write_json(

@@ -64,15 +64,15 @@ def run(
     poses: the true distance of each pair of cameras (`data.poses`), known on the built-in town alone; the histogram of
     label overlap ratios shows it. statistics: of the offline pseudo-labels.
     """
-    lines = Log(log, "illustrate")
+    logger = Log(log, "illustrate")
 
     # load
-    place = choose_device(device)
+    chosen_device = choose_device(device)
     use_threads(threads)
     day_frames = open_frames(source, classes, config.input.labelled_day, threads=threads)
     night_frames = open_frames(night, classes, config.input.size, threads=threads)
-    segmenter = load_segmenter(warmed_up).to(place)
-    nets = Loops(config.loops, segmenter).to(place)
+    segmenter = load_segmenter(warmed_up).to(chosen_device)
+    nets = Loops(config.loops, segmenter).to(chosen_device)
     load_loops(nets, loops)
     album = Album(illustrations.parent / "pictures", night_frames.classes)
 
@@ -80,16 +80,16 @@ def run(
     with torch.no_grad():
         panels = []
         if config.loops.outer_loop:
-            panels.append(night_loops(segmenter, nets, night_frames, config.images, place, album))
-            panels.append(day_loops(segmenter, nets, day_frames, config.images, place, album))
-        lines.say("loops drawn")
+            panels.append(night_loops(segmenter, nets, night_frames, config.images, chosen_device, album))
+            panels.append(day_loops(segmenter, nets, day_frames, config.images, chosen_device, album))
+        logger.say("loops drawn")
         pairs = read_poses(poses) if poses else []
         distances = {(pair.night.name, pair.reference.name): pair.metres for pair in pairs}
-        overlaps = overlap_ratios(segmenter, night_frames, config.agreement.tau, place, distances)
+        overlaps = overlap_ratios(segmenter, night_frames, config.agreement.tau, chosen_device, distances)
         if overlaps:
             offline = {entry.image: entry.label for entry in read_label_table(labels) if entry.domain == "night"}
-            panels.append(label_panel(segmenter, night_frames, overlaps, offline, config, place, album))
-        lines.say(f"label overlap ratio of {len(overlaps)} pairs computed")
+            panels.append(label_panel(segmenter, night_frames, overlaps, offline, config, chosen_device, album))
+        logger.say(f"label overlap ratio of {len(overlaps)} pairs computed")
 
     # write
     notes = []
@@ -131,10 +131,10 @@ def outputs_of(segmenter: Segmenter, symbol: str, x: Tensor) -> Outputs:
 
 
 def night_loops(
-    segmenter: Segmenter, nets: Loops, frames: Frames, count: int, place: torch.device, album: Album
+    segmenter: Segmenter, nets: Loops, frames: Frames, count: int, device: torch.device, album: Album
 ) -> dict[str, Any]:
     """`count` rows: x_n, its inner reconstruction, x_n2d, and the outer reconstruction."""
-    images = [to_images([frames.image(number)]).to(place) for number in evenly(len(frames), count)]
+    images = [to_images([frames.image(number)]).to(device) for number in evenly(len(frames), count)]
     return {
         "title": "Night loops",
         "caption": "The inner loop renders the night image from its features and predicted classes; the outer loop "
@@ -145,12 +145,12 @@ def night_loops(
 
 
 def day_loops(
-    segmenter: Segmenter, nets: Loops, frames: Frames, count: int, place: torch.device, album: Album
+    segmenter: Segmenter, nets: Loops, frames: Frames, count: int, device: torch.device, album: Album
 ) -> dict[str, Any]:
     """`count` rows: x_d, its inner reconstruction, x_d2n, and the outer reconstruction."""
     chosen = evenly(len(frames), count)
-    images = [to_images([frames.image(number)]).to(place) for number in chosen]
-    labels = [to_labels([frames.label(number)]).to(place) for number in chosen]
+    images = [to_images([frames.image(number)]).to(device) for number in chosen]
+    labels = [to_labels([frames.label(number)]).to(device) for number in chosen]
     return {
         "title": "Day loops",
         "caption": "The labelled day image, rendered back by the inner loop, translated to night with its labels kept, "
@@ -167,7 +167,7 @@ def overlap_ratios(
     segmenter: Segmenter,
     frames: Frames,
     tau: float,
-    place: torch.device,
+    device: torch.device,
     distances: dict[tuple[str, str], float],
 ) -> dict[int, dict[str, Any]]:
     """Index of each night image with a day reference -> its label overlap ratio (LOR), and the label that is chosen.
@@ -178,7 +178,7 @@ def overlap_ratios(
     for number, row in interruptible(enumerate(frames.rows)):
         if row.reference is None:
             continue
-        night, reference = pair_predictions(segmenter, frames, number, place)
+        night, reference = pair_predictions(segmenter, frames, number, device)
         online = online_label(
             night=night, reference=reference, dynamic=frames.classes.dynamic, ssc=frames.classes.ssc, tau=tau
         )
@@ -197,7 +197,7 @@ def label_panel(
     overlaps: dict[int, dict[str, Any]],
     offline: dict[Path, Path],
     config: Config,
-    place: torch.device,
+    device: torch.device,
     album: Album,
 ) -> dict[str, Any]:
     """The labels of figure 3 for pairs from low to high LOR. offline: night image -> its offline label map."""
@@ -208,7 +208,7 @@ def label_panel(
     rows = []
     for number in interruptible(chosen):
         row = frames.rows[number]
-        night, reference = pair_predictions(segmenter, frames, number, place)
+        night, reference = pair_predictions(segmenter, frames, number, device)
         static = static_label(night=night, reference=reference, dynamic=classes.dynamic)
         agreement = day_night_agreement(night=night, static=static)
         kept = keep_classes(torch.from_numpy(read_label(offline[row.image]))[None], classes.dynamic | classes.ssc)
@@ -233,12 +233,12 @@ def label_panel(
     }
 
 
-def pair_predictions(segmenter: Segmenter, frames: Frames, number: int, place: torch.device) -> tuple[Tensor, Tensor]:
+def pair_predictions(segmenter: Segmenter, frames: Frames, number: int, device: torch.device) -> tuple[Tensor, Tensor]:
     """The label maps (1, H, W) of a night image and of its day reference, each with its domain's statistics."""
     maps = []
     for domain, image in (("night", frames.image(number)), ("day", frames.reference(number))):
         segmenter.use_statistics(domain)
-        x = to_images([image]).to(place)
+        x = to_images([image]).to(device)
         maps.append(predict(segmenter, x, x.shape[2:])[0].long())
     return maps[0], maps[1]
 

@@ -45,7 +45,7 @@ def run(
     town: not read; the workflow names it where the images are the built-in town's. workers: threads that open files,
     by default one for each processor that the process may use; their number changes no result.
     """
-    lines = Log(log, f"manifest {config.name}")
+    logger = Log(log, f"manifest {config.name}")
     key = f"data.{config.name.replace('/', '.')}"
     class_list = read_class_list(config.classes)
     try:
@@ -57,8 +57,8 @@ def run(
     write_classes(classes, class_list)
     data_set.write(manifest=manifest, references=references, found=found)
     for line in data_set.skipped:
-        lines.say(line)
-    lines.say(
+        logger.say(line)
+    logger.say(
         f"{len(data_set.checked.rows)} images checked, {len(data_set.checked.references)} different day references"
     )
 

@@ -76,20 +76,20 @@ def run(
     ratios (JSON). sheet: pairs from the highest to the lowest ratio (PNG). A night image that no day image reaches tau
     for gets no reference; one that has a reference keeps it, unless the section says `replace`.
     """
-    lines = Log(log, "pair")
-    place = choose_device(device)
+    logger = Log(log, "pair")
+    chosen_device = choose_device(device)
     use_threads(threads)
     frames = open_frames(night, classes, config.input.size, threads=threads)
     candidates = Frames(day_images(day), frames.classes, config.input.size, threads=threads)
     groups = compared_classes(frames.classes, config.overlap)
 
     # predict both domains, each with its own statistics
-    segmenter = load_segmenter(warmed_up).to(place)
+    segmenter = load_segmenter(warmed_up).to(chosen_device)
     maps = {}
     for domain, images in (("night", frames), ("day", candidates)):
         segmenter.use_statistics(domain)
-        maps[domain] = label_maps(segmenter, images, config.size, config.batch_size, place)
-        lines.say(f"{len(images)} {domain} images predicted")
+        maps[domain] = label_maps(segmenter, images, config.size, config.batch_size, chosen_device)
+        logger.say(f"{len(images)} {domain} images predicted")
 
     # rank the day images for each night image by the label overlap ratio (LOR)
     ranked = rank(**maps, groups=groups, best=config.best)
@@ -107,7 +107,7 @@ def run(
     write_ranking(ranking, named_ranking(frames, candidates, ranked, config))
     write_table(pairs, rows)
     write_manifest(paired, rows)
-    lines.say(
+    logger.say(
         f"{sum(kept)} of {len(kept)} night images have a day image with a label overlap ratio of at least {config.tau};"
         f" {_referenced(rows)} have a reference now, {_referenced(frames.rows)} had one before"
     )
@@ -175,14 +175,14 @@ def pair_rows(
     nights = _tiles("night", frames, shown, maps["night"])
     days = _tiles("day", candidates, [best[number] for number in shown], maps["day"])
 
-    lines: list[SheetRow] = [
+    sheet: list[SheetRow] = [
         f"{len(order)} night images, {len(candidates)} day images; {int((lor >= config.tau).sum())} pairs reach"
         f" tau = {config.tau} of the label overlap ratio ({config.overlap})"
     ]
     for number, night, day in zip(shown, nights, days, strict=True):
         below = "" if lor[number] >= config.tau else ", below tau: no reference"
-        lines += [f"label overlap ratio {lor[number]:.3f}{below}", [night[0], day[0], night[1], day[1]]]
-    return lines
+        sheet += [f"label overlap ratio {lor[number]:.3f}{below}", [night[0], day[0], night[1], day[1]]]
+    return sheet
 
 
 def _tiles(domain: str, frames: Frames, indices: list[int], maps: Tensor) -> list[tuple[Tile, Tile]]:

@@ -69,15 +69,15 @@ def run(
 
     Several processes take turns; the thresholds are those of all images.
     """
-    lines = Log(log, "pseudo_labels")
-    place = choose_device(device, several=True)
+    logger = Log(log, "pseudo_labels")
+    chosen_device = choose_device(device, several=True)
     use_threads(threads)
     frames = open_frames(night, classes, config.input.size, threads=threads)
     names = frames.classes.names
     domains = {"night": frames}
     if references := sorted({row.reference for row in frames.rows if row.reference}):
         domains["day"] = Frames([Row(path) for path in references], frames.classes, config.input.size, threads=threads)
-    segmenter = load_segmenter(warmed_up).to(place)
+    segmenter = load_segmenter(warmed_up).to(chosen_device)
     rows = counted_rows(config.input.size[1], config.ignore_rows)
 
     table: list[PseudoLabel] = []
@@ -91,7 +91,7 @@ def run(
 
         # first pass: the threshold of each class, from the confidences of the whole set
         histogram = ConfidenceHistogram(len(names))
-        for _, prediction, confidence in predictions(segmenter, images, config.batch_size, place):
+        for _, prediction, confidence in predictions(segmenter, images, config.batch_size, chosen_device):
             histogram.add(prediction[rows], confidence[rows])
         histogram.counts = distributed.add_counts(histogram.counts)
         thresholds = histogram.thresholds(portion=config.portion, cap=config.cap)
@@ -99,14 +99,14 @@ def run(
         # second pass: a pixel keeps its predicted class where the confidence reaches the threshold of that class
         kept = np.zeros(len(names), dtype=np.int64)
         digests = np.zeros((len(paths), DIGEST_BYTES), dtype=np.uint8)
-        for index, prediction, confidence in predictions(segmenter, images, config.batch_size, place):
+        for index, prediction, confidence in predictions(segmenter, images, config.batch_size, chosen_device):
             label = np.full_like(prediction, IGNORE)
             label[rows] = keep_confident(prediction[rows], confidence[rows], thresholds)
             kept += np.bincount(label.ravel(), minlength=256)[: len(kept)]
             write_label(paths[index], label, frames.classes)
             digests[index] = list(bytes.fromhex(sha256(paths[index]))[:DIGEST_BYTES])
             report_progress(log, step=index + 1, steps=len(images))
-            lines.progress(f"{domain} {index + 1}/{len(images)} label maps")
+            logger.progress(f"{domain} {index + 1}/{len(images)} label maps")
         kept, digests = distributed.add_counts(kept), distributed.add_counts(digests)
 
         # record
@@ -120,7 +120,7 @@ def run(
             for name, *of_class in zip(names, thresholds.tolist(), predicted.tolist(), kept.tolist(), strict=True)
         }
         where = f" of the rows {rows.start} to {rows.stop - 1}" if any(config.ignore_rows) else ""
-        lines.say(f"{domain}: {len(images)} label maps, {kept.sum() / predicted.sum():.1%} of the pixels{where} kept")
+        logger.say(f"{domain}: {len(images)} label maps, {kept.sum() / predicted.sum():.1%} of the pixels{where} kept")
     if processes.is_first():
         write_statistics(statistics, counts)
         write_label_table(labels, table)

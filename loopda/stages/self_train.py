@@ -56,7 +56,7 @@ def run(
     device: str = "auto",
     threads: int = 2,
 ) -> None:
-    """Train on from the warm-up's model and loops, with the offline labels of `pseudo_labels` and online labels."""
+    """Go on from the warm-up's model and loops, with the offline labels of `pseudo_labels` and online labels."""
     stage = TrainingStage("self_train", config, model=model, log=log, seed=seed, device=device, threads=threads)
     stage.open_data(source=source, night=night, classes=classes)
     pseudo = read_pseudo_labels(labels, config.input.size)
@@ -95,12 +95,13 @@ def train(
         for optimizer in optimizers.values():
             set_learning_rate(optimizer, factor)
 
-        images, size = images_of(day, pairs), pairs.labels.shape[1:]
+        images = images_of(day, pairs)
+        size = pairs.labels.shape[1:]
         logits: dict[str, Tensor] = {}
         losses: Terms = {}
         with training.descent(optimizers["segmenter"], optimizers["decoders"]) as backward:
             for x in passes(images, config.compute.memory):
-                # encode, decode, encode the translations, decode (equations 1, 2 and 4 to 6)
+                # Loops.forward: encode, decode, encode the translations, decode (equations 1, 2 and 4 to 6)
                 result = nets(segmenter, x, day.labels)
                 terms = result.terms
                 logits |= {k: upsample(z.logits, size, z.aligned) for k, z in result.outputs.items() if k != "d"}
@@ -137,30 +138,30 @@ def train(
 def co_teaching(
     night_logits: Tensor, reference_logits: Tensor, pairs: NightBatch, classes: ClassList, *, tau: float
 ) -> tuple[Tensor, Tensor]:
-    """L_seg^n of equation 10, CE with the offline plus CE with the online label, and the LOR of each pair.
+    """L_seg^n of equation 10: cross-entropy with the offline plus that with the online label; and the LOR of each pair.
 
     night_logits (N, K, H, W); reference_logits (M, K, H, W) of the M paired images. The offline label keeps dynamic and
     shift-sensitive classes; without a reference it keeps all classes, since nothing else would train the static ones.
     No label carries a gradient.
     """
-    paired = pairs.paired
-    offline = torch.where(
-        paired[:, None, None], keep_classes(pairs.labels, classes.dynamic | classes.ssc), pairs.labels
-    )
+    # offline label
+    kept = keep_classes(pairs.labels, classes.dynamic | classes.ssc)
+    offline = torch.where(pairs.paired[:, None, None], kept, pairs.labels)
     loss = pseudo_cross_entropy(logits=night_logits, labels=offline)
     if not distributed.total(len(reference_logits)):
         return loss, night_logits.new_zeros(0)
-    count = len(reference_logits)
-    places = paired.argsort(descending=True, stable=True)[:count]  # a mask instead would wait for the GPU
-    chosen = online_label(
-        night=night_logits[places].argmax(dim=1),
+
+    # online label of the paired images; a boolean mask instead of their indices would wait for the GPU
+    paired = pairs.paired.argsort(descending=True, stable=True)[: len(reference_logits)]
+    label, lor, _ = online_label(
+        night=night_logits[paired].argmax(dim=1),
         reference=reference_logits.argmax(dim=1),
         dynamic=classes.dynamic,
         ssc=classes.ssc,
         tau=tau,
     )
-    online = torch.full_like(pairs.labels, IGNORE).index_copy(0, places, chosen.label)
-    return loss + pseudo_cross_entropy(logits=night_logits, labels=online), chosen.lor
+    online = torch.full_like(pairs.labels, IGNORE).index_copy(0, paired, label)
+    return loss + pseudo_cross_entropy(logits=night_logits, labels=online), lor
 
 
 if __name__ == "__main__":

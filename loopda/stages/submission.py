@@ -92,15 +92,15 @@ def run(
         raise ConfigError(f"names {names!r}: choose {' or '.join(NAMES)}")
     if not 0 <= invalid_below <= 1:
         raise ConfigError(f"invalid_below {invalid_below}: a confidence is in 0 ... 1")
-    lines = Log(log, "submission")
+    logger = Log(log, "submission")
     with collect_skipped() as skipped:
         images = [row.image for row in dark_zurich.rows(root, "test", CITYSCAPES, labelled=False)]
     for line in skipped.lines():
-        lines.say(line)
+        logger.say(line)
     expected = [file_name(image, names) for image in images]
     if model is None:
         _refuse(faults(out, expected, count=COUNT, size=SIZE), out)
-        lines.say(f"{out}: no fault in names, number, size, mode and ids")
+        logger.say(f"{out}: no fault in names, number, size, mode and ids")
         return
     if len(set(expected)) != COUNT:
         raise DataError(f"{root}: {len(set(expected))} test images; the server has {COUNT}: fetch the archive again")
@@ -110,16 +110,16 @@ def run(
     if predictor.classes.names != CITYSCAPES.names:
         raise DataError(f"{model}: its classes are not the 19 of Cityscapes, which the test server scores")
 
-    lines.say(f"{len(images)} images, {predictor.description}")
+    logger.say(f"{len(images)} images, {predictor.description}")
     work = out.with_name(f"{out.stem}.files")
     by = {"model": sha256(model), "loopda": __version__, "invalid_below": invalid_below, **predictor.settings}
     sources = [Source(image.absolute(), Path(name).stem) for image, name in zip(images, expected, strict=True)]
-    _predict(sources, predictor, PredictionRecords(work, by=by, sources=sources), work, invalid_below, threads, lines)
+    _predict(sources, predictor, PredictionRecords(work, by=by, sources=sources), work, invalid_below, threads, logger)
     with written(out) as temporary:
         pack(work, expected, temporary)
         _refuse(faults(temporary, expected, count=COUNT, size=SIZE), out)
     shutil.rmtree(work)
-    lines.say(f"{out}: {len(expected)} images, no fault in names, number, size, mode and ids")
+    logger.say(f"{out}: {len(expected)} images, no fault in names, number, size, mode and ids")
 
 
 def _predict(
@@ -129,7 +129,7 @@ def _predict(
     work: Path,
     invalid_below: float,
     threads: int,
-    lines: Log,
+    logger: Log,
 ) -> None:
     """Write the three PNGs of every image below `work`; DataError lists the images that cannot be used."""
 
@@ -150,10 +150,10 @@ def _predict(
             write=write,
             threads=threads,
             signal=received,
-            progress=lines.progress,
+            progress=logger.progress,
         )
     _refuse(done.faults, work)
-    lines.say(f"{done.predicted} images in {duration(done.seconds)}, {done.kept} were there before")
+    logger.say(f"{done.predicted} images in {duration(done.seconds)}, {done.kept} were there before")
 
 
 def _refuse(found: Sequence[str], where: Path) -> None:

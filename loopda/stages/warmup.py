@@ -94,7 +94,7 @@ def train(
         losses: Terms = {}
         with training.descent(optimizers["segmenter"], optimizers["decoders"]) as backward:
             for x in passes(used, config.compute.memory):
-                # encode, decode, encode the translations, decode (equations 1, 2 and 4 to 6)
+                # Loops.forward: encode, decode, encode the translations, decode (equations 1, 2 and 4 to 6)
                 result = nets(segmenter, x, day.labels, decoders_alone=decoders_alone)
                 terms = result.terms
 
