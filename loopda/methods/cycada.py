@@ -11,7 +11,7 @@ from pydantic import Field
 from torch import Tensor
 from torch.optim import Optimizer
 
-from loopda.config import Count, Fraction, NonNegative, Section
+from loopda.config import Count, Fraction, NonNegative, Section, WholeNumber
 from loopda.data.batches import DayBatch, NightBatch
 from loopda.data.dataset import Frames
 from loopda.losses.adversarial import SOURCE, TARGET, domain_accuracy, domain_loss
@@ -44,7 +44,7 @@ class CycadaSettings(Section):
     adversarial: NonNegative
     gate: Fraction
     window: Count
-    stop_after: Annotated[int, Field(ge=0)]
+    stop_after: WholeNumber
     discriminator_width: Annotated[int, Field(ge=4)]
     discriminator_dropout: Annotated[float, Field(ge=0, lt=1)]
     discriminator_optimizer: DiscriminatorOptimizer

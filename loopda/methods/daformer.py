@@ -32,14 +32,14 @@ from loopda.weights.downloads import locate
 class DAFormerSettings(Section):
     """The section `methods.daformer`.
 
-    decay: of the teacher. threshold: the confidence above which a pixel counts for q. ignore_top, ignore_bottom: the
+    decay: of the teacher. threshold: the confidence from which a pixel counts for q. ignore_top, ignore_bottom: the
     fractions of the height whose pseudo-labels have weight 0. colour, blur: augmentation of the mixed image
     (loopda/data/augmentation.py). feature_distance: the weight of this loss; 0 leaves it out. feature_weights: those of
     its frozen encoder; "" takes the source-only model's. feature_statistics: of the frozen encoder's batch
     normalisation. things: the thing classes besides the dynamic ones; names outside the class list are ignored.
     thing_share: the fraction of a feature cell that a thing class must cover. rare_temperature: T of rare class
-    sampling; 0 leaves it out. rare_pixels, rare_crop_pixels: the fraction of the image, and of its crop, that a rare
-    class must cover for the image to be drawn.
+    sampling; 0 leaves it out. rare_pixels, rare_crop_pixels: the fractions of an image's pixels that the drawn class
+    must exceed in the image, and in the crop of it.
     """
 
     name: Literal["daformer"]

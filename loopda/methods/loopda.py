@@ -14,7 +14,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from loopda.config import Count, Fraction, NonNegative, Positive, Section
+from loopda.config import Count, Fraction, NonNegative, Positive, Section, WholeNumber
 from loopda.data.batches import DayBatch, NightBatch
 from loopda.errors import DataError
 from loopda.labels.fusion import fuse
@@ -46,7 +46,7 @@ class Decoders(Section):
 
     features: Literal["layer2", "layer4"]
     width: Annotated[int, Field(ge=8)]
-    residual_blocks: Annotated[int, Field(ge=0)]
+    residual_blocks: WholeNumber
     semantic_channels: Count
     rendering: Literal["residual", "none"]
     coarse_rendering: bool

@@ -4,14 +4,13 @@ The page of the stage `report` shows them.
 """
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
 import torch
-from pydantic import Field
 from torch import Tensor
 
-from loopda.config import Section
+from loopda.config import Count, Section
 from loopda.data.dataset import Frames, Input, open_frames
 from loopda.data.poses import read_poses
 from loopda.data.pseudo_labels import read_label_table, read_statistics
@@ -38,7 +37,7 @@ class Config(Section):
     input: Input
     loops: LoopSettings
     agreement: Agreement
-    images: Annotated[int, Field(ge=1)]
+    images: Count
 
 
 @writes("illustrations")

@@ -8,7 +8,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from loopda.config import Section
+from loopda.config import Count, Section
 from loopda.data.dataset import Frames, Input, Length, open_frames
 from loopda.data.layouts.table import write_table
 from loopda.data.manifest import Row, read_manifest, with_reference, write_manifest
@@ -47,9 +47,9 @@ class Config(Section):
     overlap: Overlap
     tau: Annotated[float, Field(gt=0, le=1)]
     size: tuple[Length, Length]
-    best: Annotated[int, Field(ge=1)]
-    batch_size: Annotated[int, Field(ge=1)]
-    pictures: Annotated[int, Field(ge=1)]
+    best: Count
+    batch_size: Count
+    pictures: Count
 
 
 @writes("paired")

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from pydantic import Field
 
-from loopda.config import Section
+from loopda.config import Count, Fraction, Section
 from loopda.data.dataset import Frames, Input, open_frames
 from loopda.data.manifest import Row
 from loopda.data.pseudo_labels import (
@@ -45,9 +45,9 @@ class Config(Section):
     """
 
     input: Input
-    portion: Annotated[float, Field(ge=0, le=1)]
-    cap: Annotated[float, Field(ge=0, le=1)]
-    batch_size: Annotated[int, Field(ge=1)]
+    portion: Fraction
+    cap: Fraction
+    batch_size: Count
     ignore_rows: tuple[Share, Share] = (0.0, 0.0)
 
 

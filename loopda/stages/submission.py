@@ -10,14 +10,13 @@ upload: try a first submission before you trust the names.
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 
 import numpy as np
 from PIL import Image
-from pydantic import Field
 
 from loopda import __version__, load
-from loopda.config import Section
+from loopda.config import Fraction, Section, WholeNumber
 from loopda.data.images import Source
 from loopda.data.layouts import dark_zurich
 from loopda.data.skipped import collect_skipped
@@ -57,10 +56,10 @@ class Config(Section):
     root: str
     stages: tuple[Literal[MODEL_STAGES], ...]
     names: Literal["image", "id"]
-    invalid_below: Annotated[float, Field(ge=0, le=1)]
+    invalid_below: Fraction
     size: str
     tile: str
-    overlap: Annotated[int, Field(ge=0)] | None
+    overlap: WholeNumber | None
 
 
 @writes("out")

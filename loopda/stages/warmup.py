@@ -2,12 +2,10 @@
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated
 
-from pydantic import Field
 from torch.optim import Optimizer
 
-from loopda.config import Count, Section
+from loopda.config import Count, Section, WholeNumber
 from loopda.data.batches import DayBatch, NightBatch
 from loopda.data.dataset import Input
 from loopda.methods.loopda import DOMAIN, Loops, LoopSettings, images_of, passes, save_loops
@@ -31,7 +29,7 @@ class Config(Section):
     loops: LoopSettings
     steps: Count
     batch_size: Count
-    decoder_warmup: Annotated[int, Field(ge=0)]
+    decoder_warmup: WholeNumber
     optimizer: SegmenterOptimizer
 
 
