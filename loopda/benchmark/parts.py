@@ -21,7 +21,7 @@ from loopda.runtime.log import Log
 from loopda.training import loop
 from loopda.training.state import save_state
 
-EVALUATED, LABELLED = (1080, 1920), (540, 960)  # height and width of a label of Dark Zurich, and of R's network
+EVALUATED, LABELLED = (1080, 1920), (540, 960)  # height and width of labels of Dark Zurich, and of pseudo-labels
 IMAGES = 2416  # nights of Dark Zurich's training set
 CLASSES = len(CITYSCAPES)
 CPU = torch.device("cpu")

@@ -61,7 +61,7 @@ def run(
     if path.suffix == ".safetensors":
         checkpoint = checkpoint_of(*read_safetensors(path), path)
         if checkpoint is not None:
-            segmenter_of(checkpoint, path)  # refuses a damaged checkpoint
+            segmenter_of(checkpoint, path)  # DataError where it is damaged
             save_checkpoint(checkpoint, model)
             logger.say(f"{path}: an export of this package, restored with its statistics")
             return

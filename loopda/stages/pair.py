@@ -9,13 +9,13 @@ from pydantic import Field
 from torch import Tensor
 
 from loopda.config import Count, Section
+from loopda.data.batches import whole_images
 from loopda.data.dataset import Frames, Input, Length, open_frames
 from loopda.data.layouts.table import write_table
 from loopda.data.manifest import Row, read_manifest, with_reference, write_manifest
 from loopda.data.ranking import PairRanking, write_ranking
 from loopda.data.sets import without_labels
 from loopda.data.tiles import class_map, photograph, tile_size
-from loopda.data.transforms import to_images
 from loopda.errors import ConfigError, DataError
 from loopda.evaluation.probabilities import predict
 from loopda.labels.classes import ClassList
@@ -26,7 +26,6 @@ from loopda.models.segmenter import Segmenter
 from loopda.runtime.command import command, writes
 from loopda.runtime.device import choose_device, use_threads
 from loopda.runtime.log import Log
-from loopda.runtime.signals import interruptible
 
 Overlap = Literal["shift_sensitive", "each_static"]
 
@@ -34,11 +33,10 @@ Overlap = Literal["shift_sensitive", "each_static"]
 class Config(Section):
     """The section `pair`, with `input`.
 
-    enabled: whether self-training reads the references of this stage. replace: whether they take the place of given
-    references too. overlap: whose LOR counts, that of all shift-sensitive classes together, or the mean over the static
-    classes of the LOR of each. tau: the LOR from which on a day image becomes a reference. size: width and height of
-    the label maps that are compared. best: how many day images the ranking lists for each night image. pictures: rows
-    of the contact sheet.
+    enabled: whether self-training reads the references of this stage. replace: whether they also replace given
+    references. overlap: the LOR of all shift-sensitive classes together, or the mean of the LORs of the static classes.
+    tau: the LOR from which a day image becomes a reference. size: width and height of the label maps that are compared.
+    best: how many day images the ranking lists for each night image. pictures: rows of the contact sheet.
     """
 
     input: Input
@@ -70,11 +68,11 @@ def run(
 ) -> None:
     """Rank the day images of the manifest `day` for each image of `night` by the overlap of their predictions.
 
-    day: of several manifests, the first that names an image; label maps in it are not read.
+    day: the first of these manifests that names an image is read, without its label maps.
     paired: the manifest `night` with the references that were found, for self-training. pairs: the same for people and
     for the layout `table` (CSV: image, label, reference). ranking: the best day images of each night image with their
-    ratios (JSON). sheet: pairs from the highest to the lowest ratio (PNG). A night image that no day image reaches tau
-    for gets no reference; one that has a reference keeps it, unless the section says `replace`.
+    ratios (JSON). sheet: pairs from the highest to the lowest ratio (PNG). A night image gets no reference if the best
+    ratio is below tau; one that has a reference keeps it, unless the section says `replace`.
     """
     logger = Log(log, "pair")
     chosen_device = choose_device(device)
@@ -131,12 +129,8 @@ def label_maps(
     segmenter: Segmenter, frames: Frames, size: tuple[int, int], batch_size: int, device: torch.device
 ) -> Tensor:
     """The predictions (N, height, width) uint8 of all frames at `size` (width, height)."""
-    maps = []
-    for first in interruptible(range(0, len(frames), batch_size)):
-        numbers = range(first, min(first + batch_size, len(frames)))
-        images = to_images([frames.image(number) for number in numbers]).to(device)
-        maps.append(predict(segmenter, images, size[::-1])[0])
-    return torch.cat(maps)
+    batches = whole_images(frames, batch_size, device)
+    return torch.cat([predict(segmenter, images, size[::-1])[0] for _, images in batches])
 
 
 def named_ranking(frames: Frames, candidates: Frames, ranked: Ranking, config: Config) -> PairRanking:

@@ -9,6 +9,7 @@ import torch
 from pydantic import Field
 
 from loopda.config import Count, Fraction, Section
+from loopda.data.batches import whole_images
 from loopda.data.dataset import Frames, Input, open_frames
 from loopda.data.manifest import Row
 from loopda.data.pseudo_labels import (
@@ -18,7 +19,6 @@ from loopda.data.pseudo_labels import (
     write_label_table,
     write_statistics,
 )
-from loopda.data.transforms import to_images
 from loopda.evaluation.probabilities import predict
 from loopda.labels.classes import IGNORE
 from loopda.labels.png import write_label
@@ -31,7 +31,6 @@ from loopda.runtime.device import choose_device, use_threads
 from loopda.runtime.files import sha256
 from loopda.runtime.log import Log
 from loopda.runtime.progress import report_progress
-from loopda.runtime.signals import interruptible
 from loopda.text.names import bounded
 
 Share = Annotated[float, Field(ge=0, lt=0.5)]
@@ -40,7 +39,7 @@ Share = Annotated[float, Field(ge=0, lt=0.5)]
 class Config(Section):
     """The section `pseudo_labels`, with `input`.
 
-    ignore_rows: shares of an image's height, at its top and at its bottom, whose pixels get no label and count for no
+    ignore_rows: shares of an image's height at its top and at its bottom. Their pixels get no label and count for no
     threshold.
     """
 
@@ -130,11 +129,9 @@ def predictions(
     segmenter: Segmenter, frames: Frames, batch_size: int, device: torch.device
 ) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
     """(index, label map uint8, confidence float32) of every frame that falls to this process."""
-    for first in interruptible(distributed.round_robin(range(0, len(frames), batch_size))):
-        numbers = range(first, min(first + batch_size, len(frames)))
-        images = to_images([frames.image(number) for number in numbers]).to(device)
+    for indices, images in whole_images(frames, batch_size, device):
         labels, confidences = predict(segmenter, images, images.shape[2:])
-        yield from zip(numbers, labels.cpu().numpy(), confidences.cpu().numpy(), strict=True)
+        yield from zip(indices, labels.cpu().numpy(), confidences.cpu().numpy(), strict=True)
 
 
 if __name__ == "__main__":

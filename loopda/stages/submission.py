@@ -3,8 +3,8 @@
     python -m loopda.stages.submission --model model.pt --root DarkZurich --out submission.zip
     python -m loopda.stages.submission --root DarkZurich --out submission.zip     # without a model: check it
 
-The rules of the server are in `loopda.evaluation.submission`, as far as they are known. They were never tested by an
-upload: try a first submission before you trust the names.
+`loopda.evaluation.submission` has the server's rules, as far as they are known. No upload has tested them: try a first
+submission before you trust the names.
 """
 
 import shutil

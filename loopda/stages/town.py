@@ -1,4 +1,4 @@
-"""Stage town: draw the built-in world and write it as Cityscapes (day) and Dark Zurich (night)."""
+"""Stage `town`: draw the built-in world and write it as Cityscapes (day) and Dark Zurich (night)."""
 
 import hashlib
 import time
@@ -48,9 +48,9 @@ def run(*, config: Config, summary: Path, poses: Path, oracle: Path, sheet: Path
     """Write the folders Cityscapes and DarkZurich beside `summary`, and last `summary` itself (town.json).
 
     poses: the true distance of each pair (CSV). oracle: a table of the night training images with their true labels,
-    which no method may read, for `layout: table`; the labels lie in the folder `oracle` beside `summary`. sheet:
-    pictures for people. Same config, same bytes, whatever the number of `workers`. An interrupted run leaves no
-    `summary`; the same command starts it again.
+    which no method may read, for `layout: table`; the labels lie in the folder `oracle` beside `summary`. sheet: a
+    contact sheet. The same config gives the same bytes, whatever the number of `workers`. An interrupted run leaves no
+    `summary`; the same command starts again.
     """
     logger = Log(log, "town")
     root = summary.parent

@@ -12,11 +12,11 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from loopda.config import Count, Fraction, Section
-from loopda.data.batches import DayBatch, NightBatch
+from loopda.data.batches import DayBatch, NightBatch, whole_images
 from loopda.data.dataset import Frames, Input
 from loopda.data.manifest import Row, read_manifest, with_image, write_manifest
 from loopda.data.tiles import photograph, tile_size
-from loopda.data.transforms import to_bytes, to_images
+from loopda.data.transforms import to_bytes
 from loopda.labels.contact_sheet import SheetRow, write_contact_sheet
 from loopda.labels.png import write_image
 from loopda.losses.adversarial import discriminator_loss, generator_loss
@@ -31,7 +31,6 @@ from loopda.models.translator import Translator
 from loopda.randomness import seed_torch
 from loopda.runtime import distributed, processes
 from loopda.runtime.command import command, records
-from loopda.runtime.signals import interruptible
 from loopda.text.names import bounded
 from loopda.training.loop import Training
 from loopda.training.optimizer import adam
@@ -189,11 +188,8 @@ def write_translations(to_night: Translator, frames: Frames, manifest: Path, dev
     """
     folder = manifest.parent / "images"
     paths = [folder / f"{number:05d}_{bounded(row.image.stem)}.png" for number, row in enumerate(frames.rows)]
-    batches = distributed.round_robin(range(0, len(frames), BATCH))
-    for first in interruptible(batches, SAVED):
-        numbers = range(first, min(first + BATCH, len(frames)))
-        images = to_bytes(to_night(to_images([frames.image(number) for number in numbers]).to(device)))
-        for number, image in zip(numbers, images, strict=True):
+    for numbers, images in whole_images(frames, BATCH, device, remedy=SAVED):
+        for number, image in zip(numbers, to_bytes(to_night(images)), strict=True):
             write_image(paths[number], image)
     distributed.wait()
     if processes.is_first():
