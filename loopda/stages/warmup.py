@@ -78,12 +78,17 @@ def train(
     training: Training,
     batches: Callable[[int], tuple[DayBatch, NightBatch]],
 ) -> None:
-    """The steps of the warm-up. batches: from a step to its labelled day batch and its night batch."""
+    """The steps of the warm-up. batches: from a step to its labelled day batch and its night batch.
+
+    Images and terms go by symbol: d labelled day, n night, ud day reference; d2n and n2d are translations.
+    """
     for step, (day, pairs) in training.over(batches):
         # set learning rate
         factor = poly(step, steps=config.steps, power=config.optimizer.power)
         for optimizer in optimizers.values():
             set_learning_rate(optimizer, factor)
+
+        # at first the decoders learn alone
         any_loop = config.loops.inner_loop or config.loops.outer_loop
         decoders_alone = any_loop and step <= config.decoder_warmup
 
@@ -92,7 +97,8 @@ def train(
         losses: Terms = {}
         with training.descent(optimizers["segmenter"], optimizers["decoders"]) as backward:
             for x in passes(used, config.compute.memory):
-                # Loops.forward: encode, decode, encode the translations, decode (equations 1, 2 and 4 to 6)
+                # inner and outer loops (Loops.forward): the terms seg_d, inner, percep, seg_d2n and outer, and the
+                # translations (equations 1, 2 and 4 to 6)
                 result = nets(segmenter, x, day.labels, decoders_alone=decoders_alone)
                 terms = result.terms
 
