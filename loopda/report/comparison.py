@@ -17,8 +17,8 @@ Place = tuple[str, str]
 """A stage and an experiment."""
 
 
-class Training(Section):
-    """A training behind a row, and the experiment that owns it."""
+class TrainedStage(Section):
+    """A stage that was trained for a row, and the experiment that owns it."""
 
     experiment: str
     stage: str
@@ -38,7 +38,7 @@ class ListedModel(Section):
     baseline: str
     members: tuple[str, ...]
     tau: float | None
-    trained: tuple[Training, ...]
+    trained: tuple[TrainedStage, ...]
     own: dict[str, Any]
 
     @property
