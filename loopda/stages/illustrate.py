@@ -81,7 +81,7 @@ def run(
         if config.loops.outer_loop:
             panels.append(night_loops(segmenter, nets, night_frames, config.images, chosen_device, album))
             panels.append(day_loops(segmenter, nets, day_frames, config.images, chosen_device, album))
-        logger.say("loops drawn")
+            logger.say("loops drawn")
         pairs = read_poses(poses) if poses else []
         distances = {(pair.night.name, pair.reference.name): pair.metres for pair in pairs}
         overlaps = overlap_ratios(segmenter, night_frames, config.agreement.tau, chosen_device, distances)
@@ -113,8 +113,10 @@ def run(
 
 
 def rendered(segmenter: Segmenter, nets: Loops, symbol: str, x: Tensor, y: Tensor | None = None) -> list[Tensor]:
-    """An image x (1, 3, H, W), its inner reconstruction, its translation to the other domain, and its outer
-    reconstruction. symbol: "d" or "n", of x. y: the labels (1, H, W) of d."""
+    """An image x (1, 3, H, W), its inner reconstruction, its translation, and its outer reconstruction.
+
+    symbol: "d" or "n", of x. y: the labels (1, H, W) of d.
+    """
     translation = TRANSLATION[symbol]
     z = {symbol: outputs_of(segmenter, symbol, x)}
     images = nets.decode({symbol: symbol, translation: symbol}, z, nets.fused(z, y), {symbol: x})
@@ -124,7 +126,7 @@ def rendered(segmenter: Segmenter, nets: Loops, symbol: str, x: Tensor, y: Tenso
 
 
 def outputs_of(segmenter: Segmenter, symbol: str, x: Tensor) -> Outputs:
-    """Enc and F of images of this symbol, with the statistics of the domain that they show."""
+    """The outputs of Enc and F for images of this symbol, with the statistics of the domain that they show."""
     segmenter.use_statistics(DOMAIN[symbol])
     return segmenter(x)
 
@@ -202,7 +204,7 @@ def label_panel(
     """The labels of figure 3 for pairs from low to high LOR. offline: night image -> its offline label map."""
     classes = frames.classes
     ordered = sorted(overlaps, key=lambda number: overlaps[number]["lor"])
-    # `evenly` rounds and would choose other pairs than the pages so far show
+    # as in `evenly`, but rounded down: earlier pages show these pairs
     chosen = [ordered[int(at)] for at in np.linspace(0, len(ordered) - 1, min(config.images, len(ordered)))]
     rows = []
     for number in interruptible(chosen):
