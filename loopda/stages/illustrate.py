@@ -30,6 +30,21 @@ from loopda.runtime.files import write_json
 from loopda.runtime.log import Log
 from loopda.runtime.signals import interruptible
 
+LOOPS = {
+    "n": {
+        "title": "Night loops",
+        "caption": "The inner loop renders the night image from its features and predicted classes; the outer loop "
+        "goes by way of a day image (equations 2, 6 and 7).",
+        "columns": ["night image", "inner loop", "night to day", "outer loop"],
+    },
+    "d": {
+        "title": "Day loops",
+        "caption": "The labelled day image, rendered back by the inner loop, translated to night with its labels kept, "
+        "and brought back by the outer loop (equations 2, 3 and 6).",
+        "columns": ["day image", "inner loop", "day to night", "outer loop"],
+    },
+}
+
 
 class Config(Section):
     """The section `illustrate`, with `input`, `loops` and `agreement`."""
@@ -79,8 +94,8 @@ def run(
     with torch.no_grad():
         panels = []
         if config.loops.outer_loop:
-            panels.append(night_loops(segmenter, nets, night_frames, config.images, chosen_device, album))
-            panels.append(day_loops(segmenter, nets, day_frames, config.images, chosen_device, album))
+            for symbol, frames in (("n", night_frames), ("d", day_frames)):
+                panels.append(loops_panel(segmenter, nets, symbol, frames, config.images, chosen_device, album))
             logger.say("loops drawn")
         pairs = read_poses(poses) if poses else []
         distances = {(pair.night.name, pair.reference.name): pair.metres for pair in pairs}
@@ -131,37 +146,16 @@ def outputs_of(segmenter: Segmenter, symbol: str, x: Tensor) -> Outputs:
     return segmenter(x)
 
 
-def night_loops(
-    segmenter: Segmenter, nets: Loops, frames: Frames, count: int, device: torch.device, album: Album
+def loops_panel(
+    segmenter: Segmenter, nets: Loops, symbol: str, frames: Frames, count: int, device: torch.device, album: Album
 ) -> dict[str, Any]:
-    """`count` rows: x_n, its inner reconstruction, x_n2d, and the outer reconstruction."""
-    images = [to_images([frames.image(number)]).to(device) for number in evenly(len(frames), count)]
-    return {
-        "title": "Night loops",
-        "caption": "The inner loop renders the night image from its features and predicted classes; the outer loop "
-        "goes by way of a day image (equations 2, 6 and 7).",
-        "columns": ["night image", "inner loop", "night to day", "outer loop"],
-        "rows": [album.images(rendered(segmenter, nets, "n", x)) for x in interruptible(images)],
-    }
-
-
-def day_loops(
-    segmenter: Segmenter, nets: Loops, frames: Frames, count: int, device: torch.device, album: Album
-) -> dict[str, Any]:
-    """`count` rows: x_d, its inner reconstruction, x_d2n, and the outer reconstruction."""
-    chosen = evenly(len(frames), count)
-    images = [to_images([frames.image(number)]).to(device) for number in chosen]
-    labels = [to_labels([frames.label(number)]).to(device) for number in chosen]
-    return {
-        "title": "Day loops",
-        "caption": "The labelled day image, rendered back by the inner loop, translated to night with its labels kept, "
-        "and brought back by the outer loop (equations 2, 3 and 6).",
-        "columns": ["day image", "inner loop", "day to night", "outer loop"],
-        "rows": [
-            album.images(rendered(segmenter, nets, "d", x, y))
-            for x, y in interruptible(zip(images, labels, strict=True))
-        ],
-    }
+    """`count` rows of the images of `rendered`. symbol: "d" or "n", of `frames`."""
+    rows = []
+    for number in interruptible(evenly(len(frames), count)):
+        x = to_images([frames.image(number)]).to(device)
+        y = to_labels([frames.label(number)]).to(device) if symbol == "d" else None
+        rows.append(album.images(rendered(segmenter, nets, symbol, x, y)))
+    return {**LOOPS[symbol], "rows": rows}
 
 
 def overlap_ratios(
