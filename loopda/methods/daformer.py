@@ -103,7 +103,7 @@ class DAFormer(Method):
         if self.settings.feature_distance:
             where = self.thing_cells(day.labels, outputs.features.shape[2:])
             with torch.no_grad():
-                frozen_features = self.frozen_network(day.images, aux=False).features
+                frozen_features = self.frozen_network(day.images, aux=False, logits=False).features
             terms["features"] = feature_distance(features=outputs.features, target=frozen_features, where=where)
             total = total + self.settings.feature_distance * terms["features"]
 

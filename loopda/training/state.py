@@ -97,8 +97,8 @@ def load_state(
 def fingerprint(config: Section, inputs: Mapping[str, Path], seed: int) -> str:
     """A digest of all that a stage's progress depends on: configuration, seed, content of the inputs, package's code.
 
-    It leaves out compute.memory and compute.compiled, which change at most rounding and the draws of dropout, so that a
-    stage that ran out of memory resumes with another `memory`, with which it may not be compiled.
+    compute.memory and compute.compiled do not count; they change at most rounding and the draws of dropout. So a stage
+    that ran out of memory can resume with another `memory`, and without compilation where that `memory` excludes it.
     """
     digest = hashlib.sha256()
     values = config.model_dump(mode="json")
