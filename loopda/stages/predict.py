@@ -33,7 +33,6 @@ from loopda.runtime.command import command, writes
 from loopda.runtime.device import use_threads
 from loopda.runtime.files import sha256, written
 from loopda.runtime.log import Log, duration
-from loopda.runtime.signals import received, remembered
 from loopda.text.names import examples
 
 PICTURES = {"colour": ".png", "overlay": ".jpg"}
@@ -102,17 +101,9 @@ def run(
             picture = overlay(np.asarray(image), labels, predictor.classes)
             _write_picture(files["overlay"], picture, quality=JPEG_QUALITY)
 
-    with remembered():
-        done = predict_images(
-            found.sources,
-            predictor,
-            records,
-            files=files,
-            write=write,
-            threads=threads,
-            signal=received,
-            progress=logger.progress,
-        )
+    done = predict_images(
+        found.sources, predictor, records, files=files, write=write, threads=threads, progress=logger.progress
+    )
     logger.say(
         f"{done.predicted} images in {duration(done.seconds)} ({done.speed:.1f} images/s), {done.kept} were there"
         f" before, {len(done.faults)} at fault: {out / FILE}"

@@ -43,7 +43,6 @@ from loopda.runtime.command import command, writes
 from loopda.runtime.device import choose_device, use_threads
 from loopda.runtime.files import sha256, written
 from loopda.runtime.log import Log, duration
-from loopda.runtime.signals import received, remembered
 
 
 class Config(Section):
@@ -140,17 +139,9 @@ def _predict(
         write_label(files[INVALID], np.where(prediction.confidence < invalid_below, IGNORE, prediction.labels))
         write_confidence(files[CONFIDENCE], prediction.confidence)
 
-    with remembered():
-        done = predict_images(
-            sources,
-            predictor,
-            records,
-            files=files,
-            write=write,
-            threads=threads,
-            signal=received,
-            progress=logger.progress,
-        )
+    done = predict_images(
+        sources, predictor, records, files=files, write=write, threads=threads, progress=logger.progress
+    )
     _refuse(done.faults, work)
     logger.say(f"{done.predicted} images in {duration(done.seconds)}, {done.kept} were there before")
 
