@@ -60,11 +60,11 @@ class Cycada(Method):
             width=settings.discriminator_width,
             dropout=settings.discriminator_dropout,
         )
-        # of the last `window` steps, in no order; at first all 0.5, the accuracy of guessing, so that the gate is shut
+        # of the last `window` steps, in no order; at first 0.5, the accuracy of guessing, so that the gate is shut
         self.register_buffer("accuracies", torch.full((settings.window,), 0.5))
         self.register_buffer("alignment_steps", torch.zeros((), dtype=torch.int64))
         self.register_buffer("steps_below_gate", torch.zeros((), dtype=torch.int64))  # in a row, up to now
-        # in a tuple, unseen by Module: the network is no part of the method's state
+        # in a tuple, which Module does not look into: the network is no part of the method's state
         self._segmenter = (segmenter,)
 
     @property

@@ -142,7 +142,7 @@ class Loops(nn.Module):
             )
         trunk = locate(section.lpips_weights) if section.lpips_weights and settings.outer_loop else None
         perceptual = PerceptualDistance(section.lpips, trunk) if settings.outer_loop else None
-        # in a tuple, unseen by Module: a frozen distance belongs neither into the checkpoint nor to the optimisers
+        # in a tuple, which Module does not look into: the frozen LPIPS belongs into no checkpoint and no optimiser
         self._perceptual = (perceptual,)
         self.to(memory_format=torch.channels_last)  # the faster layout, on CPUs and GPUs
 
@@ -193,7 +193,8 @@ class Loops(nn.Module):
         if decoders_alone or not outer:
             return LoopOutputs(terms, z, translations)
 
-        # encode the translations, which keep the content of their originals (equation 4) and the labels (equation 5)
+        # encode the translations, which should keep the content of their originals (equation 4) and have the same
+        # labels (equation 5)
         z_t = self.encode(segmenter, translations)
         p_t = self.fused(z_t, y)
         if "d2n" in outer:
@@ -224,7 +225,7 @@ class Loops(nn.Module):
     def fused(self, z: Mapping[str, Outputs], y: Tensor | None) -> dict[str, Tensor]:
         """p = softmax(F(z)) by symbol, for the decoders.
 
-        For labelled images p and y are fused, without gradient (section 3.1.1). Otherwise p keeps its gradient, so that
+        For labelled images p is fused with y, without gradient (section 3.1.1). Otherwise p keeps its gradient, so that
         the rendering trains Enc and F (section 3.1.2).
         """
         p = {k: probabilities(outputs) for k, outputs in z.items()}
@@ -242,9 +243,9 @@ class Loops(nn.Module):
     ) -> dict[str, Tensor]:
         """Dec(z, p) by symbol, in one call of each decoder for each image size.
 
-        wanted: from the symbol of each output to the symbol of its input, of the same size: {"d": "d"} is an inner
-        loop, {"d2n": "d"} a translation, {"d": "d2n"} an outer loop's way back. Instance normalisation does not mix
-        images, so that images of several symbols share a call.
+        wanted: from the symbol of each output to the symbol of its input. {"d": "d"} is an inner loop, {"d2n": "d"} a
+        translation, {"d": "d2n"} an outer loop's way back. x: the input images; outputs have their size. Images of
+        several symbols share a call, because instance normalisation does not mix images.
         """
         names, images = list(wanted), {}
         for places in positions_by_shape([(DOMAIN[name], *x[k].shape[2:]) for name, k in wanted.items()]):
@@ -281,7 +282,7 @@ class Loops(nn.Module):
         return discriminator_loss(real=real, fake=fake)
 
     def adversarial_loss(self, symbol: str, translated: Tensor) -> Tensor:
-        """Equations 3 and 7 for the decoders: the discriminator, a constant, should take the translation for real."""
+        """Equations 3 and 7 for the decoders: the constant discriminator should take the translation for real."""
         return generator_loss(fake=frozen(self.discriminators[DOMAIN[symbol]])(translated))
 
     def total(self, terms: Terms) -> Tensor:
@@ -297,7 +298,7 @@ def save_loops(loops: Loops, path: Path, **provenance: object) -> None:
 
 
 def load_loops(loops: Loops, path: Path) -> None:
-    """Load what `save_loops` wrote into networks of the same settings; DataError when they differ."""
+    """Load what `save_loops` wrote into networks of the same settings; DataError where the settings differ."""
     checkpoint = load_checkpoint(path)
     try:
         loops.load_state_dict(checkpoint["loops"])
