@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from loopda.pipeline.experiments import COMPARISONS
+
 ROOT = Path(__file__).parent.parent
 PAGES = [
     *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "config.yaml")),
@@ -47,7 +49,7 @@ def targets() -> set[str]:
     """The rules that a command may name."""
     files = [ROOT / "Snakefile", *(ROOT / "workflow/rules").glob("*.smk")]
     found = [re.findall(r"^rule (\w+):", path.read_text(encoding="utf-8"), re.MULTILINE) for path in files]
-    return {name for names in found for name in names}
+    return {name for names in found for name in names} | set(COMPARISONS)
 
 
 def missing(text: str, folder: Path = ROOT) -> list[str]:

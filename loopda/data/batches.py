@@ -21,7 +21,7 @@ from loopda.runtime.signals import AGAIN, interruptible
 
 
 class DayBatch(NamedTuple):
-    """What a step sees, once it is `on_device`; bytes as long as it is not.
+    """A labelled batch, as a step sees it: `on_device`. Before that, images and labels are bytes.
 
     images (N, 3, H, W) in [-1, 1]; labels (N, H, W) class indices, 255 = ignore; boxes (N, 4): where the crops lie
     in their images (View.box).
@@ -52,7 +52,7 @@ AnyBatch = TypeVar("AnyBatch")
 
 
 def on_device(batch: AnyBatch, device: torch.device) -> AnyBatch:
-    """The batch, a tensor or tuples of tensors, on the device; the bytes of images and labels become numbers there."""
+    """The batch, a tensor or tuples of tensors, on the device, where `unpack` makes numbers of bytes."""
 
     def moved(part: Tensor) -> Tensor:
         there = part.to(device, non_blocking=True)
@@ -62,7 +62,7 @@ def on_device(batch: AnyBatch, device: torch.device) -> AnyBatch:
 
 
 def pinned(batch: AnyBatch) -> AnyBatch:
-    """The batch in memory from which a GPU fetches by itself, so that nobody waits for the transfer."""
+    """The batch in pinned memory, from which it goes to a GPU while the program continues."""
     return _each(Tensor.pin_memory, batch)
 
 
@@ -94,13 +94,7 @@ def day_batch(
 
 
 def night_batch(
-    frames: Frames,
-    step: int,
-    *,
-    batch_size: int,
-    crop: tuple[int, int],
-    seed: int,
-    pseudo: PseudoLabels | None = None,
+    frames: Frames, step: int, *, batch_size: int, crop: tuple[int, int], seed: int, pseudo: PseudoLabels | None = None
 ) -> NightBatch:
     """The unlabelled batch of `step`: a night image, its reference and their offline labels share one view."""
     images, references, paired, labels, reference_labels, boxes = [], [], [], [], [], []

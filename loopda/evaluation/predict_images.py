@@ -8,7 +8,7 @@ from typing import NamedTuple
 from PIL import Image
 
 from loopda.data.images import Source
-from loopda.data.sampling import ahead
+from loopda.data.sampling import prefetched
 from loopda.errors import DataError, DeviceError, Interrupted
 from loopda.evaluation.prediction_records import PredictionRecords, digest
 from loopda.evaluation.predictor import Prediction, Predictor
@@ -79,7 +79,7 @@ def predict_images(
     squeezed: list[Path] = []
 
     def predicted() -> Iterator[_Work]:
-        for work in ahead(read, (source for source in sources if not received()), workers=threads):
+        for work in prefetched(read, (source for source in sources if not received()), workers=threads):
             if work.image and predictor.squeezes(work.image.size):
                 squeezed.append(work.source.path)
             yield work._replace(prediction=predictor(work.image)) if work.image else work
@@ -101,7 +101,7 @@ def predict_images(
 
     started = time.monotonic()
     count, kept, faults = 0, 0, []
-    for number, work in enumerate(ahead(written, predicted(), workers=threads), start=1):
+    for number, work in enumerate(prefetched(written, predicted(), workers=threads), start=1):
         if work.fault:
             faults.append(work.fault)
         elif work.files:

@@ -13,7 +13,7 @@ from loopda.config import Section
 from loopda.data.cross_checks import images_in_two_sets, notes_on_sets
 from loopda.data.layouts import DataSet
 from loopda.data.manifest import write_manifest
-from loopda.data.sets import UNLABELLED, CheckedSet, candidates, check_set, named, read_checked_set, statistics
+from loopda.data.sets import UNLABELLED, CheckedSet, candidates, check_set, manifest_entry, read_checked_set, statistics
 from loopda.data.tiles import data_set_rows
 from loopda.errors import ConfigError, DataError
 from loopda.labels.class_files import read_class_list, write_classes
@@ -124,7 +124,7 @@ def run(
         {
             "classes": list(class_list.names),
             "sets": {name: statistics(data_set, class_list) for name, data_set in sets.items()},
-            **({"night_tests": {name: named(path) for name, path in tests.items()}} if tests else {}),
+            **({"night_tests": {name: manifest_entry(path) for name, path in tests.items()}} if tests else {}),
             "notes": notes,
         },
     )

@@ -10,9 +10,9 @@ from loopda.errors import ConfigError
 from loopda.report.data_notes import read_data_notes
 from loopda.report.illustrations import read_illustrations
 from loopda.report.inputs import read_configuration, read_evaluations, read_metrics
+from loopda.report.page import PageSettings
 from loopda.report.report_page import report_page
 from loopda.report.results import Pairs, Results, of_lowest_seed, one_experiment
-from loopda.report.settings import PageSettings
 from loopda.report.text_table import text_table
 from loopda.runtime.command import command, writes
 from loopda.runtime.files import write_text

@@ -18,7 +18,7 @@ from PIL import Image
 from loopda import __version__, load
 from loopda.config import Fraction, Section, WholeNumber
 from loopda.data.images import Source
-from loopda.data.layouts import dark_zurich
+from loopda.data.layouts import DarkZurichLayout
 from loopda.data.skipped import collect_skipped
 from loopda.errors import ConfigError, DataError
 from loopda.evaluation.predict_images import predict_images
@@ -92,7 +92,8 @@ def run(
         raise ConfigError(f"invalid_below {invalid_below}: a confidence is in 0 ... 1")
     logger = Log(log, "submission")
     with collect_skipped() as skipped:
-        images = [row.image for row in dark_zurich.rows(root, "test", CITYSCAPES, labelled=False)]
+        layout = DarkZurichLayout(layout="dark_zurich", root=root, split="test")
+        images = [row.image for row in layout.rows(CITYSCAPES, labelled=False)]
     for line in skipped.lines():
         logger.say(line)
     expected = [file_name(image, names) for image in images]

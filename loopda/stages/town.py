@@ -26,7 +26,7 @@ from loopda.runtime.progress import report_progress
 from loopda.runtime.signals import interruptible, leave_to_parent
 from loopda.town import write
 from loopda.town.sheet import town_rows
-from loopda.town.write import Frame, apart, cityscapes_frames, dark_zurich_pairs
+from loopda.town.write import Frame, cityscapes_frames, dark_zurich_pairs, distance
 
 
 class Config(Section):
@@ -77,7 +77,7 @@ def run(*, config: Config, summary: Path, poses: Path, oracle: Path, sheet: Path
     rows = [f"{_pair_name(pair.night)},{_pair_name(pair.day)}\n" for pair in pairs["train"]]
     write_text(root / "DarkZurich" / "zurich_dn_pair_train.csv", "".join(rows))
     distances = [
-        PairDistance(Path(pair.night.image), Path(pair.day.image), *apart(pair, config.seed))
+        PairDistance(Path(pair.night.image), Path(pair.day.image), *distance(pair, config.seed))
         for pair in pairs["train"] + pairs["val"]
     ]
     write_poses(poses, distances)

@@ -119,7 +119,7 @@ class Training:
             with remembered(), computing_in(self.compute.precision, compiled=self.compute.compiled):
                 if self.device.type == "cuda":
                     make = partial(_pinned, make)
-                for batch in prefetched(make, first=self.step + 1, last=self.steps, workers=workers):
+                for batch in prefetched(make, range(self.step + 1, self.steps + 1), workers=workers):
                     seed_torch(self.seed, self.stage, self.step + 1)
                     yield self.step + 1, on_device(batch, self.device)
                     self.step += 1

@@ -4,13 +4,16 @@ import pytest
 from loopda.config import parse_section
 from loopda.data.checks import check_rows
 from loopda.data.layouts import FolderLayout
-from loopda.data.layouts.folder import rows
 from loopda.data.listing import HIDDEN
 from loopda.data.skipped import collect_skipped
 from loopda.errors import ConfigError, DataError
 from loopda.labels.classes import CITYSCAPES
 
 DRIVES = ["drive/b/0001", "drive/a/0002", "drive/a/0001", "drive/0007", "drive/a/c/0001"]
+
+
+def rows(root, images, classes, *, labelled, **keys):
+    return FolderLayout(layout="folder", root=root, images=images, **keys).rows(classes, labelled=labelled)
 
 
 @pytest.fixture
@@ -197,7 +200,7 @@ def test_a_folder_with_brackets_in_its_name_is_taken_by_it(tmp_path):
 @pytest.mark.fault(52, "variables are filled in below `root`, which no pattern leaves")
 def test_variables_in_a_pattern_are_filled_in_and_it_stays_below_the_root(root, monkeypatch):
     monkeypatch.setenv("PART", "a")
-    found = rows(root, "drive/$PART/*.jpg", CITYSCAPES, labelled=False, references="day/${PART}/{stem}.jpg")
+    found = rows(root, "drive/${PART}/*.jpg", CITYSCAPES, labelled=False, references="day/$PART/{stem}.jpg")
     assert relative(root, [row.reference for row in found]) == ["day/a/0001.jpg", "day/a/0002.jpg"]
     with pytest.raises(ConfigError, match="not below `root`; put the folder into `root`"):
         rows(root, "~/drive/*.jpg", CITYSCAPES, labelled=False)
