@@ -14,6 +14,7 @@ from loopda.text.strict_yaml import read_yaml, remedy
 
 # the kinds of numbers that many sections hold
 Count = Annotated[int, Field(ge=1)]
+WholeNumber = Annotated[int, Field(ge=0)]
 NonNegative = Annotated[float, Field(ge=0)]
 Positive = Annotated[float, Field(gt=0)]
 Fraction = Annotated[float, Field(ge=0, le=1)]

@@ -3,7 +3,7 @@
 Each of several processes makes its share of them.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple, TypeVar
 
 import numpy as np
@@ -13,10 +13,11 @@ from torch import Tensor
 from loopda.data.dataset import Frames
 from loopda.data.pseudo_labels import PseudoLabels
 from loopda.data.sampling import batch_indices
-from loopda.data.transforms import View, pack, random_view, unpack
+from loopda.data.transforms import View, pack, random_view, to_images, unpack
 from loopda.labels.classes import IGNORE
 from loopda.randomness import generator
-from loopda.runtime.distributed import share
+from loopda.runtime.distributed import round_robin, share
+from loopda.runtime.signals import AGAIN, interruptible
 
 
 class DayBatch(NamedTuple):
@@ -118,6 +119,25 @@ def night_batch(
         pack(reference_labels) if references else pack(labels)[:0],
         torch.tensor(boxes),
     )
+
+
+def whole_images(
+    frames: Frames,
+    batch_size: int,
+    device: torch.device,
+    *,
+    indices: Sequence[int] | None = None,
+    remedy: str = AGAIN,
+) -> Iterator[tuple[Sequence[int], Tensor]]:
+    """The images of `frames` in batches, without crops: their indices, and images (N, 3, H, W) in [-1, 1].
+
+    indices: of the wanted images, by default all. Several processes take turns with the batches. After a signal,
+    Interrupted with the `remedy`.
+    """
+    wanted = range(len(frames)) if indices is None else indices
+    for first in interruptible(round_robin(range(0, len(wanted), batch_size)), remedy):
+        batch = wanted[first : first + batch_size]
+        yield batch, to_images([frames.image(index) for index in batch]).to(device)
 
 
 def _samples(frames: Frames, step: int, batch_size: int, seed: int, stream: str) -> Sequence[tuple[int, int]]:

@@ -50,7 +50,7 @@ def run(
     experiment has pairs. data: summary.json of `prepare`, whose notes the page shows.
     DataError where inputs contradict each other.
     """
-    out = Log(log, "report")
+    logger = Log(log, "report")
     if (ranking is None) != (sheet is None):
         raise ConfigError("--ranking and --sheet: give both files of the stage `pair`, or neither")
 
@@ -63,14 +63,14 @@ def run(
         pairs=Pairs(read_ranking(ranking), sheet) if ranking and sheet else None,
         data=read_data_notes(data) if data else None,
     )
-    out.say(f"{len(scores)} models, {len(metrics)} records, {len(pictures)} files of pictures")
+    logger.say(f"{len(scores)} models, {len(metrics)} records, {len(pictures)} files of pictures")
 
     # write
     title = config.title or f"Experiment {results.evaluations[-1].experiment}"
     html = report_page(results, title, config)
     write_text(table, text_table(results, title, page))
     write_text(page, html)
-    out.say(f"{page}, {len(html) / 1e6:.1f} MB")
+    logger.say(f"{page}, {len(html) / 1e6:.1f} MB")
 
 
 if __name__ == "__main__":
