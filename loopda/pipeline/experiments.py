@@ -131,11 +131,6 @@ def set_section(config: Config, experiment: str, name: str) -> dict[str, Any]:
     }
 
 
-def measured_sets(config: Config, experiment: str) -> list[str]:
-    """The sets that the models of `experiment` are scored on; none where it has no labelled images but source."""
-    return reads(config, experiment, "evaluate")
-
-
 def reads(config: Config, experiment: str, stage: str) -> list[str]:
     """The sets whose manifests `stage` reads in `experiment`."""
     wanted = STAGES[stage].sets
@@ -249,11 +244,17 @@ def owner(config: Config, experiment: str, *stages: str) -> str:
 
 def owner_of_set(config: Config, experiment: str, name: str) -> str:
     """The experiment under whose name the manifest of the set `name` lies, by the same rule as `owner`."""
-    wanted = _set_lineage(config, experiment, name)
-    alike = (
-        candidate for candidate in config["experiments"] if wanted and _set_lineage(config, candidate, name) == wanted
-    )
-    return _first_claimant(config, f"manifest/{name}", alike)
+
+    def find() -> str:
+        wanted = _set_lineage(config, experiment, name)
+        alike = (
+            candidate
+            for candidate in config["experiments"]
+            if wanted and _set_lineage(config, candidate, name) == wanted
+        )
+        return _first_claimant(config, f"manifest/{name}", alike)
+
+    return _cached(config, ("owner of set", experiment, name), find)
 
 
 def scored_as(config: Config, experiment: str, stage: str) -> str:
@@ -266,8 +267,12 @@ def checked_with(config: Config, experiment: str) -> list[str]:
 
     These are the data of the experiments of `run` that share any of its trainings; where there is none, its own.
     """
-    sharing = [name for name in config["run"] if experiment in _owners(config, name)]
-    return list(dict.fromkeys(owner(config, name, "prepare") for name in sharing or [experiment]))
+
+    def find() -> list[str]:
+        sharing = [name for name in config["run"] if experiment in _owners(config, name)]
+        return list(dict.fromkeys(owner(config, name, "prepare") for name in sharing or [experiment]))
+
+    return _cached(config, ("checked with", experiment), find)
 
 
 def _owners(config: Config, experiment: str) -> frozenset[str]:
