@@ -18,7 +18,7 @@ import time
 from pathlib import Path
 from typing import TextIO
 
-from loopda.text.encoding import warn_once
+from loopda.runtime.log import warn_once
 
 LACKING = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL, errno.EPERM, errno.EACCES)
 BEAT = 10.0  # seconds between two numbers

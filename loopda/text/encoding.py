@@ -3,7 +3,6 @@
 import codecs
 import io
 import json
-import logging
 import os
 import sys
 from pathlib import Path
@@ -15,7 +14,6 @@ from loopda.text.names import printable
 REPLACEMENTS = {"…": ".", "±": "+-", "−": "-", "–": "-", "·": ".", "×": "x", "τ": "tau", "→": "->", "“": '"', "”": '"'}
 
 REPLACE = "loopda.replace"  # value of `errors` for text that people read: unencodable characters are replaced
-_warned: set[tuple[str, int]] = set()
 
 
 def begin_program() -> None:
@@ -66,13 +64,6 @@ def read_text(path: Path, kind: type[LoopdaError] = DataError) -> str:
         wrong = content[error.start]
         raise kind(f"{path}, line {line}: not UTF-8 (the byte 0x{wrong:02x}, as in Latin-1); {remedy}") from None
     return text.replace("\r\n", "\n").replace("\r", "\n")
-
-
-def warn_once(what: str, folder: Path, text: str) -> None:
-    """Warn of `folder` on standard error and in the log of the stage, once per process, `what` and file system."""
-    if (what, folder.stat().st_dev) not in _warned:
-        _warned.add((what, folder.stat().st_dev))
-        logging.getLogger("loopda").warning("%s: %s", folder, text)
 
 
 def _replacement(error: UnicodeError) -> tuple[str, int]:
