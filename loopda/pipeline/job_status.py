@@ -87,7 +87,9 @@ def statuses(config: Config, targets: Sequence[str] = (), *, root: Path = Path()
 def _known(config: Config, target: str) -> str:
     """`target`; ConfigError where there is none of this name."""
     if target not in ("all", *COMPARISONS, *config["experiments"]):
-        raise ConfigError(f"no target {target!r}; there are all, {', '.join(COMPARISONS)}, and every experiment")
+        raise ConfigError(
+            f"no target {target!r}. A target is `all`, a comparison ({', '.join(COMPARISONS)}), or an experiment"
+        )
     return target
 
 

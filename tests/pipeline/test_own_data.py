@@ -108,7 +108,7 @@ def test_a_set_to_score_at_full_size_must_be_there(config):
     config = mine(config, "source", "night", "day_val")
     config["experiments"]["mine"]["evaluate"] = {"full_size": ["night"]}
     (fault,) = faults_of_sets(config, "mine")
-    assert fault.startswith("evaluate.full_size: no set 'night' to measure on; there are day")
+    assert fault.startswith("evaluate.full_size: no set 'night' to measure on; the sets are day")
 
 
 @pytest.mark.fault(93, "the town's folder by whatever path is the town's")
