@@ -167,7 +167,7 @@ def _has_changed(need: Status, since: float) -> bool:
 def _agrees_with_its_record(result: Path, root: Path) -> bool:
     """Whether the record beside a result has the digests of the files that are there."""
     record = read_record(result)
-    return record is not None and not Digests(root).others(record)
+    return record is not None and not Digests(root).changed(record)
 
 
 def _has_settings(jobs: Jobs, job: Job, root: Path) -> bool:
