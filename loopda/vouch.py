@@ -2,11 +2,11 @@
 
     python -m loopda.vouch [--configfile FILE ...] [--dry-run]
 
-Snakemake goes by times and by its own records in .snakemake. A project that was copied without both (cp -r, a download,
-object storage) looks as if it had to be made anew, and Snakemake removes a finished model as its job begins. This
-command compares every result with the record beside it (runtime/provenance.py): the settings, and the SHA-256 of the
-inputs and of the result itself. What agrees gets one common time, which makes it up to date. What does not agree is
-listed and left as it is.
+Snakemake goes by the times of files and by its own records in .snakemake. If a project was copied without both (cp -r,
+a download, object storage), Snakemake would make every result again, and remove a finished model as its job begins.
+This command compares each result with the record beside it (runtime/provenance.py): the settings, and the SHA-256 of
+the inputs and of the result itself. Results that agree get one common time, which makes them up to date. Those that do
+not agree are listed and left as they are.
 """
 
 import argparse
@@ -106,9 +106,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             vouch(found)
         if found.differing:
             print(f"To have them made again, remove them: rm {shlex.join(job.files[0] for job in found.differing)}")
-        print(
-            f"{len(found.agreeing)} results are what their records say{'' if options.dry_run else ', and up to date'}"
-        )
+        and_now = "" if options.dry_run else ", and up to date"
+        print(f"{len(found.agreeing)} results are what their records say{and_now}")
     except LoopdaError as error:
         print(error, file=sys.stderr)
         sys.exit(error.exit_code)
