@@ -163,7 +163,7 @@ def test_fewer_threads_than_none_are_refused(capsys):
     with pytest.raises(SystemExit) as ended:
         command(run, ["--threads", "-1"])
     assert ended.value.code == ConfigError.exit_code
-    assert "--threads -1: there must be 1 at least" in capsys.readouterr().err
+    assert "--threads -1: choose 1 or more" in capsys.readouterr().err
 
 
 @pytest.mark.fault(37, "a flag that comes twice adds to what it said; one without a value has its default")

@@ -47,10 +47,10 @@ def without_locks(request, monkeypatch) -> None:
 @pytest.fixture(autouse=True)
 def quick(monkeypatch) -> None:
     monkeypatch.setattr(log, "_warned", set())
-    monkeypatch.setattr(locks, "BEAT", 0.05)
+    monkeypatch.setattr(locks, "HEARTBEAT", 0.05)
     monkeypatch.setattr(locks, "WATCH", 0.4)
-    monkeypatch.setattr(locks, "LOOK", 0.02)
-    monkeypatch.setattr(locks, "LEAST", 0.2)
+    monkeypatch.setattr(locks, "POLL", 0.02)
+    monkeypatch.setattr(locks, "SHORTEST_WATCH", 0.2)
 
 
 @pytest.fixture
