@@ -41,8 +41,8 @@ def _faults_of_keys(config: Config) -> list[str]:
     missing = sorted(name for name in SECTIONS if name not in config)
     if len(missing) > 3:
         faults.append(
-            f"{len(missing)} sections are missing: {', '.join(missing)}. Leave the project's config.yaml whole, and write"
-            " lines of your own in a file after --configfile"
+            f"{len(missing)} sections are missing: {', '.join(missing)}. Keep the project's config.yaml whole, and write your"
+            " own lines into a file after --configfile"
         )
     else:
         faults += [f"the section {name!r} is missing" for name in missing]
