@@ -84,21 +84,12 @@ def _student_starts_from_pretrain(sections: Callable[[str], Mapping[str, Any]]) 
 
 
 _TABLE = (  # in the order of the pipeline
-    Stage(
-        "town",
-        outputs=("town.json", "poses.csv", "oracle/night.csv", "contact_sheet.png"),
-        seeded=False,
-    ),
+    Stage("town", outputs=("town.json", "poses.csv", "oracle/night.csv", "contact_sheet.png"), seeded=False),
     Stage(
         "manifest",
         parents=("town",),
         section="data",
-        outputs=(
-            "{data_set}.csv",
-            "{data_set}/references.csv",
-            "{data_set}/classes.json",
-            "{data_set}/found.json",
-        ),
+        outputs=("{data_set}.csv", "{data_set}/references.csv", "{data_set}/classes.json", "{data_set}/found.json"),
         seeded=False,
     ),
     Stage(
@@ -206,15 +197,8 @@ _TABLE = (  # in the order of the pipeline
         outputs=("{model}.json",),
         distributed=True,
     ),
-    Stage(
-        "convert",
-        parents=("manifest",),
-        outputs=("model.pt",),
-    ),
-    Stage(
-        "submission",
-        outputs=("{model}.zip",),
-    ),
+    Stage("convert", parents=("manifest",), outputs=("model.pt",)),
+    Stage("submission", outputs=("{model}.zip",)),
     Stage(
         "illustrate",
         parents=("pseudo_labels",),
@@ -222,11 +206,7 @@ _TABLE = (  # in the order of the pipeline
         sets=("source", "night"),
         outputs=("illustrations.json",),
     ),
-    Stage(
-        "report",
-        outputs=("report.html", "table.txt"),
-        seeded=False,
-    ),
+    Stage("report", outputs=("report.html", "table.txt"), seeded=False),
 )
 STAGES: Mapping[str, Stage] = {stage.name: stage for stage in _TABLE}
 

@@ -1,4 +1,4 @@
-"""The encoding of text: files and their names are UTF-8 whatever the locale; a terminal gets what it can show."""
+"""The encoding of text: files and their names are UTF-8 in any locale; a terminal gets the characters that it has."""
 
 import codecs
 import io
@@ -41,8 +41,8 @@ def check_encoding(values: object) -> None:
     encoding = codecs.lookup(sys.getfilesystemencoding()).name
     if encoding != "utf-8" and not json.dumps(values, ensure_ascii=False, default=str).isascii():
         raise ConfigError(
-            f"the locale's encoding is {encoding}, and the configuration has letters beyond ASCII, of which names of"
-            " files are made; start it as `PYTHONUTF8=1 snakemake ...`, or choose a UTF-8 locale"
+            f"the locale's encoding is {encoding}, but the configuration has letters beyond ASCII, which become"
+            " names of files; start it as `PYTHONUTF8=1 snakemake ...`, or choose a UTF-8 locale"
         )
 
 
@@ -56,7 +56,7 @@ def read_text(path: Path, kind: type[LoopdaError] = DataError) -> str:
     if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         raise kind(f"{path}: a text in UTF-16; {remedy}")
     if b"\0" in content:
-        raise kind(f"{path}: no text (a zero byte in it), or one in UTF-16; {remedy}")
+        raise kind(f"{path}: not a text (it has a zero byte), or one in UTF-16; {remedy}")
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:

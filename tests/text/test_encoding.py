@@ -37,7 +37,7 @@ def run(arguments: list[str | Path], **environment: str) -> subprocess.Completed
     [
         ("# one\nname: Straße\n".encode("latin-1"), r"f\.yaml, line 2: not UTF-8 \(the byte 0xdf, as in Latin-1\)"),
         ("name: Straße\n".encode("utf-16"), r"f\.yaml: a text in UTF-16"),
-        ("name: x\n".encode("utf-16-le"), r"f\.yaml: no text \(a zero byte in it\), or one in UTF-16"),
+        ("name: x\n".encode("utf-16-le"), r"f\.yaml: not a text \(it has a zero byte\), or one in UTF-16"),
     ],
     ids=["Latin-1", "UTF-16", "UTF-16 without a mark"],
 )

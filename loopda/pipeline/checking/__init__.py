@@ -41,8 +41,8 @@ def _faults_of_keys(config: Config) -> list[str]:
     missing = sorted(name for name in SECTIONS if name not in config)
     if len(missing) > 3:
         faults.append(
-            f"{len(missing)} sections are missing: {', '.join(missing)}. Keep the project's config.yaml whole, and write your"
-            " own lines into a file after --configfile"
+            f"{len(missing)} sections are missing: {', '.join(missing)}. Keep the project's config.yaml whole, and"
+            " write your own lines into a file after --configfile"
         )
     else:
         faults += [f"the section {name!r} is missing" for name in missing]
@@ -95,12 +95,9 @@ def _faults_of_batches(config: Config) -> list[str]:
     for name in config["run"]:
         for stage in training_stages(config, name):
             batch_size, count = section(config, name, stage)["batch_size"], processes(config, stage)
+            fault = f"processes: {count} cannot share {stage}.batch_size {batch_size} equally"
             if batch_size % count:
-                fault = (
-                    f"processes: {count} cannot share {stage}.batch_size {batch_size} equally; set processes.{stage} to"
-                    " a number that divides it"
-                )
-                faults.append((name, fault))
+                faults.append((name, f"{fault}; set processes.{stage} to a number that divides it"))
     return with_experiments(faults)
 
 
@@ -109,8 +106,7 @@ def _faults_of_compilation(config: Config) -> list[str]:
     faults = []
     for name in config["experiments"]:
         for stage in training_stages(config, name):
-            why_not = uncompilable(section(config, name, stage)["compute"], processes(config, stage))
-            if why_not:
+            if why_not := uncompilable(section(config, name, stage)["compute"], processes(config, stage)):
                 faults.append((name, f"{why_not}; stage {stage}"))
     return with_experiments(faults)
 
