@@ -23,10 +23,10 @@ BLOCKS = worked_examples.blocks("A method")
 def checkout(tmp_path_factory) -> Path:
     """A copy of the package with the example in it: its file, its line in the table, and its module's import."""
     folder = worked_examples.copy_project(tmp_path_factory.mktemp("checkout"), "loopda", "pyproject.toml")
-    file, line = BLOCKS["python"]
+    file, imported, line = BLOCKS["python"]
     (folder / "loopda/methods/coral.py").write_text(file)
     stage = folder / "loopda/stages/adapt.py"
-    worked_examples.insert(stage, "from loopda.methods.method import", "from loopda.methods import coral\n")
+    worked_examples.insert(stage, "from loopda.methods.cycada import", imported)
     worked_examples.insert(stage, "}\n", line, after="METHODS:")
     return folder
 
