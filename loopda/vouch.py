@@ -72,7 +72,7 @@ def vouch(found: Examined) -> None:
 def copied_without_times(config: Config, root: Path = Path()) -> bool:
     """Whether the results in `root` were copied without Snakemake's records and without their times.
 
-    Then a result has a record beside it, but is older than one of its inputs.
+    The sign of it: a result that has a record beside it is older than one of its inputs.
     """
     if any((root / ".snakemake" / "metadata").glob("*")):
         return False

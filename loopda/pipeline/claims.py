@@ -1,4 +1,4 @@
-"""Which experiments have results on disk: they keep what they have trained, whatever the order of the experiments.
+"""Which experiments have results on disk. They keep these, whatever the order of the experiments in config.yaml.
 
 The disk is read once, with the configuration. Nothing heavy is imported.
 """
