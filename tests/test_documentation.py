@@ -14,7 +14,7 @@ PAGES = [
     *sorted((ROOT / "workflow").rglob("*.md")),
     *sorted((ROOT / "workflow").rglob("*.yaml")),
 ]
-EXAMPLES = {"loopda/methods/coral.py", "workflow/config/X.yaml"}  # files that a reader makes
+EXAMPLES = {"loopda/methods/coral.py", "loopda/stages/refine.py", "workflow/config/X.yaml"}  # files that a reader makes
 
 # no "/" before it: in results/warmup/loopda/seed0, `loopda` is an experiment
 FILE = re.compile(r"(?<![\w./-])(?:loopda|workflow|scripts|docs|tests)/[\w./-]*[\w/](?![\w<*{])")

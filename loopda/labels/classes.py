@@ -127,7 +127,7 @@ class ClassList:
         """
         unknown = [name for name in keep if name not in self.names]
         if unknown:
-            raise ConfigError(f"class list: no class {', '.join(unknown)}; there are {', '.join(self.names)}")
+            raise ConfigError(f"class list: no class {', '.join(unknown)}; the classes are {', '.join(self.names)}")
         if twice := _repeated(keep):
             raise ConfigError(f"class list: `keep` names {', '.join(map(repr, twice))} twice; once is enough")
         kept = [self.names.index(name) for name in keep]

@@ -75,8 +75,8 @@ def run(
     paths = {"night": night_val, "day": day_val, **{path.stem: path for path in night_tests or ()}}
     manifests = {name: path for name, path in paths.items() if path is not None}
     if unknown := set(config.full_size) - manifests.keys():
-        known = ", ".join(manifests) or "none"
-        raise ConfigError(f"evaluate.full_size: no set {', '.join(sorted(unknown))}; there are {known}")
+        known = f"the sets are {', '.join(manifests)}" if manifests else "there is none"
+        raise ConfigError(f"evaluate.full_size: no set {', '.join(sorted(unknown))}; {known}")
     for name in ("night", "day"):
         if name not in manifests:
             logger.say(f"{name}: not measured: there is no set {name}_val")

@@ -29,7 +29,7 @@ from loopda.models.compute.precision import computing_in
 from loopda.models.compute.settings import Compute
 from loopda.randomness import seed_torch
 from loopda.runtime import distributed, processes
-from loopda.runtime.files import release, take_lock, write_text
+from loopda.runtime.files import take_lock, write_text
 from loopda.runtime.log import Log, duration
 from loopda.runtime.progress import report_progress
 from loopda.runtime.signals import received, remembered
@@ -126,7 +126,7 @@ class Training:
                     self._after_step()
         finally:
             if self._lock and self.step < self.steps:
-                release(self._lock)
+                self._lock.release()
         self.log.progress(f"step {self.step}/{self.steps} done", final=True)
 
     def descent(self, *optimizers: Optimizer) -> AbstractContextManager[Backward]:
@@ -154,7 +154,7 @@ class Training:
             return
         write_text(metrics, self.metrics.text())
         shutil.rmtree(self.state, ignore_errors=True)
-        release(self._lock)
+        self._lock.release()
 
     def _synchronize(self) -> None:
         """Check that all processes resume after the same step, and give them the weights of the first."""

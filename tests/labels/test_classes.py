@@ -171,7 +171,7 @@ def test_files_that_hold_class_indices_mean_those_of_the_subset(tmp_path):
 @pytest.mark.parametrize(
     ("values", "fault"),
     [
-        ({"keep": ["road", "tree", "lamp"]}, "no class tree, lamp; there are road, sidewalk"),
+        ({"keep": ["road", "tree", "lamp"]}, "no class tree, lamp; the classes are road, sidewalk"),
         ({"keep": ["road", "road"]}, "names 'road' twice"),
         ({"keep": []}, "keep"),
         ({}, "keep"),

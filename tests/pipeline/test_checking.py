@@ -356,7 +356,7 @@ def test_an_extension_is_refused_of_nothing_of_itself_and_of_an_ensemble(config,
         "of-several": {"extends": "advent-ensemble"},
     }
     found = "\n".join(faults(config, schemas))
-    assert "experiments.of-nothing.extends: no experiment 'loopd'; there are loopda" in found
-    assert "name the file that has it after --configfile" in found
+    assert "experiments.of-nothing.extends: no experiment 'loopd'; similar names: loopda" in found
+    assert "if another file has it, name the file after --configfile" in found
     assert "experiments.one.extends: one extends other extends one" in found
     assert "experiments.of-several.extends: advent-ensemble is an ensemble" in found
