@@ -14,6 +14,7 @@ from loopda.text.strict_yaml import read_yaml, remedy
 
 # the kinds of numbers that many sections hold
 Count = Annotated[int, Field(ge=1)]
+WholeNumber = Annotated[int, Field(ge=0)]
 NonNegative = Annotated[float, Field(ge=0)]
 Positive = Annotated[float, Field(gt=0)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
@@ -26,10 +27,9 @@ def expanded(path: Path | str, folder: Path | str = "") -> Path:
     variable does not exist, or the variable is empty; and for URLs and paths of Windows.
     """
     text = str(path)
-    if (why := next((why for begin, why in _NOT_LOCAL if re.match(begin, text)), "")) and not os.path.lexists(
-        os.path.join(folder, text)
-    ):
-        raise ConfigError(f"{text}: {why}")
+    for begin, why in _NOT_LOCAL:
+        if re.match(begin, text) and not os.path.lexists(os.path.join(folder, text)):
+            raise ConfigError(f"{text}: {why}")
     if "$" not in text and not text.startswith("~"):
         return Path(path)
     done: list[str] = []
@@ -42,8 +42,11 @@ def expanded(path: Path | str, folder: Path | str = "") -> Path:
 
 
 _NOT_LOCAL = (
-    (r"[A-Za-z][A-Za-z0-9+.-]+:/", "an address, not a path; fetch what is there first, and write where it lies here"),
-    (r"[A-Za-z]:[\\/]|\\\\", "a path of a Windows machine; write where the file lies on this one, with /"),
+    (
+        r"[A-Za-z][A-Za-z0-9+.-]+:/",
+        "an address, not a path; download the file first, and give its path here",
+    ),
+    (r"[A-Za-z]:[\\/]|\\\\", "a path of a Windows machine; give the path on this one, with /"),
 )
 
 

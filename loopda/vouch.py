@@ -2,11 +2,11 @@
 
     python -m loopda.vouch [--configfile FILE ...] [--dry-run]
 
-Snakemake goes by times and by its own records in .snakemake. A project that was copied without both (cp -r, a download,
-object storage) looks as if it had to be made anew, and Snakemake removes a finished model as its job begins. This
-command compares every result with the record beside it (runtime/provenance.py): the settings, and the SHA-256 of the
-inputs and of the result itself. What agrees gets one common time, which makes it up to date. What does not agree is
-listed and left as it is.
+Snakemake goes by the times of files and by its own records in .snakemake. If a project was copied without both (cp -r,
+a download, object storage), Snakemake would make every result again, and remove a finished model as its job begins.
+This command compares each result with the record beside it (runtime/provenance.py): the settings, and the SHA-256 of
+the inputs and of the result itself. Results that agree get one common time, which makes them up to date. Those that do
+not agree are listed and left as they are.
 """
 
 import argparse
@@ -30,54 +30,49 @@ from loopda.text.encoding import begin_program
 class Examined:
     """Which results agree with the records beside them.
 
-    jobs: those whose results agree. sound: the files of these, and all that they were made of. doubtful: place of a job
-    -> why its results do not agree. again: the first files of those jobs; Snakemake makes again what is removed.
+    agreeing: the jobs whose results agree. files: their results, and all that these were made of. differing: job -> why
+    its results do not agree.
     """
 
-    jobs: list[Job] = field(default_factory=list)
-    sound: set[Path] = field(default_factory=set)
-    doubtful: dict[str, str] = field(default_factory=dict)
-    again: list[str] = field(default_factory=list)
+    agreeing: list[Job] = field(default_factory=list)
+    files: set[Path] = field(default_factory=set)
+    differing: dict[Job, str] = field(default_factory=dict)
 
 
 def examine(config: Config, root: Path = Path()) -> Examined:
     """Compare all results in the folder `root` with their records, and their settings with today's."""
     jobs, digests, found = Jobs(config), Digests(root), Examined()
     for job in _jobs(jobs, root):
-        files = [root / name for name in job.files]
-        if not all(path.exists() for path in files):
+        results = [root / name for name in job.files]
+        if not all(path.exists() for path in results):
             continue
         section = root / job.config
         recorded = read_record(root / job.recorded)
         if section.exists() and section.read_text(encoding="utf-8") != jobs.section_text(job):
-            found.doubtful[job.place] = "made with other settings than the configuration's"
+            found.differing[job] = "made with other settings than the configuration's"
         elif recorded is None:
-            found.doubtful[job.place] = "no record beside it says what it was made of"
-        elif others := digests.others(recorded):
-            found.doubtful[job.place] = f"{others[0]} is not what it was when this was made" + (
-                f", and {len(others) - 1} more" if len(others) > 1 else ""
-            )
+            found.differing[job] = "no record beside it says what it was made of"
+        elif changed := digests.changed(recorded):
+            more = f", and {len(changed) - 1} more" if len(changed) > 1 else ""
+            found.differing[job] = f"{changed[0]} is not what it was when this was made{more}"
         else:
-            found.jobs.append(job)
-            found.sound |= {root / path for path in recorded} | set(files)
+            found.agreeing.append(job)
             beside = (section, root / job.folder / "checked", root / job.benchmark)
-            found.sound |= {path for path in beside if path.exists()}
-        if job.place in found.doubtful:
-            found.again.append(job.files[0])
+            found.files |= {root / path for path in recorded} | {*results, *(path for path in beside if path.exists())}
     return found
 
 
 def vouch(found: Examined) -> None:
-    """Give every sound file the time of the oldest one, so that no input is newer than a result."""
-    oldest = min((path.stat().st_mtime_ns for path in found.sound), default=0)
-    for path in found.sound:
+    """Give every file of the results that agree the time of the oldest one, so that no input is newer than a result."""
+    oldest = min((path.stat().st_mtime_ns for path in found.files), default=0)
+    for path in found.files:
         os.utime(path, ns=(oldest, oldest))
 
 
 def copied_without_times(config: Config, root: Path = Path()) -> bool:
     """Whether the results in `root` were copied without Snakemake's records and without their times.
 
-    Then a result has a record beside it, but is older than one of its inputs.
+    The sign of it: a result that has a record beside it is older than one of its inputs.
     """
     if any((root / ".snakemake" / "metadata").glob("*")):
         return False
@@ -105,17 +100,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     try:
         found = examine(read_config(options.configfile))
-        for place, why in found.doubtful.items():
-            print(f"{place}: {why}; left as it is")
+        for job, why in found.differing.items():
+            print(f"{job.place}: {why}; left as it is")
         if not options.dry_run:
             vouch(found)
-        if found.again:
-            print(f"To have them made again, remove them: rm {shlex.join(found.again)}")
-        print(f"{len(found.jobs)} results are what their records say{'' if options.dry_run else ', and up to date'}")
+        if found.differing:
+            print(f"To have them made again, remove them: rm {shlex.join(job.files[0] for job in found.differing)}")
+        and_now = "" if options.dry_run else ", and up to date"
+        print(f"{len(found.agreeing)} results are what their records say{and_now}")
     except LoopdaError as error:
         print(error, file=sys.stderr)
         sys.exit(error.exit_code)
-    sys.exit(3 if found.doubtful else 0)
+    sys.exit(3 if found.differing else 0)
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from loopda.data.dataset import Frames
-from loopda.data.layouts.table import rows
+from loopda.data.layouts import TableLayout
 from loopda.data.manifest import read_manifest
 from loopda.data.poses import read_poses
 from loopda.data.transforms import to_images
@@ -48,7 +48,8 @@ def main() -> None:
     segmenter, classes = load_segmenter(arguments.model), load_classes(arguments.classes)
     metres = {pair.night.name: pair.metres for pair in read_poses(arguments.poses)}
     pairs = [row for row in read_manifest(arguments.night) if row.reference and row.image.name in metres]
-    labels = {row.image.name: row for row in rows(arguments.truth, classes, labelled=True)}
+    truth_table = TableLayout(layout="table", csv=arguments.truth)
+    labels = {row.image.name: row for row in truth_table.rows(classes, labelled=True)}
     truths = Frames([labels[row.image.name] for row in pairs], classes, segmenter.input_size)
     frames = Frames(pairs, classes, segmenter.input_size)
     apart = torch.tensor([metres[row.image.name] for row in pairs])

@@ -41,11 +41,11 @@ ROOT = Path(__file__).parents[1]
 STEPS = 2
 TRAINED = 4  # images in each training set
 MEASURED = 2  # and in each set to measure on
-REFUSED = ("can't allocate memory", "not enough memory", "MemoryError", "bad_alloc")  # how a lack of memory shows
+OUT_OF_MEMORY = ("can't allocate memory", "not enough memory", "MemoryError", "bad_alloc")  # messages
 
-# each stage: the files of other stages that it reads, and those that it writes
+# stage -> (the files of other stages that it reads, by flag or file name; those that it writes)
 DATA = {name: f"prepare/{name}" for name in ("source.csv", "night.csv", "classes.json")}
-WIRING = {
+FILES = {
     "prepare": (
         {},
         ["source.csv", "night.csv", "day_val.csv", "night_val.csv", "day.csv", "classes.json", "summary.json"],
@@ -61,10 +61,7 @@ WIRING = {
         ["model.pt", "metrics.jsonl"],
     ),
     "simclr": (DATA, ["model.pt", "metrics.jsonl"]),
-    "distill": (
-        DATA | {"teacher": "self_train/model.pt", "student": "simclr/model.pt"},
-        ["model.pt", "metrics.jsonl"],
-    ),
+    "distill": (DATA | {"teacher": "self_train/model.pt", "student": "simclr/model.pt"}, ["model.pt", "metrics.jsonl"]),
     "evaluate": (
         {name: f"prepare/{name}" for name in ("night_val.csv", "day_val.csv", "classes.json")}
         | {"night_tests": "prepare/night_tests/nighttime-driving.csv", "model": "distill/model.pt"},
@@ -76,15 +73,15 @@ WIRING = {
 class Finished(NamedTuple):
     """How a stage's process ended: whether it succeeded, what it printed, its seconds, its peak memory in GiB."""
 
-    good: bool
-    said: str
+    succeeded: bool
+    output: str
     seconds: float
     memory: float
 
     @property
-    def starved(self) -> bool:
-        """Whether it ended for want of memory."""
-        return not self.good and any(words in self.said for words in REFUSED)
+    def ran_out_of_memory(self) -> bool:
+        """Whether it failed because memory did not suffice."""
+        return not self.succeeded and any(message in self.output for message in OUT_OF_MEMORY)
 
 
 def main() -> None:
@@ -92,28 +89,28 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--crop", type=parse_size, help="of training; by default the paper's")
     parser.add_argument("--size", type=parse_size, help="of every image; by default the paper's")
-    parser.add_argument("--stages", nargs="*", choices=list(WIRING), default=list(WIRING))
+    parser.add_argument("--stages", nargs="*", choices=list(FILES), default=list(FILES))
     parser.add_argument("--threads", default="2")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--memory", type=float, default=14.0)
     arguments = parser.parse_args()
-    last = max(list(WIRING).index(stage) for stage in arguments.stages)
+    last = max(list(FILES).index(stage) for stage in arguments.stages)
     with tempfile.TemporaryDirectory() as place:
         home = Path(place)
-        config, remarks = paper(home, arguments.size)
+        config, remarks = paper_config(home, arguments.size)
         print(*remarks, sep="\n", flush=True)
-        for stage in list(WIRING)[: last + 1]:
+        for stage in list(FILES)[: last + 1]:
             line = measured(stage, config, home, arguments)
             if stage in arguments.stages:
                 print(line, flush=True)
 
 
-def paper(home: Path, size: Size | None) -> tuple[dict[str, Any], list[str]]:
+def paper_config(home: Path, size: Size | None) -> tuple[dict[str, Any], list[str]]:
     """The configuration of two steps on images below `home`, and what is not the paper's in it."""
     config = read_mapping(ROOT / "config.yaml")
     config = experiments.merged(config, read_mapping(ROOT / "workflow/config/paper.yaml"))
     overlay: dict[str, Any] = {
-        stage: {"steps": STEPS} for stage, (_, files) in WIRING.items() if "metrics.jsonl" in files
+        stage: {"steps": STEPS} for stage, (_, files) in FILES.items() if "metrics.jsonl" in files
     }
     overlay["warmup"]["decoder_warmup"] = 0  # every step is a full one
     overlay["simclr"]["steps"] = 0  # the student is imported, or stays random
@@ -151,18 +148,18 @@ def present(weights: str) -> bool:
 def measured(stage: str, config: Mapping[str, Any], home: Path, arguments: argparse.Namespace) -> str:
     """Run a stage with the largest crop that fits, and say what it took."""
     section = experiments.section(config, "paper", stage)
-    trains = "metrics.jsonl" in WIRING[stage][1]
+    trains = "metrics.jsonl" in FILES[stage][1]
     width, height = arguments.crop or section.get("input", {}).get("crop", (0, 0))
     while True:
         if trains:
             section["input"]["crop"] = [width, height]
         finished = run(stage, section, home, arguments)
-        if not finished.starved or not trains or min(width, height) // 2 < SHORTEST:
+        if not finished.ran_out_of_memory or not trains or min(width, height) // 2 < SHORTEST:
             break
         print(f"{stage}: {width}x{height} does not fit into {arguments.memory:g} GiB", flush=True)
         width, height = (width // 2, height) if width >= height else (width, height // 2)
-    if not finished.good:
-        sys.exit(finished.said)
+    if not finished.succeeded:
+        sys.exit(finished.output)
     text = f"{stage}: {finished.seconds:.0f} s in all, peak {finished.memory:.1f} GiB"
     records = (home / stage / "metrics.jsonl").read_text(encoding="utf-8").splitlines() if trains else []
     if records:
@@ -173,7 +170,7 @@ def measured(stage: str, config: Mapping[str, Any], home: Path, arguments: argpa
 
 def run(stage: str, section: Mapping[str, Any], home: Path, arguments: argparse.Namespace) -> Finished:
     """The stage's own command in a process of its own."""
-    reads, writes = WIRING[stage]
+    reads, writes = FILES[stage]
     out = home / stage
     out.mkdir(exist_ok=True)
     (out / "config.yaml").write_text(experiments.as_yaml(section), encoding="utf-8")
@@ -189,17 +186,17 @@ def run(stage: str, section: Mapping[str, Any], home: Path, arguments: argparse.
     words = [word for name, value in flags.items() for word in (f"--{name.replace('_', '-')}", str(value))]
     limit = round(arguments.memory * 2**30)
     started = time.monotonic()
-    with open(out / "said", "w+", encoding="utf-8") as said:
+    with open(out / "output", "w+", encoding="utf-8") as output:
         process = subprocess.Popen(
             [sys.executable, "-m", f"loopda.stages.{stage}", *words],
-            stdout=said,
+            stdout=output,
             stderr=subprocess.STDOUT,
             cwd=ROOT,
             preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_DATA, (limit, limit)),
         )
         _, status, usage = os.wait4(process.pid, 0)  # of this one process, where getrusage gives the largest of all
-        said.seek(0)
-        return Finished(status == 0, said.read(), time.monotonic() - started, usage.ru_maxrss / 2**20)
+        output.seek(0)
+        return Finished(status == 0, output.read(), time.monotonic() - started, usage.ru_maxrss / 2**20)
 
 
 def write_cityscapes(root: Path, size: Size) -> None:
@@ -215,10 +212,7 @@ def write_dark_zurich(root: Path, size: Size) -> None:
     """TRAINED random pairs in the folders of Dark Zurich with their list, and MEASURED images to measure on."""
     pairs = []
     for number in range(TRAINED):
-        pair = [
-            f"train/night/GOPR0351/GOPR0351_frame_{number:06d}",
-            f"train/day/GOPR0345/GOPR0345_frame_{number:06d}",
-        ]
+        pair = [f"train/night/GOPR0351/GOPR0351_frame_{number:06d}", f"train/day/GOPR0345/GOPR0345_frame_{number:06d}"]
         for name in pair:
             photograph(root / f"rgb_anon/{name}_rgb_anon.png", size)
         pairs.append(",".join(pair) + "\n")

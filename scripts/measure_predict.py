@@ -53,12 +53,12 @@ def measured(command: list[str], count: int) -> str:
     """Run `command` and say what it took."""
     started = time.monotonic()
     process = subprocess.Popen(command, stderr=subprocess.PIPE, encoding="utf-8", cwd=ROOT)
-    said = process.stderr.read()
+    output = process.stderr.read()
     _, status, usage = os.wait4(process.pid, 0)  # of this one process, where getrusage gives the largest of all
     if status:
-        sys.exit(said)
+        sys.exit(output)
     seconds = time.monotonic() - started
-    speed = re.search(r"\(([\d.]+) images/s\)", said)[1]
+    speed = re.search(r"\(([\d.]+) images/s\)", output)[1]
     return f"{count} images: {speed} images/s, {count / seconds:.1f} with the start, {usage.ru_maxrss / 1024:.0f} MiB"
 
 

@@ -20,9 +20,9 @@ def in_double_precision(patch: pytest.MonkeyPatch | None = None) -> None:
     patch = patch or pytest.MonkeyPatch()
     torch.set_default_dtype(torch.float64)
     patch.setattr(torch.Tensor, "float", torch.Tensor.double)
-    translate = importlib.import_module("loopda.stages.translate")
-    to_images = translate.to_images
-    patch.setattr(translate, "to_images", lambda arrays: to_images(arrays).double())
+    batches = importlib.import_module("loopda.data.batches")
+    to_images = batches.to_images
+    patch.setattr(batches, "to_images", lambda arrays: to_images(arrays).double())
 
 
 @contextmanager

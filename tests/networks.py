@@ -11,8 +11,8 @@ from loopda.models.discriminator import (
     MultiScaleDiscriminator,
     ScoreDiscriminator,
 )
+from loopda.models.image_decoder import ImageDecoder
 from loopda.models.projection import ProjectionHead
-from loopda.models.renderer import ImageDecoder
 from loopda.models.segmenter import Segmenter
 from loopda.models.translator import PatchDiscriminator, Translator
 

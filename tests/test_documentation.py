@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from loopda.pipeline.experiments import COMPARISONS
+
 ROOT = Path(__file__).parent.parent
 PAGES = [
     *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "config.yaml")),
@@ -12,7 +14,7 @@ PAGES = [
     *sorted((ROOT / "workflow").rglob("*.md")),
     *sorted((ROOT / "workflow").rglob("*.yaml")),
 ]
-EXAMPLES = {"loopda/methods/coral.py", "workflow/config/X.yaml"}  # files that a reader makes
+EXAMPLES = {"loopda/methods/coral.py", "loopda/stages/refine.py", "workflow/config/X.yaml"}  # files that a reader makes
 
 # no "/" before it: in results/warmup/loopda/seed0, `loopda` is an experiment
 FILE = re.compile(r"(?<![\w./-])(?:loopda|workflow|scripts|docs|tests)/[\w./-]*[\w/](?![\w<*{])")
@@ -47,7 +49,7 @@ def targets() -> set[str]:
     """The rules that a command may name."""
     files = [ROOT / "Snakefile", *(ROOT / "workflow/rules").glob("*.smk")]
     found = [re.findall(r"^rule (\w+):", path.read_text(encoding="utf-8"), re.MULTILINE) for path in files]
-    return {name for names in found for name in names}
+    return {name for names in found for name in names} | set(COMPARISONS)
 
 
 def missing(text: str, folder: Path = ROOT) -> list[str]:

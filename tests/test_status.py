@@ -253,7 +253,7 @@ def test_a_target_lists_its_jobs_alone(run):
     found = run.statuses("run")
     assert list(found)[-1] == Job("run")
     assert {job.seed for job in found if job.stage == "evaluate"} == set(run.config["table_seeds"])
-    with pytest.raises(ConfigError, match="no target 'nonsense'; there are all, run, compare"):
+    with pytest.raises(ConfigError, match=r"no target 'nonsense'\. A target is `all`, a comparison \(run, compare"):
         run.statuses("nonsense")
 
 

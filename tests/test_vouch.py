@@ -48,10 +48,10 @@ def test_what_agrees_with_its_record_gets_one_time_and_is_up_to_date(project):
     folder, config = project
     assert copied_without_times(config, folder)
     found = examine(config, folder)
-    assert {job.place for job in found.jobs} == PLACES
-    assert found.doubtful == {}
+    assert {job.place for job in found.agreeing} == PLACES
+    assert found.differing == {}
     vouch(found)
-    assert len({path.stat().st_mtime_ns for path in found.sound}) == 1
+    assert len({path.stat().st_mtime_ns for path in found.files}) == 1
     assert not copied_without_times(config, folder)
 
 
@@ -70,7 +70,7 @@ def test_what_does_not_agree_with_its_record_is_listed_and_left(project, damage)
         Path(PRETRAIN.files[0]).write_text("other")
     before = model.stat().st_mtime_ns
     found = examine(config, folder)
-    assert WARMUP.place in found.doubtful
+    assert WARMUP in found.differing
     vouch(found)
     assert model.stat().st_mtime_ns == before
 
@@ -170,10 +170,9 @@ def test_what_is_not_vouched_for_can_be_removed_to_be_made_again(project):
     folder, config = project
     Path(WARMUP.files[0]).write_text("other")
     found = examine(config, folder)
-    assert found.again == [WARMUP.files[0]]
-    for name in found.again:
-        Path(name).unlink()
+    assert list(found.differing) == [WARMUP]
+    Path(WARMUP.files[0]).unlink()
     found = examine(config, folder)
     vouch(found)
-    assert found.doubtful == {}
+    assert found.differing == {}
     assert not copied_without_times(config, folder)

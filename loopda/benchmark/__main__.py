@@ -51,9 +51,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--stages", nargs="+", choices=list(STAGES), default=list(STAGES))
     parser.add_argument("--fp32", action="store_true", help="no variant in another precision: for CPUs without bf16")
     parser.add_argument("--repeats", type=int, default=5, help="timed turns; 0 counts operations and memory alone")
-    parser.add_argument("--levers", action="store_true", help="the package without each of its levers besides")
-    parser.add_argument("--compiled", action="store_true", help="the package with compute.compiled besides")
-    parser.add_argument("--parts", action="store_true", help="what stages do besides their iterations, on one core")
+    parser.add_argument("--levers", action="store_true", help="also the package without each of its levers")
+    parser.add_argument("--compiled", action="store_true", help="also the package with compute.compiled")
+    parser.add_argument(
+        "--parts", action="store_true", help="also what stages do outside their iterations, on one core"
+    )
     parser.add_argument("--device", default="auto")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument(

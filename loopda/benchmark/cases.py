@@ -69,7 +69,9 @@ class Case:
 
     def __init__(self, scale: Scale, stage: StageName, variant: Variant, device: torch.device):
         self.stage, self.variant, self.device = stage, variant, device
-        self.config, network = sections(scale, stage)
+        config, network = sections(scale, stage)
+        compute = config.compute.model_copy(update={"memory": variant.memory})
+        self.config = config.model_copy(update={"compute": compute})
         torch.manual_seed(0)
         with device if device.type == "meta" else nullcontext():
             self.segmenter = Segmenter(network, CITYSCAPES).to(device).train()
@@ -79,7 +81,6 @@ class Case:
             self.segmenter.to(memory_format=torch.contiguous_format)
         for network in (self.segmenter, self.nets):
             recompute(network, variant.memory)
-        self.nets.separate_passes = variant.memory == "least"
         self.optimizers = self._optimizers()
         self.day, self.pairs = batches(self.config, device)
 

@@ -1,4 +1,4 @@
-"""The work of stages besides their iterations, each beside the usual way of doing it, in one run on one core."""
+"""The cost of what stages do outside their iterations, each part beside the usual way, in one run on one core."""
 
 import io
 import tempfile
@@ -21,10 +21,14 @@ from loopda.runtime.log import Log
 from loopda.training import loop
 from loopda.training.state import save_state
 
-EVALUATED, LABELLED = (1080, 1920), (540, 960)  # height and width of a label of Dark Zurich, and of R's network
+EVALUATED, LABELLED = (1080, 1920), (540, 960)  # height and width of labels of Dark Zurich, and of pseudo-labels
 IMAGES = 2416  # nights of Dark Zurich's training set
 CLASSES = len(CITYSCAPES)
 CPU = torch.device("cpu")
+
+# the words of a printed line for the figures of a part
+_KEPT = {"bytes": "kept", "usual_bytes": "the usual way"}
+_RATIOS = {"times_usual": "ratio", "times_usual_itself": "of the usual way to itself"}
 
 
 class NextStep(OneStep):
@@ -52,17 +56,13 @@ def masked_matrix(prediction: np.ndarray, label: np.ndarray, classes: int) -> np
 
 
 def part_line(result: dict[str, Any]) -> str:
-    """A row for people."""
+    """A line of the printed table."""
     usual = f"{result['usual_milliseconds']:.1f} ms the usual way" if "usual_milliseconds" in result else ""
     kept = [f"{result[key] / 1e6:.0f} MB {words}" for key, words in _KEPT.items() if key in result]
     share = [f"{result['share_of_training']:.2%} of training"] if "share_of_training" in result else []
     ratios = [f"{words} {result[key]:.3f}" for key, words in _RATIOS.items() if key in result]
     own = f"{result['part']}: {result['milliseconds']:.1f} ms"
     return ", ".join(filter(None, [own, usual, *ratios, *kept, *share]))
-
-
-_KEPT = {"bytes": "kept", "usual_bytes": "the usual way"}
-_RATIOS = {"times_usual": "ratio", "times_usual_itself": "of the usual way to itself"}
 
 
 def _of_labels(repeats: int, clock: Clock) -> list[dict[str, Any]]:

@@ -14,7 +14,8 @@ from torch.optim import Optimizer
 from loopda.data.batches import DayBatch, NightBatch
 from loopda.labels.fusion import fuse
 from loopda.losses.adversarial import discriminator_loss, generator_loss
-from loopda.losses.reconstruction import feature_consistency, reconstruction
+from loopda.losses.features import feature_consistency
+from loopda.losses.reconstruction import reconstruction
 from loopda.losses.segmentation import pseudo_cross_entropy
 from loopda.methods.loopda import Loops
 from loopda.methods.method import Terms, probabilities, supervision

@@ -1,4 +1,7 @@
-"""The ways of computing an iteration: the plain reference, the package, and the package without each of its levers."""
+"""The ways of computing an iteration: the plain reference, the package, and the package without each of its levers.
+
+A lever is a piece of code that makes an iteration faster or smaller and leaves its results as they are.
+"""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -16,7 +19,7 @@ from loopda.models.segmenter import Segmenter
 
 
 class Variant(NamedTuple):
-    """A way of computing an iteration. plain: by the reference. without: the name of the missing lever, or ""."""
+    """A way of computing an iteration. plain: by the reference. without: the lever that is missing, by name, or ""."""
 
     name: str
     plain: bool = False
@@ -44,7 +47,7 @@ def by_themselves(shapes: Sequence[tuple[int, ...]]) -> list[list[int]]:
 
 NORMALISATION = "instances normalised as groups"
 UNFUSED, CONTIGUOUS = "fused optimisers", "the layout channels_last"  # the levers that Case itself leaves out
-# the other levers: the attribute that is one, and what replaces it
+# the other levers: the object and its attribute that is one, and what replaces it
 REPLACEMENTS: dict[str, tuple[Any, str, Any]] = {
     "one call of the encoder": (Segmenter, "forward_batches", separately),
     "x_d2n encoded once": (Segmenter, "with_heads_apart", twice),

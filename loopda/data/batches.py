@@ -1,9 +1,9 @@
-"""The batches of the three streams that the stages read: labelled day, night with its day reference.
+"""The batches of a training step (labelled day; night with its day references), and those of whole images.
 
-Of several processes each makes its share of them.
+Each of several processes makes its share of them.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple, TypeVar
 
 import numpy as np
@@ -13,14 +13,15 @@ from torch import Tensor
 from loopda.data.dataset import Frames
 from loopda.data.pseudo_labels import PseudoLabels
 from loopda.data.sampling import batch_indices
-from loopda.data.transforms import View, pack, random_view, unpack
+from loopda.data.transforms import View, pack, random_view, to_images, unpack
 from loopda.labels.classes import IGNORE
 from loopda.randomness import generator
-from loopda.runtime.distributed import share
+from loopda.runtime.distributed import round_robin, share
+from loopda.runtime.signals import AGAIN, interruptible
 
 
 class DayBatch(NamedTuple):
-    """What a step sees, once it is `on_device`; bytes as long as it is not.
+    """A labelled batch, as a step sees it: `on_device`. Before that, images and labels are bytes.
 
     images (N, 3, H, W) in [-1, 1]; labels (N, H, W) class indices, 255 = ignore; boxes (N, 4): where the crops lie
     in their images (View.box).
@@ -51,7 +52,7 @@ AnyBatch = TypeVar("AnyBatch")
 
 
 def on_device(batch: AnyBatch, device: torch.device) -> AnyBatch:
-    """The batch, a tensor or tuples of tensors, on the device; the bytes of images and labels become numbers there."""
+    """The batch, a tensor or tuples of tensors, on the device, where `unpack` makes numbers of bytes."""
 
     def moved(part: Tensor) -> Tensor:
         there = part.to(device, non_blocking=True)
@@ -61,7 +62,7 @@ def on_device(batch: AnyBatch, device: torch.device) -> AnyBatch:
 
 
 def pinned(batch: AnyBatch) -> AnyBatch:
-    """The batch in memory from which a GPU fetches by itself, so that nobody waits for the transfer."""
+    """The batch in pinned memory, from which it goes to a GPU while the program continues."""
     return _each(Tensor.pin_memory, batch)
 
 
@@ -93,13 +94,7 @@ def day_batch(
 
 
 def night_batch(
-    frames: Frames,
-    step: int,
-    *,
-    batch_size: int,
-    crop: tuple[int, int],
-    seed: int,
-    pseudo: PseudoLabels | None = None,
+    frames: Frames, step: int, *, batch_size: int, crop: tuple[int, int], seed: int, pseudo: PseudoLabels | None = None
 ) -> NightBatch:
     """The unlabelled batch of `step`: a night image, its reference and their offline labels share one view."""
     images, references, paired, labels, reference_labels, boxes = [], [], [], [], [], []
@@ -124,6 +119,25 @@ def night_batch(
         pack(reference_labels) if references else pack(labels)[:0],
         torch.tensor(boxes),
     )
+
+
+def whole_images(
+    frames: Frames,
+    batch_size: int,
+    device: torch.device,
+    *,
+    indices: Sequence[int] | None = None,
+    remedy: str = AGAIN,
+) -> Iterator[tuple[Sequence[int], Tensor]]:
+    """The images of `frames` in batches, without crops: their indices, and images (N, 3, H, W) in [-1, 1].
+
+    indices: of the wanted images, by default all. Several processes take turns with the batches. After a signal,
+    Interrupted with the `remedy`.
+    """
+    wanted = range(len(frames)) if indices is None else indices
+    for first in interruptible(round_robin(range(0, len(wanted), batch_size)), remedy):
+        batch = wanted[first : first + batch_size]
+        yield batch, to_images([frames.image(index) for index in batch]).to(device)
 
 
 def _samples(frames: Frames, step: int, batch_size: int, seed: int, stream: str) -> Sequence[tuple[int, int]]:

@@ -12,7 +12,7 @@ import numpy as np
 from loopda.data import duplicates, label_checks
 from loopda.data.label_checks import LabelFile
 from loopda.data.manifest import Row, file_digest
-from loopda.data.sampling import ahead
+from loopda.data.sampling import prefetched
 from loopda.errors import DataError
 from loopda.labels.classes import ClassList
 from loopda.labels.png import read_upright
@@ -42,9 +42,11 @@ class Checked:
 
 
 class ImageFile(NamedTuple):
+    """An image that was opened: its upright size, EXIF orientation (1 = upright in the file) and digest."""
+
     width: int
     height: int
-    orientation: int  # EXIF, 1 = its pixels are upright in the file
+    orientation: int
     digest: str
 
 
@@ -64,8 +66,8 @@ def check_rows(
     labels that hold no class in any image; an image or an image/reference pair listed twice, a label of two images, an
     image that is its own label or reference; labels whose palettes contradict their numbers (a note where
     `ignore_palettes`); train ids for sure in files that are called labelIds, unless the user has `stated` the encoding;
-    no rows at all. Names that no table can hold, or not so that every process reads the same (`loopda.text.names`), are
-    the only faults where there are any.
+    no rows at all. Names that a table cannot hold, or that processes would read differently (`loopda.text.names`), are
+    listed alone.
 
     Notes: train ids perhaps, or for sure where an encoding is stated; images of both orientations in one set; one
     picture under several names, or as its own reference; labelled images that EXIF turns; equal label maps of different
@@ -80,7 +82,7 @@ def check_rows(
 
     # open every file once
     image_paths = {row.image for row in rows} | {row.reference for row in rows if row.reference}
-    images = _opened(open_image, image_paths, workers)
+    images = _opened(_open_image, image_paths, workers)
     label_keys = {(row.label, row.encoding) for row in rows if row.label}
     labels = _opened(lambda key: label_checks.open_label(*key, classes), label_keys, workers)
 
@@ -128,7 +130,7 @@ def check_rows(
 
 def _opened(work: Callable[[Key], Opened], keys: set[Key], workers: int | None) -> dict[Key, Opened]:
     """The results of `work` by key, made by `workers` threads."""
-    results = interruptible(ahead(work, keys, workers=workers or _processors()))
+    results = interruptible(prefetched(work, keys, workers=workers or _processors()))
     return dict(zip(keys, results, strict=True))
 
 
@@ -164,7 +166,7 @@ def _processors() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def open_image(path: Path) -> ImageFile | str:
+def _open_image(path: Path) -> ImageFile | str:
     """An image, or what is wrong with it."""
     try:
         image, orientation = read_upright(path)

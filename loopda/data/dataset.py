@@ -16,7 +16,7 @@ from pydantic import Field
 from loopda.config import Section
 from loopda.data.cache import cached
 from loopda.data.manifest import Row, read_manifest
-from loopda.data.sampling import ahead
+from loopda.data.sampling import prefetched
 from loopda.errors import ConfigError, DataError
 from loopda.labels.class_files import load_classes
 from loopda.labels.classes import COLOURS, IGNORE, ClassList
@@ -24,7 +24,6 @@ from loopda.labels.png import read_image, read_label
 from loopda.runtime.signals import interruptible
 
 Size = tuple[int, int]  # (width, height), as Pillow and the data sets' papers write it
-
 
 MEMORY = 4 * 2**30  # bytes of decoded images up to which a set is kept in memory
 
@@ -67,7 +66,7 @@ class Frames:
         if memory:
             paths = {path for row in rows for path in (row.image, row.reference) if path}
             for work, items in ((self._image, sorted(paths)), (self._label, [row for row in rows if row.label])):
-                deque(interruptible(ahead(work, items, workers=threads)), maxlen=0)
+                deque(interruptible(prefetched(work, items, workers=threads)), maxlen=0)
 
     def __len__(self) -> int:
         return len(self.rows)

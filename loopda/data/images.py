@@ -36,17 +36,17 @@ def find_images(where: Sequence[str], *, outside: Path | None = None) -> FoundIm
     a folder    every file with one of the suffixes READ, in any letters, in it and in its subfolders, through links
                 too; the folder is the root of the names.
     a pattern   the same of what it matches (`*`, `?`, `[...]`, and `**` for any number of folders); the root is its
-                last folder without such a character. What lies there under a name with such characters is that.
+                last folder without such a character. An existing name that has such characters is no pattern.
     a .txt file a list, one path a line, absolute or relative to the folder of the list (`paths.named_path`); the root
                 is the deepest folder that holds them all.
     a file      itself; the root is its folder.
 
-    Several of them have the deepest folder that holds their roots for a root. Of folders and patterns, what
-    `listing.files` skips is skipped, and what lies below `outside` (the folder of the results); so is a folder of
-    results that is named beside others. An image that is named twice is one image. What is named by itself or in a list
-    is taken whatever its suffix, and whether or not it is there: the fault is found when it is opened. DataError where
-    nothing is found, where most of a list is not there, and where two images would have the same name (a.png and
-    a.jpg).
+    With several, the root is the deepest folder that holds all their roots. Folders and patterns leave out what
+    `listing.files` skips, and what lies below `outside` (the folder of the results). A folder of results that is named
+    beside others is left out too. An image that is named twice is one image. A file that is named by itself or in a
+    list is taken whatever its suffix, and whether or not it exists: the fault is found when it is opened. DataError
+    where nothing is found, where most of a list does not exist, and where two images would have the same name (a.png
+    and a.jpg).
     """
     if not where:
         raise DataError(

@@ -17,6 +17,8 @@ from loopda.labels.png import read_raw_label
 
 
 class LabelFile(NamedTuple):
+    """A label map that was opened."""
+
     width: int
     height: int
     count: np.ndarray  # pixels of each of the 256 raw ids
@@ -66,6 +68,7 @@ def unknown_ids_fault(row: Row, ids: list[int]) -> str:
 
 
 def pixels_by_class(counts: dict[str, np.ndarray], classes: ClassList) -> tuple[np.ndarray, int]:
+    """(pixels of each class, (K,) int64, pixels without a class). counts: encoding -> pixels of each raw id, (256,)."""
     pixels = np.zeros(len(classes), dtype=np.int64)
     ignored = 0
     for encoding, count in counts.items():
@@ -80,15 +83,14 @@ RARE = 0.05
 """Our choice: a share of pixels that these ids of label ids hardly ever fill."""
 
 _OVER_TRAIN_IDS = slice(19, 255)
-
 _RARE_LABEL_IDS = [9, 10, 14, 15, 16, 18]
 
 
 def train_ids_as_label_ids(
     rows: Sequence[Row], counts: dict[str, np.ndarray], classes: ClassList, *, stated: bool
 ) -> tuple[list[str], list[str]]:
-    """(faults, notes) where files that are called labelIds hold train ids, for sure or perhaps. Where the user has
-    `stated` that they are labelIds, that is what they are, and what is sure else is a note.
+    """(faults, notes) where files that are called labelIds hold train ids: a fault where it is sure, a note where it is
+    possible. Where the user has `stated` that they are labelIds, what is sure is a note, and the rest nothing.
 
     Each train id is a legal label id too, so a single file does not decide. But a set of label ids in which none is
     over 18 shows no vegetation, sky, person or car at all. If most of its pixels are void besides, and fewer would be
@@ -133,7 +135,9 @@ def contradicted_by_palettes(labels: Mapping[tuple[Path, str], LabelFile | str],
     wrong: dict[str, list[tuple[Path, list[str]]]] = defaultdict(list)
     for (encoding, palette), files in of_palette.items():
         found = np.flatnonzero(sum(count for _, count in files)).tolist()
-        if lines := classes.contradicted(encoding, np.frombuffer(palette, dtype=np.uint8).reshape(-1, 3), found):
+        if lines := classes.palette_contradictions(
+            encoding, np.frombuffer(palette, dtype=np.uint8).reshape(-1, 3), found
+        ):
             wrong[encoding] += [(path, lines) for path, _ in files]
     return [
         _contradicted(encoding, *min(files, key=lambda file: file[0]), others=len(files) - 1)

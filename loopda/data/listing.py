@@ -38,26 +38,24 @@ SYSTEM = frozenset(
 SYSTEM_FILES = frozenset({"thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r"})
 """Files that systems make, in small letters."""
 
+READ = (".png", ".jpg", ".jpeg")
+"""The suffixes of the formats that `loopda.labels.png` opens."""
+
 PICTURES = frozenset(
     {
         *(".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".jp2", ".jxl", ".webp", ".avif", ".heic", ".heif"),
         *(".tif", ".tiff", ".bmp", ".gif", ".ppm", ".pgm", ".exr", ".dng"),
     }
 )
-"""Suffixes of pictures, of which this package reads PNG and JPEG (`labels.png`)."""
+"""Suffixes of pictures, whether this package reads them or not."""
 
+# the causes for which files are skipped
 HIDDEN = "hidden, or in a folder that is hidden or made by the system"
-
 OWN = "results that this package wrote"
-
 LOOP = "links that lead back to a folder above them"
-
 AGAIN = "links to what is read under another name"
-
 BROKEN = "links to nowhere"
-
 UNREADABLE = "folders without the permission to read them"
-
 FOLDER = "folders, though they are named as images"
 
 _MOST_HIDDEN = 20_000  # entries of hidden folders that are looked at, to count the pictures in them
@@ -277,10 +275,6 @@ class _Search:
                 record_skipped(UNREADABLE, folder.path)
                 self.scanned[folder.path] = []
         return self.scanned[folder.path]
-
-
-READ = (".png", ".jpg", ".jpeg")
-"""The suffixes of the formats that `loopda.labels.png` opens."""
 
 
 def _is_folder(entry: os.DirEntry) -> bool:

@@ -74,11 +74,10 @@ def read_table(
 ) -> tuple[list[tuple[int, dict[str, str]]], list[str]]:
     """Read a CSV with a header line: ([(line number, {column: field})], faults), blank lines left out.
 
-    All `required` columns must be there, `optional` ones may be (their fields are "" otherwise), and no
-    others; the header's letters may be large. Fields are stripped of blanks around them (`listing.read_fields`).
-    A row with too few or too many fields is a fault and
-    not among the rows. DataError, which ends in the `remedy`, where no row can be read at all: no file, not a CSV,
-    wrong columns, nothing below the header (unless it may be `empty`).
+    All `required` columns must be there, `optional` ones may be (their fields are "" otherwise), and no others; the
+    header's letters may be capitals. A row with too few or too many fields is a fault and not among the rows.
+    DataError, which ends in the `remedy`, where no row can be read at all: no file, not a CSV, wrong columns, nothing
+    below the header (unless it may be `empty`).
     """
     try:
         numbered = [(number, fields) for number, fields in read_fields(path) if fields]
@@ -95,10 +94,10 @@ def read_table(
     if len(numbered) == 1 and not empty:
         raise DataError(f"{path}: no rows below the header; {remedy}")
     lines, faults = [], []
+    blank = dict.fromkeys([*required, *optional], "")
     for number, fields in numbered[1:]:
         if len(fields) == len(header):
-            empty = dict.fromkeys([*required, *optional], "")
-            lines.append((number, empty | dict(zip(header, fields, strict=True))))
+            lines.append((number, blank | dict(zip(header, fields, strict=True))))
         else:
             faults.append(
                 f"{path}, line {number}: {len(fields)} fields, but the header names {len(header)}; put a path with"

@@ -1,4 +1,4 @@
-"""Paths as people write them: other letters in a suffix, ~ and variables, backslashes, links, folders as patterns."""
+"""Paths as people write them: capitals in a suffix, ~ and variables, backslashes, links, folders as patterns."""
 
 import itertools
 import os

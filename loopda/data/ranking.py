@@ -7,42 +7,37 @@ from pathlib import Path
 from typing import Annotated
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field
 
-from loopda.errors import DataError
 from loopda.runtime.files import write_json
+from loopda.runtime.json_files import JsonFile, JsonPart, read_json
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="ignore", frozen=True, protected_namespaces=())
-
-
-class RankedDay(_Part):
+class RankedDay(JsonPart):
     """A day image, and the label overlap ratio of its prediction with that of the night image."""
 
     day: str
     lor: Annotated[float, Field(ge=0, le=1)]
 
 
-class RankedNight(_Part):
+class RankedNight(JsonPart):
     """A night image and its best day images, the best of them first."""
 
     night: str
     best: Annotated[list[RankedDay], Field(min_length=1)]
 
 
-class PairRanking(_Part):
+class PairRanking(JsonFile):
     """For each night image the day images that are most like it. Images are named as in their manifests.
 
     overlap: whose ratios they are, as `pair.overlap` names it. tau: the ratio from which on a pair is kept. candidates:
-    how many day images there are in all. read_from: the path of the file, where it was read from one.
+    how many day images there are in all.
     """
 
     overlap: str
     tau: float
     candidates: int
     images: list[RankedNight]
-    read_from: Path = Path()
 
     def reaching_tau(self) -> int:
         """How many night images have a day image whose ratio reaches tau, in single precision as `pair` compares."""
@@ -56,17 +51,4 @@ def write_ranking(path: Path, ranking: PairRanking) -> None:
 
 def read_ranking(path: Path) -> PairRanking:
     """Read ranking.json; DataError, with a line for each fault, where it is missing or another file."""
-    remedy = "run the stage `pair` again"
-    try:
-        text = path.read_text(encoding="utf-8")
-        return PairRanking.model_validate_json(text).model_copy(update={"read_from": path})
-    except FileNotFoundError:
-        raise DataError(f"{path}: no such file; {remedy}") from None
-    except (UnicodeDecodeError, IsADirectoryError) as error:
-        raise DataError(f"{path}: not a text file ({error}); {remedy}") from None
-    except ValidationError as error:
-        faults = [
-            f"{path}: {'.'.join(map(str, fault['loc'])) or 'the file'}: {fault['msg']}; {remedy}"
-            for fault in error.errors()
-        ]
-        raise DataError("\n".join(faults)) from None
+    return read_json(path, PairRanking, "run the stage `pair` again")

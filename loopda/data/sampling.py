@@ -11,8 +11,8 @@ import numpy as np
 
 from loopda.randomness import generator
 
-AnyBatch = TypeVar("AnyBatch")
 AnyItem = TypeVar("AnyItem")
+AnyResult = TypeVar("AnyResult")
 
 
 def batch_indices(*, count: int, batch_size: int, step: int, seed: int, stream: str) -> list[int]:
@@ -35,12 +35,7 @@ def _permutation(count: int, epoch: int, seed: int, stream: str) -> np.ndarray:
     return generator(seed, f"order of {stream}", epoch).permutation(count)
 
 
-def prefetched(make: Callable[[int], AnyBatch], *, first: int, last: int, workers: int) -> Iterator[AnyBatch]:
-    """make(first), ..., make(last) in order, computed by `workers` threads ahead of use; 0 computes on demand."""
-    return ahead(make, range(first, last + 1), workers=workers)
-
-
-def ahead(work: Callable[[AnyItem], AnyBatch], items: Iterable[AnyItem], *, workers: int) -> Iterator[AnyBatch]:
+def prefetched(work: Callable[[AnyItem], AnyResult], items: Iterable[AnyItem], *, workers: int) -> Iterator[AnyResult]:
     """work(item) of each item in order, computed by `workers` threads, at most 2 * workers items ahead of use; 0
     computes on demand. The items are drawn from their iterator in the caller's thread.
 

@@ -40,10 +40,18 @@ class CheckedSet:
         last and name both with their SHA-256."""
         write_manifest(manifest, self.checked.rows)
         write_manifest(references, self.checked.references)
-        counts = {"pixels": self.checked.pixels.tolist(), "ignored": self.checked.ignored, "hidden": self.hidden}
-        named_files = {"manifest": named(manifest), "references": named(references)}
-        notes = {"notes": self.checked.notes, "left_out": list(self.skipped)}
-        write_json(found, {**named_files, **counts, **notes})
+        write_json(
+            found,
+            {
+                "manifest": manifest_entry(manifest),
+                "references": manifest_entry(references),
+                "pixels": self.checked.pixels.tolist(),
+                "ignored": self.checked.ignored,
+                "hidden": self.hidden,
+                "notes": self.checked.notes,
+                "left_out": list(self.skipped),
+            },
+        )
 
 
 def check_set(layout: DataSet, classes: ClassList, *, labelled: bool, workers: int | None = None) -> CheckedSet:
@@ -74,7 +82,7 @@ def read_checked_set(path: Path) -> CheckedSet:
         values = json.loads(Path(path).read_text(encoding="utf-8"))
         for role in ("manifest", "references"):
             file = values[role]
-            if named(Path(file["manifest"])) != file:
+            if manifest_entry(Path(file["manifest"])) != file:
                 raise DataError(f"{file['manifest']}: not the manifest that {path} was written with; {remedy}")
         return CheckedSet(
             Checked(
@@ -105,7 +113,7 @@ def candidates(night: CheckedSet, source: CheckedSet, day: CheckedSet | None) ->
     return night.checked.references or without_labels(source.checked.rows)
 
 
-def named(manifest: Path) -> dict[str, str]:
+def manifest_entry(manifest: Path) -> dict[str, str]:
     """Where a manifest is, and the SHA-256 of its content."""
     return {"manifest": str(manifest), "sha256": sha256(manifest)}
 

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
 
+from loopda.errors import DataError
 from loopda.text.names import examples
 
 
@@ -56,7 +57,7 @@ def record_skipped(cause: str, *files: Path | str) -> None:
         collector.add(cause, *files)
 
 
-def with_skipped(message: str) -> str:
-    """The message that nothing was found, with a line for each cause of what the present collector has."""
+def nothing_found(message: str) -> DataError:
+    """The error that nothing was found, with a line for each cause of what the present collector has."""
     collector = _collector.get()
-    return "\n".join([message, *(collector.lines() if collector else ())])
+    return DataError("\n".join([message, *(collector.lines() if collector else ())]))

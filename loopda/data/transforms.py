@@ -1,4 +1,4 @@
-"""Random crops and flips, and the way from bytes to the tensors that networks eat."""
+"""Random crops and flips, and bytes as tensors for the networks and back."""
 
 from typing import NamedTuple
 
@@ -67,7 +67,7 @@ def pack(arrays: list[NDArray[np.uint8]]) -> Tensor:
 
 
 def unpack(packed: Tensor) -> Tensor:
-    """What `pack` made as `to_images` or `to_labels` make it, on its device, to which a quarter or less was sent."""
+    """A batch of `pack` as `to_images` or `to_labels` would make it, on its device: bytes are sent there faster."""
     return packed.float().div_(127.5).sub_(1) if packed.ndim == 4 else packed.long()
 
 

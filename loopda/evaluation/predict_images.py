@@ -8,11 +8,12 @@ from typing import NamedTuple
 from PIL import Image
 
 from loopda.data.images import Source
-from loopda.data.sampling import ahead
+from loopda.data.sampling import prefetched
 from loopda.errors import DataError, DeviceError, Interrupted
 from loopda.evaluation.prediction_records import PredictionRecords, digest
 from loopda.evaluation.predictor import Prediction, Predictor
 from loopda.labels.png import read_image
+from loopda.runtime.signals import received, remembered
 
 
 class Progress(NamedTuple):
@@ -46,6 +47,7 @@ class _Work(NamedTuple):
     fault: str = ""
 
 
+@remembered()
 def predict_images(
     sources: Sequence[Source],
     predictor: Predictor,
@@ -54,13 +56,12 @@ def predict_images(
     files: Callable[[Source], Mapping[str, Path]],
     write: Callable[[Mapping[str, Path], Image.Image, Prediction], None],
     threads: int,
-    signal: Callable[[], int],
     progress: Callable[[str], None],
 ) -> Progress:
     """Predict and write every image whose results `records` does not hold.
 
     files: the paths of the results of an image, by kind. write: writes them, each atomically; it runs in `threads`
-    threads. signal: gives the number of the signal that asks to end, or 0. progress: shows a line.
+    threads. progress: shows a line.
     An image that cannot be used, or whose results `write` refuses with a DataError, is a fault; the others are still
     predicted. Interrupted: a signal came; images that were begun are finished and recorded. DeviceError: the disk is
     full.
@@ -78,7 +79,7 @@ def predict_images(
     squeezed: list[Path] = []
 
     def predicted() -> Iterator[_Work]:
-        for work in ahead(read, (source for source in sources if not signal()), workers=threads):
+        for work in prefetched(read, (source for source in sources if not received()), workers=threads):
             if work.image and predictor.squeezes(work.image.size):
                 squeezed.append(work.source.path)
             yield work._replace(prediction=predictor(work.image)) if work.image else work
@@ -100,7 +101,7 @@ def predict_images(
 
     started = time.monotonic()
     count, kept, faults = 0, 0, []
-    for number, work in enumerate(ahead(written, predicted(), workers=threads), start=1):
+    for number, work in enumerate(prefetched(written, predicted(), workers=threads), start=1):
         if work.fault:
             faults.append(work.fault)
         elif work.files:
@@ -110,9 +111,9 @@ def predict_images(
             kept += 1
         done = Progress(count, kept, faults, time.monotonic() - started, squeezed)
         progress(f"{number}/{len(sources)} images" + (f"  {done.speed:.1f} images/s" if count else ""))
-    if signal() and count + kept + len(faults) < len(sources):
+    if received() and count + kept + len(faults) < len(sources):
         raise Interrupted(
-            f"stopped by signal {signal()} after {count + kept} of {len(sources)} images; the same command goes on"
+            f"stopped by signal {received()} after {count + kept} of {len(sources)} images; the same command goes on"
             " from there"
         )
     return Progress(count, kept, faults, time.monotonic() - started, squeezed)

@@ -16,8 +16,6 @@ from loopda.data.listing import RECORD
 from loopda.errors import DataError
 from loopda.runtime.files import sha256, write_text
 
-FILE = RECORD
-
 
 class PredictionRecords:
     """The records of `folder`.
@@ -29,7 +27,7 @@ class PredictionRecords:
 
     def __init__(self, folder: Path, *, by: Mapping[str, Any], sources: Iterable[Source]):
         self.folder = folder
-        self.path = folder / FILE
+        self.path = folder / RECORD
         before, images = _read(self.path)
         _refuse_other_images(images, sources, self.path)
         by = json.loads(json.dumps(by))  # as it is read from the file: tuples become lists

@@ -50,8 +50,7 @@ def pixel_accuracy(confusion: np.ndarray) -> float:
 class Scores:
     """The scores of one model on one set of images.
 
-    classes: names. confusion: (C, C), rows = truth. The scores are in percent, NaN where undefined (see the
-    functions).
+    classes: names. confusion: (C, C), rows = truth.
     """
 
     classes: tuple[str, ...]
@@ -63,26 +62,6 @@ class Scores:
             raise ValueError(f"{len(self.classes)} classes and a confusion matrix {self.confusion.shape}")
 
     @property
-    def iou(self) -> np.ndarray:
-        """(C,) IoU per class."""
-        return iou(self.confusion)
-
-    @property
-    def mean_iou(self) -> float:
-        """Mean IoU."""
-        return mean_iou(self.confusion)
-
-    @property
-    def frequency_weighted_iou(self) -> float:
-        """Frequency-weighted IoU."""
-        return frequency_weighted_iou(self.confusion)
-
-    @property
-    def pixel_accuracy(self) -> float:
-        """Pixel accuracy."""
-        return pixel_accuracy(self.confusion)
-
-    @property
     def absent(self) -> list[str]:
         """Names of the classes without a true pixel, whose IoU is 0 or undefined for every model."""
         pixels = self.confusion.sum(axis=1)
@@ -91,10 +70,10 @@ class Scores:
     def to_json(self) -> dict[str, Any]:
         """JSON values: mIoU, fwIoU, pixel_accuracy, IoU by class name, confusion; undefined is null."""
         return {
-            "mIoU": _json_number(self.mean_iou),
-            "fwIoU": _json_number(self.frequency_weighted_iou),
-            "pixel_accuracy": _json_number(self.pixel_accuracy),
-            "IoU": {name: _json_number(score) for name, score in zip(self.classes, self.iou, strict=True)},
+            "mIoU": _json_number(mean_iou(self.confusion)),
+            "fwIoU": _json_number(frequency_weighted_iou(self.confusion)),
+            "pixel_accuracy": _json_number(pixel_accuracy(self.confusion)),
+            "IoU": {name: _json_number(score) for name, score in zip(self.classes, iou(self.confusion), strict=True)},
             "confusion": self.confusion.tolist(),
         }
 

@@ -1,0 +1,1 @@
+"""Networks of other projects in, our networks out: backbones, whole models, student.pth, ONNX."""

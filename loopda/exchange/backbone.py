@@ -30,10 +30,9 @@ def new_segmenter(
 
     The network's input becomes what these weights expect, whatever the section says; `say` gets a line about it.
 
-    kept: "" for a network that normalises by the statistics of its batches. For a network that keeps the statistics of
-    the file, the domain that these are of, where the file has several. Such statistics belong to the input and the
-    network that they were measured with. So neither another input that the literature feeds these weights is possible,
-    nor another `stride_in`.
+    kept: the domain ("day" or "night") whose statistics in the file the network keeps; "" for a network that normalises
+    each batch by its own. Kept statistics are right only for the input and the `stride_in` with which they were
+    measured, so the network gets both, even where the literature feeds these weights another input.
     """
     if backbone is None:
         return Segmenter(network, classes, bn_pretrain=bn_pretrain)

@@ -16,7 +16,7 @@ from loopda.weights.formats import needs_packages
 OPSET = 18  # of ONNX 1.13 (2022), which the runtimes in use support
 # the allowed difference of a probability between PyTorch and ONNX Runtime, which sum float32 in different orders:
 TOLERANCE = 1e-3
-ROUNDINGS = 10  # or so many times PyTorch's own rounding error, which deep networks with large weights amplify
+ROUNDINGS = 10  # or this multiple of PyTorch's own rounding error, which deep networks with large weights amplify
 
 
 class Deployed(nn.Module):
@@ -69,37 +69,39 @@ def write_onnx(
     program.model.metadata_props["statistics"] = used
     with written(path) as temporary:
         program.save(temporary, external_data=False)
-        worst, other = _difference(module, temporary, size, threads)
+        worst, relabelled = _difference(module, temporary, size, threads)
         if not (worst <= TOLERANCE or worst <= ROUNDINGS * _rounding_error(module, size)):
             raise NumericError(f"{path}: ONNX Runtime's probabilities differ from PyTorch's by up to {worst:.2g}")
-    return worst, other
+    return worst, relabelled
 
 
 @torch.no_grad()
 def _difference(module: Deployed, path: Path, size: tuple[int, int], threads: int) -> tuple[float, float]:
+    """The largest difference of a probability, and the share of pixels with another label, PyTorch against `path`."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    worst, other = 0.0, []
-    for image in _pictures(size):
+    worst, relabelled = 0.0, []
+    for image in _test_images(size):
         label, probabilities = module(torch.from_numpy(image))
         found_label, found = session.run(None, {"image": image})
         worst = max(worst, float(np.abs(found - probabilities.numpy()).max()))
-        other.append(float((found_label != label.numpy()).mean()))
-    return worst, float(np.mean(other))
+        relabelled.append(float((found_label != label.numpy()).mean()))
+    return worst, float(np.mean(relabelled))
 
 
 @torch.no_grad()
 def _rounding_error(module: Deployed, size: tuple[int, int]) -> float:
     """The largest difference of a probability between float32 and float64, both in PyTorch."""
     exact = copy.deepcopy(module).double()
-    images = [torch.from_numpy(image) for image in _pictures(size)]
+    images = [torch.from_numpy(image) for image in _test_images(size)]
     return max(float((module(image)[1] - exact(image)[1]).abs().max()) for image in images)
 
 
-def _pictures(size: tuple[int, int]) -> list[np.ndarray]:
+def _test_images(size: tuple[int, int]) -> list[np.ndarray]:
+    """Noise and a smooth picture, each (1, H, W, 3) uint8."""
     width, height = size
     noise = np.random.default_rng(0).integers(256, size=(1, height, width, 3), dtype=np.uint8)
     across, down = np.meshgrid(np.linspace(0, 255, width), np.linspace(0, 255, height))

@@ -5,20 +5,19 @@ Label maps are integer tensors (N, h, w) of class indices, 255 = no label; nothi
 
 from collections.abc import Iterable
 from functools import lru_cache
-from typing import Annotated, NamedTuple
+from typing import NamedTuple
 
 import torch
-from pydantic import Field
 from torch import Tensor
 
-from loopda.config import Section
+from loopda.config import Fraction, Section
 from loopda.labels.classes import IGNORE
 
 
 class Agreement(Section):
     """The section `agreement`. tau: the label overlap ratio from which a pair takes the static label."""
 
-    tau: Annotated[float, Field(ge=0, le=1)]
+    tau: Fraction
 
 
 class OnlineLabel(NamedTuple):

@@ -94,7 +94,7 @@ def _at_least_two(classes: ClassList) -> ClassList:
     return classes
 
 
-def _listed(section: "_ClassFile") -> ClassList:
+def _listed(section: _ClassFile) -> ClassList:
     entries = section.classes
     return ClassList(
         names=tuple(entry.name for entry in entries),

@@ -29,7 +29,7 @@ MOST_CLASSES = 254
 """Indices 0 .. 253: 255 is IGNORE, and 254 is free for counting pixels without a class."""
 
 UNKNOWN = 254
-"""The entry of `ClassList.of_colours` for a colour that is neither of a class nor void."""
+"""The entry of `ClassList.colour_table` for a colour that is neither of a class nor void."""
 
 BLACK = (0, 0, 0)
 """Void in every class list without a black class; `ClassList.palette` draws void pixels black."""
@@ -127,7 +127,7 @@ class ClassList:
         """
         unknown = [name for name in keep if name not in self.names]
         if unknown:
-            raise ConfigError(f"class list: no class {', '.join(unknown)}; there are {', '.join(self.names)}")
+            raise ConfigError(f"class list: no class {', '.join(unknown)}; the classes are {', '.join(self.names)}")
         if twice := _repeated(keep):
             raise ConfigError(f"class list: `keep` names {', '.join(map(repr, twice))} twice; once is enough")
         kept = [self.names.index(name) for name in keep]
@@ -145,7 +145,7 @@ class ClassList:
             void_colours=self.void_colours | dropped_colours,
         )
 
-    def of_colours(self) -> np.ndarray:
+    def colour_table(self) -> np.ndarray:
         """(2^24,) uint8: red * 65536 + green * 256 + blue -> class index, IGNORE for void, UNKNOWN for all others."""
         table = np.full(1 << 24, UNKNOWN, dtype=np.uint8)
         for red, green, blue in {BLACK, *self.void_colours}:
@@ -154,7 +154,7 @@ class ClassList:
             table[red << 16 | green << 8 | blue] = index
         return table
 
-    def contradicted(self, encoding: str, palette: np.ndarray, found: Sequence[int]) -> list[str]:
+    def palette_contradictions(self, encoding: str, palette: np.ndarray, found: Sequence[int]) -> list[str]:
         """The contradictions between the `palette` (N, 3) of a label file and its ids; [] where there are none.
 
         found: the raw ids in the file. Each line names one of them to which the palette gives the colour of another

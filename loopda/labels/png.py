@@ -202,7 +202,7 @@ def _read_colours(path: Path, classes: ClassList) -> NDArray[np.uint8]:
         raise DataError(f"{path}: a label map with {depth} bits a channel; save its colours with 8 bits a channel")
     rgb = np.asarray(_opaque(image, path).convert("RGB")).astype(np.uint32)
     codes = rgb[..., 0] << 16 | rgb[..., 1] << 8 | rgb[..., 2]
-    label = classes.of_colours()[codes]
+    label = classes.colour_table()[codes]
     unknown = label == UNKNOWN
     if unknown.any():
         row, column = np.argwhere(unknown)[0].tolist()

@@ -36,10 +36,6 @@ def weighted_cross_entropy(*, logits: Tensor, labels: Tensor, weights: Tensor) -
     return mean((weights * pixels).sum(), labels.numel())
 
 
-def _total(logits: Tensor, labels: Tensor) -> Tensor:
-    return functional.cross_entropy(logits.float(), labels.long(), ignore_index=IGNORE, reduction="sum")
-
-
 def semantic_consistency(*, translated: Tensor, original: Tensor) -> Tensor:
     """Mean over pixels of the cross-entropy of a translation's logits with the predicted class of its original.
 
@@ -60,3 +56,7 @@ def distillation(*, student: Tensor, teacher: Tensor, labels: Tensor) -> Tensor:
     log_student = functional.log_softmax(student.float(), dim=1)
     divergence = (log_teacher.exp() * (log_teacher - log_student)).sum(dim=1)
     return mean((divergence * valid).sum(), valid.sum())
+
+
+def _total(logits: Tensor, labels: Tensor) -> Tensor:
+    return functional.cross_entropy(logits.float(), labels.long(), ignore_index=IGNORE, reduction="sum")

@@ -58,4 +58,4 @@ class AdaptSegNet(Method):
         # discriminators
         discriminator_loss = self.alignment.discriminator_loss(day_maps, night_maps)
         terms = {"seg_d": seg_d, **terms, "discriminators": discriminator_loss}
-        return Losses(seg_d + adversarial_loss, discriminator_loss, terms)
+        return Losses(seg_d + adversarial_loss, terms, discriminator_loss)

@@ -81,4 +81,4 @@ class Advent(Method):
             total = total + adversarial_loss
             discriminator_loss = self.alignment.discriminator_loss(day_maps, night_maps)
             terms |= {**adversarial_terms, "discriminators": discriminator_loss}
-        return Losses(total, discriminator_loss, terms)
+        return Losses(total, terms, discriminator_loss)

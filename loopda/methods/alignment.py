@@ -94,7 +94,7 @@ def head_probabilities(outputs: Outputs, head: str, size: tuple[int, int]) -> Te
 
 
 def needs_aux(segmenter: Segmenter, method: str, *weights: float) -> bool:
-    """Whether any of `weights` of the auxiliary head is not 0; ConfigError where the network has no such head."""
+    """Whether any of the auxiliary head's `weights` is not 0; if so, ConfigError where the network has no such head."""
     needed = any(weights)
     if needed and not segmenter.network.has_aux:
         raise ConfigError(

@@ -11,7 +11,7 @@ import torch
 from pydantic import Field
 from torch import nn
 
-from loopda.config import NonNegative, Positive, Section
+from loopda.config import NonNegative, Positive, Section, WholeNumber
 from loopda.data.dataset import Input
 from loopda.errors import ConfigError
 from loopda.models.checkpoint import save_checkpoint
@@ -23,7 +23,7 @@ class Generators(Section):
 
     width: Annotated[int, Field(ge=4)]
     levels: Annotated[int, Field(ge=0, le=2)]
-    residual_blocks: Annotated[int, Field(ge=0)]
+    residual_blocks: WholeNumber
     lr: Positive
 
 
@@ -33,7 +33,7 @@ class Discriminators(Section):
     width: Annotated[int, Field(ge=4)]
     layers: Annotated[int, Field(ge=1, le=5)]
     lr: Positive
-    buffer: Annotated[int, Field(ge=0)]
+    buffer: WholeNumber
 
 
 class CycleGANWeights(Section):

@@ -1,8 +1,8 @@
-"""DAFormer: a mean teacher's labels on mixed images, and rare classes more often (Hoyer et al., CVPR 2022).
+"""DAFormer: labels of a mean teacher on mixed images, and rare classes more often (Hoyer et al., CVPR 2022).
 
-The student is saved and evaluated, as in the authors' code. Four things differ from their code: the classes to paste
-are drawn among those of each image, not of the batch; colour and blur are drawn for each image; a crop may show one
-class alone; and training starts from the source-only model, as for every method here.
+The student is saved and evaluated, as in the authors' code. Four things differ from that code. The pasted classes are
+drawn among those of each image, not of the batch. Colour and blur are drawn for each image. A crop may show one class
+alone. Training starts from the source-only model, as for every method here.
 """
 
 from typing import Annotated, Literal
@@ -32,13 +32,14 @@ from loopda.weights.downloads import locate
 class DAFormerSettings(Section):
     """The section `methods.daformer`.
 
-    decay: of the teacher. threshold: on the confidence, for q. ignore_top, ignore_bottom: the fractions of the height
-    whose pseudo-labels have weight 0. colour, blur: augmentation of the mixed image (loopda/data/augmentation.py).
-    feature_distance: its weight, 0 leaves it out. feature_weights: of its frozen encoder; "" takes the source-only
-    model's. feature_statistics: of the frozen encoder's batch normalisation. things: the thing classes besides the
-    dynamic ones; names outside the class list are ignored. thing_share: the fraction of a feature cell that a thing
-    class must cover. rare_temperature: of rare class sampling, 0 leaves it out. rare_pixels, rare_crop_pixels: the
-    fractions of an image that a class must cover in the image, and then in the crop, to be drawn.
+    decay: of the teacher. threshold: the confidence from which a pixel counts for q. ignore_top, ignore_bottom: the
+    fractions of the height whose pseudo-labels have weight 0. colour, blur: augmentation of the mixed image
+    (loopda/data/augmentation.py). feature_distance: the weight of this loss; 0 leaves it out. feature_weights: those of
+    its frozen encoder; "" takes the source-only model's. feature_statistics: of the frozen encoder's batch
+    normalisation. things: the thing classes besides the dynamic ones; names outside the class list are ignored.
+    thing_share: the fraction of a feature cell that a thing class must cover. rare_temperature: T of rare class
+    sampling; 0 leaves it out. rare_pixels, rare_crop_pixels: the fractions of an image's pixels that the drawn class
+    must exceed in the image, and in the crop of it.
     """
 
     name: Literal["daformer"]
@@ -59,7 +60,7 @@ class DAFormerSettings(Section):
 
 
 class DAFormer(Method):
-    """Source supervision, the mixed image with the teacher's pseudo-labels, and the feature distance of things."""
+    """Source supervision, mixed images with the teacher's pseudo-labels, and the feature distance of thing classes."""
 
     def __init__(self, settings: DAFormerSettings, segmenter: Segmenter, source: Frames):
         super().__init__(settings, segmenter, source)
@@ -102,7 +103,7 @@ class DAFormer(Method):
         if self.settings.feature_distance:
             where = self.thing_cells(day.labels, outputs.features.shape[2:])
             with torch.no_grad():
-                frozen_features = self.frozen_network(day.images, aux=False).features
+                frozen_features = self.frozen_network(day.images, aux=False, logits=False).features
             terms["features"] = feature_distance(features=outputs.features, target=frozen_features, where=where)
             total = total + self.settings.feature_distance * terms["features"]
 
@@ -119,7 +120,7 @@ class DAFormer(Method):
             weights=paste(mask, torch.ones_like(weights), weights),
         )
         confident = distributed.mean(weights.sum(), weights.numel())
-        return Losses(total + terms["seg_mix"], None, {**terms, "confident": confident})
+        return Losses(total + terms["seg_mix"], {**terms, "confident": confident})
 
     @torch.no_grad()
     def pseudo_labels(self, images: Tensor) -> tuple[Tensor, Tensor]:

@@ -17,7 +17,7 @@ from loopda.training.optimizer import adam
 
 
 class DannSettings(Section):
-    """The section `methods.dann`. weight: of the domain classifier's loss, which no source gives for segmentation."""
+    """The section `methods.dann`. weight: of the domain classifier's loss, which no paper gives for segmentation."""
 
     name: Literal["dann"]
     weight: NonNegative
@@ -51,7 +51,7 @@ class Dann(Method):
             losses.append(domain_loss(scores=scores, domain=domain, kind="bce") / 2)
         domain_classification = sum(losses)
         total = seg_d + self.settings.weight * domain_classification
-        return Losses(total, None, {"seg_d": seg_d, "domain": domain_classification})
+        return Losses(total, {"seg_d": seg_d, "domain": domain_classification})
 
 
 def reversal(progress: float, steepness: float) -> float:

@@ -1,7 +1,8 @@
 """LoopDA's inner and outer self-loops (Shen et al., WACV 2023, section 3.1), which warm-up and self-training share.
 
 Symbols as in the paper: z = Enc(x), p = softmax(F(z)); d labelled day, n night, ud unlabelled day reference;
-d2n is a day image translated to night, n2d the reverse. Every term's name is its symbol: `inner_n` is L_inner^n.
+d2n is a day image translated to night, n2d the reverse. A term has the name of its symbol: `inner_n` is L_inner^n.
+Where the paper is silent, some choices follow the public training code of its predecessor TridentAdapt.
 """
 
 from collections.abc import Mapping
@@ -13,17 +14,19 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from loopda.config import Count, Fraction, NonNegative, Positive, Section
+from loopda.config import Count, Fraction, NonNegative, Positive, Section, WholeNumber
 from loopda.data.batches import DayBatch, NightBatch
 from loopda.errors import DataError
 from loopda.labels.fusion import fuse
 from loopda.losses.adversarial import discriminator_loss, generator_loss
-from loopda.losses.reconstruction import feature_consistency, reconstruction
+from loopda.losses.features import feature_consistency
+from loopda.losses.reconstruction import reconstruction
 from loopda.methods.method import Terms, frozen, probabilities, supervision
 from loopda.models.checkpoint import load_checkpoint, save_checkpoint
+from loopda.models.compute.recomputation import Memory
 from loopda.models.discriminator import MultiScaleDiscriminator
+from loopda.models.image_decoder import ImageDecoder
 from loopda.models.perceptual import PerceptualDistance
-from loopda.models.renderer import ImageDecoder
 from loopda.models.segmentation_network import Outputs
 from loopda.models.segmenter import Segmenter, positions_by_shape
 from loopda.runtime import distributed
@@ -43,7 +46,7 @@ class Decoders(Section):
 
     features: Literal["layer2", "layer4"]
     width: Annotated[int, Field(ge=8)]
-    residual_blocks: Annotated[int, Field(ge=0)]
+    residual_blocks: WholeNumber
     semantic_channels: Count
     rendering: Literal["residual", "none"]
     coarse_rendering: bool
@@ -95,19 +98,24 @@ class LoopOutputs(NamedTuple):
 
 
 def images_of(day: DayBatch, pairs: NightBatch) -> dict[str, Tensor]:
-    """The images of a step by symbol: ud, d and n; without ud where no process has a day reference."""
+    """The images of a step by symbol: ud, d and n; without ud where no process has a day reference.
+
+    ud comes first: self-training needs its prediction for the online label of n.
+    """
     references = {"ud": pairs.references} if distributed.total(len(pairs.references)) else {}
     return references | {"d": day.images, "n": pairs.images}
 
 
-class Loops(nn.Module):
-    """The networks that the loops add to the segmentation network, and the loops themselves.
+def passes(x: dict[str, Tensor], memory: Memory) -> list[dict[str, Tensor]]:
+    """The images of each forward and backward pass: all of x, or with `least` memory one symbol after the other.
 
-    While `decoders_alone` is set, Enc and F are constant: only decoders and discriminators are trained, by the inner
-    loops and the translations. A warm-up starts so, as in the lineage's training: at first translations are noise.
-    While `separate_passes` is set, d, n and ud each have their own forward and backward pass, which takes less memory.
-    No loss sends gradient to two of them, so that the gradients are the same.
+    The gradients are the same, because no loss sends gradient to two of d, n and ud.
     """
+    return [{k: images} for k, images in x.items()] if memory == "least" else [x]
+
+
+class Loops(nn.Module):
+    """The networks that the loops add to the segmentation network, and the loops themselves."""
 
     def __init__(self, settings: LoopSettings, segmenter: Segmenter):
         super().__init__()
@@ -134,9 +142,7 @@ class Loops(nn.Module):
             )
         trunk = locate(section.lpips_weights) if section.lpips_weights and settings.outer_loop else None
         perceptual = PerceptualDistance(section.lpips, trunk) if settings.outer_loop else None
-        self.decoders_alone = False
-        self.separate_passes = False
-        # in a tuple, unseen by Module: a frozen distance belongs neither into the checkpoint nor to the optimisers
+        # in a tuple, which Module does not look into: the frozen LPIPS belongs into no checkpoint and no optimiser
         self._perceptual = (perceptual,)
         self.to(memory_format=torch.channels_last)  # the faster layout, on CPUs and GPUs
 
@@ -158,15 +164,22 @@ class Loops(nn.Module):
             "discriminators": adam(self.discriminators.values(), section.discriminator_lr),
         }
 
-    def forward(self, segmenter: Segmenter, x: Mapping[str, Tensor], y: Tensor) -> LoopOutputs:
-        """The forward pass of figure 2 for images x by symbol, some of d, n and ud; y: the labels of d."""
+    def forward(
+        self, segmenter: Segmenter, x: Mapping[str, Tensor], y: Tensor, *, decoders_alone: bool = False
+    ) -> LoopOutputs:
+        """The forward pass of figure 2 for images x by symbol, some of d, n and ud; y: the labels of d.
+
+        decoders_alone: Enc and F are constant; inner loops and translations train the decoders. A warm-up starts so,
+        as in TridentAdapt's code, because the first translations are noise.
+        """
         inner_loop, outer_loop, weights = self.settings.inner_loop, self.settings.outer_loop, self.settings.weights
         terms: Terms = {}
 
         # encode the images; source supervision (equation 1)
-        z = self.encode(segmenter, x)
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not decoders_alone):
+            z = self.encode(segmenter, x)
         p = self.fused(z, y)
-        if "d" in x and not self.decoders_alone:
+        if "d" in x and not decoders_alone:
             terms["seg_d"] = supervision(z["d"], y, weights.aux)
 
         # decode: the inner loops restore the images (equation 2), the outer loops translate them
@@ -175,12 +188,13 @@ class Loops(nn.Module):
         images = self.decode(inner | outer, z, p, x)
         translations = {k: images[k] for k in outer}
         terms |= {f"inner_{k}": reconstruction(output=images[k], image=x[k]) for k in inner}
-        if self.decoders_alone:
+        if decoders_alone:
             terms |= {f"percep_{k}": self.similarity(images[t], x[k]) for t, k in outer.items()}
-        if self.decoders_alone or not outer:
+        if decoders_alone or not outer:
             return LoopOutputs(terms, z, translations)
 
-        # encode the translations, which keep the content of their originals (equation 4) and the labels (equation 5)
+        # encode the translations, which should keep the content of their originals (equation 4) and have the same
+        # labels (equation 5)
         z_t = self.encode(segmenter, translations)
         p_t = self.fused(z_t, y)
         if "d2n" in outer:
@@ -192,10 +206,6 @@ class Loops(nn.Module):
         terms |= {f"outer_{k}": reconstruction(output=restored[k], image=x[k]) for k in restored}
         return LoopOutputs(terms, z, translations)
 
-    def passes(self, x: dict[str, Tensor]) -> list[dict[str, Tensor]]:
-        """The images of each forward and backward pass: all of x, or one symbol after the other."""
-        return [{k: images} for k, images in x.items()] if self.separate_passes else [x]
-
     def uses(self, symbol: str) -> bool:
         """Whether there is a loop for images of this symbol."""
         return self.settings.inner_loop or (self.settings.outer_loop and symbol in TRANSLATION)
@@ -203,20 +213,19 @@ class Loops(nn.Module):
     def encode(self, segmenter: Segmenter, x: Mapping[str, Tensor]) -> dict[str, Outputs]:
         """Enc and F for images by symbol, in one call for each image size; the auxiliary head for labelled images.
 
-        Images whose logits must not send gradient back are encoded separately. No gradient while `decoders_alone`.
+        Images whose logits must not send gradient back are encoded separately.
         """
         aux = {k: k in LABELLED and self.settings.weights.aux > 0 for k in x}
         separate = [k for k in x if k == "d2n" and self.settings.detach_translated]
         shared = [k for k in x if k not in separate]
-        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.decoders_alone):
-            outputs = segmenter.forward_batches([x[k] for k in shared], aux=[aux[k] for k in shared])
-            z = dict(zip(shared, outputs, strict=True))
-            return z | {k: segmenter.with_heads_apart(x[k], aux=aux[k]) for k in separate}
+        outputs = segmenter.forward_batches([x[k] for k in shared], aux=[aux[k] for k in shared])
+        z = dict(zip(shared, outputs, strict=True))
+        return z | {k: segmenter.with_heads_apart(x[k], aux=aux[k]) for k in separate}
 
     def fused(self, z: Mapping[str, Outputs], y: Tensor | None) -> dict[str, Tensor]:
         """p = softmax(F(z)) by symbol, for the decoders.
 
-        For labelled images p and y are fused, without gradient (section 3.1.1). Otherwise p keeps its gradient, so that
+        For labelled images p is fused with y, without gradient (section 3.1.1). Otherwise p keeps its gradient, so that
         the rendering trains Enc and F (section 3.1.2).
         """
         p = {k: probabilities(outputs) for k, outputs in z.items()}
@@ -234,9 +243,9 @@ class Loops(nn.Module):
     ) -> dict[str, Tensor]:
         """Dec(z, p) by symbol, in one call of each decoder for each image size.
 
-        wanted: from the symbol of each output to the symbol of its input, of the same size: {"d": "d"} is an inner
-        loop, {"d2n": "d"} a translation, {"d": "d2n"} an outer loop's way back. Instance normalisation does not mix
-        images, so that images of several symbols share a call.
+        wanted: from the symbol of each output to the symbol of its input. {"d": "d"} is an inner loop, {"d2n": "d"} a
+        translation, {"d": "d2n"} an outer loop's way back. x: the input images; outputs have their size. Images of
+        several symbols share a call, because instance normalisation does not mix images.
         """
         names, images = list(wanted), {}
         for places in positions_by_shape([(DOMAIN[name], *x[k].shape[2:]) for name, k in wanted.items()]):
@@ -273,7 +282,7 @@ class Loops(nn.Module):
         return discriminator_loss(real=real, fake=fake)
 
     def adversarial_loss(self, symbol: str, translated: Tensor) -> Tensor:
-        """Equations 3 and 7 for the decoders: the discriminator, a constant, should take the translation for real."""
+        """Equations 3 and 7 for the decoders: the constant discriminator should take the translation for real."""
         return generator_loss(fake=frozen(self.discriminators[DOMAIN[symbol]])(translated))
 
     def total(self, terms: Terms) -> Tensor:
@@ -289,7 +298,7 @@ def save_loops(loops: Loops, path: Path, **provenance: object) -> None:
 
 
 def load_loops(loops: Loops, path: Path) -> None:
-    """Load what `save_loops` wrote into networks of the same settings; DataError when they differ."""
+    """Load what `save_loops` wrote into networks of the same settings; DataError where the settings differ."""
     checkpoint = load_checkpoint(path)
     try:
         loops.load_state_dict(checkpoint["loops"])

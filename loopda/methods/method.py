@@ -1,4 +1,4 @@
-"""The interface of an adaptation method to `stages/adapt.py`, and what the methods and LoopDA's loops share."""
+"""The interface between `stages/adapt.py` and an adaptation method, and what the methods and LoopDA's loops share."""
 
 import copy
 from collections.abc import Callable
@@ -25,22 +25,22 @@ class Losses(NamedTuple):
     """What one step minimises.
 
     segmenter: the loss of the segmentation network, or None where the step does not update it.
-    discriminators: the loss of the method's discriminators, whose inputs carry no gradient, or None.
     terms: the values for metrics.jsonl by name, without the method's weights.
-    optimizer: the name of the optimiser that updates the segmentation network: the stage's own is "segmenter", another
+    discriminators: the loss of the method's discriminators, whose inputs carry no gradient, or None.
+    optimizer: the name of the optimiser that updates the segmentation network: "segmenter" is the stage's own, another
     name is one of `Method.optimizers`.
     """
 
     segmenter: Tensor | None
-    discriminators: Tensor | None
     terms: Terms
+    discriminators: Tensor | None = None
     optimizer: str = "segmenter"
 
 
 class Method(nn.Module):
     """What a method adds to supervised training on the labelled day, in the stage `adapt`.
 
-    A method is a module: its networks and buffers are saved, and resumed exactly. `optimizers` updates its networks.
+    A method is a module: its networks and buffers are saved, and resumed exactly.
 
     draw: chooses the labelled images of each step; None takes all of them in turn. files: the files that the method
     has read, by name; progress made with other files is not resumed. notes: lines for the log.
@@ -49,7 +49,7 @@ class Method(nn.Module):
     draw: Draw | None = None
 
     def __init__(self, settings: Section, segmenter: Segmenter, source: Frames):
-        """settings: the method's section in `methods`. source: the labelled day's frames, for statistics of them."""
+        """settings: the method's section in `methods`. source: the labelled day frames, for statistics of them."""
         super().__init__()
         self.settings = settings
         self.files: dict[str, Path] = {}
@@ -63,14 +63,14 @@ class Method(nn.Module):
     def optimizers(self) -> dict[str, Optimizer]:
         """The optimisers of the method by name.
 
-        "joint" updates networks together with the segmentation network, along the gradient of the same loss.
-        "discriminators" updates along the gradient of `Losses.discriminators`. Others update the segmentation network
-        in the steps whose `Losses.optimizer` names them.
+        "joint" updates networks of the method along the segmentation network's loss, in the same steps.
+        "discriminators" updates networks along `Losses.discriminators`. Any other optimiser updates the segmentation
+        network in the steps whose `Losses.optimizer` names it.
         """
         return {}
 
     def factors(self, step: int, steps: int) -> dict[str, float]:
-        """Factors on the initial learning rates at `step`, of those optimisers that do not follow the stage's rule."""
+        """By optimiser, the factor on its initial learning rate at `step`; the others follow the stage's schedule."""
         return {}
 
     def losses(self, segmenter: Segmenter, day: DayBatch, night: NightBatch, step: int, steps: int) -> Losses:
@@ -84,7 +84,7 @@ def probabilities(outputs: Outputs) -> Tensor:
 
 
 def supervision(outputs: Outputs, labels: Tensor, aux: float) -> Tensor:
-    """Equation 1: cross-entropy of the upsampled logits, + `aux` times the auxiliary head's (0.1 in the lineage).
+    """Equation 1: cross-entropy of the upsampled logits, + `aux` times the auxiliary head's (0.1 in TridentAdapt).
 
     labels (N, H, W), 255 = not labelled; mean over the labelled pixels, in [0, inf).
     """
@@ -105,11 +105,12 @@ def frozen_copy(
     statistics: Literal["batch", "kept"],
     say: Callable[[str], None],
 ) -> Segmenter:
-    """A frozen network whose features a method compares with the trained ones', without dropout; `say` what it is.
+    """A frozen network without dropout, with whose features a method compares those of the trained network.
 
-    weights: the file of its backbone; None copies `segmenter` as it is. statistics: of its batch normalisation: each
-    batch's, or the kept ones of its training, those of `domain` where it has several. Kept statistics belong to the
-    input normalisation of its weights, which it then uses, whatever `segmenter` uses.
+    weights: the file of its backbone; None copies `segmenter` as it is. statistics: those of its batch normalisation,
+    either each batch's or those kept from its training, for `domain` where it has several. Kept statistics belong to
+    the input normalisation of its weights; it then uses that one, whatever `segmenter` uses. say: takes lines for the
+    log.
     """
 
     def say_of_network(text: str) -> None:

@@ -21,11 +21,12 @@ from loopda.weights.downloads import locate
 
 
 class RoadSettings(Section):
-    """The section `methods.road`: distillation and spatial are lambda_1 and lambda_2 of equation 5; 0 leaves out.
+    """The section `methods.road`.
 
-    weights: of the frozen network's backbone, by name, path or address; "" takes the source-only model as it is.
-    statistics: of the frozen network's batch normalisation: each batch's, or those kept from its training. grid:
-    columns and rows of the regions. reversal: the factor on the reversed gradient.
+    distillation, spatial: lambda_1 and lambda_2 of equation 5; 0 leaves the term out. weights: of the frozen network's
+    backbone, by name, path or address; "" takes the source-only model as it is. statistics: of the frozen network's
+    batch normalisation, each batch's or those kept from its training. grid: columns and rows of the regions. reversal:
+    the factor on the reversed gradient.
     """
 
     name: Literal["road"]
@@ -56,12 +57,9 @@ class Road(Method):
         if settings.distillation:
             if settings.weights:
                 self.files["weights"] = locate(settings.weights)
+            weights = self.files.get("weights")
             self.frozen_network = frozen_copy(
-                segmenter,
-                self.files.get("weights"),
-                domain="night",
-                statistics=settings.statistics,
-                say=self.notes.append,
+                segmenter, weights, domain="night", statistics=settings.statistics, say=self.notes.append
             )
         columns, rows = settings.grid
         self.classifiers = nn.ModuleList(
@@ -98,7 +96,7 @@ class Road(Method):
                 aligned=segmenter.network.aligned,
             )
             total = total + section.spatial * terms["spatial"]
-        return Losses(total, None, terms)
+        return Losses(total, terms)
 
     def spatial_loss(self, source: FeatureMap, target: FeatureMap, *, aligned: bool) -> Tensor:
         """L_spt: sum over regions of the mean over their positions of the domain classifier's cross-entropy.
@@ -110,9 +108,8 @@ class Road(Method):
         for (features, boxes, crop), domain in ((source, SOURCE), (target, TARGET)):
             reversed_features = reverse_gradient(features, self.settings.reversal)
             vectors.append(reversed_features.permute(0, 2, 3, 1).reshape(-1, features.shape[1], 1, 1))  # of positions
-            regions.append(
-                regions_of(boxes, features.shape[2:], self.settings.grid, crop=crop, aligned=aligned).flatten()
-            )
+            grid = regions_of(boxes, features.shape[2:], self.settings.grid, crop=crop, aligned=aligned)
+            regions.append(grid.flatten())
             domains.append(torch.full_like(regions[-1], domain))
         vector, region, domain = torch.cat(vectors), torch.cat(regions), torch.cat(domains)
         total = torch.zeros((), device=vector.device)
@@ -133,19 +130,11 @@ def regions_of(
     """
     (height, width), (columns, rows) = size, grid
     left, top, right, bottom = boxes.unbind(dim=1)
-    x = (
-        _interpolated(left, right, positions(width, crop[1], aligned=aligned, device=boxes.device) / crop[1])
-        .mul(columns)
-        .long()
-        .clamp(0, columns - 1)
-    )
-    y = (
-        _interpolated(top, bottom, positions(height, crop[0], aligned=aligned, device=boxes.device) / crop[0])
-        .mul(rows)
-        .long()
-        .clamp(0, rows - 1)
-    )
-    return y[:, :, None] * columns + x[:, None, :]
+    x = _interpolated(left, right, positions(width, crop[1], aligned=aligned, device=boxes.device) / crop[1])
+    y = _interpolated(top, bottom, positions(height, crop[0], aligned=aligned, device=boxes.device) / crop[0])
+    column = x.mul(columns).long().clamp(0, columns - 1)
+    row = y.mul(rows).long().clamp(0, rows - 1)
+    return row[:, :, None] * columns + column[:, None, :]
 
 
 def _interpolated(first: Tensor, last: Tensor, fractions: Tensor) -> Tensor:

@@ -22,4 +22,4 @@ class SourceOnly(Method):
 
     def losses(self, segmenter: Segmenter, day: DayBatch, night: NightBatch, step: int, steps: int) -> Losses:
         seg_d = supervision(segmenter(day.images, aux=False), day.labels, 0)
-        return Losses(seg_d, None, {"seg_d": seg_d})
+        return Losses(seg_d, {"seg_d": seg_d})

@@ -10,13 +10,7 @@ from torch import Tensor, nn
 
 from loopda.models.compute.normalisation import BatchNorm2d
 from loopda.models.efficientnet import EfficientNetLite0
-from loopda.models.resnet import (
-    INITIALISATIONS,
-    add_layers,
-    freeze_normalisation_affine,
-    initialise,
-    stem,
-)
+from loopda.models.resnet import INITIALISATIONS, add_layers, freeze_normalisation_affine, initialise, stem
 from loopda.models.segmentation_network import Outputs, SegmentationNetwork, first_images
 
 INITIAL_DEVIATION = 0.01  # of the normal distribution that initialises the classifiers of AdaptSegNet, ADVENT and BDL

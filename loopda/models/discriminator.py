@@ -28,10 +28,7 @@ class MultiScaleDiscriminator(nn.Module):
         channels = [3, width, 2 * width, 4 * width, 8 * width]
         layers: list[nn.Module] = []
         for before, after in pairwise(channels):
-            layers += [
-                nn.Conv2d(before, after, 4, stride=2, padding=1, bias=False),
-                nn.LeakyReLU(0.2, inplace=True),
-            ]
+            layers += [nn.Conv2d(before, after, 4, stride=2, padding=1, bias=False), nn.LeakyReLU(0.2, inplace=True)]
         return nn.Sequential(*layers, ScoreConvolution(channels[-1], 1, 1))
 
     def forward(self, images: Tensor) -> list[Tensor]:

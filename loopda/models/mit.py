@@ -15,7 +15,7 @@ from loopda.models.compute.normalisation import DropPath
 from loopda.models.compute.recomputation import Recomputed
 
 
-class Size(NamedTuple):
+class EncoderSize(NamedTuple):
     """dims: the channels of the four stages. depths: their numbers of blocks."""
 
     dims: tuple[int, int, int, int]
@@ -23,13 +23,13 @@ class Size(NamedTuple):
 
 
 ENCODERS = {
-    "mit_tiny": Size((16, 32, 64, 96), (1, 1, 1, 1)),  # ours, for two cores: no published weights
-    "mit_b0": Size((32, 64, 160, 256), (2, 2, 2, 2)),
-    "mit_b1": Size((64, 128, 320, 512), (2, 2, 2, 2)),
-    "mit_b2": Size((64, 128, 320, 512), (3, 4, 6, 3)),
-    "mit_b3": Size((64, 128, 320, 512), (3, 4, 18, 3)),
-    "mit_b4": Size((64, 128, 320, 512), (3, 8, 27, 3)),
-    "mit_b5": Size((64, 128, 320, 512), (3, 6, 40, 3)),
+    "mit_tiny": EncoderSize((16, 32, 64, 96), (1, 1, 1, 1)),  # ours, for two cores: no published weights
+    "mit_b0": EncoderSize((32, 64, 160, 256), (2, 2, 2, 2)),
+    "mit_b1": EncoderSize((64, 128, 320, 512), (2, 2, 2, 2)),
+    "mit_b2": EncoderSize((64, 128, 320, 512), (3, 4, 6, 3)),
+    "mit_b3": EncoderSize((64, 128, 320, 512), (3, 4, 18, 3)),
+    "mit_b4": EncoderSize((64, 128, 320, 512), (3, 8, 27, 3)),
+    "mit_b5": EncoderSize((64, 128, 320, 512), (3, 6, 40, 3)),
 }
 HEADS = (1, 2, 5, 8)  # of the attention, stage by stage
 TINY_HEADS = (1, 2, 4, 6)  # those of mit_tiny: 16 channels a head

@@ -1,6 +1,6 @@
 """The projection head of SimCLRv2."""
 
-from torch import Tensor, nn
+from torch import nn
 
 from loopda.models.compute.normalisation import BatchNorm1d
 from loopda.models.compute.precision import mixed
@@ -8,7 +8,10 @@ from loopda.models.compute.precision import mixed
 
 @mixed
 class ProjectionHead(nn.Sequential):
-    """Three linear layers with batch normalisation (Chen et al., NeurIPS 2020, section 2): (N, C) -> (N, size)."""
+    """Three linear layers with batch normalisation (Chen et al., NeurIPS 2020, section 2).
+
+    Pooled features (N, C) -> projections (N, size), which do not have unit length.
+    """
 
     def __init__(self, channels: int, size: int):
         super().__init__(
@@ -21,7 +24,3 @@ class ProjectionHead(nn.Sequential):
             nn.Linear(channels, size, bias=False),
             BatchNorm1d(size),
         )
-
-    def forward(self, features: Tensor) -> Tensor:
-        """Pooled features (N, C) -> projections (N, size), not normalised."""
-        return super().forward(features)

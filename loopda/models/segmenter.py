@@ -15,7 +15,7 @@ from pydantic import ConfigDict, Field, model_validator
 from torch import Tensor, nn
 from torch.nn import functional
 
-from loopda.config import Section
+from loopda.config import Count, Section
 from loopda.errors import DataError
 from loopda.labels.classes import ClassList
 from loopda.models import mit
@@ -78,12 +78,7 @@ class Network(Section):
     model_config = ConfigDict(json_schema_extra={"allOf": _ENCODERS_OF_EACH_HEAD})
 
     name: Head
-    blocks: tuple[
-        Annotated[int, Field(ge=1)],
-        Annotated[int, Field(ge=1)],
-        Annotated[int, Field(ge=1)],
-        Annotated[int, Field(ge=1)],
-    ]
+    blocks: tuple[Count, Count, Count, Count]
     width: Annotated[int, Field(ge=4, le=256)]
     head_channels: Annotated[int, Field(ge=4, le=2048)]
     stride_in: Literal["conv1", "conv2"]
@@ -171,7 +166,7 @@ class Segmenter(nn.Module):
         return [outputs[place] for place in range(len(batches))]
 
     def with_heads_apart(self, images: Tensor, *, aux: bool) -> Outputs:
-        """As a call, but the logits send gradient to the parameters alone, and none to `images` (heads_apart.py)."""
+        """The outputs, whose logits send gradient to the parameters, but none to `images` (heads_apart.py)."""
         return heads_apart(partial(self, aux=aux), images, list(self.parameters()))
 
     def use_statistics(self, domain: str) -> str:

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from loopda.models.compute.normalisation import InstanceNorm2d
 from loopda.models.compute.precision import ScoreConvolution, mixed
-from loopda.models.renderer import ConvolutionBlock, ResidualBlock
+from loopda.models.image_decoder import ConvolutionBlock, ResidualBlock
 from loopda.runtime.distributed import gather_rows, share
 
 DEVIATION = 0.02  # of the normal distribution that every convolution starts from

@@ -1,4 +1,4 @@
-"""Which experiments have results on disk: they keep what they have trained, whatever the order of the experiments.
+"""Which experiments have results on disk. They keep these, whatever the order of the experiments in config.yaml.
 
 The disk is read once, with the configuration. Nothing heavy is imported.
 """
@@ -15,10 +15,10 @@ _UNFINISHED = ("config.yaml", "state", "checked")  # in a folder of results befo
 
 
 def claims(config: Config, root: Path) -> dict[str, dict[str, int]]:
-    """Results -> experiment -> FINISHED where the folder `root` has these results of it, BEGUN where it has a part.
+    """Results -> experiment -> FINISHED if the folder `root` has these results of the experiment, BEGUN if a part.
 
-    The keys of results are a stage, "evaluate/<stage of the model>", or "manifest/<set>". Results count that were made
-    with the settings of `config`, as the config.yaml beside them says.
+    Results are named as a stage, "evaluate/<stage of the model>", or "manifest/<set>". They count only if they were
+    made with the settings of `config`: the config.yaml beside them is compared.
     """
     found: dict[str, dict[str, int]] = defaultdict(dict)
     for stage, entry in STAGES.items():

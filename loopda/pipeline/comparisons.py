@@ -1,6 +1,6 @@
 """Comparisons: which models stand side by side in a table, and in which settings each differs from the others.
 
-Pure functions on plain dictionaries, without any heavy import: the Snakefile calls them each time it is parsed.
+Pure functions on plain dictionaries, without heavy imports: the Snakefile calls them each time it is parsed.
 """
 
 from collections.abc import Iterator
@@ -19,8 +19,8 @@ from loopda.pipeline.experiments import (
 from loopda.pipeline.merging import leaves, merged
 from loopda.pipeline.stages import STAGES, TRAINING_STAGES
 
-_COMMON = ("batch_size", "optimizer")  # the keys of `adapt` whose values stages after source-only are expected to have
-_START_STAGES = ("pretrain", "simclr")  # these start a network, and are expected to have values of their own
+_COMMON = ("batch_size", "optimizer")  # keys of `adapt`; later stages with other values of them deviate
+_START_STAGES = ("pretrain", "simclr")  # they start a network, so their own values of these keys are no deviation
 _LAST_STAGE = {"tau": "self_train"}  # Table 4 ends before the distillation
 _WITHIN_LOOPDA = ("ablation", "tau")  # their rows are LoopDA's own stages, with batches and optimisers of their own
 
@@ -46,7 +46,7 @@ def models(config: Config, comparison: str) -> list[Model]:
 
 
 def trained(config: Config, model: Model) -> list[Model]:
-    """The trainings after source-only that made the model, each under its owner; of source-only itself, its own."""
+    """The trainings that made the model, each under its owner; without source-only, unless it is the model itself."""
     averaged = members(config, model.experiment)
     ends = [(name, model_stages(config, name)[-1]) for name in averaged] or [model]
     found = [
@@ -72,8 +72,8 @@ def table(config: Config, comparison: str) -> dict[str, Any]:
 def deviations(config: Config, model: Model, base: str, *, across: bool) -> dict[str, Any]:
     """Path of config.yaml -> value, for the settings in which `model` differs from the experiment `base`.
 
-    Another method is no deviation, but another value of one of its numbers is. across: stages after source-only are
-    compared with the section `adapt` too, whose batch size and optimiser the methods share.
+    The choice of a method is no deviation; another value of one of its numbers is. across: also compare the batch size
+    and the optimiser of the stages after source-only with those of `adapt`, which all methods share.
     """
     experiment, stage = model
     needed = [name for name in STAGES if name in ancestry(config, experiment, stage)]

@@ -1,4 +1,4 @@
-"""Reading the configuration of a folder as Snakemake reads it, for the commands that run beside it."""
+"""The checked configuration: as the Snakefile has it, and as the commands that run beside Snakemake read it."""
 
 from collections.abc import Sequence
 from functools import reduce
@@ -8,7 +8,7 @@ from loopda.errors import ConfigError
 from loopda.pipeline.checking import check
 from loopda.pipeline.claims import claims
 from loopda.pipeline.experiments import CLAIMS, CachedConfig
-from loopda.pipeline.merging import merged_by_key, normalised
+from loopda.pipeline.merging import Config, merged_by_key, normalised
 from loopda.pipeline.schema import read_schemas
 from loopda.text.strict_yaml import read_mapping
 
@@ -18,15 +18,22 @@ def read_config(overlays: Sequence[Path], root: Path = Path()) -> CachedConfig:
 
     ConfigError: a file is missing or the configuration is wrong.
     """
-    base = root / "config.yaml"
-    if not base.exists():
+    path = root / "config.yaml"
+    if not path.exists():
         raise ConfigError(
-            f"{base}: not in the folder {root.absolute()}; the status is that of a folder where snakemake works: go"
-            " there, or copy the project's config.yaml here"
+            f"{path}: not in the folder {root.absolute()}. Give this command in the folder where snakemake works, or"
+            " copy the project's config.yaml here"
         )
-    first, *others = (read_mapping(path) for path in (base, *overlays))
+    base, *others = (read_mapping(path) for path in (path, *overlays))
     over = reduce(merged_by_key, others, {})
-    config = merged_by_key(merged_by_key(over, first), over)
-    config = normalised(config, first, others)
+    return checked(merged_by_key(merged_by_key(over, base), over), base, others, root)
+
+
+def checked(config: Config, base: Config, overlays: Sequence[Config], root: Path = Path()) -> CachedConfig:
+    """`config`, which Snakemake has merged from config.yaml (`base`) and `overlays`, with the `claims` of `root`.
+
+    ConfigError: the configuration is wrong.
+    """
+    config = normalised(config, base, overlays)
     check(config, read_schemas())
     return CachedConfig({**config, CLAIMS: claims(config, root)})

@@ -1,8 +1,8 @@
 """What an experiment of config.yaml is: the section of each stage, its data sets, and whose results it shares.
 
-An experiment is an overlay of a few lines. Two experiments share every stage whose resolved section, and those of all
-its ancestors, are the same; of the data sets, those count that the stages read. The functions work on plain
-dictionaries and import nothing heavy, for the Snakefile calls them each time it is parsed.
+An experiment is an overlay of a few lines. Two experiments share a stage if its resolved section, those of all its
+ancestors, and the data sets that these stages read are the same. The functions work on plain dictionaries and import
+nothing heavy, because the Snakefile calls them each time it is parsed.
 """
 
 import json
@@ -30,7 +30,7 @@ EXTENDS = "extends"  # the key of an experiment that has all that another one ch
 
 # lists of experiments, each of which makes a page and its tables: key, target, rule and folder have one name
 COMPARISONS = ("run", "compare", "parts", "networks", "ablation", "tau")
-# what is no stage's business
+# top-level keys that are no section of a stage
 SETTINGS = frozenset({"seeds", "table_seeds", "device", "processes", "experiments", *COMPARISONS})
 SECTIONS = SETTINGS | {"methods"} | {name for stage in STAGES.values() for name in (stage.section, *stage.sections)}
 
@@ -95,7 +95,7 @@ def as_yaml(values: Mapping[str, Any]) -> str:
 
 
 def overlay(config: Config, experiment: str) -> Mapping[str, Any]:
-    """What `experiment` changes, over what the experiment changes that it extends. An ensemble: its first member's."""
+    """What `experiment`, and those that it extends, change in config.yaml. An ensemble: as its first member."""
     first = next(iter(members(config, experiment)), experiment)
     own = config["experiments"][first] or {}
     if EXTENDS not in own:
@@ -129,11 +129,6 @@ def set_section(config: Config, experiment: str, name: str) -> dict[str, Any]:
         "name": name,
         "images": sets(config, experiment)[name],
     }
-
-
-def measured_sets(config: Config, experiment: str) -> list[str]:
-    """The sets that the models of `experiment` are scored on; none where it has no labelled images but source."""
-    return reads(config, experiment, "evaluate")
 
 
 def reads(config: Config, experiment: str, stage: str) -> list[str]:
@@ -226,12 +221,11 @@ def training_stages(config: Config, experiment: str) -> list[str]:
 
 
 def owner(config: Config, experiment: str, *stages: str) -> str:
-    """The experiment under whose name the results of `stages` lie: one with the same settings of these stages and of
-    all their ancestors.
+    """The experiment in whose folder the results of `stages` are, for it and all experiments that share these stages.
 
-    Of several such experiments, the one that has results on disk (claims.py), so that an owner does not change after
-    the training; else the first in the order of the file. An experiment that ends before a stage which `experiment`
-    has, or in another branch, does not own that stage.
+    Of several such experiments it is the one that has results on disk (claims.py), so that the owner does not change
+    after the training; without results, the first in config.yaml. An experiment that does not have one of the stages,
+    because it ends earlier or in another branch, is not the owner.
     """
 
     def find() -> str:
@@ -248,30 +242,40 @@ def owner(config: Config, experiment: str, *stages: str) -> str:
 
 
 def owner_of_set(config: Config, experiment: str, name: str) -> str:
-    """The experiment under whose name the manifest of the set `name` lies, by the same rule as `owner`."""
-    wanted = _set_lineage(config, experiment, name)
-    alike = (
-        candidate for candidate in config["experiments"] if wanted and _set_lineage(config, candidate, name) == wanted
-    )
-    return _first_claimant(config, f"manifest/{name}", alike)
+    """The experiment in whose folder the manifest of the set `name` is, by the same rule as `owner`."""
+
+    def find() -> str:
+        wanted = _set_lineage(config, experiment, name)
+        alike = (
+            candidate
+            for candidate in config["experiments"]
+            if wanted and _set_lineage(config, candidate, name) == wanted
+        )
+        return _first_claimant(config, f"manifest/{name}", alike)
+
+    return _cached(config, ("owner of set", experiment, name), find)
 
 
 def scored_as(config: Config, experiment: str, stage: str) -> str:
-    """The experiment under whose name the model of `stage` in `experiment` is evaluated."""
+    """The experiment in whose folder the scores of the model of `stage` in `experiment` are."""
     return experiment if stage == ENSEMBLE else owner(config, experiment, "evaluate", stage)
 
 
 def checked_with(config: Config, experiment: str) -> list[str]:
-    """The experiments under whose names `prepare` checks the data before a stage of `experiment` trains.
+    """The experiments whose data `prepare` checks before a stage of `experiment` trains: the owners of these checks.
 
-    These are the data of the experiments of `run` that share any of its trainings; where there is none, its own.
+    They are the experiments of `run` that share a training with it; where there are none, `experiment` itself.
     """
-    sharing = [name for name in config["run"] if experiment in _owners(config, name)]
-    return list(dict.fromkeys(owner(config, name, "prepare") for name in sharing or [experiment]))
+
+    def find() -> list[str]:
+        sharing = [name for name in config["run"] if experiment in _owners(config, name)]
+        return list(dict.fromkeys(owner(config, name, "prepare") for name in sharing or [experiment]))
+
+    return _cached(config, ("checked with", experiment), find)
 
 
 def _owners(config: Config, experiment: str) -> frozenset[str]:
-    """The experiments under whose names the trainings of `experiment` lie."""
+    """The owners of the trainings of `experiment`."""
     return _cached(
         config,
         ("owners", experiment),

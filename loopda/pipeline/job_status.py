@@ -21,16 +21,16 @@ from loopda.runtime.provenance import Digests, read_record
 
 STATES = ("done", "running", "queued", "stopped", "failed", "outdated", "waiting", "absent")
 DONE, RUNNING, QUEUED, STOPPED, FAILED, OUTDATED, WAITING, ABSENT = STATES
-INTERRUPTED = (75, 130)  # exit codes of what was stopped by a signal
+INTERRUPTED = (75, 130)  # exit codes of jobs that a signal stopped
 
 
 @dataclass
 class Status:
     """What the files say about a job. Times are in seconds since the epoch, durations in seconds.
 
-    step: of a running job the last one that it wrote down, of a stopped job the last one that it saved. waits_for:
-    places of jobs; of an outdated job those that have changed. exit_code and error: of a job that failed or was stopped
-    by a signal. warnings: what a training has warned of and went on.
+    step: of a running job the last one that it reported, of a stopped job the last one that it saved. waits_for: places
+    of jobs; for an outdated job, those that have changed. exit_code and error: of a job that failed or was stopped by a
+    signal. warnings: those of a training, which continued.
     """
 
     stage: str
@@ -61,10 +61,10 @@ class Status:
 
 
 def statuses(config: Config, targets: Sequence[str] = (), *, root: Path = Path(), every: bool = False) -> list[Status]:
-    """The status of each job, after those of the jobs that it needs.
+    """The status of each job; a job comes after those that it needs.
 
-    targets: names that `Jobs.of_target` takes; without any, the jobs of a plain `snakemake`, and of all other
-    experiments the jobs that have begun. every: all jobs of all experiments. ConfigError: there is no such target.
+    targets: as `Jobs.of_target` takes them. Without targets: the jobs of a plain `snakemake`, and those of other
+    experiments that have begun. every: all jobs of all experiments. ConfigError: there is no such target.
     """
     jobs = Jobs(config)
     graph = jobs.with_ancestors(job for target in targets or ["all"] for job in jobs.of_target(_known(config, target)))
@@ -76,8 +76,9 @@ def statuses(config: Config, targets: Sequence[str] = (), *, root: Path = Path()
     for job, needs in graph.items():
         before[job] = {earlier for need in needs for earlier in (need, *before[need])}
         found[job] = _status(jobs, job, {need: found[need] for need in needs}, root, queue)
-        if found[job].state in (WAITING, STOPPED):  # for the last of a chain alone
+        if found[job].state in (WAITING, STOPPED):
             waits = [need for need in needs if found[need].state != DONE]
+            # of a chain of jobs, only the last is named
             last = [need for need in waits if not any(need in before[other] for other in waits)]
             found[job].waits_for = [need.place for need in last]
     _mark_absent(graph, found)
@@ -87,7 +88,9 @@ def statuses(config: Config, targets: Sequence[str] = (), *, root: Path = Path()
 def _known(config: Config, target: str) -> str:
     """`target`; ConfigError where there is none of this name."""
     if target not in ("all", *COMPARISONS, *config["experiments"]):
-        raise ConfigError(f"no target {target!r}; there are all, {', '.join(COMPARISONS)}, and every experiment")
+        raise ConfigError(
+            f"no target {target!r}. A target is `all`, a comparison ({', '.join(COMPARISONS)}), or an experiment"
+        )
     return target
 
 
@@ -165,7 +168,7 @@ def _has_changed(need: Status, since: float) -> bool:
 def _agrees_with_its_record(result: Path, root: Path) -> bool:
     """Whether the record beside a result has the digests of the files that are there."""
     record = read_record(result)
-    return record is not None and not Digests(root).others(record)
+    return record is not None and not Digests(root).changed(record)
 
 
 def _has_settings(jobs: Jobs, job: Job, root: Path) -> bool:
@@ -192,7 +195,7 @@ def _saved_step(folder: Path) -> int | None:
 
 
 def _mark_absent(graph: Mapping[Job, Sequence[Job]], found: Mapping[Job, Status]) -> None:
-    """Mark the jobs as absent whose results are missing and not needed, because everything made of them is done."""
+    """Mark jobs as absent: their results are missing, but everything that is made of them is done."""
     needed = set(graph) - {need for needs in graph.values() for need in needs}
     for job in reversed(list(graph)):
         if job in needed and found[job].state not in (DONE, ABSENT):

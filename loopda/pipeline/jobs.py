@@ -3,7 +3,6 @@
 Nothing heavy is imported, and no file is read.
 """
 
-import functools
 from collections.abc import Iterable
 from typing import NamedTuple
 
@@ -75,16 +74,12 @@ class Jobs:
 
     def __init__(self, config: Config):
         self.config = config
-        self._text = functools.cache(self._section_text)
-        self._owner = functools.cache(lambda experiment, stage: experiments.owner(config, experiment, stage))
-        self._checked_with = functools.cache(lambda experiment: experiments.checked_with(config, experiment))
-        self._set_owner = functools.cache(lambda experiment, name: experiments.owner_of_set(config, experiment, name))
 
     def of_target(self, target: str) -> list[Job]:
         """The last jobs of a target: all (what `snakemake` makes by itself), a comparison, or an experiment."""
         run, seeds = self.config["run"], self.config["seeds"]
         if target == "all":
-            return [Job("report", name) for name in run] + [job for name in run for job in self._submissions(name)]
+            return [Job("report", name) for name in run] + self.submissions()
         return [Job(target)] if target in COMPARISONS else self.scores(target, seeds)
 
     def of_experiment(self, experiment: str) -> list[Job]:
@@ -122,10 +117,13 @@ class Jobs:
         if stage == "manifest":
             layout = experiments.sets(self.config, experiment)[data_set]
             return [Job("town")] if experiments.uses_town(layout) else []
-        models = self._models(experiment, model, seed) if model else []
-        checked = [Job("prepare", name) for name in self._checked_with(experiment)] if STAGES[stage].trains else []
-        sets = experiments.reads(self.config, experiment, stage)
-        manifests = [Job("manifest", self._set_owner(experiment, name), data_set=name) for name in sets]
+        models = self.models(experiment, model, seed) if model else []
+        checkers = experiments.checked_with(self.config, experiment) if STAGES[stage].trains else []
+        checked = [Job("prepare", name) for name in checkers]
+        manifests = [
+            Job("manifest", experiments.owner_of_set(self.config, experiment, name), data_set=name)
+            for name in experiments.reads(self.config, experiment, stage)
+        ]
         parents = experiments.parents_read(self.config, experiment, stage)
         made_of = [self._owned(experiment, parent, seed) for parent in parents if parent != "manifest"]
         return [*models, *checked, *manifests, *made_of]
@@ -138,29 +136,30 @@ class Jobs:
 
     def section_text(self, job: Job) -> str:
         """The text of the config.yaml beside the results of `job`, as the rule `configure` writes it."""
-        return self._text(job.stage, job.experiment or next(iter(self.config["experiments"])), job.data_set)
+        if job.stage in COMPARISONS:
+            return experiments.as_yaml(comparisons.table(self.config, job.stage))
+        if job.stage == "manifest":
+            return experiments.as_yaml(experiments.set_section(self.config, job.experiment, job.data_set))
+        experiment = job.experiment or next(iter(self.config["experiments"]))
+        return experiments.as_yaml(experiments.section(self.config, experiment, job.stage))
 
-    def _owned(self, experiment: str, stage: str, seed: int | None) -> Job:
-        """The job of `stage` for `experiment`, under the experiment that owns its results."""
-        return Job(stage, self._owner(experiment, stage), seed if STAGES[stage].seeded else None)
-
-    def _section_text(self, stage: str, experiment: str, data_set: str) -> str:
-        if stage in COMPARISONS:
-            return experiments.as_yaml(comparisons.table(self.config, stage))
-        if stage == "manifest":
-            return experiments.as_yaml(experiments.set_section(self.config, experiment, data_set))
-        return experiments.as_yaml(experiments.section(self.config, experiment, stage))
-
-    def _models(self, experiment: str, model: str, seed: int | None) -> list[Job]:
+    def models(self, experiment: str, model: str, seed: int) -> list[Job]:
         """The jobs that make the model of the stage `model`; for an ensemble, the last model of each member."""
         if model != ENSEMBLE:
             return [self._owned(experiment, model, seed)]
         members = experiments.members(self.config, experiment)
         return [self._owned(member, experiments.model_stages(self.config, member)[-1], seed) for member in members]
 
-    def _submissions(self, experiment: str) -> list[Job]:
-        """The zips for the test server; none where config.yaml names no root of the test images."""
-        section = experiments.section(self.config, experiment, "submission")
-        stages = [name for name in section["stages"] if name in experiments.model_stages(self.config, experiment)]
-        seeds = self.config["seeds"] if section["root"] else []
-        return [Job("submission", experiment, seed, stage) for seed in seeds for stage in stages]
+    def submissions(self) -> list[Job]:
+        """The zips for the test server of the experiments of `run` whose section names a root of the test images."""
+        found = []
+        for experiment in self.config["run"]:
+            section = experiments.section(self.config, experiment, "submission")
+            stages = [name for name in section["stages"] if name in experiments.model_stages(self.config, experiment)]
+            seeds = self.config["seeds"] if section["root"] else []
+            found += [Job("submission", experiment, seed, stage) for seed in seeds for stage in stages]
+        return found
+
+    def _owned(self, experiment: str, stage: str, seed: int | None) -> Job:
+        """The job of `stage` for `experiment`, under the experiment that owns its results."""
+        return Job(stage, experiments.owner(self.config, experiment, stage), seed if STAGES[stage].seeded else None)

@@ -28,20 +28,13 @@ def merged(base: Any, overlay: Any) -> Any:
 def normalised(config: Config, base: Config, overlays: Sequence[Config]) -> Config:
     """`config`, which Snakemake has merged from config.yaml (`base`) and `overlays`, as this module would merge them.
 
-    That is in the order of `base`, and without the keys of layouts that an overlay replaces.
-    """
-    return in_order(_without_replaced_layouts(config, [base, *overlays]), base)
-
-
-def _without_replaced_layouts(config: Config, layers: Sequence[Config]) -> Config:
-    """`config`, which Snakemake has merged from `layers`, without the keys of layouts that a later layer replaces.
-
-    `data: {night: {layout: folder, ...}}` over config.yaml leaves no keys of its layout dark_zurich.
+    That is in the order of `base`, and without the keys of layouts that an overlay replaces: `data: {night: {layout:
+    folder, ...}}` over config.yaml leaves no keys of its layout dark_zurich.
     """
     by_key, by_layout = {}, {}
-    for layer in layers:
+    for layer in (base, *overlays):
         by_key, by_layout = merged_by_key(by_key, layer), merged(by_layout, layer)
-    return _without(config, by_key, by_layout)
+    return in_order(_without(config, by_key, by_layout), base)
 
 
 def merged_by_key(base: Any, overlay: Any) -> Any:

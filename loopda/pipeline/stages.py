@@ -1,9 +1,8 @@
 """The stages of the pipeline: one table, from which everything that lists stages is derived.
 
-A new stage is an entry of this table, a file loopda/stages/<name>.py and a rule of the same name. `export`, `predict`
-and the comparisons are no entries: they belong to no experiment, and no stage reads their files.
-
-The Snakefile imports this module each time it is parsed, so it imports nothing heavy.
+A new stage is an entry of this table, a file loopda/stages/<name>.py and a rule of the same name (CONTRIBUTING.md).
+`export`, `predict` and the comparisons have no entry, because they belong to no experiment and no stage reads their
+files. The Snakefile imports this module each time it is parsed, so it imports nothing heavy.
 """
 
 from collections.abc import Callable, Mapping
@@ -21,10 +20,10 @@ Condition = Callable[[Callable[[str], Mapping[str, Any]]], bool]
 
 @dataclass(frozen=True)
 class Parent:
-    """A stage that another one is made of, in some experiments alone.
+    """A stage whose files another stage reads in some experiments.
 
-    where: it is a parent in the experiments where this holds. read_where: it is a parent in all experiments, but its
-    files are read in those where this holds.
+    where: the experiments in which it is a parent. read_where: of these, the experiments in which its files are read.
+    None means all.
     """
 
     name: str
@@ -39,12 +38,12 @@ class Stage:
     parents: the stages whose files it reads: their names, or a `Parent` with a condition.
     section: the section of config.yaml that is its own; the one of its name, unless another is given.
     sections: the sections that it shares with other stages.
-    sets: the sets of images whose manifests it reads, as far as an experiment has them. "night_tests" stands for all of
-    that key; of several names in brackets, the first set counts that the experiment has.
+    sets: the sets of images whose manifests it reads, if the experiment has them. "night_tests" stands for all sets of
+    that key. A tuple of names stands for the first of them that the experiment has.
     outputs: the outputs of its rule, in their order there, in the folder of its results; {model} stands for the stage
     whose model it reads, {data_set} for a set of images.
-    recorded: the output that has the record beside it of what the results were made of; the first, unless another is
-    given (`loopda.runtime.provenance`).
+    recorded: the output beside which the record of its inputs lies (`loopda.runtime.provenance`); the first, unless
+    another is given.
     title: what the report calls it; its name, unless another is given.
     seeded: its results lie in folders seed<k>.
     trains: it trains, step by step, and writes metrics.jsonl.
@@ -85,21 +84,12 @@ def _student_starts_from_pretrain(sections: Callable[[str], Mapping[str, Any]]) 
 
 
 _TABLE = (  # in the order of the pipeline
-    Stage(
-        "town",
-        outputs=("town.json", "poses.csv", "oracle/night.csv", "contact_sheet.png"),
-        seeded=False,
-    ),
+    Stage("town", outputs=("town.json", "poses.csv", "oracle/night.csv", "contact_sheet.png"), seeded=False),
     Stage(
         "manifest",
         parents=("town",),
         section="data",
-        outputs=(
-            "{data_set}.csv",
-            "{data_set}/references.csv",
-            "{data_set}/classes.json",
-            "{data_set}/found.json",
-        ),
+        outputs=("{data_set}.csv", "{data_set}/references.csv", "{data_set}/classes.json", "{data_set}/found.json"),
         seeded=False,
     ),
     Stage(
@@ -207,15 +197,8 @@ _TABLE = (  # in the order of the pipeline
         outputs=("{model}.json",),
         distributed=True,
     ),
-    Stage(
-        "convert",
-        parents=("manifest",),
-        outputs=("model.pt",),
-    ),
-    Stage(
-        "submission",
-        outputs=("{model}.zip",),
-    ),
+    Stage("convert", parents=("manifest",), outputs=("model.pt",)),
+    Stage("submission", outputs=("{model}.zip",)),
     Stage(
         "illustrate",
         parents=("pseudo_labels",),
@@ -223,11 +206,7 @@ _TABLE = (  # in the order of the pipeline
         sets=("source", "night"),
         outputs=("illustrations.json",),
     ),
-    Stage(
-        "report",
-        outputs=("report.html", "table.txt"),
-        seeded=False,
-    ),
+    Stage("report", outputs=("report.html", "table.txt"), seeded=False),
 )
 STAGES: Mapping[str, Stage] = {stage.name: stage for stage in _TABLE}
 

@@ -21,7 +21,7 @@ from loopda.pipeline.job_status import (
 )
 from loopda.pipeline.stages import TRAINING_STAGES
 
-CLASSES = {1: "a bug", 2: "configuration", 3: "data", 4: "device, memory or disk", 5: "numbers"}  # of exit codes
+CAUSES = {1: "a bug", 2: "configuration", 3: "data", 4: "device, memory or disk", 5: "numbers"}  # of exit codes
 SILENT_SECONDS = 600  # without a word from another host before the table says so
 
 
@@ -43,7 +43,7 @@ def table(found: Sequence[Status], *, width: int, now: float) -> str:
         lines.append(line if len(line) <= width else f"{line[: width - 1]}…")
     for status in found:
         if status.state == FAILED:
-            lines += ["", f"{status.log}: exit code {status.exit_code} ({CLASSES.get(status.exit_code, 'unknown')})"]
+            lines += ["", f"{status.log}: exit code {status.exit_code} ({CAUSES.get(status.exit_code, 'unknown')})"]
             lines += textwrap.wrap(status.error or "", width, initial_indent="  ", subsequent_indent="  ")
         for warning in status.warnings:
             lines += ["", f"{status.log}: warning"]
@@ -66,7 +66,7 @@ def _detail(status: Status, labels: Mapping[str, str], now: float) -> str:
     if status.state == QUEUED:
         return f"SLURM job {status.slurm_job}"
     if status.state == FAILED:
-        return f"exit code {status.exit_code} ({CLASSES.get(status.exit_code, 'unknown')}), see below"
+        return f"exit code {status.exit_code} ({CAUSES.get(status.exit_code, 'unknown')}), see below"
     if status.state == STOPPED:
         how = "by a signal" if status.exit_code in INTERRUPTED else "its process is gone"
         of = f" of {status.steps}" if status.steps else ""

@@ -1,7 +1,7 @@
 """A comparison, computed once: models side by side with their scores, what they cost, and their own settings."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -11,14 +11,14 @@ from loopda.evaluation.scores import spread
 from loopda.pipeline.stages import stage_title
 from loopda.report.inputs import Evaluation, Metrics
 from loopda.report.published import PublishedScore
-from loopda.report.summary import Cell, MeanScores, change, check_comparable, domains, measure, protocols, row
+from loopda.report.summary import Cell, MeanScores, check_comparable, domains, mean_scores, measure, protocols
 
-Place = tuple[str, str]
-"""A stage and an experiment."""
+ModelKey = tuple[str, str]
+"""The stage and the experiment of a model."""
 
 
-class Training(Section):
-    """A training behind a row, and the experiment that owns it."""
+class TrainedStage(Section):
+    """A stage that was trained for a row, and the experiment that owns it."""
 
     experiment: str
     stage: str
@@ -38,17 +38,17 @@ class ListedModel(Section):
     baseline: str
     members: tuple[str, ...]
     tau: float | None
-    trained: tuple[Training, ...]
+    trained: tuple[TrainedStage, ...]
     own: dict[str, Any]
 
     @property
-    def place(self) -> Place:
+    def key(self) -> ModelKey:
         return self.stage, self.experiment
 
     @property
     def is_source_only(self) -> bool:
         """Whether gains count from this model."""
-        return self.place == ("pretrain", self.baseline)
+        return self.key == ("pretrain", self.baseline)
 
     @property
     def steps(self) -> int:
@@ -159,21 +159,20 @@ def compared(
     memory: (stage, experiment, seed) -> peak of the process in MB. DataError where a row or its source-only model has
     no scores, or where rows whose gains count from one source-only model were not measured alike.
     """
-    by_model: dict[Place, list[Evaluation]] = {}
+    by_model: dict[ModelKey, list[Evaluation]] = {}
     for evaluation in evaluations:
         by_model.setdefault((evaluation.model_stage, evaluation.experiment), []).append(evaluation)
     _check_complete(listed, by_model)
     for baseline in dict.fromkeys(model.baseline for model in listed):
-        group = {model.place for model in listed if model.baseline == baseline}
+        group = {model.key for model in listed if model.baseline == baseline}
         check_comparable([scored for scored in evaluations if (scored.model_stage, scored.experiment) in group])
     runs = {(run.origin.stage, run.origin.experiment, run.origin.seed): run for run in metrics}
     rows = []
     for model in listed:
-        own, base = by_model[model.place], by_model["pretrain", model.baseline]
+        own = by_model[model.key]
+        base = [] if model.is_source_only else by_model["pretrain", model.baseline]
         measured_on = dict.fromkeys(domain for evaluation in own for domain in evaluation.domains)
-        scores = {domain: row(own, base, domain) for domain in measured_on}
-        if not model.is_source_only:  # of another model trained on labels alone too, as the oracle
-            scores = {domain: replace(score, gain=_gain(own, base, domain)) for domain, score in scores.items()}
+        scores = {domain: mean_scores(own, base, domain) for domain in measured_on}
         kind = "bracket" if model.stage == "pretrain" else "ensemble" if model.members else "method"
         cost = _cost(model, sorted(evaluation.seed for evaluation in own), runs, memory)
         classes = {domain: _classes(own, domain) for domain in scores}
@@ -214,8 +213,8 @@ def protocol_lines(comparison: Comparison) -> list[str]:
     return lines
 
 
-def _check_complete(listed: Sequence[ListedModel], by_model: Mapping[Place, Sequence[Evaluation]]) -> None:
-    needed = dict.fromkeys(place for model in listed for place in (model.place, ("pretrain", model.baseline)))
+def _check_complete(listed: Sequence[ListedModel], by_model: Mapping[ModelKey, Sequence[Evaluation]]) -> None:
+    needed = dict.fromkeys(key for model in listed for key in (model.key, ("pretrain", model.baseline)))
     missing = ", ".join(
         f"{stage} of {experiment}" for stage, experiment in needed if (stage, experiment) not in by_model
     )
@@ -232,10 +231,6 @@ def _title(model: ListedModel, listed: Sequence[ListedModel]) -> str:
     rows = [other for other in listed if other.experiment == model.experiment]
     alone = model.stage in ("adapt", "ensemble") or len(rows) == 1
     return model.experiment if alone else f"{model.experiment}, {stage_title(model.stage)}"
-
-
-def _gain(models: Sequence[Evaluation], base: Sequence[Evaluation], domain: str) -> Cell | None:
-    return change(models, base, domain, lambda scores: scores.mIoU)
 
 
 def _classes(models: Sequence[Evaluation], domain: str) -> dict[str, Cell | None]:

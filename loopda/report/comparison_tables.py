@@ -6,8 +6,8 @@ import pandas as pd
 
 from loopda.report.comparison import ComparedModel, Comparison, protocol_lines
 from loopda.report.published import PublishedScore
-from loopda.report.summary import NONE, Cell, shown
-from loopda.report.words import seed_list
+from loopda.report.summary import Cell, shown
+from loopda.report.words import NONE, seed_list
 from loopda.runtime.log import duration
 
 TITLES = {

@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from loopda.report.inputs import File, read_json
+from loopda.runtime.json_files import JsonFile, read_json
 
 SHOWN = 6  # notes of a data set on the page; our choice: the file has all
 
 
-class Summary(File):
+class Summary(JsonFile):
     """The summary.json of `prepare`, as far as the page shows it. notes: `<set>: <text>` each."""
 
     sets: Mapping[str, Mapping[str, Any]]

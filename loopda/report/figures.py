@@ -9,8 +9,9 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from loopda.report.illustrations import Overlap
-from loopda.report.summary import MINUS, Cell
+from loopda.report.summary import Cell
 from loopda.report.svg import COLOUR, SERIES, SERIES_COUNT, canvas, figure_legend, styled, svg_element
+from loopda.report.words import MINUS
 
 NEARNESS = ((0.5, "under 0.5 m"), (2.0, "0.5 to 2 m"), (5.0, "2 to 5 m"), (float("inf"), "5 m and more"))
 """Upper bound in metres and name of each group of distances between the cameras of a night image and its reference."""
@@ -43,25 +44,12 @@ def stage_chart(stages: Sequence[str], scores: dict[str, Sequence[Cell | None]],
             deviations = [cell.std or 0.0 for cell in present]
             if any(deviations):
                 axes.errorbar(
-                    places,
-                    means,
-                    yerr=deviations,
-                    fmt="none",
-                    color=colour,
-                    elinewidth=1.5,
-                    capsize=4,
-                    zorder=3,
+                    places, means, yerr=deviations, fmt="none", color=colour, elinewidth=1.5, capsize=4, zorder=3
                 )
             axes.plot(
-                places,
-                means,
-                "o",
-                markersize=8,
-                color=colour,
-                markeredgecolor=COLOUR["card"],
-                markeredgewidth=2,
+                places, means, "o", markersize=8, color=colour, markeredgecolor=COLOUR["card"], markeredgewidth=2,
                 zorder=4,
-            )
+            )  # fmt: skip
             for place, cell in zip(places, present, strict=True):
                 # the number of the highest line stands above its point, the others below theirs
                 rivals = [others[place].mean for others in scores.values() if others[place]]
@@ -181,10 +169,7 @@ def class_chart(names: Sequence[str], before: Sequence[float], after: Sequence[f
         axes.grid(True, axis="x")
         axes.spines["bottom"].set_visible(False)
         figure_legend(
-            figure,
-            [(labels[0], COLOUR["muted"], "ring"), (labels[1], COLOUR["night"], "o")],
-            left=96,
-            top=12,
+            figure, [(labels[0], COLOUR["muted"], "ring"), (labels[1], COLOUR["night"], "o")], left=96, top=12
         )
         return svg_element(figure, "classes", f"IoU of each class, {labels[0]} and {labels[1]}")
 

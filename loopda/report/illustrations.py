@@ -5,10 +5,10 @@ from typing import Annotated
 
 from pydantic import Field, model_validator
 
-from loopda.report.inputs import File, Written, read_json
+from loopda.runtime.json_files import JsonFile, JsonPart, read_json
 
 
-class Panel(Written):
+class Panel(JsonPart):
     """A block of pictures: `rows` of paths, one per column."""
 
     title: str
@@ -23,7 +23,7 @@ class Panel(Written):
         return self
 
 
-class Overlap(Written):
+class Overlap(JsonPart):
     """The label overlap ratio of a night image and its day reference, and the label that is chosen by it.
 
     metres: the true distance between the two cameras, known on the built-in town alone.
@@ -35,7 +35,7 @@ class Overlap(Written):
     metres: float | None = None
 
 
-class Threshold(Written):
+class Threshold(JsonPart):
     """The offline pseudo-labels of a class: its threshold, and how many of its predicted pixels are kept."""
 
     threshold: float
@@ -49,7 +49,7 @@ class Threshold(Written):
         return self
 
 
-class Illustrations(File):
+class Illustrations(JsonFile):
     """An illustrations.json: pictures, and the statistics of the pseudo-labels."""
 
     seed: int

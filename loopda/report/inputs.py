@@ -10,31 +10,20 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
 from loopda.errors import DataError
 from loopda.evaluation.scores import Scores
 from loopda.pipeline.stages import stage_order
+from loopda.runtime.json_files import JsonFile, JsonPart, read_json, read_result
 
 _NO_CURVES = ("step", "seconds", "images_per_second", "gpu_memory_mb", "skipped")
 
 
-class Written(BaseModel):
-    """Base of what other stages wrote. Keys that the pages do not use are ignored."""
-
-    model_config = ConfigDict(extra="ignore", frozen=True, protected_namespaces=())
-
-
-class File(Written):
-    """Base of a whole file. read_from: its path, from whose folder relative paths in it may count (see `find`)."""
-
-    read_from: Path = Path()
-
-
-class Protocol(Written):
+class Protocol(JsonPart):
     """How a set of images was evaluated. A score means nothing without it.
 
     width, height: of the network's input, and of the labels unless `scored_at` names the sizes of their files.
@@ -43,10 +32,10 @@ class Protocol(Written):
     images: int
     width: int
     height: int
-    scored_at: list[str] = []
+    scored_at: list[str] = Field(default_factory=list)
     upsampling: str = ""
     normalisation: str = ""
-    absent: list[str] = []
+    absent: list[str] = Field(default_factory=list)
 
     def line(self) -> str:
         """`60 images, 256x128, night statistics`; `50 images, 960x540 scored at 1920x1080, night statistics`."""
@@ -55,20 +44,15 @@ class Protocol(Written):
         return ", ".join(part for part in parts if part)
 
 
-class PredictedImage(Written):
-    """One evaluated image: the photograph, its true label map (or ""), the predicted class indices.
-
-    encoding: how the label file stores classes (see ClassList); "" decides by the end of its name:
-    `_labelIds.png` holds labelIds, every other file class indices.
-    """
+class PredictedImage(JsonPart):
+    """One evaluated image: the photograph, its true label map (or "") and the predicted one, of class indices."""
 
     image: str
     label: str = ""
-    encoding: str = ""
     prediction: str
 
 
-class Domain(Written):
+class Domain(JsonPart):
     """The scores on one set of images, in percent, null where undefined. confusion: the truth in its rows."""
 
     protocol: Protocol
@@ -77,13 +61,13 @@ class Domain(Written):
     pixel_accuracy: float | None
     IoU: dict[str, float | None]
     confusion: list[list[int]]
-    predictions: list[PredictedImage] = []
+    predictions: list[PredictedImage] = Field(default_factory=list)
 
 
 _Byte = Annotated[int, Field(ge=0, le=255)]
 
 
-class Evaluation(File):
+class Evaluation(JsonFile):
     """One JSON of `evaluate`: one model on every validation set."""
 
     model_stage: str
@@ -162,7 +146,7 @@ def read_metrics(path: Path) -> Metrics:
     if origin(path).seed is None:
         raise DataError(f"{path}: expected a folder seed<k>; the place tells what the file is of")
     records: dict[int, dict[str, object]] = {}
-    for number, line in enumerate(_text(path, "run the training stage again").splitlines(), start=1):
+    for number, line in enumerate(read_result(path, "run the training stage again").splitlines(), start=1):
         try:
             record = json.loads(line)
             records[int(record["step"])] = record
@@ -193,7 +177,7 @@ def read_peak_memory(path: Path) -> float | None:
 
 def read_configuration(path: Path) -> Configuration:
     """Read the config.yaml beside a result, as it stands."""
-    return Configuration(origin(path), _text(Path(path), "run its stage again"))
+    return Configuration(origin(path), read_result(path, "run its stage again"))
 
 
 def origin(path: Path) -> Origin:
@@ -246,26 +230,3 @@ def _curve(records: list[dict[str, object]], name: str) -> tuple[np.ndarray, np.
 
 def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-
-
-_File = TypeVar("_File", bound=File)
-
-
-def read_json(path: Path, kind: type[_File], remedy: str) -> _File:
-    try:
-        return kind.model_validate_json(_text(Path(path), remedy)).model_copy(update={"read_from": Path(path)})
-    except ValidationError as error:
-        faults = [
-            f"{path}: {'.'.join(str(part) for part in fault['loc']) or 'the file'}: {fault['msg']}; {remedy}"
-            for fault in error.errors()
-        ]
-        raise DataError("\n".join(faults)) from None
-
-
-def _text(path: Path, remedy: str) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise DataError(f"{path}: no such file; {remedy}") from None
-    except (UnicodeDecodeError, IsADirectoryError) as error:
-        raise DataError(f"{path}: not a text file ({error}); {remedy}") from None

@@ -1,4 +1,4 @@
-"""What the pages of `report` and `compare` share: the templates, the tiles at the head, the legend of classes."""
+"""What the pages are made of: the settings of the report, templates, tiles at the head, the legend of classes."""
 
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
@@ -6,9 +6,20 @@ from typing import Any
 
 import jinja2
 from jinja2.utils import markupsafe
+from pydantic import Field
 
+from loopda.config import Section
 from loopda.report.inputs import Evaluation
-from loopda.report.words import decimal, signed
+from loopda.report.words import decimal
+
+
+class PageSettings(Section):
+    """The section `report`."""
+
+    title: str = ""
+    gallery_images: int = Field(default=6, ge=0)
+    gallery_day_images: int = Field(default=2, ge=0)
+    picture_width: int = Field(default=512, ge=16)
 
 
 def render(template: str, parts: Mapping[str, Any]) -> markupsafe.Markup:
@@ -24,7 +35,7 @@ def render(template: str, parts: Mapping[str, Any]) -> markupsafe.Markup:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.globals.update(decimal=decimal, signed=signed)
+    environment.globals.update(decimal=decimal)
     css = markupsafe.Markup((folder / "page.css").read_text(encoding="utf-8"))
     return markupsafe.Markup(environment.get_template(template).render(css=css, **parts))
 

@@ -13,7 +13,7 @@ from loopda.pipeline.stages import stage_order, stage_title
 from loopda.report.data_notes import DataNotes
 from loopda.report.illustrations import Illustrations
 from loopda.report.inputs import Configuration, Evaluation, Metrics
-from loopda.report.summary import BASELINE, MeanScores, check_comparable, domains, picture_sets, protocols, row
+from loopda.report.summary import BASELINE, MeanScores, check_comparable, domains, mean_scores, picture_sets, protocols
 from loopda.report.words import seed_list
 
 ClassScores = dict[str, float | None]
@@ -74,7 +74,9 @@ class Results:
         """Model stage -> set of images -> scores over seeds."""
         baseline = self.stages.get(BASELINE, [])
         return {
-            stage: {domain: row(models, baseline, domain) for domain in domains(models)}
+            stage: {
+                domain: mean_scores(models, [] if stage == BASELINE else baseline, domain) for domain in domains(models)
+            }
             for stage, models in self.stages.items()
         }
 

@@ -1,4 +1,4 @@
-"""Scores over seeds: means, sample standard deviations, changes against source-only, and tables of text."""
+"""Scores over seeds: means, sample standard deviations, changes against source-only."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -6,10 +6,9 @@ from dataclasses import dataclass
 from loopda.errors import DataError
 from loopda.evaluation.scores import spread
 from loopda.report.inputs import Domain, Evaluation
+from loopda.report.words import NONE, decimal
 
 BASELINE = "pretrain"
-MINUS = "\N{MINUS SIGN}"
-NONE = "\N{EN DASH}"
 
 
 @dataclass(frozen=True)
@@ -22,20 +21,14 @@ class Cell:
 
     def text(self, *, signed: bool = False) -> str:
         """`38.7`, or `38.7 ± 0.6` over several seeds; `signed` writes the plus too. One decimal."""
-        shown = f"{self.mean:+.1f}" if signed else f"{self.mean:.1f}"
-        if float(shown) == 0:
-            shown = "0.0"
-        shown = shown.replace("-", MINUS)
-        return shown if self.std is None else f"{shown} ± {self.std:.1f}"
+        text = decimal(self.mean, signed=signed)
+        return text if self.std is None else f"{text} ± {self.std:.1f}"
 
 
 @dataclass(frozen=True)
 class MeanScores:
     """The scores of a model stage on one set of images, over seeds. A score that no seed has is None."""
 
-    experiment: str
-    stage: str
-    domain: str
     seeds: tuple[int, ...]
     mIoU: Cell | None
     fwIoU: Cell | None
@@ -61,18 +54,17 @@ def change(evaluations: Iterable[Evaluation], baseline: Iterable[Evaluation], do
     return Cell(*spread(differences), len(differences)) if differences else None
 
 
-def row(models: Sequence[Evaluation], base: Sequence[Evaluation], domain: str) -> MeanScores:
-    """The scores of one model stage on a set of images. models, base (source-only): one model for each seed."""
-    stage = models[0].model_stage
+def mean_scores(models: Sequence[Evaluation], base: Sequence[Evaluation], domain: str) -> MeanScores:
+    """The scores of one model stage on a set of images, one model for each seed.
+
+    base: the source-only models; [] where there are none, or these are the models themselves.
+    """
     return MeanScores(
-        experiment=models[0].experiment,
-        stage=stage,
-        domain=domain,
         seeds=tuple(sorted(model.seed for model in models if domain in model.domains)),
         mIoU=measure(models, domain, lambda scores: scores.mIoU),
         fwIoU=measure(models, domain, lambda scores: scores.fwIoU),
         pixel_accuracy=measure(models, domain, lambda scores: scores.pixel_accuracy),
-        gain=None if stage == BASELINE else change(models, base, domain, lambda scores: scores.mIoU),
+        gain=change(models, base, domain, lambda scores: scores.mIoU),
     )
 
 
@@ -116,14 +108,6 @@ def protocols(evaluations: Sequence[Evaluation], domain: str) -> list[str]:
     """The distinct protocol lines of a set of images; one where every model was evaluated alike."""
     scored = [model.domains[domain] for model in evaluations if domain in model.domains]
     return list(dict.fromkeys(scores.protocol.line() for scores in scored))
-
-
-def aligned(lines: Sequence[Sequence[str]]) -> str:
-    """Columns of text without boxes: the first flush left, the others flush right, two spaces between."""
-    widths = [max(len(cell) for cell in column) for column in zip(*lines, strict=True)]
-    return "\n".join(
-        "  ".join([line[0].ljust(widths[0]), *map(str.rjust, line[1:], widths[1:])]).rstrip() for line in lines
-    )
 
 
 def shown(cell: Cell | None, *, signed: bool = False) -> str:

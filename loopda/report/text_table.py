@@ -5,8 +5,8 @@ from pathlib import Path
 
 from loopda.pipeline.stages import stage_title
 from loopda.report.results import Results
-from loopda.report.summary import MINUS, NONE, MeanScores, aligned, shown
-from loopda.report.words import seed_list
+from loopda.report.summary import MeanScores, shown
+from loopda.report.words import MINUS, NONE, seed_list
 
 _COLUMNS = ("mIoU", "change", "fwIoU", "accuracy")
 
@@ -37,6 +37,14 @@ def _block(results: Results, columns: Sequence[tuple[str, str]]) -> str:
         cells = {name: _cells(scores) for name, scores in by_domain.items()}
         lines.append([stage_title(stage), *(cells[name][key] if name in cells else NONE for name, key in columns)])
     return aligned(lines).replace(MINUS, "-").replace(NONE, "-")
+
+
+def aligned(lines: Sequence[Sequence[str]]) -> str:
+    """Columns of text without boxes: the first flush left, the others flush right, two spaces between."""
+    widths = [max(len(cell) for cell in column) for column in zip(*lines, strict=True)]
+    return "\n".join(
+        "  ".join([line[0].ljust(widths[0]), *map(str.rjust, line[1:], widths[1:])]).rstrip() for line in lines
+    )
 
 
 def _cells(scores: MeanScores) -> dict[str, str]:

@@ -7,17 +7,7 @@ from pathlib import Path
 
 import loopda
 
-_LIBRARIES = (
-    "torch",
-    "torchvision",
-    "lpips",
-    "snakemake",
-    "numpy",
-    "pandas",
-    "pillow",
-    "matplotlib",
-    "pydantic",
-)
+_LIBRARIES = ("torch", "torchvision", "lpips", "snakemake", "numpy", "pandas", "pillow", "matplotlib", "pydantic")
 
 
 def versions() -> dict[str, str]:

@@ -2,18 +2,14 @@
 
 from collections.abc import Iterable, Sequence
 
-from loopda.report.summary import MINUS
+MINUS = "\N{MINUS SIGN}"
+NONE = "\N{EN DASH}"
 
 
-def decimal(value: float) -> str:
-    """One decimal."""
-    return f"{value:.1f}"
-
-
-def signed(value: float) -> str:
-    """One decimal with its sign."""
-    shown = f"{value:+.1f}"
-    return "0.0" if float(shown) == 0 else shown.replace("-", MINUS)
+def decimal(value: float, *, signed: bool = False) -> str:
+    """One decimal; `signed` writes the plus too."""
+    text = f"{value:+.1f}" if signed else f"{value:.1f}"
+    return "0.0" if float(text) == 0 else text.replace("-", MINUS)
 
 
 def listed(words: Sequence[str]) -> str:

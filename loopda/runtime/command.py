@@ -9,7 +9,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
 
@@ -100,46 +100,6 @@ def _run(run: Run, values: dict[str, Any], program: str, hints: dict[str, type])
         sys.exit(1)
 
 
-def writes(output: str) -> Callable[[Run], Run]:
-    """Decorator of `run`: lock the file or folder of its parameter `output` while it runs, then record its inputs.
-
-    The record is that of `records`. DataError and DeviceError as in `loopda.runtime.files.sole_writer`.
-    """
-
-    def decorate(run: Run) -> Run:
-        recorded = records(output)(run)
-
-        @functools.wraps(recorded)
-        def alone(**values: Any) -> None:
-            if not processes.is_first():
-                run(**values)
-                return
-            with sole_writer(Path(values[output])):
-                recorded(**values)
-
-        return alone
-
-    return decorate
-
-
-def _check_counts(values: dict[str, Any]) -> None:
-    for name in ("threads", "workers"):
-        if (count := values.get(name)) is not None and count < 0:
-            raise ConfigError(f"--{name} {count}: there must be 1 at least")
-
-
-def _check_overwriting(run: Run, values: dict[str, Any]) -> None:
-    """ConfigError where the log or the output is also a file of another flag, which would be overwritten."""
-    for name in ("log", getattr(run, "output", "")):
-        for other, given in values.items() if values.get(name) else ():
-            for path in given if isinstance(given, list) else [given]:
-                named_file = isinstance(path, Path) or (isinstance(path, str) and path and os.path.isfile(path))
-                if other != name and named_file and os.path.realpath(path) == os.path.realpath(values[name]):
-                    raise ConfigError(
-                        f"--{name} and --{other} are one file, {path}, which would be lost; choose another for --{name}"
-                    )
-
-
 def records(output: str) -> Callable[[Run], Run]:
     """Decorator of `run`: when it has ended, record beside the file of its parameter `output` what it was made of.
 
@@ -158,6 +118,43 @@ def records(output: str) -> Callable[[Run], Run]:
         return recorded
 
     return decorate
+
+
+def writes(output: str) -> Callable[[Run], Run]:
+    """Decorator of `run`: as `records`, and lock the file or folder of the parameter `output` while it runs.
+
+    DataError and DeviceError as in `loopda.runtime.files.sole_writer`.
+    """
+
+    def decorate(run: Run) -> Run:
+        recorded = records(output)(run)
+
+        @functools.wraps(recorded)
+        def alone(**values: Any) -> None:
+            with sole_writer(Path(values[output])) if processes.is_first() else nullcontext():
+                recorded(**values)
+
+        return alone
+
+    return decorate
+
+
+def _check_counts(values: dict[str, Any]) -> None:
+    for name in ("threads", "workers"):
+        if (count := values.get(name)) is not None and count < 0:
+            raise ConfigError(f"--{name} {count}: choose 1 or more")
+
+
+def _check_overwriting(run: Run, values: dict[str, Any]) -> None:
+    """ConfigError where the log or the output is also a file of another flag, which would be overwritten."""
+    for name in ("log", getattr(run, "output", "")):
+        for other, given in values.items() if values.get(name) else ():
+            for path in given if isinstance(given, list) else [given]:
+                named_file = isinstance(path, Path) or (isinstance(path, str) and path and os.path.isfile(path))
+                if other != name and named_file and os.path.realpath(path) == os.path.realpath(values[name]):
+                    raise ConfigError(
+                        f"--{name} and --{other} are one file, {path}, which would be lost; choose another for --{name}"
+                    )
 
 
 def _files(values: dict[str, Any]) -> list[Path]:

@@ -15,7 +15,8 @@ from typing import TypeVar
 from loopda.errors import DataError, DeviceError
 from loopda.runtime import locks
 from loopda.runtime.locks import Held, Lock
-from loopda.text.encoding import REPLACE, warn_once
+from loopda.runtime.log import warn_once
+from loopda.text.encoding import REPLACE
 from loopda.text.names import bounded
 
 READS = 3  # attempts to read
@@ -98,7 +99,7 @@ def sole_writer(path: Path) -> Iterator[None]:
             orphan.unlink(missing_ok=True)
         yield
     finally:
-        release(lock)
+        lock.release()
         with suppress(OSError):
             for folder in made:
                 folder.rmdir()
@@ -110,7 +111,7 @@ def resolve_dots(path: Path) -> Path:
 
 
 def take_lock(path: Path) -> Lock:
-    """Take the lock of `path`, for `release`; errors as in `sole_writer`. The end of the process releases it too."""
+    """Take the lock of `path`; errors as in `sole_writer`. `Lock.release` and the end of the process release it."""
     path = resolve_dots(path)
     place = path.parent / f".{bounded(path.name)}.lock"
     try:
@@ -120,11 +121,6 @@ def take_lock(path: Path) -> Lock:
         raise DataError(f"{path}: another process ({held}) is writing it; end that one first") from None
     except OSError as error:
         raise unwritable(place, error) from error
-
-
-def release(lock: Lock) -> None:
-    """Release a lock of `take_lock`; a second call does nothing."""
-    lock.release()
 
 
 def move_into_place(temporary: Path, path: Path) -> None:

@@ -61,7 +61,7 @@ def _take(path: Path) -> bool:
         return False
     except OSError as error:
         file.close()
-        if error.errno not in locks.LACKING:
+        if error.errno not in locks.UNSUPPORTED:
             raise
         return _take_without_locks(path)
     file.truncate(0)

@@ -1,9 +1,9 @@
 """Locks between processes, on file systems with and without flock.
 
 The kernel releases a lock (flock) when its process ends, however it ends. Some file systems of clusters do not support
-flock (Lustre mounted without `-o flock`). There, a file is the lock: it is created so that only one process can
-succeed. It names its holder, which writes a new number into it every BEAT seconds. A lock file whose number does not
-change is abandoned; this works between machines.
+flock (Lustre mounted without `-o flock`). There, a file is the lock: only one process can create it. It names its
+holder, which writes a new number into it every HEARTBEAT seconds. A lock file whose number does not change is
+abandoned; this works between machines.
 """
 
 import atexit
@@ -18,13 +18,14 @@ import time
 from pathlib import Path
 from typing import TextIO
 
-from loopda.text.encoding import warn_once
+from loopda.runtime.log import warn_once
 
-LACKING = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL, errno.EPERM, errno.EACCES)
-BEAT = 10.0  # seconds between two numbers
-WATCH = 3.5 * BEAT  # how long a lock file is watched before it counts as abandoned
-LEAST = 2.0  # seconds for which at least an empty lock file is watched: its holder may be about to write
-LOOK = 0.2  # seconds between two reads of it
+# errors of flock on file systems without locks
+UNSUPPORTED = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL, errno.EPERM, errno.EACCES)
+HEARTBEAT = 10.0  # seconds between two numbers
+WATCH = 3.5 * HEARTBEAT  # how long a lock file is watched before it counts as abandoned
+SHORTEST_WATCH = 2.0  # seconds for which at least an empty lock file is watched: its holder may be about to write
+POLL = 0.2  # seconds between two reads of it
 ATTEMPTS = 100  # to take a lock that other processes take and remove at the same time
 
 
@@ -58,7 +59,7 @@ class Lock:
 
     def _beat(self) -> None:
         number = 0
-        while not self._released.wait(BEAT):
+        while not self._released.wait(HEARTBEAT):
             number += 1
             try:
                 if not self._is_mine():
@@ -93,7 +94,7 @@ def take(place: Path, *, watch: float | None = None) -> Lock:
                 raise Held(file.readline().strip()) from None
         except OSError as error:
             file.close()
-            if error.errno not in LACKING:
+            if error.errno not in UNSUPPORTED:
                 raise
             return _without_locks(place, watch)
         text = _holder()
@@ -168,9 +169,9 @@ def _abandoned(place: Path, watch: float) -> str | None:
             return text
         if alive or text != first or (watch == 0 and text):
             raise Held(text.partition("\n")[0])
-        if time.monotonic() - began >= max(watch, LEAST):
+        if time.monotonic() - began >= max(watch, SHORTEST_WATCH):
             return text
-        time.sleep(LOOK)
+        time.sleep(POLL)
 
 
 def _is_holder_alive(text: str) -> bool | None:

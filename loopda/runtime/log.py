@@ -1,5 +1,6 @@
-"""The messages of a running stage: one line that is updated on a terminal, and lines in the log file."""
+"""The messages of a running stage: on a terminal one line that is updated, in the log file a line each."""
 
+import logging
 import sys
 import time
 from contextlib import suppress
@@ -10,6 +11,7 @@ from loopda.runtime import processes
 from loopda.text.encoding import REPLACE
 
 QUIET_SECONDS = 15.0  # between two progress lines in the log and without a terminal
+_warned: set[tuple[str, int]] = set()  # what `warn_once` has warned of, and on which file system
 
 
 class Log:
@@ -55,6 +57,13 @@ class Log:
             # a full disk must not end a stage here; the line still goes to standard error
             with suppress(OSError), open(self.path, "a", encoding="utf-8", errors=REPLACE) as file:
                 print(f"{time.strftime('%H:%M:%S')} {text}", file=file)
+
+
+def warn_once(what: str, folder: Path, text: str) -> None:
+    """Warn of `folder` on standard error and in the log of the stage, once per process, `what` and file system."""
+    if (what, folder.stat().st_dev) not in _warned:
+        _warned.add((what, folder.stat().st_dev))
+        logging.getLogger("loopda").warning("%s: %s", folder, text)
 
 
 def duration(seconds: float) -> str:

@@ -79,7 +79,7 @@ def is_held(log: Path) -> bool:
     except OSError as error:
         reported = read(log)
         here = reported.get("host") == os.uname().nodename and isinstance(reported.get("pid"), int)
-        return error.errno in locks.LACKING and here and locks.is_alive(reported["pid"])
+        return error.errno in locks.UNSUPPORTED and here and locks.is_alive(reported["pid"])
     return False
 
 

@@ -45,6 +45,6 @@ class Digests:
             self.known[path] = sha256(place) if place.is_file() else None
         return self.known[path]
 
-    def others(self, files: dict[str, str]) -> list[str]:
-        """The files of a record that are missing or have changed."""
+    def changed(self, files: dict[str, str]) -> list[str]:
+        """The files of a record that are missing or differ from it."""
         return [path for path, digest in files.items() if self.of(path) != digest]

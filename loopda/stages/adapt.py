@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from loopda.config import Count, Section
+from loopda.config import Count, Section, WholeNumber
 from loopda.data.dataset import Input
 from loopda.errors import ConfigError
 from loopda.methods.adaptsegnet import AdaptSegNet, AdaptSegNetSettings
@@ -49,8 +49,8 @@ class Config(Section):
     method: Annotated[reduce(or_, METHODS), Field(discriminator="name")]
     steps: Count
     batch_size: Count
-    warmup_steps: Annotated[int, Field(ge=0)]
-    decay_steps: Annotated[int, Field(ge=0)]
+    warmup_steps: WholeNumber
+    decay_steps: WholeNumber
     optimizer: SegmenterOptimizer
 
 

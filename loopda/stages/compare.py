@@ -48,7 +48,7 @@ def run(
     """
     if not scores:
         raise DataError("--scores names no file; a comparison needs the scores of every row")
-    out = Log(log, "compare")
+    logger = Log(log, "compare")
 
     # read
     evaluations = read_evaluations(scores)
@@ -64,7 +64,7 @@ def run(
         frame(comparison).to_csv(temporary, index=False, float_format="%.4f")
     write_text(table, markdown(comparison))
     write_text(page, comparison_page(comparison))
-    out.say(f"{len(comparison.rows)} models over {len(comparison.seeds)} seeds: {page}, {table}")
+    logger.say(f"{len(comparison.rows)} models over {len(comparison.seeds)} seeds: {page}, {table}")
 
 
 def _training(benchmark: Path) -> tuple[str, str, int]:

@@ -47,7 +47,7 @@ def run(
     networks of AdaptSegNet's code; 0 infers it from a published name or from the tensors, and is refused where neither
     says it.
     """
-    lines = Log(log, "convert")
+    logger = Log(log, "convert")
     if not weights:
         raise ConfigError("convert.weights is empty: name the model to convert")
     if aspp_branches not in (0, 2, 4):
@@ -57,13 +57,13 @@ def run(
     if weights.endswith(".safetensors"):
         needs_packages(".safetensors")
     aspp_branches = published_branches(weights, "", aspp_branches)
-    path = locate(weights, lines.say)
+    path = locate(weights, logger.say)
     if path.suffix == ".safetensors":
         checkpoint = checkpoint_of(*read_safetensors(path), path)
         if checkpoint is not None:
-            segmenter_of(checkpoint, path)  # refuses a damaged checkpoint
+            segmenter_of(checkpoint, path)  # DataError where it is damaged
             save_checkpoint(checkpoint, model)
-            lines.say(f"{path}: an export of this package, restored with its statistics")
+            logger.say(f"{path}: an export of this package, restored with its statistics")
             return
     digest = sha256(path)
     aspp_branches = published_branches(weights, digest, aspp_branches)
@@ -72,7 +72,7 @@ def run(
     segmenter = foreign_segmenter(found, known, aspp_branches=aspp_branches)
     section = segmenter.section
     for note in found.notes:
-        lines.say(note)
+        logger.say(note)
     save_segmenter(
         segmenter,
         model,
@@ -83,12 +83,12 @@ def run(
     )
     head = f", {section.aspp_branches} of 4 branches are summed" if section.name == "deeplab" else ""
     head += ", single-level: without an auxiliary head" if section.levels == 1 else ""
-    lines.say(
+    logger.say(
         f"{path}: {found.layout.title}, {section.name} of blocks {list(section.blocks)}, {len(known)} classes{head}; "
         f"its input is {section.normalisation}, its statistics are its own running averages"
     )
     if not found.class_names:
-        lines.say(
+        logger.say(
             f"the file does not name its classes: they are taken to be {', '.join(known.names[:3])} ... in this order"
         )
 

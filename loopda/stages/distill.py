@@ -7,7 +7,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from loopda.config import Count, Fraction, NonNegative, Section
+from loopda.config import Count, Fraction, NonNegative, Section, WholeNumber
 from loopda.data.augmentation import each, strong
 from loopda.data.dataset import Input
 from loopda.labels.classes import IGNORE
@@ -36,7 +36,7 @@ class Config(Section):
     kl_masked: bool
     mirror: bool
     augmentation: Fraction
-    warmup_steps: Annotated[int, Field(ge=0)]
+    warmup_steps: WholeNumber
     optimizer: SegmenterOptimizer
 
 

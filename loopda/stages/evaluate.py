@@ -10,12 +10,12 @@ import torch
 from torch import Tensor
 
 from loopda.config import Count, Section
+from loopda.data.batches import whole_images
 from loopda.data.dataset import Frames, Input, open_frames
-from loopda.data.transforms import to_images
 from loopda.errors import ConfigError, DataError
 from loopda.evaluation.confusion import confusion_matrix
 from loopda.evaluation.probabilities import class_logits, class_probabilities, mean_probabilities, most_likely
-from loopda.evaluation.scores import Scores
+from loopda.evaluation.scores import Scores, mean_iou
 from loopda.labels.png import write_label
 from loopda.models.checkpoint import load_segmenter
 from loopda.models.compute.settings import environment
@@ -26,7 +26,6 @@ from loopda.runtime.command import command, writes
 from loopda.runtime.device import choose_device, use_threads
 from loopda.runtime.files import sha256, write_json
 from loopda.runtime.log import Log
-from loopda.runtime.signals import interruptible
 from loopda.text.names import bounded
 
 UPSAMPLED = {"probabilities": class_probabilities, "logits": class_logits}
@@ -37,7 +36,7 @@ class Config(Section):
 
     upsampled: what is upsampled to the size of the labels before the argmax; logits in LoopDA's evaluation.
     full_size: the sets (night, day, or a name of data.night_tests) that are scored a second time, at the size of their
-    label files, under their name + FULL_SIZE. The network's input stays the same.
+    label files and under their name + FULL_SIZE. The network's input stays the same.
     """
 
     input: Input
@@ -70,17 +69,17 @@ def run(
     night_tests: manifests of further night sets; each is scored under the name of its file. A set without a manifest
     is not measured and has no scores.
     """
-    lines = Log(log, f"evaluate {scores.stem}")
+    logger = Log(log, f"evaluate {scores.stem}")
     chosen_device = choose_device(device, several=True)
     use_threads(threads)
     paths = {"night": night_val, "day": day_val, **{path.stem: path for path in night_tests or ()}}
     manifests = {name: path for name, path in paths.items() if path is not None}
     if unknown := set(config.full_size) - manifests.keys():
-        known = ", ".join(manifests) or "none"
-        raise ConfigError(f"evaluate.full_size: no set {', '.join(sorted(unknown))}; there are {known}")
+        known = f"the sets are {', '.join(manifests)}" if manifests else "there is none"
+        raise ConfigError(f"evaluate.full_size: no set {', '.join(sorted(unknown))}; {known}")
     for name in ("night", "day"):
         if name not in manifests:
-            lines.say(f"{name}: not measured: there is no set {name}_val")
+            logger.say(f"{name}: not measured: there is no set {name}_val")
     segmenters = [segmenter.to(chosen_device) for segmenter in load_alike(model)]
     aligned = [segmenter.network.aligned for segmenter in segmenters]
     scored: dict[str, Any] = {}
@@ -88,16 +87,15 @@ def run(
         domain = "day" if name == "day" else "night"
         size = config.input.labelled_day if domain == "day" else config.input.size
         frames = open_frames(manifest, classes, size, threads=threads)
-        used = " and ".join(dict.fromkeys(segmenter.use_statistics(domain) for segmenter in segmenters))
+        used = dict.fromkeys(segmenter.use_statistics(domain) for segmenter in segmenters)
+        normalisation = f"{' and '.join(used)} statistics"
         evaluators = {name: Evaluator(frames, scores.with_suffix("") / name)}
         if name in config.full_size:
             full = f"{name}{FULL_SIZE}"
             evaluators[full] = Evaluator(frames, scores.with_suffix("") / full, full_size=True)
 
         # predict, and compare with the labels at each size
-        for first in interruptible(distributed.round_robin(range(0, len(frames), config.batch_size))):
-            numbers = range(first, min(first + config.batch_size, len(frames)))
-            images = to_images([frames.image(number) for number in numbers]).to(chosen_device)
+        for numbers, images in whole_images(frames, config.batch_size, chosen_device):
             outputs = [UPSAMPLED[config.upsampled](segmenter, images) for segmenter in segmenters]
             for number, *frame_outputs in zip(numbers, *(output.split(1) for output in outputs), strict=True):
                 for evaluator in evaluators.values():
@@ -107,8 +105,9 @@ def run(
         for set_name, evaluator in evaluators.items():
             evaluator.join()
             upsampled = config.upsampled if len(model) == 1 else f"{config.upsampled} of {len(model)} models"
-            scored[set_name] = evaluator.to_json(upsampled=upsampled, normalisation=f"{used} statistics")
-            lines.say(f"{set_name}: mIoU {evaluator.scores.mean_iou:.1f} on {len(frames)} images, {used} statistics")
+            scored[set_name] = evaluator.to_json(upsampled=upsampled, normalisation=normalisation)
+            score = mean_iou(evaluator.scores.confusion)
+            logger.say(f"{set_name}: mIoU {score:.1f} on {len(frames)} images, {normalisation}")
     if not processes.is_first():
         return
     write_json(

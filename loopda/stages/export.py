@@ -37,7 +37,7 @@ def run(
     RGB. Out: `label`, uint8, 1 x H x W, and `probabilities`, 1 x K x H x W. ONNX Runtime must agree with PyTorch.
     By default the size is that of the images the model was trained on, or 960 x 540, at which LoopDA is evaluated.
     """
-    lines = Log(log, "export")
+    logger = Log(log, "export")
     use_threads(threads)
     if domain not in DOMAINS:
         raise ConfigError(f"domain {domain!r}: choose {' or '.join(DOMAINS)}")
@@ -49,22 +49,22 @@ def run(
     segmenter = load_segmenter(model)
     if exported.suffix == ".pth":
         write_official(segmenter, exported, domain)
-        lines.say(
+        logger.say(
             f"{exported}: the official layout, {len(segmenter.network.state_dict())} tensors, {domain} statistics"
         )
         section, classes = segmenter.section, len(segmenter.classes)
         if (section.blocks, section.width, section.head_channels, classes) != OFFICIAL_SIZES:
-            lines.say(
+            logger.say(
                 "the authors' own code only builds a ResNet-101 with 512 head channels and 19 classes: not this one"
             )
     elif exported.suffix == ".safetensors":
         write_safetensors(load_checkpoint(model), exported)
-        lines.say(f"{exported}: safetensors, with network, classes and all statistics in its metadata")
+        logger.say(f"{exported}: safetensors, with network, classes and all statistics in its metadata")
     else:
         if not width and not height:
             width, height = segmenter.input_size or EVALUATED
         worst, other = write_onnx(segmenter, exported, domain, (width, height), threads)
-        lines.say(
+        logger.say(
             f"{exported}: ONNX for {width} x {height} pixels; against PyTorch the largest difference of a probability "
             f"is {worst:.2g}, {100 * other:.4f} % of the labels differ"
         )

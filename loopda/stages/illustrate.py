@@ -4,14 +4,13 @@ The page of the stage `report` shows them.
 """
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
 import torch
-from pydantic import Field
 from torch import Tensor
 
-from loopda.config import Section
+from loopda.config import Count, Section
 from loopda.data.dataset import Frames, Input, open_frames
 from loopda.data.poses import read_poses
 from loopda.data.pseudo_labels import read_label_table, read_statistics
@@ -31,6 +30,21 @@ from loopda.runtime.files import write_json
 from loopda.runtime.log import Log
 from loopda.runtime.signals import interruptible
 
+LOOPS = {
+    "n": {
+        "title": "Night loops",
+        "caption": "The inner loop renders the night image from its features and predicted classes; the outer loop "
+        "goes by way of a day image (equations 2, 6 and 7).",
+        "columns": ["night image", "inner loop", "night to day", "outer loop"],
+    },
+    "d": {
+        "title": "Day loops",
+        "caption": "The labelled day image, rendered back by the inner loop, translated to night with its labels kept, "
+        "and brought back by the outer loop (equations 2, 3 and 6).",
+        "columns": ["day image", "inner loop", "day to night", "outer loop"],
+    },
+}
+
 
 class Config(Section):
     """The section `illustrate`, with `input`, `loops` and `agreement`."""
@@ -38,7 +52,7 @@ class Config(Section):
     input: Input
     loops: LoopSettings
     agreement: Agreement
-    images: Annotated[int, Field(ge=1)]
+    images: Count
 
 
 @writes("illustrations")
@@ -64,15 +78,15 @@ def run(
     poses: the true distance of each pair of cameras (`data.poses`), known on the built-in town alone; the histogram of
     label overlap ratios shows it. statistics: of the offline pseudo-labels.
     """
-    lines = Log(log, "illustrate")
+    logger = Log(log, "illustrate")
 
     # load
-    place = choose_device(device)
+    chosen_device = choose_device(device)
     use_threads(threads)
     day_frames = open_frames(source, classes, config.input.labelled_day, threads=threads)
     night_frames = open_frames(night, classes, config.input.size, threads=threads)
-    segmenter = load_segmenter(warmed_up).to(place)
-    nets = Loops(config.loops, segmenter).to(place)
+    segmenter = load_segmenter(warmed_up).to(chosen_device)
+    nets = Loops(config.loops, segmenter).to(chosen_device)
     load_loops(nets, loops)
     album = Album(illustrations.parent / "pictures", night_frames.classes)
 
@@ -80,16 +94,16 @@ def run(
     with torch.no_grad():
         panels = []
         if config.loops.outer_loop:
-            panels.append(night_loops(segmenter, nets, night_frames, config.images, place, album))
-            panels.append(day_loops(segmenter, nets, day_frames, config.images, place, album))
-        lines.say("loops drawn")
+            for symbol, frames in (("n", night_frames), ("d", day_frames)):
+                panels.append(loops_panel(segmenter, nets, symbol, frames, config.images, chosen_device, album))
+            logger.say("loops drawn")
         pairs = read_poses(poses) if poses else []
         distances = {(pair.night.name, pair.reference.name): pair.metres for pair in pairs}
-        overlaps = overlap_ratios(segmenter, night_frames, config.agreement.tau, place, distances)
+        overlaps = overlap_ratios(segmenter, night_frames, config.agreement.tau, chosen_device, distances)
         if overlaps:
             offline = {entry.image: entry.label for entry in read_label_table(labels) if entry.domain == "night"}
-            panels.append(label_panel(segmenter, night_frames, overlaps, offline, config, place, album))
-        lines.say(f"label overlap ratio of {len(overlaps)} pairs computed")
+            panels.append(label_panel(segmenter, night_frames, overlaps, offline, config, chosen_device, album))
+        logger.say(f"label overlap ratio of {len(overlaps)} pairs computed")
 
     # write
     notes = []
@@ -114,8 +128,10 @@ def run(
 
 
 def rendered(segmenter: Segmenter, nets: Loops, symbol: str, x: Tensor, y: Tensor | None = None) -> list[Tensor]:
-    """An image x (1, 3, H, W), its inner reconstruction, its translation to the other domain, and its outer
-    reconstruction. symbol: "d" or "n", of x. y: the labels (1, H, W) of d."""
+    """An image x (1, 3, H, W), its inner reconstruction, its translation, and its outer reconstruction.
+
+    symbol: "d" or "n", of x. y: the labels (1, H, W) of d.
+    """
     translation = TRANSLATION[symbol]
     z = {symbol: outputs_of(segmenter, symbol, x)}
     images = nets.decode({symbol: symbol, translation: symbol}, z, nets.fused(z, y), {symbol: x})
@@ -125,49 +141,28 @@ def rendered(segmenter: Segmenter, nets: Loops, symbol: str, x: Tensor, y: Tenso
 
 
 def outputs_of(segmenter: Segmenter, symbol: str, x: Tensor) -> Outputs:
-    """Enc and F of images of this symbol, with the statistics of the domain that they show."""
+    """The outputs of Enc and F for images of this symbol, with the statistics of the domain that they show."""
     segmenter.use_statistics(DOMAIN[symbol])
     return segmenter(x)
 
 
-def night_loops(
-    segmenter: Segmenter, nets: Loops, frames: Frames, count: int, place: torch.device, album: Album
+def loops_panel(
+    segmenter: Segmenter, nets: Loops, symbol: str, frames: Frames, count: int, device: torch.device, album: Album
 ) -> dict[str, Any]:
-    """`count` rows: x_n, its inner reconstruction, x_n2d, and the outer reconstruction."""
-    images = [to_images([frames.image(number)]).to(place) for number in evenly(len(frames), count)]
-    return {
-        "title": "Night loops",
-        "caption": "The inner loop renders the night image from its features and predicted classes; the outer loop "
-        "goes by way of a day image (equations 2, 6 and 7).",
-        "columns": ["night image", "inner loop", "night to day", "outer loop"],
-        "rows": [album.images(rendered(segmenter, nets, "n", x)) for x in interruptible(images)],
-    }
-
-
-def day_loops(
-    segmenter: Segmenter, nets: Loops, frames: Frames, count: int, place: torch.device, album: Album
-) -> dict[str, Any]:
-    """`count` rows: x_d, its inner reconstruction, x_d2n, and the outer reconstruction."""
-    chosen = evenly(len(frames), count)
-    images = [to_images([frames.image(number)]).to(place) for number in chosen]
-    labels = [to_labels([frames.label(number)]).to(place) for number in chosen]
-    return {
-        "title": "Day loops",
-        "caption": "The labelled day image, rendered back by the inner loop, translated to night with its labels kept, "
-        "and brought back by the outer loop (equations 2, 3 and 6).",
-        "columns": ["day image", "inner loop", "day to night", "outer loop"],
-        "rows": [
-            album.images(rendered(segmenter, nets, "d", x, y))
-            for x, y in interruptible(zip(images, labels, strict=True))
-        ],
-    }
+    """`count` rows of the images of `rendered`. symbol: "d" or "n", of `frames`."""
+    rows = []
+    for number in interruptible(evenly(len(frames), count)):
+        x = to_images([frames.image(number)]).to(device)
+        y = to_labels([frames.label(number)]).to(device) if symbol == "d" else None
+        rows.append(album.images(rendered(segmenter, nets, symbol, x, y)))
+    return {**LOOPS[symbol], "rows": rows}
 
 
 def overlap_ratios(
     segmenter: Segmenter,
     frames: Frames,
     tau: float,
-    place: torch.device,
+    device: torch.device,
     distances: dict[tuple[str, str], float],
 ) -> dict[int, dict[str, Any]]:
     """Index of each night image with a day reference -> its label overlap ratio (LOR), and the label that is chosen.
@@ -178,7 +173,7 @@ def overlap_ratios(
     for number, row in interruptible(enumerate(frames.rows)):
         if row.reference is None:
             continue
-        night, reference = pair_predictions(segmenter, frames, number, place)
+        night, reference = pair_predictions(segmenter, frames, number, device)
         online = online_label(
             night=night, reference=reference, dynamic=frames.classes.dynamic, ssc=frames.classes.ssc, tau=tau
         )
@@ -197,18 +192,18 @@ def label_panel(
     overlaps: dict[int, dict[str, Any]],
     offline: dict[Path, Path],
     config: Config,
-    place: torch.device,
+    device: torch.device,
     album: Album,
 ) -> dict[str, Any]:
     """The labels of figure 3 for pairs from low to high LOR. offline: night image -> its offline label map."""
     classes = frames.classes
     ordered = sorted(overlaps, key=lambda number: overlaps[number]["lor"])
-    # `evenly` rounds and would choose other pairs than the pages so far show
+    # as in `evenly`, but rounded down: earlier pages show these pairs
     chosen = [ordered[int(at)] for at in np.linspace(0, len(ordered) - 1, min(config.images, len(ordered)))]
     rows = []
     for number in interruptible(chosen):
         row = frames.rows[number]
-        night, reference = pair_predictions(segmenter, frames, number, place)
+        night, reference = pair_predictions(segmenter, frames, number, device)
         static = static_label(night=night, reference=reference, dynamic=classes.dynamic)
         agreement = day_night_agreement(night=night, static=static)
         kept = keep_classes(torch.from_numpy(read_label(offline[row.image]))[None], classes.dynamic | classes.ssc)
@@ -233,12 +228,12 @@ def label_panel(
     }
 
 
-def pair_predictions(segmenter: Segmenter, frames: Frames, number: int, place: torch.device) -> tuple[Tensor, Tensor]:
+def pair_predictions(segmenter: Segmenter, frames: Frames, number: int, device: torch.device) -> tuple[Tensor, Tensor]:
     """The label maps (1, H, W) of a night image and of its day reference, each with its domain's statistics."""
     maps = []
     for domain, image in (("night", frames.image(number)), ("day", frames.reference(number))):
         segmenter.use_statistics(domain)
-        x = to_images([image]).to(place)
+        x = to_images([image]).to(device)
         maps.append(predict(segmenter, x, x.shape[2:])[0].long())
     return maps[0], maps[1]
 

@@ -38,14 +38,13 @@ def run(
     workers: int | None = None,
     log: Path,
 ) -> None:
-    """Open every file of the set to its end, then write its manifest, that of its different day references, the class
+    """Read every file of the set to its end, then write its manifest, that of its different day references, the class
     list, and what was counted (found).
 
     Nothing is written when anything is wrong: one DataError lists all faults with the file and the remedy.
-    town: not read; the workflow names it where the images are the built-in town's. workers: threads that open files,
-    by default one for each processor that the process may use; their number changes no result.
+    town, workers: as in `prepare`.
     """
-    lines = Log(log, f"manifest {config.name}")
+    logger = Log(log, f"manifest {config.name}")
     key = f"data.{config.name.replace('/', '.')}"
     class_list = read_class_list(config.classes)
     try:
@@ -57,8 +56,8 @@ def run(
     write_classes(classes, class_list)
     data_set.write(manifest=manifest, references=references, found=found)
     for line in data_set.skipped:
-        lines.say(line)
-    lines.say(
+        logger.say(line)
+    logger.say(
         f"{len(data_set.checked.rows)} images checked, {len(data_set.checked.references)} different day references"
     )
 

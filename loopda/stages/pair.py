@@ -8,14 +8,14 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from loopda.config import Section
+from loopda.config import Count, Section
+from loopda.data.batches import whole_images
 from loopda.data.dataset import Frames, Input, Length, open_frames
 from loopda.data.layouts.table import write_table
 from loopda.data.manifest import Row, read_manifest, with_reference, write_manifest
 from loopda.data.ranking import PairRanking, write_ranking
 from loopda.data.sets import without_labels
 from loopda.data.tiles import class_map, photograph, tile_size
-from loopda.data.transforms import to_images
 from loopda.errors import ConfigError, DataError
 from loopda.evaluation.probabilities import predict
 from loopda.labels.classes import ClassList
@@ -26,7 +26,6 @@ from loopda.models.segmenter import Segmenter
 from loopda.runtime.command import command, writes
 from loopda.runtime.device import choose_device, use_threads
 from loopda.runtime.log import Log
-from loopda.runtime.signals import interruptible
 
 Overlap = Literal["shift_sensitive", "each_static"]
 
@@ -34,11 +33,10 @@ Overlap = Literal["shift_sensitive", "each_static"]
 class Config(Section):
     """The section `pair`, with `input`.
 
-    enabled: whether self-training reads the references of this stage. replace: whether they take the place of given
-    references too. overlap: whose LOR counts, that of all shift-sensitive classes together, or the mean over the static
-    classes of the LOR of each. tau: the LOR from which on a day image becomes a reference. size: width and height of
-    the label maps that are compared. best: how many day images the ranking lists for each night image. pictures: rows
-    of the contact sheet.
+    enabled: whether self-training reads the references of this stage. replace: whether they also replace given
+    references. overlap: the LOR of all shift-sensitive classes together, or the mean of the LORs of the static classes.
+    tau: the LOR from which a day image becomes a reference. size: width and height of the label maps that are compared.
+    best: how many day images the ranking lists for each night image. pictures: rows of the contact sheet.
     """
 
     input: Input
@@ -47,9 +45,9 @@ class Config(Section):
     overlap: Overlap
     tau: Annotated[float, Field(gt=0, le=1)]
     size: tuple[Length, Length]
-    best: Annotated[int, Field(ge=1)]
-    batch_size: Annotated[int, Field(ge=1)]
-    pictures: Annotated[int, Field(ge=1)]
+    best: Count
+    batch_size: Count
+    pictures: Count
 
 
 @writes("paired")
@@ -70,26 +68,26 @@ def run(
 ) -> None:
     """Rank the day images of the manifest `day` for each image of `night` by the overlap of their predictions.
 
-    day: of several manifests, the first that names an image; label maps in it are not read.
+    day: the first of these manifests that names an image is read, without its label maps.
     paired: the manifest `night` with the references that were found, for self-training. pairs: the same for people and
     for the layout `table` (CSV: image, label, reference). ranking: the best day images of each night image with their
-    ratios (JSON). sheet: pairs from the highest to the lowest ratio (PNG). A night image that no day image reaches tau
-    for gets no reference; one that has a reference keeps it, unless the section says `replace`.
+    ratios (JSON). sheet: pairs from the highest to the lowest ratio (PNG). A night image gets no reference if the best
+    ratio is below tau; one that has a reference keeps it, unless the section says `replace`.
     """
-    lines = Log(log, "pair")
-    place = choose_device(device)
+    logger = Log(log, "pair")
+    chosen_device = choose_device(device)
     use_threads(threads)
     frames = open_frames(night, classes, config.input.size, threads=threads)
     candidates = Frames(day_images(day), frames.classes, config.input.size, threads=threads)
     groups = compared_classes(frames.classes, config.overlap)
 
     # predict both domains, each with its own statistics
-    segmenter = load_segmenter(warmed_up).to(place)
+    segmenter = load_segmenter(warmed_up).to(chosen_device)
     maps = {}
     for domain, images in (("night", frames), ("day", candidates)):
         segmenter.use_statistics(domain)
-        maps[domain] = label_maps(segmenter, images, config.size, config.batch_size, place)
-        lines.say(f"{len(images)} {domain} images predicted")
+        maps[domain] = label_maps(segmenter, images, config.size, config.batch_size, chosen_device)
+        logger.say(f"{len(images)} {domain} images predicted")
 
     # rank the day images for each night image by the label overlap ratio (LOR)
     ranked = rank(**maps, groups=groups, best=config.best)
@@ -107,7 +105,7 @@ def run(
     write_ranking(ranking, named_ranking(frames, candidates, ranked, config))
     write_table(pairs, rows)
     write_manifest(paired, rows)
-    lines.say(
+    logger.say(
         f"{sum(kept)} of {len(kept)} night images have a day image with a label overlap ratio of at least {config.tau};"
         f" {_referenced(rows)} have a reference now, {_referenced(frames.rows)} had one before"
     )
@@ -131,12 +129,8 @@ def label_maps(
     segmenter: Segmenter, frames: Frames, size: tuple[int, int], batch_size: int, device: torch.device
 ) -> Tensor:
     """The predictions (N, height, width) uint8 of all frames at `size` (width, height)."""
-    maps = []
-    for first in interruptible(range(0, len(frames), batch_size)):
-        numbers = range(first, min(first + batch_size, len(frames)))
-        images = to_images([frames.image(number) for number in numbers]).to(device)
-        maps.append(predict(segmenter, images, size[::-1])[0])
-    return torch.cat(maps)
+    batches = whole_images(frames, batch_size, device)
+    return torch.cat([predict(segmenter, images, size[::-1])[0] for _, images in batches])
 
 
 def named_ranking(frames: Frames, candidates: Frames, ranked: Ranking, config: Config) -> PairRanking:
@@ -175,14 +169,14 @@ def pair_rows(
     nights = _tiles("night", frames, shown, maps["night"])
     days = _tiles("day", candidates, [best[number] for number in shown], maps["day"])
 
-    lines: list[SheetRow] = [
+    sheet: list[SheetRow] = [
         f"{len(order)} night images, {len(candidates)} day images; {int((lor >= config.tau).sum())} pairs reach"
         f" tau = {config.tau} of the label overlap ratio ({config.overlap})"
     ]
     for number, night, day in zip(shown, nights, days, strict=True):
         below = "" if lor[number] >= config.tau else ", below tau: no reference"
-        lines += [f"label overlap ratio {lor[number]:.3f}{below}", [night[0], day[0], night[1], day[1]]]
-    return lines
+        sheet += [f"label overlap ratio {lor[number]:.3f}{below}", [night[0], day[0], night[1], day[1]]]
+    return sheet
 
 
 def _tiles(domain: str, frames: Frames, indices: list[int], maps: Tensor) -> list[tuple[Tile, Tile]]:

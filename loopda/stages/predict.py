@@ -22,9 +22,10 @@ from PIL import Image
 
 from loopda import __version__, load
 from loopda.data.images import Source, find_images
+from loopda.data.listing import RECORD
 from loopda.errors import ConfigError, DataError
 from loopda.evaluation.predict_images import predict_images
-from loopda.evaluation.prediction_records import FILE, PredictionRecords
+from loopda.evaluation.prediction_records import PredictionRecords
 from loopda.evaluation.predictor import Prediction
 from loopda.labels.class_files import write_classes
 from loopda.labels.overlay import legend, overlay
@@ -33,7 +34,6 @@ from loopda.runtime.command import command, writes
 from loopda.runtime.device import use_threads
 from loopda.runtime.files import sha256, written
 from loopda.runtime.log import Log, duration
-from loopda.runtime.signals import received, remembered
 from loopda.text.names import examples
 
 PICTURES = {"colour": ".png", "overlay": ".jpg"}
@@ -75,11 +75,11 @@ def run(
     unknown = sorted(set(pictures) - PICTURES.keys())
     if unknown:
         raise ConfigError(f"pictures {', '.join(unknown)}: choose of {', '.join(PICTURES)}")
-    lines = Log(log, "predict")
+    logger = Log(log, "predict")
     use_threads(threads)
     found = find_images(images, outside=out)
     for line in found.skipped:
-        lines.say(line)
+        logger.say(line)
     predictor = load(model, domain=domain, size=size, tile=tile, overlap=overlap, device=device)
     table = predictor.classes.raw_ids(encoding)
     by = {"model": sha256(model), "loopda": __version__, "encoding": encoding, **predictor.settings}
@@ -87,7 +87,7 @@ def run(
     write_classes(out / "classes.json", predictor.classes)
     if pictures:
         _write_picture(out / "legend.png", legend(predictor.classes))
-    lines.say(f"{len(found.sources)} images, {predictor.description}")
+    logger.say(f"{len(found.sources)} images, {predictor.description}")
 
     def files(source: Source) -> dict[str, Path]:
         kinds = {"labels": ".png"} | {kind: PICTURES[kind] for kind in pictures}
@@ -102,30 +102,22 @@ def run(
             picture = overlay(np.asarray(image), labels, predictor.classes)
             _write_picture(files["overlay"], picture, quality=JPEG_QUALITY)
 
-    with remembered():
-        done = predict_images(
-            found.sources,
-            predictor,
-            records,
-            files=files,
-            write=write,
-            threads=threads,
-            signal=received,
-            progress=lines.progress,
-        )
-    lines.say(
+    done = predict_images(
+        found.sources, predictor, records, files=files, write=write, threads=threads, progress=logger.progress
+    )
+    logger.say(
         f"{done.predicted} images in {duration(done.seconds)} ({done.speed:.1f} images/s), {done.kept} were there"
-        f" before, {len(done.faults)} at fault: {out / FILE}"
+        f" before, {len(done.faults)} at fault: {out / RECORD}"
     )
     kept = {path for source in found.sources for path in files(source).values()} | records.files(found.sources)
     present = [path for kind in ("labels", *PICTURES) for path in sorted((out / kind).rglob("[!.]*.*"))]
     if earlier := [path for path in present if path not in kept and path.suffix in (".png", ".jpg")]:
-        lines.say(
+        logger.say(
             f"{len(earlier)} files in {out} are of earlier runs, of images that are not named now or by another model"
             f" or settings, such as {examples(earlier)}: they stay as they were; delete them, or choose another folder"
         )
     if done.squeezed:
-        lines.say(
+        logger.say(
             f"{len(done.squeezed)} images have another orientation than the working size, such as {done.squeezed[0]}:"
             " they were squeezed to it; --size image leaves each at its own"
         )

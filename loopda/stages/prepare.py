@@ -1,9 +1,8 @@
-"""Stage `prepare`: find the data sets of an experiment, check every file of them, and write their
-manifests.
+"""Stage `prepare`: find the data sets of an experiment, check every file of them, and write their manifests.
 
-source: labelled day images to learn from. night: unlabelled night images to adapt to, with day references
-where there are any. day_val, night_val: labelled images to measure on; night_tests: more of them, by name.
-Optional, day: unlabelled day images, among which the stage `pair` looks for references.
+source: labelled day images to learn from. night: unlabelled night images to adapt to, with day references where there
+are any. day_val, night_val: labelled images to measure on; night_tests: more of them, by name. day (optional):
+unlabelled day images, among which the stage `pair` looks for references.
 """
 
 from pathlib import Path
@@ -14,7 +13,7 @@ from loopda.config import Section
 from loopda.data.cross_checks import images_in_two_sets, notes_on_sets
 from loopda.data.layouts import DataSet
 from loopda.data.manifest import write_manifest
-from loopda.data.sets import UNLABELLED, CheckedSet, candidates, check_set, named, read_checked_set, statistics
+from loopda.data.sets import UNLABELLED, CheckedSet, candidates, check_set, manifest_entry, read_checked_set, statistics
 from loopda.data.tiles import data_set_rows
 from loopda.errors import ConfigError, DataError
 from loopda.labels.class_files import read_class_list, write_classes
@@ -27,9 +26,9 @@ from loopda.runtime.files import write_json
 class Config(Section):
     """The section `data`.
 
-    classes: `cityscapes`, or the path of a class list (YAML), see `loopda.labels.classes.read_classes`.
-    night_tests: further labelled sets of night images; `evaluate` scores each under its name.
-    A set that is left out is not there: no model is measured on it, and no stage reads it.
+    classes: `cityscapes`, or the path of a class list (YAML), see `loopda.labels.class_files.read_class_list`.
+    night_tests: further labelled sets of night images; `evaluate` scores each under its name. A set may be left out:
+    no stage reads it then, and no model is measured on it.
     """
 
     classes: str
@@ -69,14 +68,15 @@ def run(
 
     The manifests of night_tests lie in a folder of that name beside the summary, which names them with their digests.
 
-    found: by name of their folders, the found.json of sets that the stage `manifest` has checked already; they are not
-    opened again. source ... day: where to write the manifests; none is written of a set that the section leaves out.
-    day: without a set of that name, the different day references of `night`; without any, the images of `source`.
+    found: the found.json of each set that the stage `manifest` has checked, in a folder of the set's name; the files of
+    these sets are not opened again. source ... day: where to write the manifests; a set that the section leaves out
+    gets none. day: without a set of that name it lists the different day references of `night`; without references, the
+    images of `source`.
     Nothing is written when anything is wrong: one DataError (or, where the section itself is at fault, a ConfigError)
     lists the faults of all data sets, each with the set's key in the configuration, its folder or file, and the remedy.
-    town: not read; the workflow may name it where the data are the built-in town, so that the town is built
-    first. workers: threads that open files, by default one for each processor that the process may use; their
-    number changes no result.
+    town: not read; the workflow names it where the data are the built-in town, so that the town is built first.
+    workers: threads that open files, by default one for each processor that the process may use; their number changes
+    no result.
     """
     class_list = read_class_list(config.classes)
     manifests = {"source": source, "night": night, "day_val": day_val, "night_val": night_val}
@@ -124,7 +124,7 @@ def run(
         {
             "classes": list(class_list.names),
             "sets": {name: statistics(data_set, class_list) for name, data_set in sets.items()},
-            **({"night_tests": {name: named(path) for name, path in tests.items()}} if tests else {}),
+            **({"night_tests": {name: manifest_entry(path) for name, path in tests.items()}} if tests else {}),
             "notes": notes,
         },
     )

@@ -1,11 +1,8 @@
 """Stage `pretrain`: supervised training of the segmentation network on labelled day images, the source-only model."""
 
 from pathlib import Path
-from typing import Annotated
 
-from pydantic import Field
-
-from loopda.config import Count, NonNegative, Section
+from loopda.config import Count, NonNegative, Section, WholeNumber
 from loopda.data.dataset import Input
 from loopda.exchange.backbone import new_segmenter
 from loopda.methods.method import supervision
@@ -29,7 +26,7 @@ class Config(Section):
     steps: Count
     batch_size: Count
     aux: NonNegative
-    warmup_steps: Annotated[int, Field(ge=0)]
+    warmup_steps: WholeNumber
     optimizer: SegmenterOptimizer
 
 

@@ -8,7 +8,8 @@ import numpy as np
 import torch
 from pydantic import Field
 
-from loopda.config import Section
+from loopda.config import Count, Fraction, Section
+from loopda.data.batches import whole_images
 from loopda.data.dataset import Frames, Input, open_frames
 from loopda.data.manifest import Row
 from loopda.data.pseudo_labels import (
@@ -18,7 +19,6 @@ from loopda.data.pseudo_labels import (
     write_label_table,
     write_statistics,
 )
-from loopda.data.transforms import to_images
 from loopda.evaluation.probabilities import predict
 from loopda.labels.classes import IGNORE
 from loopda.labels.png import write_label
@@ -31,7 +31,6 @@ from loopda.runtime.device import choose_device, use_threads
 from loopda.runtime.files import sha256
 from loopda.runtime.log import Log
 from loopda.runtime.progress import report_progress
-from loopda.runtime.signals import interruptible
 from loopda.text.names import bounded
 
 Share = Annotated[float, Field(ge=0, lt=0.5)]
@@ -40,14 +39,14 @@ Share = Annotated[float, Field(ge=0, lt=0.5)]
 class Config(Section):
     """The section `pseudo_labels`, with `input`.
 
-    ignore_rows: shares of an image's height, at its top and at its bottom, whose pixels get no label and count for no
+    ignore_rows: shares of an image's height at its top and at its bottom. Their pixels get no label and count for no
     threshold.
     """
 
     input: Input
-    portion: Annotated[float, Field(ge=0, le=1)]
-    cap: Annotated[float, Field(ge=0, le=1)]
-    batch_size: Annotated[int, Field(ge=1)]
+    portion: Fraction
+    cap: Fraction
+    batch_size: Count
     ignore_rows: tuple[Share, Share] = (0.0, 0.0)
 
 
@@ -69,15 +68,15 @@ def run(
 
     Several processes take turns; the thresholds are those of all images.
     """
-    lines = Log(log, "pseudo_labels")
-    place = choose_device(device, several=True)
+    logger = Log(log, "pseudo_labels")
+    chosen_device = choose_device(device, several=True)
     use_threads(threads)
     frames = open_frames(night, classes, config.input.size, threads=threads)
     names = frames.classes.names
     domains = {"night": frames}
     if references := sorted({row.reference for row in frames.rows if row.reference}):
         domains["day"] = Frames([Row(path) for path in references], frames.classes, config.input.size, threads=threads)
-    segmenter = load_segmenter(warmed_up).to(place)
+    segmenter = load_segmenter(warmed_up).to(chosen_device)
     rows = counted_rows(config.input.size[1], config.ignore_rows)
 
     table: list[PseudoLabel] = []
@@ -91,7 +90,7 @@ def run(
 
         # first pass: the threshold of each class, from the confidences of the whole set
         histogram = ConfidenceHistogram(len(names))
-        for _, prediction, confidence in predictions(segmenter, images, config.batch_size, place):
+        for _, prediction, confidence in predictions(segmenter, images, config.batch_size, chosen_device):
             histogram.add(prediction[rows], confidence[rows])
         histogram.counts = distributed.add_counts(histogram.counts)
         thresholds = histogram.thresholds(portion=config.portion, cap=config.cap)
@@ -99,14 +98,14 @@ def run(
         # second pass: a pixel keeps its predicted class where the confidence reaches the threshold of that class
         kept = np.zeros(len(names), dtype=np.int64)
         digests = np.zeros((len(paths), DIGEST_BYTES), dtype=np.uint8)
-        for index, prediction, confidence in predictions(segmenter, images, config.batch_size, place):
+        for index, prediction, confidence in predictions(segmenter, images, config.batch_size, chosen_device):
             label = np.full_like(prediction, IGNORE)
             label[rows] = keep_confident(prediction[rows], confidence[rows], thresholds)
             kept += np.bincount(label.ravel(), minlength=256)[: len(kept)]
             write_label(paths[index], label, frames.classes)
             digests[index] = list(bytes.fromhex(sha256(paths[index]))[:DIGEST_BYTES])
             report_progress(log, step=index + 1, steps=len(images))
-            lines.progress(f"{domain} {index + 1}/{len(images)} label maps")
+            logger.progress(f"{domain} {index + 1}/{len(images)} label maps")
         kept, digests = distributed.add_counts(kept), distributed.add_counts(digests)
 
         # record
@@ -120,7 +119,7 @@ def run(
             for name, *of_class in zip(names, thresholds.tolist(), predicted.tolist(), kept.tolist(), strict=True)
         }
         where = f" of the rows {rows.start} to {rows.stop - 1}" if any(config.ignore_rows) else ""
-        lines.say(f"{domain}: {len(images)} label maps, {kept.sum() / predicted.sum():.1%} of the pixels{where} kept")
+        logger.say(f"{domain}: {len(images)} label maps, {kept.sum() / predicted.sum():.1%} of the pixels{where} kept")
     if processes.is_first():
         write_statistics(statistics, counts)
         write_label_table(labels, table)
@@ -130,11 +129,9 @@ def predictions(
     segmenter: Segmenter, frames: Frames, batch_size: int, device: torch.device
 ) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
     """(index, label map uint8, confidence float32) of every frame that falls to this process."""
-    for first in interruptible(distributed.round_robin(range(0, len(frames), batch_size))):
-        numbers = range(first, min(first + batch_size, len(frames)))
-        images = to_images([frames.image(number) for number in numbers]).to(device)
+    for indices, images in whole_images(frames, batch_size, device):
         labels, confidences = predict(segmenter, images, images.shape[2:])
-        yield from zip(numbers, labels.cpu().numpy(), confidences.cpu().numpy(), strict=True)
+        yield from zip(indices, labels.cpu().numpy(), confidences.cpu().numpy(), strict=True)
 
 
 if __name__ == "__main__":

@@ -10,9 +10,9 @@ from loopda.errors import ConfigError
 from loopda.report.data_notes import read_data_notes
 from loopda.report.illustrations import read_illustrations
 from loopda.report.inputs import read_configuration, read_evaluations, read_metrics
+from loopda.report.page import PageSettings
 from loopda.report.report_page import report_page
 from loopda.report.results import Pairs, Results, of_lowest_seed, one_experiment
-from loopda.report.settings import PageSettings
 from loopda.report.text_table import text_table
 from loopda.runtime.command import command, writes
 from loopda.runtime.files import write_text
@@ -50,7 +50,7 @@ def run(
     experiment has pairs. data: summary.json of `prepare`, whose notes the page shows.
     DataError where inputs contradict each other.
     """
-    out = Log(log, "report")
+    logger = Log(log, "report")
     if (ranking is None) != (sheet is None):
         raise ConfigError("--ranking and --sheet: give both files of the stage `pair`, or neither")
 
@@ -63,14 +63,14 @@ def run(
         pairs=Pairs(read_ranking(ranking), sheet) if ranking and sheet else None,
         data=read_data_notes(data) if data else None,
     )
-    out.say(f"{len(scores)} models, {len(metrics)} records, {len(pictures)} files of pictures")
+    logger.say(f"{len(scores)} models, {len(metrics)} records, {len(pictures)} files of pictures")
 
     # write
     title = config.title or f"Experiment {results.evaluations[-1].experiment}"
     html = report_page(results, title, config)
     write_text(table, text_table(results, title, page))
     write_text(page, html)
-    out.say(f"{page}, {len(html) / 1e6:.1f} MB")
+    logger.say(f"{page}, {len(html) / 1e6:.1f} MB")
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from loopda.data.pseudo_labels import read_pseudo_labels
 from loopda.labels.agreement import Agreement, keep_classes, online_label
 from loopda.labels.classes import IGNORE, ClassList
 from loopda.losses.segmentation import pseudo_cross_entropy
-from loopda.methods.loopda import DOMAIN, Loops, LoopSettings, images_of, load_loops
+from loopda.methods.loopda import DOMAIN, Loops, LoopSettings, images_of, load_loops, passes
 from loopda.methods.method import Terms
 from loopda.models.checkpoint import load_segmenter
 from loopda.models.compute.settings import Compute
@@ -56,7 +56,7 @@ def run(
     device: str = "auto",
     threads: int = 2,
 ) -> None:
-    """Train on from the warm-up's model and loops, with the offline labels of `pseudo_labels` and online labels."""
+    """Go on from the warm-up's model and loops, with the offline labels of `pseudo_labels` and online labels."""
     stage = TrainingStage("self_train", config, model=model, log=log, seed=seed, device=device, threads=threads)
     stage.open_data(source=source, night=night, classes=classes)
     pseudo = read_pseudo_labels(labels, config.input.size)
@@ -68,7 +68,6 @@ def run(
 
     segmenter = load_segmenter(warmed_up).to(stage.device).train()
     nets = Loops(config.loops, segmenter).to(stage.device)
-    nets.separate_passes = config.compute.memory == "least"
     load_loops(nets, loops)
     optimizers = {"segmenter": segmenter_optimizer(segmenter, config.optimizer), **nets.optimizers()}
     training = stage.training(
@@ -89,19 +88,24 @@ def train(
     training: Training,
     batches: Callable[[int], tuple[DayBatch, NightBatch]],
 ) -> None:
-    """The steps of self-training. batches: from a step to its labelled day batch and its night batch."""
+    """The steps of self-training. batches: from a step to its labelled day batch and its night batch.
+
+    Images and terms go by symbol: d labelled day, n night, ud day reference; d2n and n2d are translations.
+    """
     for step, (day, pairs) in training.over(batches):
         # set learning rate
         factor = poly(step, steps=config.steps, power=config.optimizer.power)
         for optimizer in optimizers.values():
             set_learning_rate(optimizer, factor)
 
-        images, size = images_of(day, pairs), pairs.labels.shape[1:]
+        images = images_of(day, pairs)
+        size = pairs.labels.shape[1:]
         logits: dict[str, Tensor] = {}
         losses: Terms = {}
         with training.descent(optimizers["segmenter"], optimizers["decoders"]) as backward:
-            for x in nets.passes(images):
-                # encode, decode, encode the translations, decode (equations 1, 2 and 4 to 6)
+            for x in passes(images, config.compute.memory):
+                # inner and outer loops (Loops.forward): the terms seg_d, inner, percep, seg_d2n and outer, and the
+                # translations (equations 1, 2 and 4 to 6)
                 result = nets(segmenter, x, day.labels)
                 terms = result.terms
                 logits |= {k: upsample(z.logits, size, z.aligned) for k, z in result.outputs.items() if k != "d"}
@@ -120,11 +124,11 @@ def train(
                         losses["lor"] = distributed.mean(lor.sum(), len(lor))
 
                 # alignment: discriminator step, then the adversarial loss of the translation (equations 3 and 7)
-                for name in result.translations:
-                    loss = nets.discriminator_loss(name, result.translations[name], images)
+                for symbol in result.translations:
+                    loss = nets.discriminator_loss(symbol, result.translations[symbol], images)
                     training.descend(loss, optimizers["discriminators"])
-                    losses[f"discriminator_{DOMAIN[name]}"] = loss.detach()
-                    terms[f"adv_{name}"] = nets.adversarial_loss(name, result.translations[name])
+                    losses[f"discriminator_{DOMAIN[symbol]}"] = loss.detach()
+                    terms[f"adv_{symbol}"] = nets.adversarial_loss(symbol, result.translations[symbol])
 
                 # update: backward; the optimisers step after the last pass
                 backward(nets.total(terms))
@@ -138,30 +142,30 @@ def train(
 def co_teaching(
     night_logits: Tensor, reference_logits: Tensor, pairs: NightBatch, classes: ClassList, *, tau: float
 ) -> tuple[Tensor, Tensor]:
-    """L_seg^n of equation 10, CE with the offline plus CE with the online label, and the LOR of each pair.
+    """L_seg^n of equation 10: cross-entropy with the offline plus that with the online label; and the LOR of each pair.
 
     night_logits (N, K, H, W); reference_logits (M, K, H, W) of the M paired images. The offline label keeps dynamic and
     shift-sensitive classes; without a reference it keeps all classes, since nothing else would train the static ones.
     No label carries a gradient.
     """
-    paired = pairs.paired
-    offline = torch.where(
-        paired[:, None, None], keep_classes(pairs.labels, classes.dynamic | classes.ssc), pairs.labels
-    )
+    # offline label
+    kept = keep_classes(pairs.labels, classes.dynamic | classes.ssc)
+    offline = torch.where(pairs.paired[:, None, None], kept, pairs.labels)
     loss = pseudo_cross_entropy(logits=night_logits, labels=offline)
     if not distributed.total(len(reference_logits)):
         return loss, night_logits.new_zeros(0)
-    count = len(reference_logits)
-    places = paired.argsort(descending=True, stable=True)[:count]  # a mask instead would wait for the GPU
-    chosen = online_label(
-        night=night_logits[places].argmax(dim=1),
+
+    # online label of the paired images; a boolean mask instead of their indices would wait for the GPU
+    paired = pairs.paired.argsort(descending=True, stable=True)[: len(reference_logits)]
+    label, lor, _ = online_label(
+        night=night_logits[paired].argmax(dim=1),
         reference=reference_logits.argmax(dim=1),
         dynamic=classes.dynamic,
         ssc=classes.ssc,
         tau=tau,
     )
-    online = torch.full_like(pairs.labels, IGNORE).index_copy(0, places, chosen.label)
-    return loss + pseudo_cross_entropy(logits=night_logits, labels=online), chosen.lor
+    online = torch.full_like(pairs.labels, IGNORE).index_copy(0, paired, label)
+    return loss + pseudo_cross_entropy(logits=night_logits, labels=online), lor
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from loopda.config import Positive, Section
+from loopda.config import Positive, Section, WholeNumber
 from loopda.data.augmentation import each, simclr_views
 from loopda.data.dataset import Frames, Input
 from loopda.data.manifest import Row
@@ -38,13 +38,13 @@ class Config(Section):
     normalisation: Normalisation
     start: Literal["pretrain", "random"]
     weights: str
-    steps: Annotated[int, Field(ge=0)]
+    steps: WholeNumber
     batch_size: Annotated[int, Field(ge=2)]
     view: tuple[Annotated[int, Field(ge=16)], Annotated[int, Field(ge=16)]]
     temperature: Positive
     projection: Annotated[int, Field(ge=2)]
     lr: Positive
-    warmup_steps: Annotated[int, Field(ge=0)]
+    warmup_steps: WholeNumber
 
 
 @records("model")

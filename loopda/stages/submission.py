@@ -3,23 +3,22 @@
     python -m loopda.stages.submission --model model.pt --root DarkZurich --out submission.zip
     python -m loopda.stages.submission --root DarkZurich --out submission.zip     # without a model: check it
 
-The rules of the server are in `loopda.evaluation.submission`, as far as they are known. They were never tested by an
-upload: try a first submission before you trust the names.
+`loopda.evaluation.submission` has the server's rules, as far as they are known. No upload has tested them: try a first
+submission before you trust the names.
 """
 
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 
 import numpy as np
 from PIL import Image
-from pydantic import Field
 
 from loopda import __version__, load
-from loopda.config import Section
+from loopda.config import Fraction, Section, WholeNumber
 from loopda.data.images import Source
-from loopda.data.layouts import dark_zurich
+from loopda.data.layouts import DarkZurichLayout
 from loopda.data.skipped import collect_skipped
 from loopda.errors import ConfigError, DataError
 from loopda.evaluation.predict_images import predict_images
@@ -44,7 +43,6 @@ from loopda.runtime.command import command, writes
 from loopda.runtime.device import choose_device, use_threads
 from loopda.runtime.files import sha256, written
 from loopda.runtime.log import Log, duration
-from loopda.runtime.signals import received, remembered
 
 
 class Config(Section):
@@ -57,10 +55,10 @@ class Config(Section):
     root: str
     stages: tuple[Literal[MODEL_STAGES], ...]
     names: Literal["image", "id"]
-    invalid_below: Annotated[float, Field(ge=0, le=1)]
+    invalid_below: Fraction
     size: str
     tile: str
-    overlap: Annotated[int, Field(ge=0)] | None
+    overlap: WholeNumber | None
 
 
 @writes("out")
@@ -92,15 +90,16 @@ def run(
         raise ConfigError(f"names {names!r}: choose {' or '.join(NAMES)}")
     if not 0 <= invalid_below <= 1:
         raise ConfigError(f"invalid_below {invalid_below}: a confidence is in 0 ... 1")
-    lines = Log(log, "submission")
+    logger = Log(log, "submission")
     with collect_skipped() as skipped:
-        images = [row.image for row in dark_zurich.rows(root, "test", CITYSCAPES, labelled=False)]
+        layout = DarkZurichLayout(layout="dark_zurich", root=root, split="test")
+        images = [row.image for row in layout.rows(CITYSCAPES, labelled=False)]
     for line in skipped.lines():
-        lines.say(line)
+        logger.say(line)
     expected = [file_name(image, names) for image in images]
     if model is None:
         _refuse(faults(out, expected, count=COUNT, size=SIZE), out)
-        lines.say(f"{out}: no fault in names, number, size, mode and ids")
+        logger.say(f"{out}: no fault in names, number, size, mode and ids")
         return
     if len(set(expected)) != COUNT:
         raise DataError(f"{root}: {len(set(expected))} test images; the server has {COUNT}: fetch the archive again")
@@ -110,16 +109,16 @@ def run(
     if predictor.classes.names != CITYSCAPES.names:
         raise DataError(f"{model}: its classes are not the 19 of Cityscapes, which the test server scores")
 
-    lines.say(f"{len(images)} images, {predictor.description}")
+    logger.say(f"{len(images)} images, {predictor.description}")
     work = out.with_name(f"{out.stem}.files")
     by = {"model": sha256(model), "loopda": __version__, "invalid_below": invalid_below, **predictor.settings}
     sources = [Source(image.absolute(), Path(name).stem) for image, name in zip(images, expected, strict=True)]
-    _predict(sources, predictor, PredictionRecords(work, by=by, sources=sources), work, invalid_below, threads, lines)
+    _predict(sources, predictor, PredictionRecords(work, by=by, sources=sources), work, invalid_below, threads, logger)
     with written(out) as temporary:
         pack(work, expected, temporary)
         _refuse(faults(temporary, expected, count=COUNT, size=SIZE), out)
     shutil.rmtree(work)
-    lines.say(f"{out}: {len(expected)} images, no fault in names, number, size, mode and ids")
+    logger.say(f"{out}: {len(expected)} images, no fault in names, number, size, mode and ids")
 
 
 def _predict(
@@ -129,7 +128,7 @@ def _predict(
     work: Path,
     invalid_below: float,
     threads: int,
-    lines: Log,
+    logger: Log,
 ) -> None:
     """Write the three PNGs of every image below `work`; DataError lists the images that cannot be used."""
 
@@ -141,19 +140,11 @@ def _predict(
         write_label(files[INVALID], np.where(prediction.confidence < invalid_below, IGNORE, prediction.labels))
         write_confidence(files[CONFIDENCE], prediction.confidence)
 
-    with remembered():
-        done = predict_images(
-            sources,
-            predictor,
-            records,
-            files=files,
-            write=write,
-            threads=threads,
-            signal=received,
-            progress=lines.progress,
-        )
+    done = predict_images(
+        sources, predictor, records, files=files, write=write, threads=threads, progress=logger.progress
+    )
     _refuse(done.faults, work)
-    lines.say(f"{done.predicted} images in {duration(done.seconds)}, {done.kept} were there before")
+    logger.say(f"{done.predicted} images in {duration(done.seconds)}, {done.kept} were there before")
 
 
 def _refuse(found: Sequence[str], where: Path) -> None:

@@ -1,4 +1,4 @@
-"""Stage town: draw the built-in world and write it as Cityscapes (day) and Dark Zurich (night)."""
+"""Stage `town`: draw the built-in world and write it as Cityscapes (day) and Dark Zurich (night)."""
 
 import hashlib
 import time
@@ -26,7 +26,7 @@ from loopda.runtime.progress import report_progress
 from loopda.runtime.signals import interruptible, leave_to_parent
 from loopda.town import write
 from loopda.town.sheet import town_rows
-from loopda.town.write import Frame, apart, cityscapes_frames, dark_zurich_pairs
+from loopda.town.write import Frame, cityscapes_frames, dark_zurich_pairs, distance
 
 
 class Config(Section):
@@ -48,11 +48,11 @@ def run(*, config: Config, summary: Path, poses: Path, oracle: Path, sheet: Path
     """Write the folders Cityscapes and DarkZurich beside `summary`, and last `summary` itself (town.json).
 
     poses: the true distance of each pair (CSV). oracle: a table of the night training images with their true labels,
-    which no method may read, for `layout: table`; the labels lie in the folder `oracle` beside `summary`. sheet:
-    pictures for people. Same config, same bytes, whatever the number of `workers`. An interrupted run leaves no
-    `summary`; the same command starts it again.
+    which no method may read, for `layout: table`; the labels lie in the folder `oracle` beside `summary`. sheet: a
+    contact sheet. The same config gives the same bytes, whatever the number of `workers`. An interrupted run leaves no
+    `summary`; the same command starts again.
     """
-    lines = Log(log, "town")
+    logger = Log(log, "town")
     root = summary.parent
     summary.unlink(missing_ok=True)
     pairs = {
@@ -69,7 +69,7 @@ def run(*, config: Config, summary: Path, poses: Path, oracle: Path, sheet: Path
     size = {"width": config.width, "height": config.height, "supersample": config.supersample}
     draw = partial(write.write, root=root, seed=config.seed, **size)
     pixels: dict[str, np.ndarray] = {}
-    for frame, count in zip(frames, _progress(_drawn(draw, frames, workers), len(frames), lines), strict=True):
+    for frame, count in zip(frames, _progress(_drawn(draw, frames, workers), len(frames), logger), strict=True):
         name = _split_of(frame)
         pixels[name] = pixels.get(name, 0) + count
 
@@ -77,7 +77,7 @@ def run(*, config: Config, summary: Path, poses: Path, oracle: Path, sheet: Path
     rows = [f"{_pair_name(pair.night)},{_pair_name(pair.day)}\n" for pair in pairs["train"]]
     write_text(root / "DarkZurich" / "zurich_dn_pair_train.csv", "".join(rows))
     distances = [
-        PairDistance(Path(pair.night.image), Path(pair.day.image), *apart(pair, config.seed))
+        PairDistance(Path(pair.night.image), Path(pair.day.image), *distance(pair, config.seed))
         for pair in pairs["train"] + pairs["val"]
     ]
     write_poses(poses, distances)
@@ -113,14 +113,14 @@ def _drawn(draw: partial, frames: list[Frame], workers: int) -> Iterator[np.ndar
         pool.shutdown(cancel_futures=True)
 
 
-def _progress(counts: Iterator[np.ndarray], total: int, lines: Log) -> Iterator[np.ndarray]:
+def _progress(counts: Iterator[np.ndarray], total: int, logger: Log) -> Iterator[np.ndarray]:
     """Yield `counts`, and report the progress after each."""
     begin = time.monotonic()
     for done, count in enumerate(counts, start=1):
         yield count
         speed = done / max(time.monotonic() - begin, 1e-6)
-        report_progress(lines.path, step=done, steps=total, seconds_left=(total - done) / speed)
-        lines.progress(
+        report_progress(logger.path, step=done, steps=total, seconds_left=(total - done) / speed)
+        logger.progress(
             f"frame {done}/{total}  {speed:.1f} frames/s  {duration((total - done) / speed)} left",
             final=done == total,
         )

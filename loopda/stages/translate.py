@@ -12,11 +12,11 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from loopda.config import Count, Fraction, Section
-from loopda.data.batches import DayBatch, NightBatch
+from loopda.data.batches import DayBatch, NightBatch, whole_images
 from loopda.data.dataset import Frames, Input
 from loopda.data.manifest import Row, read_manifest, with_image, write_manifest
 from loopda.data.tiles import photograph, tile_size
-from loopda.data.transforms import to_bytes, to_images
+from loopda.data.transforms import to_bytes
 from loopda.labels.contact_sheet import SheetRow, write_contact_sheet
 from loopda.labels.png import write_image
 from loopda.losses.adversarial import discriminator_loss, generator_loss
@@ -31,12 +31,12 @@ from loopda.models.translator import Translator
 from loopda.randomness import seed_torch
 from loopda.runtime import distributed, processes
 from loopda.runtime.command import command, records
-from loopda.runtime.signals import interruptible
 from loopda.text.names import bounded
 from loopda.training.loop import Training
 from loopda.training.optimizer import adam
 from loopda.training.schedule import linear, set_learning_rate
 from loopda.training.stage import TrainingStage
+from loopda.training.statistics import SAVED
 
 TILE_WIDTH = 320
 BATCH = 8  # images that are translated at once after the training
@@ -87,7 +87,7 @@ def run(
     stage = TrainingStage("translate", config, model=generators, log=log, seed=seed, device=device, threads=threads)
     stage.open_data(source=source, night=night, classes=classes)
 
-    task_network = {domain: frozen_segmenter(pretrained, domain, stage.device) for domain in DOMAINS}
+    task_networks = {domain: frozen_segmenter(pretrained, domain, stage.device) for domain in DOMAINS}
     seed_torch(seed, "translators", 0)
     nets = CycleGAN(config.generators, config.discriminators, config.input).to(stage.device)
     optimizers = {
@@ -100,7 +100,7 @@ def run(
         images=2 * config.batch_size,
     )
 
-    train(config, nets, task_network, optimizers, training, stage.batches())
+    train(config, nets, task_networks, optimizers, training, stage.batches())
     save_generators(nets, generators, **stage.provenance)
     write_translations(nets.generators["night"], stage.day, translated, stage.device)
     if processes.is_first():
@@ -112,12 +112,12 @@ def run(
 def train(
     config: Config,
     nets: CycleGAN,
-    task_network: Mapping[str, ImagesToLogits],
+    task_networks: Mapping[str, ImagesToLogits],
     optimizers: Mapping[str, Optimizer],
     training: Training,
     batches: Callable[[int], tuple[DayBatch, NightBatch]],
 ) -> None:
-    """The steps of the training. task_network: by domain the source-only model, from images to logits.
+    """The steps of the training. task_networks: by domain the source-only model, from images to logits.
 
     batches: from a step to its labelled day batch and its night batch.
     """
@@ -125,7 +125,7 @@ def train(
     g_d2n, g_n2d = nets.generators["night"], nets.generators["day"]
     d_n, d_d = nets.discriminators["night"], nets.discriminators["day"]
     buffer_n, buffer_d = nets.image_buffers["night"], nets.image_buffers["day"]
-    f_n, f_d = task_network["night"], task_network["day"]
+    f_n, f_d = task_networks["night"], task_networks["day"]
 
     for step, (day_batch, night_batch) in training.over(batches):
         # set learning rate
@@ -188,11 +188,8 @@ def write_translations(to_night: Translator, frames: Frames, manifest: Path, dev
     """
     folder = manifest.parent / "images"
     paths = [folder / f"{number:05d}_{bounded(row.image.stem)}.png" for number, row in enumerate(frames.rows)]
-    batches = distributed.round_robin(range(0, len(frames), BATCH))
-    for first in interruptible(batches, "the training is saved; the same command goes on after it"):
-        numbers = range(first, min(first + BATCH, len(frames)))
-        images = to_bytes(to_night(to_images([frames.image(number) for number in numbers]).to(device)))
-        for number, image in zip(numbers, images, strict=True):
+    for numbers, images in whole_images(frames, BATCH, device, remedy=SAVED):
+        for number, image in zip(numbers, to_bytes(to_night(images)), strict=True):
             write_image(paths[number], image)
     distributed.wait()
     if processes.is_first():
@@ -202,13 +199,13 @@ def write_translations(to_night: Translator, frames: Frames, manifest: Path, dev
 def translation_rows(day: Frames, translated: list[Row], night: Frames, pictures: int) -> list[SheetRow]:
     """For a contact sheet: `pictures` rows, spread evenly over the sets, of a day image, its translation, and any
     night image."""
-    lines: list[SheetRow] = [f"{len(day)} labelled day images, translated to look like {len(night)} night images"]
+    sheet: list[SheetRow] = [f"{len(day)} labelled day images, translated to look like {len(night)} night images"]
     count = min(pictures, len(day), len(night))
     for at in range(count):
         rows = [frames[at * (len(frames) - 1) // max(count - 1, 1)] for frames in (day.rows, translated, night.rows)]
         shown = zip(("day", "translated", "night"), rows, strict=True)
-        lines.append([photograph(f"{name}: {row.image.name}", row.image, tile_size(row)) for name, row in shown])
-    return lines
+        sheet.append([photograph(f"{name}: {row.image.name}", row.image, tile_size(row)) for name, row in shown])
+    return sheet
 
 
 if __name__ == "__main__":

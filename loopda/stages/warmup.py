@@ -2,15 +2,13 @@
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated
 
-from pydantic import Field
 from torch.optim import Optimizer
 
-from loopda.config import Count, Section
+from loopda.config import Count, Section, WholeNumber
 from loopda.data.batches import DayBatch, NightBatch
 from loopda.data.dataset import Input
-from loopda.methods.loopda import DOMAIN, Loops, LoopSettings, images_of, save_loops
+from loopda.methods.loopda import DOMAIN, Loops, LoopSettings, images_of, passes, save_loops
 from loopda.methods.method import Terms
 from loopda.models.checkpoint import load_segmenter
 from loopda.models.compute.settings import Compute
@@ -31,7 +29,7 @@ class Config(Section):
     loops: LoopSettings
     steps: Count
     batch_size: Count
-    decoder_warmup: Annotated[int, Field(ge=0)]
+    decoder_warmup: WholeNumber
     optimizer: SegmenterOptimizer
 
 
@@ -60,7 +58,6 @@ def run(
     segmenter = load_segmenter(pretrained).to(stage.device).train()
     seed_torch(seed, "decoders", 0)
     nets = Loops(config.loops, segmenter).to(stage.device)
-    nets.separate_passes = config.compute.memory == "least"
     optimizers = {"segmenter": segmenter_optimizer(segmenter, config.optimizer), **nets.optimizers()}
     training = stage.training(
         parts={"network": segmenter.network, "loops": nets, **optimizers},
@@ -81,29 +78,36 @@ def train(
     training: Training,
     batches: Callable[[int], tuple[DayBatch, NightBatch]],
 ) -> None:
-    """The steps of the warm-up. batches: from a step to its labelled day batch and its night batch."""
+    """The steps of the warm-up. batches: from a step to its labelled day batch and its night batch.
+
+    Images and terms go by symbol: d labelled day, n night, ud day reference; d2n and n2d are translations.
+    """
     for step, (day, pairs) in training.over(batches):
         # set learning rate
         factor = poly(step, steps=config.steps, power=config.optimizer.power)
         for optimizer in optimizers.values():
             set_learning_rate(optimizer, factor)
-        nets.decoders_alone = step <= config.decoder_warmup and (config.loops.inner_loop or config.loops.outer_loop)
+
+        # at first the decoders learn alone
+        any_loop = config.loops.inner_loop or config.loops.outer_loop
+        decoders_alone = any_loop and step <= config.decoder_warmup
 
         images = images_of(day, pairs)
         used = {k: x for k, x in images.items() if k == "d" or nets.uses(k)}
         losses: Terms = {}
         with training.descent(optimizers["segmenter"], optimizers["decoders"]) as backward:
-            for x in nets.passes(used):
-                # encode, decode, encode the translations, decode (equations 1, 2 and 4 to 6)
-                result = nets(segmenter, x, day.labels)
+            for x in passes(used, config.compute.memory):
+                # inner and outer loops (Loops.forward): the terms seg_d, inner, percep, seg_d2n and outer, and the
+                # translations (equations 1, 2 and 4 to 6)
+                result = nets(segmenter, x, day.labels, decoders_alone=decoders_alone)
                 terms = result.terms
 
                 # alignment: discriminator step, then the adversarial loss of the translation (equations 3 and 7)
-                for name in result.translations:
-                    loss = nets.discriminator_loss(name, result.translations[name], images)
+                for symbol in result.translations:
+                    loss = nets.discriminator_loss(symbol, result.translations[symbol], images)
                     training.descend(loss, optimizers["discriminators"])
-                    losses[f"discriminator_{DOMAIN[name]}"] = loss.detach()
-                    terms[f"adv_{name}"] = nets.adversarial_loss(name, result.translations[name])
+                    losses[f"discriminator_{DOMAIN[symbol]}"] = loss.detach()
+                    terms[f"adv_{symbol}"] = nets.adversarial_loss(symbol, result.translations[symbol])
 
                 # update: backward; the optimisers step after the last pass
                 backward(nets.total(terms))

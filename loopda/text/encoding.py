@@ -1,9 +1,8 @@
-"""The encoding of text: files and their names are UTF-8 whatever the locale; a terminal gets what it can show."""
+"""The encoding of text: files and their names are UTF-8 in any locale; a terminal gets the characters that it has."""
 
 import codecs
 import io
 import json
-import logging
 import os
 import sys
 from pathlib import Path
@@ -15,7 +14,6 @@ from loopda.text.names import printable
 REPLACEMENTS = {"…": ".", "±": "+-", "−": "-", "–": "-", "·": ".", "×": "x", "τ": "tau", "→": "->", "“": '"', "”": '"'}
 
 REPLACE = "loopda.replace"  # value of `errors` for text that people read: unencodable characters are replaced
-_warned: set[tuple[str, int]] = set()
 
 
 def begin_program() -> None:
@@ -43,8 +41,8 @@ def check_encoding(values: object) -> None:
     encoding = codecs.lookup(sys.getfilesystemencoding()).name
     if encoding != "utf-8" and not json.dumps(values, ensure_ascii=False, default=str).isascii():
         raise ConfigError(
-            f"the locale's encoding is {encoding}, and the configuration has letters beyond ASCII, of which names of"
-            " files are made; start it as `PYTHONUTF8=1 snakemake ...`, or choose a UTF-8 locale"
+            f"the locale's encoding is {encoding}, but the configuration has letters beyond ASCII, which become"
+            " names of files; start it as `PYTHONUTF8=1 snakemake ...`, or choose a UTF-8 locale"
         )
 
 
@@ -58,7 +56,7 @@ def read_text(path: Path, kind: type[LoopdaError] = DataError) -> str:
     if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         raise kind(f"{path}: a text in UTF-16; {remedy}")
     if b"\0" in content:
-        raise kind(f"{path}: no text (a zero byte in it), or one in UTF-16; {remedy}")
+        raise kind(f"{path}: not a text (it has a zero byte), or one in UTF-16; {remedy}")
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -66,13 +64,6 @@ def read_text(path: Path, kind: type[LoopdaError] = DataError) -> str:
         wrong = content[error.start]
         raise kind(f"{path}, line {line}: not UTF-8 (the byte 0x{wrong:02x}, as in Latin-1); {remedy}") from None
     return text.replace("\r\n", "\n").replace("\r", "\n")
-
-
-def warn_once(what: str, folder: Path, text: str) -> None:
-    """Warn of `folder` on standard error and in the log of the stage, once per process, `what` and file system."""
-    if (what, folder.stat().st_dev) not in _warned:
-        _warned.add((what, folder.stat().st_dev))
-        logging.getLogger("loopda").warning("%s: %s", folder, text)
 
 
 def _replacement(error: UnicodeError) -> tuple[str, int]:

@@ -31,8 +31,7 @@ def read_yaml(path: Path) -> Any:
     text = _text(path)
     values, is_json = _json(text)
     try:
-        # in JSON, tabs occur only between values
-        loader = yaml.SafeLoader(text.replace("\t", " ") if is_json else text)
+        loader = _loader(text, is_json=is_json)
         node = loader.get_single_node()
         faults = list(dict.fromkeys(_faults(node, (), {}))) if node else []
         lines = [f"{path}:{line}: {fault}" for line, fault in sorted(faults)]
@@ -62,7 +61,7 @@ def refuse_equal_keys(path: Path) -> None:
     """ConfigError where a mapping in `path` has two equal keys. Other errors in the file are left to `read_yaml`."""
     text = _text(path)
     try:
-        node = yaml.SafeLoader(text.replace("\t", " ") if _json(text)[1] else text).get_single_node()
+        node = _loader(text, is_json=_json(text)[1]).get_single_node()
     except (yaml.YAMLError, RecursionError):
         return
     faults = [(line, fault) for line, fault in _faults(node, (), {}) if "occurs twice" in fault] if node else []
@@ -76,10 +75,10 @@ def remedy(value: Any, wanted: Any) -> str:
     wanted: a type of JSON Schema: "number", "integer", "boolean", "string" or "array".
     """
     if wanted == "array" and not isinstance(value, bool) and re.fullmatch(r"[\w ./-]+", str(value)):
-        return f"; one alone is written [{value}]"
+        return f"; a list of one is written [{value}]"
     if isinstance(value, str) and wanted in ("number", "integer"):
         number = _number_in_text(value, wanted)
-        return f"; to YAML this is a text: write {number}" if number else ""
+        return f"; YAML reads it as a text: write {number}" if number else ""
     if isinstance(value, float) and wanted == "integer" and value.is_integer():
         return f"; write {int(value)}"
     if wanted == "boolean" and str(value).lower() in ("yes", "no", "on", "off", "true", "false", "y", "n"):
@@ -105,7 +104,7 @@ def unlike_yaml(values: Any, path: tuple[str, ...] = ()) -> Iterator[str]:
         for value in values:
             yield from unlike_yaml(value, path)
     elif isinstance(values, float) and not math.isfinite(values):
-        yield f"{where}: {values} is no finite number; write one"
+        yield f"{where}: {values} is not a finite number; write one"
     elif values is not None and not isinstance(values, str | bool | int | float):
         yield f"{where}: YAML reads {values} as a {type(values).__name__}; put it in quotes"
 
@@ -117,6 +116,11 @@ def _text(path: Path) -> str:
         raise ConfigError(f"{path}: no such configuration file") from None
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
+
+
+def _loader(text: str, *, is_json: bool) -> yaml.SafeLoader:
+    """The loader of `text`; YAML forbids the tabs that JSON allows between values."""
+    return yaml.SafeLoader(text.replace("\t", " ") if is_json else text)
 
 
 def _json(text: str) -> tuple[Any, bool]:
@@ -135,9 +139,9 @@ def _syntax_fault(error: yaml.MarkedYAMLError, text: str) -> str:
     if "\t" in line[: mark.column + 1]:
         return f":{mark.line + 1}: not valid YAML: a tab; indent with spaces"
     if error.context == "expected a single document in the stream":
-        return f":{mark.line + 1}: a second document begins here (---); one file holds one"
+        return f":{mark.line + 1}: a second document begins here (---); a file can have only one"
     quotes = re.search(r"(: |[-[,] *)[*{&!%@`|>]|: .*: ", line)
-    hint = "; a text with ': ' in it, or with one of * { & ! % @ ` | > at its beginning, wants quotes" if quotes else ""
+    hint = "; a text with ': ' in it, or with one of * { & ! % @ ` | > at its beginning, needs quotes" if quotes else ""
     return f":{mark.line + 1}: not valid YAML: {error.problem}{hint}"
 
 
@@ -150,13 +154,16 @@ def _faults(node: Node, path: tuple[str, ...], visited: dict[int, bool]) -> Iter
     line = node.start_mark.line + 1
     if id(node) in visited:
         if not visited[id(node)]:
-            yield line, f"{_name(path)} holds itself, by an alias; write out what it holds"
+            yield line, f"{_name(path)} contains itself, through an alias; write out its content"
         return
     visited[id(node)] = False
     kind = node.tag.removeprefix(YAML_TAG)
     if kind not in PLAIN and not (kind == "timestamp" and isinstance(node, ScalarNode)):
         what = f"{node.value!r}" if isinstance(node, ScalarNode) else _name(path)
-        yield line, f"{what} has the tag {node.tag!r}, which no value has here; put it in quotes, or remove the tag"
+        yield (
+            line,
+            f"{what} has the tag {node.tag!r}, which is not allowed here; put it in quotes, or remove the tag",
+        )
     if isinstance(node, MappingNode):
         yield from _faults_of_mapping(node, path, visited)
     elif isinstance(node, ScalarNode):
@@ -190,7 +197,7 @@ def _faults_of_mapping(node: MappingNode, path: tuple[str, ...], visited: dict[i
             yield line, f'YAML reads the name {name} in {_name(path)} as {key.tag}; put it in quotes: "{name}"'
         if _is_empty(value):
             whole = ".".join((*path, name))
-            quotes = "; a text in braces wants quotes" if node.flow_style and len(node.value) == 1 else ""
+            quotes = "; a text in braces needs quotes" if node.flow_style and len(node.value) == 1 else ""
             yield line, f"{whole} has no value; write one ({{}} is a section without any), or remove the key{quotes}"
         yield from _faults(value, path if tag == "merge" else (*path, name), visited)
 
@@ -204,11 +211,11 @@ def _fault_of_scalar(node: ScalarNode, kind: str) -> str:
         return f'YAML reads {text} as a date; put it in quotes: "{text}"'
     digits = text.replace("_", "").lstrip("+-")
     if kind in ("int", "float") and ":" in digits:
-        return f'YAML reads {text} as sixties; write the number itself, or put it in quotes: "{text}"'
+        return f'YAML reads {text} as a number in base 60; write the number itself, or put it in quotes: "{text}"'
     if kind == "int" and re.fullmatch(r"0\d+", digits):
         return f'YAML reads {text} as octal, {int(digits, 8)}; write {int(digits)}, or put a name in quotes: "{text}"'
     if kind == "float" and not math.isfinite(float(re.sub(r"\.(inf|nan)", r"\1", digits.lower()))):
-        return f"{text} is no finite number; write one"
+        return f"{text} is not a finite number; write one"
     return ""
 
 

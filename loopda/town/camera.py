@@ -29,6 +29,7 @@ class Camera:
         return np.stack([right, np.cross(forward, right), forward])
 
     def position(self) -> np.ndarray:
+        """World coordinates, (3,)."""
         return np.array([self.x, self.y, self.z])
 
     def rays(self, width: int, height: int) -> tuple[np.ndarray, np.ndarray]:

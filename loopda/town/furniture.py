@@ -3,20 +3,7 @@
 import numpy as np
 
 from loopda.town.texture import cell, cloud, fill, paint
-from loopda.town.world import (
-    FENCE,
-    LIGHT,
-    POLE,
-    SIGN,
-    UP,
-    WALL,
-    Lamp,
-    Quad,
-    Shade,
-    Surface,
-    billboard,
-    upright,
-)
+from loopda.town.world import FENCE, LIGHT, POLE, SIGN, UP, WALL, Lamp, Quad, Shade, Surface, billboard, upright
 
 STEEL = [(0.30, 0.31, 0.31), (0.20, 0.22, 0.21), (0.12, 0.15, 0.13), (0.36, 0.36, 0.35)]
 # reflectance of the colours of signs
@@ -24,7 +11,6 @@ RED, BLUE, WHITE, YELLOW, GREEN, BLACK = (
     (0.62, 0.03, 0.04), (0.03, 0.13, 0.50), (0.78, 0.78, 0.76),
     (0.80, 0.55, 0.04), (0.02, 0.32, 0.14), (0.03, 0.03, 0.03),
 )  # fmt: skip
-
 
 STOUT = 1.8
 """Posts are this much thicker than real ones, so that a small network can see them at 256 x 128 pixels."""
@@ -41,6 +27,7 @@ def tube(colour: np.ndarray | tuple, width: float) -> Surface:
 
 
 def pole(x: float, z: float, eye: np.ndarray, *, height: float, width: float, colour: tuple) -> Quad:
+    """A vertical pole that faces `eye`; it is drawn STOUT times as wide."""
     width = width * STOUT
     return billboard(x, z, width, height, tube(colour, width), eye=eye)
 
@@ -48,14 +35,8 @@ def pole(x: float, z: float, eye: np.ndarray, *, height: float, width: float, co
 def bar(x0: float, x1: float, y: float, z: float, thickness: float, colour: tuple) -> Quad:
     """A horizontal arm across the view."""
     low, high = min(x0, x1), max(x0, x1)
-    return Quad(
-        np.array([low, y, z]),
-        np.array([1.0, 0, 0]),
-        UP,
-        high - low,
-        thickness,
-        lambda u, v, f: Shade(POLE, np.array(colour)),
-    )
+    look = Shade(POLE, np.array(colour))
+    return Quad(np.array([low, y, z]), np.array([1.0, 0, 0]), UP, high - low, thickness, lambda u, v, f: look)
 
 
 def street_lamp(
@@ -111,28 +92,18 @@ def traffic_light(
 ) -> tuple[list[Quad], list[Lamp]]:
     """A traffic light on its pole; with `over`, a second one hangs above the road at that x."""
     face = traffic_light_face(phase)
+    side = Shade(LIGHT, np.array((0.02, 0.02, 0.02)))  # the housing's depth, seen from the side
     height = 3.3 if over is None else 5.6
     quads = [
         pole(x, z, eye, height=height, width=0.18, colour=colour),
         upright(x, z - 0.12, 0.0, 0.42, 1.1, face, base=2.2),
-        # the housing's depth, seen from the side
-        upright(x, z - 0.02, 0.0, 0.5, 1.2, lambda u, v, f: Shade(LIGHT, np.array((0.02, 0.02, 0.02))), base=2.15),
+        upright(x, z - 0.02, 0.0, 0.5, 1.2, lambda u, v, f: side, base=2.15),
     ]
     lamps = [Lamp(np.array([x, 2.8, z - 0.4]), np.eye(3)[(0, 0, 1)[phase]] * 0.5 + 0.02)]
     if over is not None:
         quads.append(bar(x, over, 5.45, z, 0.12, colour))
         quads.append(upright(over, z - 0.12, 0.0, 0.42, 1.1, face, base=4.5))
-        quads.append(
-            upright(
-                over,
-                z - 0.02,
-                0.0,
-                0.5,
-                1.2,
-                lambda u, v, f: Shade(LIGHT, np.array((0.02, 0.02, 0.02))),
-                base=4.45,
-            )
-        )
+        quads.append(upright(over, z - 0.02, 0.0, 0.5, 1.2, lambda u, v, f: side, base=4.45))
     return quads, lamps
 
 
@@ -184,24 +155,13 @@ def sign(
     rng: np.random.Generator, x: float, z: float, eye: np.ndarray, *, colour: tuple, turn: float = 0.0
 ) -> list[Quad]:
     """One or two signs on a pole, facing the traffic."""
-    size = rng.uniform(0.8, 1.1)
-    low = rng.uniform(1.9, 2.4)
+    size, low = rng.uniform(0.8, 1.1), rng.uniform(1.9, 2.4)
     quads = [pole(x, z, eye, height=low + size + 0.1, width=0.12, colour=colour)]
     kind = int(rng.choice(8, p=[0.2, 0.16, 0.13, 0.14, 0.06, 0.11, 0.15, 0.05]))
     quads.append(upright(x, z - 0.08, turn, size, size, sign_face(kind, size, int(rng.integers(99))), base=low))
     if rng.random() < 0.35:
-        kind = int(rng.choice([1, 6, 7, 0]))
-        quads.append(
-            upright(
-                x,
-                z - 0.08,
-                turn,
-                size * 0.8,
-                size * 0.8,
-                sign_face(kind, size * 0.8, 5),
-                base=low - size * 0.85,
-            )
-        )
+        face = sign_face(int(rng.choice([1, 6, 7, 0])), size * 0.8, 5)
+        quads.append(upright(x, z - 0.08, turn, size * 0.8, size * 0.8, face, base=low - size * 0.85))
     return quads
 
 

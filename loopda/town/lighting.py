@@ -70,6 +70,7 @@ def sample_day(rng: np.random.Generator, *, style: str) -> Day:
 
 
 def sample_night(rng: np.random.Generator) -> Night:
+    """A random night."""
     glow = np.array((0.012, 0.010, 0.010)) * np.exp(rng.normal(0, 0.5))
     warm = rng.normal(0.03, 0.09)
     return Night(
@@ -89,11 +90,7 @@ def sample_night(rng: np.random.Generator) -> Night:
 def light_by_day(buffer: GBuffer, scene: Scene, day: Day) -> np.ndarray:
     """Linear radiance (n, 3) of every pixel; the sky is bright."""
     sun = np.array(
-        (
-            np.sin(day.azimuth) * np.cos(day.height),
-            np.sin(day.height),
-            np.cos(day.azimuth) * np.cos(day.height),
-        )
+        (np.sin(day.azimuth) * np.cos(day.height), np.sin(day.height), np.cos(day.azimuth) * np.cos(day.height))
     )
     low = np.clip(1.0 - day.height, 0, 1)
     sun_colour = np.array((1.0, 0.93 - 0.12 * low, 0.82 - 0.3 * low)) * 1.7 * (1 - day.cloudy) ** 1.5

@@ -4,17 +4,7 @@ import numpy as np
 
 from loopda.town.texture import cloud, fill, paint
 from loopda.town.vehicles import HEADLIGHT, TAIL
-from loopda.town.world import (
-    BICYCLE,
-    MOTORCYCLE,
-    PERSON,
-    RIDER,
-    Quad,
-    Shade,
-    billboard,
-    ground_shadow,
-    upright,
-)
+from loopda.town.world import BICYCLE, MOTORCYCLE, PERSON, RIDER, Quad, Shade, billboard, ground_shadow, upright
 
 SKIN = [(0.52, 0.32, 0.22), (0.40, 0.23, 0.15), (0.18, 0.10, 0.06), (0.60, 0.40, 0.30)]
 HAIR = [(0.03, 0.02, 0.015), (0.12, 0.07, 0.03), (0.35, 0.24, 0.10), (0.3, 0.3, 0.3)]
@@ -74,14 +64,7 @@ def pedestrian(rng: np.random.Generator, x: float, z: float, eye: np.ndarray) ->
 
 
 def bicycle(
-    rng: np.random.Generator,
-    x: float,
-    z: float,
-    angle: float,
-    *,
-    ridden: bool,
-    engine: bool,
-    moving: bool = False,
+    rng: np.random.Generator, x: float, z: float, angle: float, *, ridden: bool, engine: bool, moving: bool = False
 ) -> list[Quad]:
     """A two-wheeler seen from its side: a motorcycle with `engine`, with a rider if `ridden`."""
     label = MOTORCYCLE if engine else BICYCLE

@@ -3,16 +3,12 @@
 import numpy as np
 
 from loopda.town.texture import cloud, fill
-from loopda.town.world import UP, VEGETATION, Quad, Shade, Surface, billboard
+from loopda.town.world import VEGETATION, Quad, Shade, Surface, billboard
 
 LEAVES = [
-    (0.10, 0.16, 0.035),
-    (0.07, 0.12, 0.03),
-    (0.14, 0.19, 0.05),
-    (0.09, 0.13, 0.05),
-    (0.19, 0.17, 0.05),
+    (0.10, 0.16, 0.035), (0.07, 0.12, 0.03), (0.14, 0.19, 0.05), (0.09, 0.13, 0.05), (0.19, 0.17, 0.05),
     (0.24, 0.14, 0.04),
-]
+]  # fmt: skip
 
 
 def _foliage(u: np.ndarray, v: np.ndarray, height: float, base: np.ndarray, salt: float) -> np.ndarray:
@@ -85,8 +81,3 @@ def bush(rng: np.random.Generator, x: float, z: float, eye: np.ndarray) -> Quad:
     width, height = rng.uniform(1.0, 2.4), rng.uniform(0.8, 1.8)
     base = np.array(LEAVES[int(rng.integers(5))])
     return billboard(x, z, width, height * 1.15, crown(rng, width, height * 1.15, base), eye=eye, base=-0.15 * height)
-
-
-def green_wall(rng: np.random.Generator, corner: np.ndarray, along: np.ndarray, length: float, height: float) -> Quad:
-    """A row of trees as one ragged mass, for the background of a park."""
-    return Quad(corner, along, UP, length, height, hedge(rng, height))

@@ -20,6 +20,7 @@ class Place:
     yellow: bool
 
     def street(self) -> Street:
+        """The street of the place, the same each time."""
         return sample_street(np.random.default_rng([*self.seed, 1]), self.needs, city=self.city, yellow=self.yellow)
 
 
@@ -64,24 +65,17 @@ def visit(place: Place, camera: Camera, seed: tuple[int, ...], *, chance: bool =
     eye = camera.position()
     rng = np.random.default_rng([*seed, 3])
     quads, lamps, skyline = static_world(
-        street,
-        np.random.default_rng([*place.seed, 2]),
-        eye,
-        place.needs,
-        phase=int(rng.choice(3, p=[0.5, 0.1, 0.4])),
+        street, np.random.default_rng([*place.seed, 2]), eye, place.needs, phase=int(rng.choice(3, p=[0.5, 0.1, 0.4]))
     )
     scene = Scene(
-        ground=ground_of(street),
-        quads=quads,
-        lamps=lamps,
-        skyline=skyline,
-        facade_at=street.front,
-        first_metre=-24,
+        ground=ground_of(street), quads=quads, lamps=lamps, skyline=skyline, facade_at=street.front, first_metre=-24
     )
     _parked(place, street, camera, rng, scene.quads)
     needs = frozenset() if chance else place.needs
     _traffic(street, camera, rng, needs, scene.quads, scene.lamps)
-    _people(street, camera, rng, needs, scene.quads)
+    _pedestrians(street, camera, rng, needs, scene.quads)
+    _riders(street, camera, rng, needs, scene.quads)
+    _parked_two_wheelers(street, camera, rng, needs, scene.quads)
     return scene
 
 
@@ -131,21 +125,16 @@ def _traffic(
             return vehicles.truck_body(rng)
         return vehicles.bus_body(rng) if pick < 0.05 else vehicles.car_body(rng)
 
-    big = [need for need in ("truck", "bus", "train") if need in needs]
+    big = [need for need in vehicles.LARGE if need in needs]
     for lane in range(street.lanes):
         for way in (1, -1):
             x = way * street.lane * (lane + 0.5)
             own = abs(x - camera.x) < street.lane * 0.6
             z = camera.z + (rng.uniform(9, 32) if own else rng.uniform(5, 26))
             first = None
-            if big and way == -1 and lane == 0:
-                need = big.pop(0)
-                first = {"truck": vehicles.truck_body, "bus": vehicles.bus_body, "train": vehicles.tram_body}[need](rng)
-                z = camera.z + rng.uniform(8, 20) + first.length / 2
-            elif big and way == 1 and lane == 0:
-                need = big.pop(0)
-                first = {"truck": vehicles.truck_body, "bus": vehicles.bus_body, "train": vehicles.tram_body}[need](rng)
-                z = camera.z + rng.uniform(13, 26) + first.length / 2
+            if big and lane == 0:
+                first = vehicles.LARGE[big.pop(0)](rng)
+                z = camera.z + rng.uniform(*((13, 26) if way == 1 else (8, 20))) + first.length / 2
             free = rng.random() < (0.3 if own else 0.25)
             for i in range(4):
                 if first is None and free:
@@ -160,63 +149,63 @@ def _traffic(
                 z += body.length / 2 + rng.uniform(3, 25)
 
 
-def _people(street: Street, camera: Camera, rng: np.random.Generator, needs: frozenset[str], quads: list[Quad]) -> None:
-    """Pedestrians on the pavement and the crossing, riders along the kerb, parked two-wheelers."""
+def _pedestrians(
+    street: Street, camera: Camera, rng: np.random.Generator, needs: frozenset[str], quads: list[Quad]
+) -> None:
+    """Groups of one to three on the pavement, and people on the crossing; where needed, two groups are near."""
     eye = camera.position()
-
-    def on_pavement(side: int) -> float:
-        low, high = street.kerb(side) + 0.6, street.front[side] - 0.3
-        return (1 if side else -1) * float(rng.uniform(low, max(high, low + 0.2)))
-
-    count = int(rng.poisson(4.5))
-    for i in range(count + (2 if "person" in needs else 0)):
+    needed = 2 if "person" in needs else 0
+    for number in range(int(rng.poisson(4.5)) + needed):
         side = int(rng.integers(2))
-        z = camera.z + (
-            rng.uniform(5, 11) if "person" in needs and i < 2 else float(np.exp(rng.uniform(np.log(5), np.log(50))))
-        )
-        x = on_pavement(side)
+        away = rng.uniform(5, 11) if number < needed else float(np.exp(rng.uniform(np.log(5), np.log(50))))
+        low, high = street.kerb(side) + 0.6, street.front[side] - 0.3
+        x = (1 if side else -1) * float(rng.uniform(low, max(high, low + 0.2)))
+        z = camera.z + away
         for _ in range(int(rng.choice([1, 2, 3], p=[0.7, 0.22, 0.08]))):
             quads += people.pedestrian(rng, x, z, eye)
             x, z = x + rng.uniform(0.35, 0.6), z + rng.uniform(-0.3, 0.6)
     if street.crossing is not None and rng.random() < 0.35:
         for _ in range(int(rng.integers(1, 4))):
-            quads += people.pedestrian(
-                rng, rng.uniform(-street.edge, street.edge), street.crossing + rng.uniform(-1.2, 1.2), eye
-            )
+            x, z = rng.uniform(-street.edge, street.edge), street.crossing + rng.uniform(-1.2, 1.2)
+            quads += people.pedestrian(rng, x, z, eye)
+
+
+def _riders(street: Street, camera: Camera, rng: np.random.Generator, needs: frozenset[str], quads: list[Quad]) -> None:
+    """Riders along the kerb; some cross the road."""
     rides = [
         ("rider" in needs, False),
         ("rider engine" in needs, True),
         (rng.random() < 0.1, False),
         (rng.random() < 0.04, True),
     ]
-    for wanted, engine in rides:
-        if wanted:
-            oncoming = rng.random() < 0.45
-            x = (
-                -rng.uniform(0.8, street.edge - 0.5)
-                if oncoming
-                else rng.uniform(max(camera.x + 0.9, street.edge - 0.9), max(camera.x + 1.0, street.edge - 0.3))
-            )
-            z = camera.z + rng.uniform(5.5, 12)
-            if rng.random() < 0.25:  # a pedestrian who crosses
-                quads += people.bicycle(
-                    rng, x * 0.5, camera.z + rng.uniform(7, 12), 0.0, ridden=True, engine=engine, moving=True
-                )
-            else:
-                quads += people.rider(rng, x, z, eye, engine=engine, oncoming=oncoming)
+    for engine in [engine for wanted, engine in rides if wanted]:
+        oncoming = rng.random() < 0.45
+        if oncoming:
+            x = -rng.uniform(0.8, street.edge - 0.5)
+        else:
+            x = rng.uniform(max(camera.x + 0.9, street.edge - 0.9), max(camera.x + 1.0, street.edge - 0.3))
+        z = camera.z + rng.uniform(5.5, 12)
+        if rng.random() < 0.25:  # one who crosses
+            z = camera.z + rng.uniform(7, 12)
+            quads += people.bicycle(rng, x * 0.5, z, 0.0, ridden=True, engine=engine, moving=True)
+        else:
+            quads += people.rider(rng, x, z, camera.position(), engine=engine, oncoming=oncoming)
+
+
+def _parked_two_wheelers(
+    street: Street, camera: Camera, rng: np.random.Generator, needs: frozenset[str], quads: list[Quad]
+) -> None:
+    """Rows of one to three bicycles or motorcycles at the kerb."""
     stands = [
         ("bicycle" in needs, False),
         ("motorcycle" in needs, True),
         (rng.random() < 0.25, False),
         (rng.random() < 0.05, True),
     ]
-    for wanted, engine in stands:
-        if wanted:
-            side = int(rng.integers(2)) if street.parking[1] else 1
-            x, z = (
-                (1 if side else -1) * (street.kerb(side) + (0.7 if engine else 1.0)),
-                camera.z + rng.uniform(4.5, 9),
-            )
-            for _ in range(int(rng.integers(1, 4))):
-                quads += people.bicycle(rng, x, z, rng.uniform(-0.5, 0.5), ridden=False, engine=engine)
-                z += rng.uniform(0.7, 1.2)
+    for engine in [engine for wanted, engine in stands if wanted]:
+        side = int(rng.integers(2)) if street.parking[1] else 1
+        x = (1 if side else -1) * (street.kerb(side) + (0.7 if engine else 1.0))
+        z = camera.z + rng.uniform(4.5, 9)
+        for _ in range(int(rng.integers(1, 4))):
+            quads += people.bicycle(rng, x, z, rng.uniform(-0.5, 0.5), ridden=False, engine=engine)
+            z += rng.uniform(0.7, 1.2)

@@ -38,6 +38,7 @@ class Street:
         return self.lane * self.lanes
 
     def kerb(self, side: int) -> float:
+        """Where the pavement of side 0 (left) or 1 begins."""
         return self.edge + self.parking[side]
 
 
@@ -86,13 +87,8 @@ def ground_of(street: Street) -> Surface:
     for side in range(2):
         for kind, start, length in street.lots[side]:
             inside = (metres >= start) & (metres < start + length)
-            beyond[side][inside] = {
-                "house": GREEN,
-                "park": GREEN,
-                "wall": GREEN,
-                "fence": GREEN,
-                "side": CROSSING,
-            }.get(kind, PAVED)
+            green = kind in ("house", "park", "wall", "fence")
+            beyond[side][inside] = GREEN if green else CROSSING if kind == "side" else PAVED
     kerb = np.array([street.kerb(0), street.kerb(1)])
     front = np.array(street.front)
     verge = np.array(street.verge)
@@ -141,9 +137,7 @@ def ground_of(street: Street) -> Surface:
         paving = 0.24 + 0.05 * cell(x / 0.5, z / 0.5, 3) * fine + 0.1 * cloud(x * 4, z * 4)
         joint = ((x % 0.5 < 0.03) | (z % 0.5 < 0.03)) * (fine * np.clip(0.05 / footprint, 0, 1))
         albedo = np.where(
-            (label == SIDEWALK)[:, None],
-            (paving * (1 - 0.4 * joint))[:, None] * np.array((1.0, 0.96, 0.9)),
-            albedo,
+            (label == SIDEWALK)[:, None], (paving * (1 - 0.4 * joint))[:, None] * np.array((1.0, 0.96, 0.9)), albedo
         )
         paint(albedo, (label == SIDEWALK) & (away - k < 0.22), (0.40, 0.39, 0.37))
         blades = cloud(x * 14, z * 14)
@@ -187,12 +181,7 @@ def static_world(
 
 
 def _pavement(
-    street: Street,
-    rng: np.random.Generator,
-    eye: np.ndarray,
-    sign: int,
-    needs: frozenset[str],
-    quads: list[Quad],
+    street: Street, rng: np.random.Generator, eye: np.ndarray, sign: int, needs: frozenset[str], quads: list[Quad]
 ) -> None:
     """Signs, poles, bollards and street trees in a row behind the kerb."""
     side = int(sign > 0)
@@ -242,15 +231,9 @@ def _lamps(street: Street, rng: np.random.Generator, eye: np.ndarray, quads: lis
             if both == 2 or (both == side) or (both == 1 and i % 2 == side):
                 x = (1 if side else -1) * (street.kerb(side) + 0.4)
                 if not _crossed(street, side, z):
+                    own = tone * rng.uniform(0.85, 1.15)
                     more, light = furniture.street_lamp(
-                        rng,
-                        x,
-                        z,
-                        eye,
-                        height=height,
-                        tone=tone * rng.uniform(0.85, 1.15),
-                        works=works,
-                        colour=colour,
+                        rng, x, z, eye, height=height, tone=own, works=works, colour=colour
                     )
                     quads += more
                     lamps += light

@@ -61,64 +61,41 @@ class Body:
 
     @property
     def length(self) -> float:
+        """Metres from the rear to the front."""
         return self.profile[-1][0] - self.profile[0][0]
 
 
 def _car(length: float, height: float, width: float, kind: str) -> Body:
-    half = length / 2
-    belt = 0.62 * height
-    hood = 0.60 * height
-    if kind == "van":
-        upper = (
-            (-half, 0.95 * height),
-            (-half + 0.1, height),
-            (half - 1.5, height),
-            (half - 0.75, belt),
-            (half, 0.5 * height),
-        )
-        return Body(
-            label=CAR,
-            width=width,
-            profile=((-half, 0.25), *upper, (half, 0.25)),
-            glazed=(3,),
-            belt=belt,
-            sill=0.14,
-            wheels=(-half * 0.62, half * 0.66),
-            radius=0.34,
-            cab=(-half * 0.9, half - 0.9),
-        )
-    if kind == "sedan":
-        upper = (
-            (-half, hood),
-            (-half + 0.7, belt),
-            (-half + 1.35, height),
-            (half - 2.0, height),
-            (half - 1.15, belt),
-            (half - 0.1, 0.5 * height),
-        )
-    else:
-        upper = (
-            (-half, hood),
-            (-half + 0.05, belt),
-            (-half + 0.45, height * 0.98),
-            (half - 1.9, height),
-            (half - 1.05, belt),
-            (half - 0.1, 0.5 * height),
-        )
+    half, belt, hood = length / 2, 0.62 * height, 0.60 * height
+    upper = {
+        "van": (
+            (-half, 0.95 * height), (-half + 0.1, height),
+            (half - 1.5, height), (half - 0.75, belt), (half, 0.5 * height),
+        ),
+        "sedan": (
+            (-half, hood), (-half + 0.7, belt), (-half + 1.35, height),
+            (half - 2.0, height), (half - 1.15, belt), (half - 0.1, 0.5 * height),
+        ),
+    }.get(kind, (
+        (-half, hood), (-half + 0.05, belt), (-half + 0.45, height * 0.98),
+        (half - 1.9, height), (half - 1.05, belt), (half - 0.1, 0.5 * height),
+    ))  # fmt: skip
+    van = kind == "van"
     return Body(
         label=CAR,
         width=width,
         profile=((-half, 0.25), *upper, (half, 0.25)),
-        glazed=(2, 4),
+        glazed=(3,) if van else (2, 4),
         belt=belt,
-        sill=0.12,
-        wheels=(-half * 0.62, half * 0.64),
-        radius=0.33,
-        cab=(-half + 0.8, half - 1.15),
+        sill=0.14 if van else 0.12,
+        wheels=(-half * 0.62, half * (0.66 if van else 0.64)),
+        radius=0.34 if van else 0.33,
+        cab=(-half * 0.9, half - 0.9) if van else (-half + 0.8, half - 1.15),
     )
 
 
 def car_body(rng: np.random.Generator) -> Body:
+    """A random hatchback, sedan, van or SUV."""
     kind = ("hatch", "sedan", "van", "suv")[int(rng.choice(4, p=[0.4, 0.3, 0.12, 0.18]))]
     if kind == "van":
         return _car(rng.uniform(4.6, 5.2), rng.uniform(1.9, 2.3), 1.9, kind)
@@ -128,17 +105,13 @@ def car_body(rng: np.random.Generator) -> Body:
 
 
 def truck_body(rng: np.random.Generator) -> Body:
+    """A random truck with a box behind its cab."""
     half, roof = rng.uniform(3.0, 4.3), rng.uniform(3.1, 3.7)
     cab = half - rng.uniform(1.7, 2.1)
     profile = (
-        (-half, 0.5),
-        (-half, roof),
-        (cab - 0.25, roof),
-        (cab - 0.2, 2.75),
-        (half - 0.5, 2.8),
-        (half - 0.05, 1.6),
-        (half, 0.45),
-    )
+        (-half, 0.5), (-half, roof), (cab - 0.25, roof), (cab - 0.2, 2.75),
+        (half - 0.5, 2.8), (half - 0.05, 1.6), (half, 0.45),
+    )  # fmt: skip
     return Body(
         label=TRUCK,
         width=2.4,
@@ -154,16 +127,12 @@ def truck_body(rng: np.random.Generator) -> Body:
 
 
 def bus_body(rng: np.random.Generator) -> Body:
+    """A random bus."""
     half, roof = rng.uniform(4.8, 6.0), rng.uniform(2.95, 3.15)
     profile = (
-        (-half, 0.35),
-        (-half, roof - 0.2),
-        (-half + 0.2, roof),
-        (half - 0.3, roof),
-        (half - 0.1, roof - 0.35),
-        (half, 1.0),
-        (half, 0.35),
-    )
+        (-half, 0.35), (-half, roof - 0.2), (-half + 0.2, roof),
+        (half - 0.3, roof), (half - 0.1, roof - 0.35), (half, 1.0), (half, 0.35),
+    )  # fmt: skip
     return Body(
         label=BUS,
         width=2.5,
@@ -179,6 +148,7 @@ def bus_body(rng: np.random.Generator) -> Body:
 
 
 def tram_body(rng: np.random.Generator) -> Body:
+    """A random tram, of the class train."""
     half, roof = rng.uniform(8.0, 12.0), rng.uniform(3.35, 3.6)
     profile = (
         (-half, 0.3), (-half + 0.1, 1.1), (-half + 0.7, roof - 0.3), (-half + 1.1, roof),
@@ -196,6 +166,9 @@ def tram_body(rng: np.random.Generator) -> Body:
         cab=(-half + 1.0, half - 1.0),
         lamp_height=0.9,
     )
+
+
+LARGE = {"truck": truck_body, "bus": bus_body, "train": tram_body}
 
 
 def _side(
@@ -311,7 +284,7 @@ def _edge(body: Body, index: int, colour: np.ndarray, second: np.ndarray, lamps:
             if lamps.endswith("lit"):
                 emitted += lamp[:, None] * tone * (60.0 if lamps.startswith("front") else 7.0)
         paint(albedo, edge < 0.05, colour * 0.7)
-        return Shade(body.label, albedo, emitted, retro=0.0)
+        return Shade(body.label, albedo, emitted)
 
     return surface
 
@@ -324,35 +297,21 @@ def vehicle(
     second = np.array(((0.62, 0.62, 0.6), (0.5, 0.5, 0.52), (0.55, 0.5, 0.4), (0.2, 0.22, 0.3))[int(rng.integers(4))])
     if body.label in LIVERY:
         above, below = LIVERY[body.label]
-        colour, second = (
-            np.array(above[int(rng.integers(len(above)))]),
-            np.array(below[int(rng.integers(len(below)))]),
-        )
+        colour = np.array(above[int(rng.integers(len(above)))])
+        second = np.array(below[int(rng.integers(len(below)))])
     lit_inside = (rng.uniform(0.8, 2.0) if moving else 0.15) if body.label in (BUS, TRAIN) else 0.0
     ahead, right = direction(angle), rightwards(direction(angle))
     place = np.array([x, 0.0, z])
     rear, front = body.profile[0][0], body.profile[-1][0]
     top = max(point[1] for point in body.profile)
     half = body.width / 2
-    quads = [
-        ground_shadow(x, z, angle, body.width + 0.7, body.length + 0.7, 0.8),
-        Quad(
-            place + ahead * rear + right * half,
-            ahead,
-            UP,
-            body.length,
-            top,
-            _side(body, colour, second, False, moving, lit_inside),
-        ),
-        Quad(
-            place + ahead * front - right * half,
-            -ahead,
-            UP,
-            body.length,
-            top,
-            _side(body, colour, second, True, moving, lit_inside),
-        ),
-    ]
+    quads = [ground_shadow(x, z, angle, body.width + 0.7, body.length + 0.7, 0.8)]
+    for corner, along, reverse in (
+        (place + ahead * rear + right * half, ahead, False),
+        (place + ahead * front - right * half, -ahead, True),
+    ):
+        surface = _side(body, colour, second, reverse, moving, lit_inside)
+        quads.append(Quad(corner, along, UP, body.length, top, surface))
     lit = "lit" if moving else ""
     last = len(body.profile) - 2
     for i, ((a0, b0), (a1, b1)) in enumerate(zip(body.profile, body.profile[1:], strict=False)):

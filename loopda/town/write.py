@@ -21,10 +21,7 @@ from loopda.town.renderer import draw_bonnet, render
 from loopda.town.scenes import Place, needs_of, sample_camera, visit
 from loopda.town.world import VOID
 
-CITIES = {
-    "train": ("altenfurt", "brunnach", "lindstadt", "moosingen", "waldau"),
-    "val": ("hohenbruck", "seeheim"),
-}
+CITIES = {"train": ("altenfurt", "brunnach", "lindstadt", "moosingen", "waldau"), "val": ("hohenbruck", "seeheim")}
 # recordings of the night sets with those of their references
 RECORDINGS = {
     "train": (("GOPR0801", "GOPR0811"), ("GOPR0802", "GOPR0812"), ("GP010802", "GP010812")),
@@ -194,7 +191,7 @@ def remove_stale(root: Path, frames: list[Frame]) -> None:
                 path.unlink()
 
 
-def apart(pair: Pair, seed: int) -> tuple[float, float]:
+def distance(pair: Pair, seed: int) -> tuple[float, float]:
     """Metres and degrees between the two cameras of a pair."""
     night, day = camera_of(pair.night, seed), camera_of(pair.day, seed)
     return math.hypot(night.x - day.x, night.z - day.z), math.degrees(abs(night.yaw - day.yaw))

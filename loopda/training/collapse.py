@@ -1,13 +1,14 @@
-"""Collapsed discriminators, by their losses in metrics.jsonl."""
+"""Signs of collapsed discriminators in the losses of metrics.jsonl."""
 
 from collections.abc import Mapping, Sequence
 from itertools import takewhile
 
-STEPS = 200  # that a sign must last: a discriminator may lead for a while
-# of a loss: a fifth of 0.25, the least loss of a constant output, and a quarter of the least healthy loss according to
-# AdaptSegNet's author (0.2 to 0.5; issue 22 of the authors' code)
+STEPS = 200  # how long a sign must last: a discriminator may lead for a while
+# A smaller loss means that the discriminator has won. It is a fifth of 0.25, the least loss of a constant output, and a
+# quarter of the least healthy loss by AdaptSegNet's author (0.2 to 0.5; issue 22 of that code)
 WON = 0.05
-# relative difference of lines: at most 6e-4 where nothing is learnt, else 3e-3 and more (docs/lab-notes.md)
+# A loss is constant if its lines differ by less, relatively: they differ by at most 6e-4 where nothing is learnt, and
+# by 3e-3 or more elsewhere (docs/lab-notes.md)
 CONSTANT = 1e-3
 
 RATE = "discriminator_lr (of translate: discriminators.lr)"
@@ -20,11 +21,11 @@ SIGNS = {
 
 
 def collapsed(records: Sequence[Mapping[str, float]]) -> dict[str, str]:
-    """By the name of a discriminator's loss, a sentence for each that shows one of the SIGNS in the last STEPS steps.
+    """A warning for each discriminator's loss that shows one of the SIGNS in the last STEPS steps, by the loss's name.
 
     records: the lines of metrics.jsonl; each may cover any number of steps. The losses are the values whose name begins
-    with "discriminator"; the loss is 0 where it is always right. A sum over several discriminators is small only if all
-    of them have won, and constant only if all are constant.
+    with "discriminator". The loss of a discriminator that is always right is 0. A sum over several discriminators is
+    small only if all of them have won, and constant only if all are constant.
     """
     last = records[-1]["step"]
     if last < STEPS:

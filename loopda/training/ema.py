@@ -11,9 +11,9 @@ from loopda.models.compute.normalisation import DropPath
 class Teacher(AveragedModel):
     """theta' <- alpha theta' + (1 - alpha) theta after the t-th step, alpha = min(1 - 1 / (t + 1), decay).
 
-    The first `update_parameters` copies the network, every later one averages. t is part of the state, so that a
-    resumed teacher continues exactly. Only parameters are averaged; batch normalisation uses the batch's statistics, as
-    in the student. Dropout and drop path are off.
+    The first `update_parameters` copies the network; each later one averages. t is part of the state, so that a resumed
+    teacher continues exactly. Only parameters are averaged; batch normalisation uses the statistics of the batch, as in
+    the student. Dropout and drop path are off.
     """
 
     def __init__(self, network: nn.Module, decay: float):

@@ -12,18 +12,18 @@ from torch.optim import Optimizer
 
 from loopda.models.compute.settings import Compute
 from loopda.runtime import distributed
-from loopda.training.optimizer import Backward
+from loopda.training.optimizer import Backward, parameters_of
 
-HALVINGS = 16  # from fp16's first scale, 65536, to 1: so many skipped steps are its own search
+HALVINGS = 16  # from fp16's first scale, 65536, to 1: that many skipped steps may be the search for a scale
 
 
 class Guard:
     """Updates that keep every weight finite.
 
-    parts: of the training; optimisers must be fused. An update whose loss or gradient is not finite changes no weight.
-    Whether it was finite stays on the device until `check`. Only where the guard is `synchronous` does the host wait
-    for the device in each step. The forward pass of a skipped step may leave values that are not finite in running
-    statistics and other buffers: `check` replaces them by those of the last step that it found finite.
+    parts: those of the training, whose optimisers must be fused. An update whose loss or gradient is not finite changes
+    no weight. Whether it was finite stays on the device until `check`, so that the host need not wait for the device;
+    it waits in each step where the guard is `synchronous`. The forward pass of a skipped step may leave values that are
+    not finite in running statistics and other buffers: `check` replaces them by those of the last finite step.
     """
 
     def __init__(self, parts: Mapping[str, Any], compute: Compute, device: torch.device):
@@ -42,7 +42,7 @@ class Guard:
 
     @property
     def exhausted(self) -> bool:
-        """Whether as many steps in a row were skipped as may be."""
+        """Whether `patience` steps in a row were skipped."""
         return self.skipped_in_a_row >= self.patience
 
     @contextmanager
@@ -57,10 +57,10 @@ class Guard:
             scaler.scale(loss).backward()
 
         yield backward
-        distributed.add_gradients(_parameters(optimizers))  # so that all processes see the same losses and gradient
+        distributed.add_gradients(parameters_of(optimizers))  # so that all processes see the same losses and gradient
         for optimizer in optimizers:
             scaler.unscale_(optimizer)
-        norm = self._norm(_gradients(optimizers))
+        norm = self._norm([value.grad for value in parameters_of(optimizers) if value.grad is not None])
         finite = torch.stack([*losses, norm.to(losses[0])]).isfinite().all()
         self._step(optimizers, finite)
         scaler.update()
@@ -114,21 +114,21 @@ class Guard:
 
     def _norm(self, gradients: Sequence[Tensor]) -> Tensor:
         """A norm of the gradients that is finite exactly where all of them are."""
-        if self.synchronous:  # on a CPU five times as fast, but the squares of large gradients are not finite
+        if self.synchronous:  # the 2-norm: five times as fast on a CPU, but squares of large gradients may overflow
             norm = get_total_norm(gradients)
             if norm.isfinite():
                 return norm
         return get_total_norm(gradients, norm_type=math.inf)
 
     def _step(self, optimizers: Sequence[Optimizer], finite: Tensor) -> None:
-        # the first step of a fused SGD would not fill the momentum that it makes, so that one is waited for
+        # wait for the first step: where it is skipped, a fused SGD would leave its new momentum buffers unfilled
         if self.synchronous or not all(optimizer.state for optimizer in optimizers):
             if finite:
                 for optimizer in optimizers:
                     optimizer.step()
             return
         for optimizer in optimizers:
-            optimizer.found_inf = (~finite).float()  # which a fused optimiser reads on the device
+            optimizer.found_inf = (~finite).float()  # a fused optimiser reads it on the device
             optimizer.step()
             del optimizer.found_inf
 
@@ -140,11 +140,3 @@ class Guard:
     def _restore_buffers(self) -> None:
         for value, saved in zip(self.buffers, self._saved_buffers, strict=True):
             value.copy_(torch.where(value.isfinite(), value, saved))
-
-
-def _parameters(optimizers: Iterable[Optimizer]) -> list[Tensor]:
-    return [value for optimizer in optimizers for group in optimizer.param_groups for value in group["params"]]
-
-
-def _gradients(optimizers: Iterable[Optimizer]) -> list[Tensor]:
-    return [value.grad for value in _parameters(optimizers) if value.grad is not None]

@@ -29,7 +29,7 @@ from loopda.models.compute.precision import computing_in
 from loopda.models.compute.settings import Compute
 from loopda.randomness import seed_torch
 from loopda.runtime import distributed, processes
-from loopda.runtime.files import release, take_lock, write_text
+from loopda.runtime.files import take_lock, write_text
 from loopda.runtime.log import Log, duration
 from loopda.runtime.progress import report_progress
 from loopda.runtime.signals import received, remembered
@@ -41,13 +41,13 @@ from loopda.training.state import load_state, remove_orphans, save_state
 SAVE_SECONDS = 60.0  # between two checkpoints
 MOST_FAILURES = 3  # checkpoints in a row that could not be saved
 RECORD_STEPS = 20  # steps that one line of metrics.jsonl averages
-ANCHORS = 20  # checkpoints of a training that it can go back to: at fixed steps, so that resuming changes nothing
+ANCHORS = 20  # checkpoints at fixed steps, so that resuming changes nothing: a training can go back to the last ones
 
 AnyBatch = TypeVar("AnyBatch")
 
 
 class UncheckedStep(NamedTuple):
-    """A finished step: its number, on the device whether its updates were finite, and its recorded values."""
+    """A finished step: its number, whether its updates were finite (a bool on the device), and its recorded values."""
 
     step: int
     finite: Tensor
@@ -59,11 +59,11 @@ class Training:
 
     parts: every module and optimiser that a step changes, by name; all are saved and restored together.
     state: the folder of the progress, beside the declared outputs (Snakemake deletes those when a job fails).
-    images: the number of images per step, for the speed. Before each step PyTorch's random generator is seeded from
-    (seed, stage, step), so that no generator's state has to be kept.
+    images: the number of images per step, for the speed. seed: before each step PyTorch's random generator is seeded
+    from (seed, stage, step), so that no generator's state has to be kept.
     compute: the precision of the networks within `over`, and how many steps in a row may be skipped because their loss
-    or gradient is not finite. After more the training goes back to an earlier state, and on with the next batches. If
-    it happens again, or there is no such state yet, a NumericError names the files of the batch.
+    or gradient is not finite. After that many, the training goes back to an earlier state, and on with the next
+    batches. If it happens again, or there is no such state yet, a NumericError names the files of the batch.
 
     Several processes take the same steps. Each loads the progress; the first alone saves it and writes the metrics. A
     signal to one of them stops all after the same step. DataError where they do not find the same progress.
@@ -119,18 +119,18 @@ class Training:
             with remembered(), computing_in(self.compute.precision, compiled=self.compute.compiled):
                 if self.device.type == "cuda":
                     make = partial(_pinned, make)
-                for batch in prefetched(make, first=self.step + 1, last=self.steps, workers=workers):
+                for batch in prefetched(make, range(self.step + 1, self.steps + 1), workers=workers):
                     seed_torch(self.seed, self.stage, self.step + 1)
                     yield self.step + 1, on_device(batch, self.device)
                     self.step += 1
                     self._after_step()
         finally:
             if self._lock and self.step < self.steps:
-                release(self._lock)
+                self._lock.release()
         self.log.progress(f"step {self.step}/{self.steps} done", final=True)
 
     def descent(self, *optimizers: Optimizer) -> AbstractContextManager[Backward]:
-        """One step of each optimiser along the summed gradient of the block's backward passes (training/optimizer.py).
+        """As `optimizer.descent`: one step of each optimiser along the summed gradient of the block's backward passes.
 
         No step where a loss or the gradient is not finite (training/guard.py).
         """
@@ -154,7 +154,7 @@ class Training:
             return
         write_text(metrics, self.metrics.text())
         shutil.rmtree(self.state, ignore_errors=True)
-        release(self._lock)
+        self._lock.release()
 
     def _synchronize(self) -> None:
         """Check that all processes resume after the same step, and give them the weights of the first."""
@@ -235,7 +235,7 @@ class Training:
         self.log.say(f"goes back to the networks of step {found}, and on with the batch of step {self.step + 1}")
 
     def _files(self, step: int) -> str:
-        """The files of the images of `step`, as words."""
+        """The files of the images of `step`, for a message."""
         with files_read() as files:
             self.make(step)
         return "its images: " + ", ".join(map(str, dict.fromkeys(files)))

@@ -18,8 +18,8 @@ Values = Mapping[str, Tensor | float]
 class MetricsWriter:
     """The averages since the last line, and the lines so far.
 
-    path: of the file. writes: whether this process writes it; of several processes the first does. until: the step that
-    the training resumes after; later lines, and a half-written last one, are dropped. history: the lines. warnings: of
+    writes: whether this process writes the file `path`; of several processes the first does. until: the step after
+    which the training resumes; later lines, and a half-written last one, are dropped. history: the lines. warnings: of
     collapsed discriminators, by the names of their losses.
     """
 
@@ -27,7 +27,7 @@ class MetricsWriter:
         self.path = path
         self.history: list[dict[str, Any]] = []
         self.warnings: dict[str, str] = {}
-        self._sums: dict[str, tuple[Tensor | float, int]] = {}  # and the number of values
+        self._sums: dict[str, tuple[Tensor | float, int]] = {}  # and the numbers of values
         self._skipped = 0
         self._unwritten = ""
         for line in _truncated(path, until) if writes else []:
@@ -60,14 +60,14 @@ class MetricsWriter:
         return means, skipped
 
     def write(self, line: dict[str, Any]) -> list[str]:
-        """Write a line; returns the new warnings. A full disk is reported by `flush` only."""
+        """Write a line and return the new warnings. A full disk is reported by `flush` only."""
         self._unwritten += json.dumps(line) + "\n"
         with suppress(DeviceError):
             self.flush()
         return self._append(line)
 
     def flush(self) -> None:
-        """Write the lines that an earlier attempt could not; DeviceError where it fails again."""
+        """Write the lines that `write` could not; DeviceError where it fails again."""
         append_text(self.path, self._unwritten)
         self._unwritten = ""
 
@@ -83,7 +83,7 @@ class MetricsWriter:
 
 
 def _truncated(path: Path, step: int) -> list[dict[str, Any]]:
-    """Drop the lines after `step`, and a half-written last line; returns the others."""
+    """Drop the lines after `step` and a half-written last line, and return the others."""
     kept = []
     if path.exists():
         for text in path.read_text(encoding="utf-8").splitlines():

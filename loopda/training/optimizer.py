@@ -1,4 +1,4 @@
-"""The optimisers of the lineage."""
+"""The optimisers of networks and discriminators, and the update by one or several backward passes."""
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -29,33 +29,28 @@ class SegmenterOptimizer(Section):
 def segmenter_optimizer(segmenter: Segmenter, section: SegmenterOptimizer) -> Optimizer:
     """The section's optimiser, with `head_factor` times the learning rate on the heads.
 
-    Layer normalisations have no weight decay, as for the transformers of the literature.
+    Layer normalisations have no weight decay, as usual for transformers.
     """
     network = segmenter.network
     norms = [part for part in network.modules() if isinstance(part, nn.LayerNorm)]
     undecayed = {id(parameter) for part in norms for parameter in part.parameters()}
     backbone = list(network.backbone_parameters())
     groups = [
-        {"params": [parameter for parameter in backbone if id(parameter) not in undecayed], "lr": section.lr},
+        {"params": [parameter for parameter in backbone if id(parameter) not in undecayed]},
         {"params": list(network.head_parameters()), "lr": section.lr * section.head_factor},
     ]
     if undecayed:
         norm_parameters = [parameter for parameter in backbone if id(parameter) in undecayed]
-        groups.append({"params": norm_parameters, "lr": section.lr, "weight_decay": 0.0})
-    for group in groups:
-        group["initial_lr"] = group["lr"]
+        groups.append({"params": norm_parameters, "weight_decay": 0.0})
+    common = {"lr": section.lr, "weight_decay": section.weight_decay, "fused": True}
     if section.name == "adamw":
-        return AdamW(groups, betas=(section.momentum, 0.999), weight_decay=section.weight_decay, fused=True)
-    return SGD(groups, lr=section.lr, momentum=section.momentum, weight_decay=section.weight_decay, fused=True)
+        return _with_initial_lr(AdamW(groups, betas=(section.momentum, 0.999), **common))
+    return _with_initial_lr(SGD(groups, momentum=section.momentum, **common))
 
 
 def adam(modules: Iterable[nn.Module], lr: float, betas: tuple[float, float] = (0.5, 0.999)) -> Optimizer:
-    """Adam, by default with the betas by which the lineage trains its decoders and discriminators."""
-    parameters = [parameter for module in modules for parameter in module.parameters()]
-    optimizer = Adam(parameters, lr=lr, betas=betas, fused=True)
-    for group in optimizer.param_groups:
-        group["initial_lr"] = lr
-    return optimizer
+    """Adam for `modules`; the default betas are those of TridentAdapt's decoders and discriminators."""
+    return _with_initial_lr(Adam(_parameters(modules), lr=lr, betas=betas, fused=True))
 
 
 class DiscriminatorOptimizer(Section):
@@ -68,16 +63,27 @@ class DiscriminatorOptimizer(Section):
 
 
 def discriminator_optimizer(modules: Iterable[nn.Module], section: DiscriminatorOptimizer) -> Optimizer:
-    """Adam or SGD for `modules`."""
-    parameters = [parameter for module in modules for parameter in module.parameters()]
+    """The section's optimiser for `modules`."""
     common = {"lr": section.lr, "weight_decay": section.weight_decay, "fused": True}
     if section.name == "adam":
-        optimizer = Adam(parameters, betas=(section.momentum, 0.999), **common)
-    else:
-        optimizer = SGD(parameters, momentum=section.momentum, **common)
+        return _with_initial_lr(Adam(_parameters(modules), betas=(section.momentum, 0.999), **common))
+    return _with_initial_lr(SGD(_parameters(modules), momentum=section.momentum, **common))
+
+
+def _parameters(modules: Iterable[nn.Module]) -> list[nn.Parameter]:
+    return [parameter for module in modules for parameter in module.parameters()]
+
+
+def _with_initial_lr(optimizer: Optimizer) -> Optimizer:
+    """The optimiser, whose groups keep their learning rates for `loopda.training.schedule.set_learning_rate`."""
     for group in optimizer.param_groups:
-        group["initial_lr"] = section.lr
+        group["initial_lr"] = group["lr"]
     return optimizer
+
+
+def parameters_of(optimizers: Iterable[Optimizer]) -> list[Tensor]:
+    """The parameters that the optimisers update, in their order."""
+    return [value for optimizer in optimizers for group in optimizer.param_groups for value in group["params"]]
 
 
 @contextmanager
@@ -87,13 +93,13 @@ def descent(*optimizers: Optimizer) -> Iterator[Backward]:
         with descent(optimizer) as backward:
             backward(loss)
 
-    The gradients of all processes are added. A backward pass frees what its loss kept.
+    The gradients of all processes are added. A backward pass frees what its loss kept. The stages use
+    `Training.descent`, which also skips steps that are not finite.
     """
     for optimizer in optimizers:
         optimizer.zero_grad(set_to_none=True)
     yield lambda loss: loss.backward()
-    groups = [group for optimizer in optimizers for group in optimizer.param_groups]
-    distributed.add_gradients([parameter for group in groups for parameter in group["params"]])
+    distributed.add_gradients(parameters_of(optimizers))
     for optimizer in optimizers:
         optimizer.step()
 

@@ -6,7 +6,7 @@ from torch.optim import Optimizer
 def poly(step: int, *, steps: int, power: float, warmup: int = 0) -> float:
     """The factor on the initial learning rate at `step` (1 ... steps), in (0, 1].
 
-    ((1 - (step - 1) / steps) ^ power, the "poly" rule of DeepLab (Chen et al., 2018); power 0.9 in the lineage.
+    ((1 - (step - 1) / steps) ^ power, the "poly" rule of DeepLab (Chen et al., 2018); power 0.9 in TridentAdapt's code.
     During the first `warmup` steps the factor also rises linearly from 1 / warmup.
     """
     factor = (1 - (step - 1) / steps) ** power

@@ -26,9 +26,8 @@ from loopda.training.statistics import set_statistics
 class TrainingStage:
     """One run of the training stage `stage`, whose result is the file `model`.
 
-    config: the stage's section, of which `input`, `compute`, `steps` and `batch_size` are read here. `device` holds the
-    tensors, `log` takes lines for people. `open_data` adds the frames `day`, `night` and `labelled`, which are those of
-    the day or their translations.
+    config: the stage's section, of which `input`, `compute`, `steps` and `batch_size` are read here. `open_data` adds
+    the frames `day`, `night` and `labelled`; `labelled` are those of the day, or their translations.
     """
 
     def __init__(self, stage: str, config: Any, *, model: Path, log: Path, seed: int, device: str, threads: int):
@@ -45,7 +44,7 @@ class TrainingStage:
     def open_data(self, *, source: Path, night: Path, classes: Path, translated: Path | None = None) -> None:
         """Read the manifests and the class list that `prepare` wrote, and the images.
 
-        translated: the manifest of `translate`, whose images the labelled batches take instead of those of source. The
+        translated: the manifest of `translate`, whose images replace those of source in the labelled batches. The
         normalisation statistics of the day are still those of source.
         """
         self.data = {"source": source, "night": night, "classes": classes}
@@ -86,7 +85,7 @@ class TrainingStage:
         )
 
     def day_batch(self, step: int, draw: Draw | None = None) -> DayBatch:
-        """The labelled batch of `step`, whose images `draw` chooses where it is given."""
+        """The labelled batch of `step`; `draw` chooses its images where it is given."""
         return day_batch(self.labelled, step, draw=draw, **self._sampling)
 
     def batches(
@@ -101,7 +100,7 @@ class TrainingStage:
     def finish(self, training: Training, segmenter: Segmenter, metrics: Path, *, statistics: bool = True) -> None:
         """Write the model with its provenance, and publish the metrics.
 
-        statistics: whether to set the normalisation statistics first; a model that is never evaluated needs none.
+        statistics: whether to set the normalisation statistics first. A model that is never evaluated needs none.
         """
         if statistics:
             set_statistics(segmenter, day=self.day, night=self.night, device=self.device)

@@ -1,10 +1,10 @@
-"""The progress of a training on disk: exact, verified, and never half of anything.
+"""The progress of a training on disk: exact, verified, and never half written.
 
     <folder>/step-0000200/state.pt        networks and optimisers
-    <folder>/step-0000200/manifest.json   step, sha256 of state.pt, fingerprint: written last, makes the rest valid
+    <folder>/step-0000200/manifest.json   step, sha256 of state.pt, fingerprint; written last, it makes the rest valid
 
-A checkpoint is a folder that is renamed into place when it is whole. Loading takes the newest valid one, else the one
-before it, else nothing, and says what it found.
+A checkpoint is a folder that is renamed into place when it is complete. Loading takes the newest valid one, else the
+one before it, else none, and says what it found.
 """
 
 import hashlib
@@ -26,11 +26,10 @@ KEPT = 2  # checkpoints on disk: the newest, and one in case it is damaged
 
 
 def save_state(folder: Path, step: int, parts: Mapping[str, Any], fingerprint: str, every: int = 0) -> None:
-    """Save the state_dict of each of `parts` as the checkpoint of `step`, then forget all but the newest two.
+    """Save the state_dict of each of `parts` as the checkpoint of `step`, and delete all but the newest two.
 
-    every: the newest two of the steps that are its multiples are kept besides; 0: none.
-
-    On a full disk the older checkpoints stay, and a DeviceError says what to do.
+    every: the newest two whose steps are its multiples are kept too; 0: none. On a full disk the older checkpoints
+    stay, and a DeviceError says what to do.
     """
     final = folder / _name(step)
     temporary = folder / f".{_name(step)}.{os.getpid()}"
@@ -75,9 +74,8 @@ def load_state(
 ) -> int:
     """Load the newest valid checkpoint into `parts` and return its step; 0 when there is none.
 
-    every, until: only checkpoints of steps that are multiples of `every` and at most `until`.
-
-    A checkpoint of another configuration, other inputs or other code (a different fingerprint) is not used.
+    every, until: only steps that are multiples of `every` and at most `until`. A checkpoint of another configuration,
+    other inputs or other code (a different fingerprint) is not used.
     """
     for checkpoint in _checkpoints(folder, every, until):
         fault = _fault(checkpoint, fingerprint)
@@ -99,8 +97,8 @@ def load_state(
 def fingerprint(config: Section, inputs: Mapping[str, Path], seed: int) -> str:
     """A digest of all that a stage's progress depends on: configuration, seed, content of the inputs, package's code.
 
-    Without compute.memory and compute.compiled, which change at most rounding and the draws of dropout: a stage that
-    ran out of memory resumes with another `memory`, for which it may not be compiled.
+    compute.memory and compute.compiled do not count; they change at most rounding and the draws of dropout. So a stage
+    that ran out of memory can resume with another `memory`, and without compilation where that `memory` excludes it.
     """
     digest = hashlib.sha256()
     values = config.model_dump(mode="json")

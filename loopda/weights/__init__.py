@@ -1,1 +1,1 @@
-"""Weights and models of others, in and out: imports, exports, deployment."""
+"""Files of weights: which are published, fetching, reading, and recognising whose tensors they hold."""

@@ -21,7 +21,8 @@ class TensorLayout:
     normalisations: names in loopda.models.segmenter.NORMALISATIONS. The first is the input that the weights were
     trained with; the others are what the literature feeds them on purpose. stride_in: the convolution of a bottleneck
     that carries the stride, "" for a transformer. network: the name of the whole network in the section `network`, ""
-    where the weights are a backbone alone. guessed: trainings with another input save files of the same layout.
+    where the weights are a backbone alone. guessed: networks with another input are saved in the same layout, so the
+    input is a guess.
     """
 
     title: str

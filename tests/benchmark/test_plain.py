@@ -15,7 +15,7 @@ from loopda.benchmark.cases import STAGES, OneStep, sections
 from loopda.data.batches import DayBatch, NightBatch
 from loopda.labels.classes import CITYSCAPES
 from loopda.losses.adversarial import discriminator_loss
-from loopda.methods.loopda import Loops, images_of
+from loopda.methods.loopda import Loops, images_of, passes
 from loopda.models.compute.recomputation import recompute
 from loopda.models.segmenter import Segmenter
 
@@ -82,13 +82,13 @@ def test_an_iteration_has_the_losses_and_the_gradients_of_the_plain_reference(
     networks, stage, detach, features, memory
 ):
     segmenter, nets = networks(detach, features)
-    nets.separate_passes = memory == "least"
     for part in (segmenter, nets):
         recompute(part, memory)
     config, _ = sections("town", stage)
     # one step, at the rate of the reference; with this tau both kinds of online label are there
     changes = {"decoder_warmup": 0} if stage == "warmup" else {"agreement": config.agreement.model_copy(update=TAU)}
-    config = config.model_copy(update={"steps": 1, **changes})
+    compute = config.compute.model_copy(update={"memory": memory})
+    config = config.model_copy(update={"steps": 1, "compute": compute, **changes})
 
     def of_the_stage(*networks):
         training = OneStep(1)
@@ -113,8 +113,7 @@ def test_each_domain_has_the_same_losses_by_itself_as_together_with_the_others(n
     day, pairs = batches()
     images = images_of(day, pairs)
     together = nets(segmenter, images, day.labels).terms
-    nets.separate_passes = True
-    each = [nets(segmenter, x, day.labels).terms for x in nets.passes(images)]
+    each = [nets(segmenter, x, day.labels).terms for x in passes(images, "least")]
     assert len(each) == 3
     assert values(ChainMap(*each)) == pytest.approx(values(together), rel=1e-9)
 

@@ -180,10 +180,10 @@ def test_batches_are_the_same_for_any_number_of_workers(day, night, pseudo, work
     def make(step):
         return (*day_batch(day, step, **SAMPLING), *night_batch(night, step, pseudo=pseudo, **SAMPLING))
 
-    alone = list(prefetched(make, first=1, last=12, workers=0))
-    together = list(prefetched(make, first=1, last=12, workers=workers))
+    alone = list(prefetched(make, range(1, 13), workers=0))
+    together = list(prefetched(make, range(1, 13), workers=workers))
     assert all(equal(a, b) for a, b in zip(alone, together, strict=True))
-    resumed = list(prefetched(make, first=8, last=12, workers=workers))
+    resumed = list(prefetched(make, range(8, 13), workers=workers))
     assert all(equal(a, b) for a, b in zip(alone[7:], resumed, strict=True))
 
 

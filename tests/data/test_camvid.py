@@ -5,7 +5,7 @@ from PIL import Image
 
 from loopda.data.camvid import run
 from loopda.data.checks import check_rows
-from loopda.data.layouts.table import rows
+from loopda.data.layouts.table import TableLayout
 from loopda.errors import DataError
 from loopda.labels.class_files import read_classes
 
@@ -44,7 +44,8 @@ def test_the_tables_hold_their_splits_and_pass_the_check(root, tmp_path):
         "oracle": "night_train",
     }.items():
         labelled = table != "night"
-        found = rows(tmp_path / "out" / f"{table}.csv", classes, labelled=labelled)
+        layout = TableLayout(layout="table", csv=tmp_path / "out" / f"{table}.csv")
+        found = layout.rows(classes, labelled=labelled)
         assert [row.image.stem for row in found] == SPLITS[split]
         assert {row.label is not None for row in found} == {labelled}
         assert {row.reference for row in found} == {None}

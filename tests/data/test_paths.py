@@ -26,7 +26,7 @@ def test_a_path_in_a_table_may_have_backslashes_a_home_and_variables(tree, monke
 @pytest.mark.fault(52, "an address is no path: refused, and nothing is written to a folder of its name")
 @pytest.mark.parametrize("address", ["https://host/1.png", "s3://bucket/1.png", "file:///1.png", "https:/host/1.png"])
 def test_an_address_is_no_path_of_this_machine(tree, address):
-    with pytest.raises(ConfigError, match=f"^{address}: an address, not a path; fetch what is there first"):
+    with pytest.raises(ConfigError, match=f"^{address}: an address, not a path; download the file first"):
         named_path(address, tree("1.png"))
     with pytest.raises(ConfigError, match="C:/1.png: a path of a Windows machine"):
         named_path("C:/1.png", tree("1.png"))

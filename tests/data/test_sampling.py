@@ -47,7 +47,7 @@ def test_a_batch_does_not_depend_on_which_batches_were_asked_for_before():
 @pytest.mark.parametrize("workers", [0, 1, 2, 7, 30])
 @pytest.mark.parametrize(("first", "last"), [(1, 20), (6, 20), (20, 20), (21, 20)])
 def test_prefetched_batches_come_in_order_and_are_complete_for_any_number_of_workers(workers, first, last):
-    found = list(prefetched(lambda step: step * step, first=first, last=last, workers=workers))
+    found = list(prefetched(lambda step: step * step, range(first, last + 1), workers=workers))
     assert found == [step * step for step in range(first, last + 1)]
 
 
@@ -60,7 +60,7 @@ def test_batches_are_made_no_further_ahead_than_twice_the_workers(workers):
             made.append(step)
         return step
 
-    for step in prefetched(make, first=1, last=30, workers=workers):
+    for step in prefetched(make, range(1, 31), workers=workers):
         assert max(made) <= step + 2 * workers
     assert sorted(made) == list(range(1, 31))
 
@@ -76,7 +76,7 @@ def test_a_fault_in_making_a_batch_reaches_the_training_loop_at_its_step(workers
     seen = []
 
     def train():
-        for step in prefetched(make, first=1, last=9, workers=workers):
+        for step in prefetched(make, range(1, 10), workers=workers):
             seen.append(step)
 
     with pytest.raises(OSError, match="damaged image"):

@@ -4,7 +4,7 @@ import pytest
 from PIL import Image
 
 from loopda.data.checks import check_rows
-from loopda.data.layouts import cityscapes, dark_zurich
+from loopda.data.layouts import CityscapesLayout, DarkZurichLayout
 from loopda.data.manifest import Row
 from loopda.data.tiles import TILE_WIDTH, data_set_rows
 from loopda.labels.classes import CITYSCAPES, MOST_CLASSES, ClassList, Encoding
@@ -13,8 +13,8 @@ from loopda.labels.contact_sheet import CAPTION, GAP, Tile, write_contact_sheet
 TILE_HEIGHT = TILE_WIDTH * trees.HEIGHT // trees.WIDTH
 
 
-def rows_of(tree, read, *, labelled):
-    rows = read(tree, "train", CITYSCAPES, labelled=labelled)
+def rows_of(layout, *, labelled):
+    rows = layout.rows(CITYSCAPES, labelled=labelled)
     if not labelled:
         rows = [Row(row.image, reference=row.reference) for row in rows]
     return check_rows(rows, CITYSCAPES, labelled=labelled, workers=1).rows
@@ -22,9 +22,10 @@ def rows_of(tree, read, *, labelled):
 
 @pytest.fixture
 def sets(tmp_path):
+    day, night = trees.cityscapes(tmp_path / "cityscapes"), trees.dark_zurich(tmp_path / "dark_zurich")
     return {
-        "source": rows_of(trees.cityscapes(tmp_path / "cityscapes"), cityscapes.rows, labelled=True),
-        "night": rows_of(trees.dark_zurich(tmp_path / "dark_zurich"), dark_zurich.rows, labelled=False),
+        "source": rows_of(CityscapesLayout(layout="cityscapes", root=day, split="train"), labelled=True),
+        "night": rows_of(DarkZurichLayout(layout="dark_zurich", root=night, split="train"), labelled=False),
     }
 
 

@@ -171,7 +171,7 @@ def test_files_that_hold_class_indices_mean_those_of_the_subset(tmp_path):
 @pytest.mark.parametrize(
     ("values", "fault"),
     [
-        ({"keep": ["road", "tree", "lamp"]}, "no class tree, lamp; there are road, sidewalk"),
+        ({"keep": ["road", "tree", "lamp"]}, "no class tree, lamp; the classes are road, sidewalk"),
         ({"keep": ["road", "road"]}, "names 'road' twice"),
         ({"keep": []}, "keep"),
         ({}, "keep"),
@@ -337,13 +337,13 @@ def voc_palette():
 )
 @pytest.mark.fault(67, "palettes that agree with the numbers, or say nothing, are none")
 def test_a_palette_that_agrees_or_says_nothing_contradicts_nothing(encoding, palette, found):
-    assert CITYSCAPES.contradicted(encoding, palette, found) == []
+    assert CITYSCAPES.palette_contradictions(encoding, palette, found) == []
 
 
 def test_one_colour_of_a_class_in_a_palette_of_others_contradicts_nothing():
     palette = np.random.default_rng(0).integers(1, 60, (256, 3), dtype=np.uint8)
     palette[11] = CITYSCAPES.colours[0]
-    assert CITYSCAPES.contradicted("labelIds", palette, [7, 8, 11, 21, 23]) == []
+    assert CITYSCAPES.palette_contradictions("labelIds", palette, [7, 8, 11, 21, 23]) == []
 
 
 @pytest.mark.parametrize(
@@ -364,14 +364,14 @@ def test_one_colour_of_a_class_in_a_palette_of_others_contradicts_nothing():
 def test_a_palette_in_another_order_contradicts_each_number_it_gives_to_another_class(
     encoding, palette, found, expected
 ):
-    lines = CITYSCAPES.contradicted(encoding, palette, found)
+    lines = CITYSCAPES.palette_contradictions(encoding, palette, found)
     assert len(lines) == len(expected)
     assert all(line.startswith(start) for line, start in zip(lines, expected, strict=True))
 
 
 def test_every_colour_of_cityscapes_is_a_class_or_void():
     labels = pytest.importorskip("cityscapesscripts.helpers.labels").labels
-    table = CITYSCAPES.of_colours()
+    table = CITYSCAPES.colour_table()
     for label in labels:
         red, green, blue = label.color
         found = table[red << 16 | green << 8 | blue]
@@ -391,7 +391,7 @@ def test_void_colours_are_read_from_the_list_and_are_no_colours_of_classes(tmp_p
     path = tmp_path / "classes.yaml"
     path.write_text(yaml.safe_dump({"void_colours": [[1, 2, 3]], "classes": entries}))
     classes = read_classes(path)
-    assert classes.of_colours()[[0, 1 << 16 | 2 << 8 | 3, 5]].tolist() == [0, IGNORE, UNKNOWN]
+    assert classes.colour_table()[[0, 1 << 16 | 2 << 8 | 3, 5]].tolist() == [0, IGNORE, UNKNOWN]
     assert ClassList.from_json(classes.to_json()) == classes
     path.write_text(yaml.safe_dump({"void_colours": [[0, 0, 0]], "classes": entries}))
     with pytest.raises(ConfigError, match=r"void colour \[0, 0, 0\]"):

@@ -340,7 +340,7 @@ BAD_ARRAYS = {
     "list": ([NOISE, NOISE], "one image at a time"),
     "bytes": (b"\x89PNG", "open it first"),
     "file": (io.BytesIO(), "open it first"),
-    "address": ("https://somewhere/a.png", "an address, not a path; fetch what is there first"),
+    "address": ("https://somewhere/a.png", "an address, not a path; download the file first"),
     "None": (None, "NoneType is no image; give a path"),
 }
 

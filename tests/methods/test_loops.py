@@ -43,9 +43,9 @@ class Data:
         return {"ud": self.reference, "d": self.day, "n": self.night}
 
 
-def all_terms(segmenter, loops):
+def all_terms(segmenter, loops, **how):
     data = Data()
-    result = loops(segmenter, data.images, data.labels)
+    result = loops(segmenter, data.images, data.labels, **how)
     adversarial = {f"adv_{k}": loops.adversarial_loss(k, image) for k, image in result.translations.items()}
     return result.terms | adversarial
 
@@ -157,31 +157,28 @@ ALONE |= {"percep_d": DEC_N, "adv_d2n": DEC_N, "percep_n": DEC_D, "adv_n2d": DEC
 
 def test_while_the_decoders_learn_alone_each_term_reaches_one_decoder_and_nothing_is_encoded_again():
     segmenter, loops = networks()
-    loops.decoders_alone = True
-    terms = all_terms(segmenter, loops)
+    terms = all_terms(segmenter, loops, decoders_alone=True)
     assert {name: reached(terms[name], segmenter, loops) for name in terms} == {
         name: {decoder} for name, decoder in ALONE.items()
     }
-    loops.decoders_alone = False
     again = all_terms(segmenter, loops)
     assert {name: reached(again[name], segmenter, loops) for name in again} == REACHES
 
 
 def test_while_the_decoders_learn_alone_a_step_leaves_the_segmentation_network_as_it_is():
     segmenter, loops = networks()
-    loops.decoders_alone = True
     parameters = list(segmenter.network.parameters())
     optimizer = torch.optim.SGD(parameters, lr=1.0, momentum=0.9, weight_decay=0.1)
     before = [value.detach().clone() for value in parameters]
-    descend(loops.total(all_terms(segmenter, loops)), optimizer)
+    descend(loops.total(all_terms(segmenter, loops, decoders_alone=True)), optimizer)
     assert all(torch.equal(value, old) for value, old in zip(parameters, before, strict=True))
 
 
 def test_while_the_decoders_learn_alone_the_perceptual_loss_is_the_similarity_of_the_images():
     segmenter, loops = networks()
     data = Data()
-    loops.decoders_alone = True
-    terms, _, translations = loops(segmenter, {"d": data.day, "n": data.night}, data.labels)
+    x = {"d": data.day, "n": data.night}
+    terms, _, translations = loops(segmenter, x, data.labels, decoders_alone=True)
     x_d2n, x_n2d = translations["d2n"], translations["n2d"]
     assert terms["percep_d"].item() == pytest.approx(0.25 * CheapDistance()(x_d2n, data.day).item())
     assert terms["percep_n"].item() == pytest.approx(0.25 * CheapDistance()(x_n2d, data.night).item())
@@ -190,12 +187,12 @@ def test_while_the_decoders_learn_alone_the_perceptual_loss_is_the_similarity_of
 @pytest.mark.parametrize("alone", [False, True])
 def test_the_loops_keep_the_gradient_setting_of_their_caller(alone):
     segmenter, loops = networks()
-    loops.decoders_alone = alone
     with torch.no_grad():
-        assert not any(term.requires_grad for term in all_terms(segmenter, loops).values())
-        _, outputs, _ = loops(segmenter, {"n": Data().night}, Data().labels)
+        terms = all_terms(segmenter, loops, decoders_alone=alone)
+        assert not any(term.requires_grad for term in terms.values())
+        _, outputs, _ = loops(segmenter, {"n": Data().night}, Data().labels, decoders_alone=alone)
         assert not outputs["n"].logits.requires_grad
-    all_terms(segmenter, loops)
+    all_terms(segmenter, loops, decoders_alone=alone)
     assert torch.is_grad_enabled()
 
 

@@ -7,7 +7,7 @@ from torch import nn
 from loopda.labels.classes import CITYSCAPES
 from loopda.methods.loopda import Loops
 from loopda.models.compute.normalisation import InstanceNorm2d
-from loopda.models.renderer import ImageDecoder, SemanticRendering
+from loopda.models.image_decoder import ImageDecoder, SemanticRendering
 from loopda.models.segmenter import Segmenter
 
 FEATURES, CLASSES = 6, 4

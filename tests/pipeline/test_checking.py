@@ -68,7 +68,7 @@ WRONG = [  # path, value, words of the message
     ("compute/compiled", "yes", ["compute.compiled", "boolean"]),
     ("warmup/compute", {"compiled": True, "memory": "small"}, ["compute.compiled", "memory to fast", "stage warmup"]),
     ("warmup/compute", {"compiled": True, "reproducibility": "exact"}, ["compute.compiled", "seeded", "stage warmup"]),
-    ("experiments/dann/compute", {"compiled": True, "memory": "least"}, ["compute.compiled", "experiment dann"]),
+    ("experiments/longer/compute", {"compiled": True, "memory": "least"}, ["compute.compiled", "experiment longer"]),
     ("compute/skipped_steps", 0, ["compute.skipped_steps", "minimum"]),
     ("warmup/optimizer/lr", 0, ["warmup.optimizer.lr", "minimum"]),
     ("warmup/optimizer/momentum", 1.0, ["warmup.optimizer.momentum", "maximum"]),
@@ -88,16 +88,16 @@ WRONG = [  # path, value, words of the message
     ("translate/weights/cycel", 1.0, ["translate.weights", "cycel"]),
     ("translate/discriminators/layers", 0, ["translate.discriminators.layers", "minimum"]),
     ("methods/cycada/pixel", "yes", ["methods.cycada.pixel", "boolean"]),
-    ("adapt/method", "adventt", ["adapt.method", "'adventt'", "advent, dann"]),
-    ("experiments/dann/adapt/method", "dan", ["experiments.dann.adapt.method", "'dan'", "dann"]),
+    ("adapt/method", "adventt", ["adapt.method", "'adventt'", "source_only, adaptsegnet"]),
+    ("experiments/longer/adapt/method", "source", ["experiments.longer.adapt.method", "'source'", "source_only"]),
     ("methods/advent/entropie", 1.0, ["methods.advent", "entropie"]),
     ("methods/advent/entropy", -1.0, ["methods.advent.entropy", "minimum"]),
     ("methods/advent", 3, ["methods.advent", "3"]),
-    ("methods/mine", {"weight": 1.0}, ["methods.mine", "no method 'mine'", "dann"]),
+    ("methods/mine", {"weight": 1.0}, ["methods.mine", "no method 'mine'", "advent"]),
     ("methods/road/grid", [3], ["methods.road.grid", "[3]"]),
     ("methods/road/grid", [3, 0], ["methods.road.grid.1", "minimum"]),
     ("methods/road/weights", "no/such.pth", ["methods.road.weights", "no/such.pth"]),
-    ("experiments/dann/methods", {"dan": {}}, ["experiments.dann.methods", "'dan'"]),
+    ("experiments/longer/methods", {"source": {}}, ["experiments.longer.methods", "'source'"]),
     (
         "experiments/advent-ensemble/ensemble",
         ["advent", "adventt"],
@@ -112,7 +112,11 @@ WRONG = [  # path, value, words of the message
     ("experiments/advent-ensemble/ensemble", "advent", ["advent-ensemble.ensemble", "a list of experiments"]),
     ("experiments/advent-ensemble/ensemble", [], ["advent-ensemble.ensemble", "a list of experiments"]),
     ("experiments/advent-ensemble/warmup", {"steps": 3}, ["advent-ensemble", "trains nothing", "remove warmup"]),
-    ("experiments/twice/ensemble", ["dann", "advent-ensemble"], ["twice.ensemble", "'advent-ensemble' is an ensemble"]),
+    (
+        "experiments/twice/ensemble",
+        ["longer", "advent-ensemble"],
+        ["twice.ensemble", "'advent-ensemble' is an ensemble"],
+    ),
     (
         "experiments/advent/data",
         {"classes": "mine.yaml"},
@@ -352,7 +356,7 @@ def test_an_extension_is_refused_of_nothing_of_itself_and_of_an_ensemble(config,
         "of-several": {"extends": "advent-ensemble"},
     }
     found = "\n".join(faults(config, schemas))
-    assert "experiments.of-nothing.extends: no experiment 'loopd'; there are loopda" in found
-    assert "name the file that has it after --configfile" in found
+    assert "experiments.of-nothing.extends: no experiment 'loopd'; similar names: loopda" in found
+    assert "if another file has it, name the file after --configfile" in found
     assert "experiments.one.extends: one extends other extends one" in found
     assert "experiments.of-several.extends: advent-ensemble is an ensemble" in found

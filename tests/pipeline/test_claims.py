@@ -1,4 +1,4 @@
-"""What is trained stays whose it is, whatever the order of the experiments."""
+"""The results of an experiment stay its own, whatever the order of the experiments in config.yaml."""
 
 import copy
 from pathlib import Path

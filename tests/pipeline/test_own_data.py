@@ -8,7 +8,7 @@ import pytest
 
 from loopda.pipeline import experiments
 from loopda.pipeline.checking.data import faults_of_data, faults_of_sets
-from loopda.pipeline.experiments import measured_sets, owner, owner_of_set, reads, sets
+from loopda.pipeline.experiments import owner, owner_of_set, reads, sets
 
 LAYOUTS = {
     "source": {"layout": "table", "csv": "data/source.csv"},
@@ -34,7 +34,7 @@ def mine(config: dict[str, Any], *names: str, **more: Any) -> dict[str, Any]:
 def test_a_set_that_is_left_out_beside_sets_of_ones_own_is_not_the_towns(config, left_out):
     config = mine(config, *(name for name in LAYOUTS if name != left_out))
     assert set(sets(config, "mine")) == LAYOUTS.keys() - {left_out}
-    assert left_out not in measured_sets(config, "mine")
+    assert left_out not in reads(config, "mine", "evaluate")
     assert faults_of_data(config, "mine") == []
 
 
@@ -108,7 +108,7 @@ def test_a_set_to_score_at_full_size_must_be_there(config):
     config = mine(config, "source", "night", "day_val")
     config["experiments"]["mine"]["evaluate"] = {"full_size": ["night"]}
     (fault,) = faults_of_sets(config, "mine")
-    assert fault.startswith("evaluate.full_size: no set 'night' to measure on; there are day")
+    assert fault.startswith("evaluate.full_size: no set 'night' to measure on; the sets are day")
 
 
 @pytest.mark.fault(93, "the town's folder by whatever path is the town's")

@@ -6,9 +6,9 @@ from fabricated_results import plain_evaluation
 
 from loopda.report import report_page, sections
 from loopda.report.inputs import read_evaluations
+from loopda.report.page import PageSettings
 from loopda.report.results import Results, one_experiment
-from loopda.report.settings import PageSettings
-from loopda.report.summary import row
+from loopda.report.summary import mean_scores
 
 FOLDER = Path(sections.__file__).parent
 
@@ -45,6 +45,6 @@ def test_a_page_without_a_section_has_all_others(results, monkeypatch, module):
 
 def test_what_several_sections_read_is_computed_once(results, monkeypatch):
     calls = []
-    monkeypatch.setattr("loopda.report.results.row", lambda *of: calls.append(of[2]) or row(*of))
+    monkeypatch.setattr("loopda.report.results.mean_scores", lambda *of: calls.append(of[2]) or mean_scores(*of))
     report_page.report_page(results, "page", PageSettings())
     assert sorted(calls) == ["day", "day", "night", "night"]  # two stages on two sets

@@ -6,11 +6,10 @@ import pytest
 from PIL import Image
 
 from loopda.errors import DataError
-from loopda.labels.classes import CITYSCAPES
 from loopda.labels.png import write_label
-from loopda.report.pictures import encoding_of, label_picture, picture
+from loopda.report.pictures import label_picture, picture
 
-NAMES, COLOURS = ["road", "car"], np.array([[128, 64, 128], [0, 0, 142]], dtype=np.uint8)
+COLOURS = np.array([[128, 64, 128], [0, 0, 142]], dtype=np.uint8)
 
 
 def opened(uri):
@@ -22,7 +21,7 @@ def opened(uri):
 
 def test_a_label_map_takes_the_colours_of_its_classes_and_black_for_none(tmp_path):
     write_label(tmp_path / "label.png", np.array([[0, 1], [255, 1]], dtype=np.uint8))
-    image = opened(label_picture(tmp_path / "label.png", NAMES, COLOURS, 100))
+    image = opened(label_picture(tmp_path / "label.png", COLOURS, 100))
     assert np.array(image.convert("RGB")).tolist() == [
         [[128, 64, 128], [0, 0, 142]],
         [[0, 0, 0], [0, 0, 142]],
@@ -32,7 +31,7 @@ def test_a_label_map_takes_the_colours_of_its_classes_and_black_for_none(tmp_pat
 def test_a_label_map_that_is_scaled_down_keeps_pure_colours(tmp_path):
     label = np.random.default_rng(0).integers(0, 2, (40, 80), dtype=np.uint8)
     write_label(tmp_path / "label.png", label)
-    image = opened(label_picture(tmp_path / "label.png", NAMES, COLOURS, 30))
+    image = opened(label_picture(tmp_path / "label.png", COLOURS, 30))
     assert image.size == (30, 15)
     assert {colour for _, colour in image.convert("RGB").getcolors()} == {(128, 64, 128), (0, 0, 142)}
 
@@ -40,26 +39,7 @@ def test_a_label_map_that_is_scaled_down_keeps_pure_colours(tmp_path):
 def test_a_label_map_with_ids_outside_of_the_classes_is_refused(tmp_path):
     write_label(tmp_path / "label.png", np.array([[0, 7]], dtype=np.uint8))
     with pytest.raises(DataError, match=r"label\.png: ids \[7\]"):
-        label_picture(tmp_path / "label.png", NAMES, COLOURS, 100)
-
-
-def test_label_ids_of_cityscapes_are_decoded_before_they_are_coloured(tmp_path):
-    colours = np.array(CITYSCAPES.colours, dtype=np.uint8)
-    write_label(tmp_path / "label.png", np.array([[7, 26, 4]], dtype=np.uint8))
-    uri = label_picture(tmp_path / "label.png", list(CITYSCAPES.names), colours, 100, "labelIds")
-    assert np.array(opened(uri).convert("RGB")).tolist() == [[[128, 64, 128], [0, 0, 142], [0, 0, 0]]]
-
-
-def test_an_encoding_that_the_class_list_does_not_explain_is_refused(tmp_path):
-    write_label(tmp_path / "label.png", np.zeros((1, 1), dtype=np.uint8))
-    with pytest.raises(DataError, match="labelIds"):
-        label_picture(tmp_path / "label.png", NAMES, COLOURS, 100, "labelIds")
-
-
-def test_the_encoding_is_as_stated_or_else_as_the_name_of_the_file_ends():
-    assert encoding_of("a_gtFine_labelIds.png", "") == "labelIds"
-    assert encoding_of("a_gtFine_labelTrainIds.png", "") == "indices"
-    assert encoding_of("a_gtFine_labelIds.png", "indices") == "indices"
+        label_picture(tmp_path / "label.png", COLOURS, 100)
 
 
 def test_a_photograph_becomes_a_jpeg_close_to_it_and_no_wider_than_asked(tmp_path):

@@ -1,6 +1,7 @@
 import pytest
 
-from loopda.report.summary import Cell, aligned, shown
+from loopda.report.summary import Cell, shown
+from loopda.report.text_table import aligned
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,10 @@
 import pytest
 
-from loopda.report.words import listed, seed_list, share, short_count, signed
+from loopda.report.words import decimal, listed, seed_list, share, short_count
 
 
 def test_a_change_is_written_with_its_sign_unless_it_rounds_to_nothing():
-    assert [signed(value) for value in (1.26, -1.26, 0.04, -0.04)] == [
+    assert [decimal(value, signed=True) for value in (1.26, -1.26, 0.04, -0.04)] == [
         "+1.3",
         "\N{MINUS SIGN}1.3",
         "0.0",

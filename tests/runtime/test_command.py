@@ -12,7 +12,7 @@ import torch
 from loopda.errors import ConfigError, DataError, DeviceError, Interrupted, NumericError
 from loopda.runtime.command import command, writes
 from loopda.runtime.files import sole_writer, write_text
-from loopda.text import encoding
+from loopda.runtime.log import warn_once
 
 
 def ended(error: Exception | None, log: Path) -> int:
@@ -88,14 +88,23 @@ def test_a_name_that_is_not_utf8_where_a_table_is_written_is_no_bug(tmp_path):
 
 @pytest.mark.fault(75, "the warning stands in the log too")
 def test_what_the_package_warns_of_goes_to_the_log_and_to_standard_error(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(encoding, "_warned", set())
+    monkeypatch.setattr("loopda.runtime.log._warned", set())
 
     def run(*, log: Path) -> None:
-        encoding.warn_once("locks", tmp_path, "it has none")
+        warn_once("locks", tmp_path, "it has none")
 
     command(run, ["--log", str(tmp_path / "log")])
     assert (tmp_path / "log").read_text().splitlines()[1:] == [f"warning: {tmp_path}: it has none"]
     assert capsys.readouterr().err == f"warning: {tmp_path}: it has none\n"
+
+
+def test_a_warning_is_said_once_for_each_file_system(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr("loopda.runtime.log._warned", set())
+    (tmp_path / "below").mkdir()
+    for folder in (tmp_path, tmp_path / "below", tmp_path):
+        warn_once("locks", folder, "it has none")
+    warn_once("other", tmp_path, "it is slow")
+    assert [record.getMessage() for record in caplog.records] == [f"{tmp_path}: it has none", f"{tmp_path}: it is slow"]
 
 
 @pytest.mark.fault(29, "exit code 4, with the peak of memory and what to make smaller; saved steps stay valid")
@@ -154,7 +163,7 @@ def test_fewer_threads_than_none_are_refused(capsys):
     with pytest.raises(SystemExit) as ended:
         command(run, ["--threads", "-1"])
     assert ended.value.code == ConfigError.exit_code
-    assert "--threads -1: there must be 1 at least" in capsys.readouterr().err
+    assert "--threads -1: choose 1 or more" in capsys.readouterr().err
 
 
 @pytest.mark.fault(37, "a flag that comes twice adds to what it said; one without a value has its default")

@@ -11,9 +11,8 @@ from PIL import Image
 
 from loopda.errors import DataError, DeviceError
 from loopda.labels import decoding, png
-from loopda.runtime import files
+from loopda.runtime import files, log
 from loopda.runtime.files import append_text, retried, sha256, sole_writer, write_text, written
-from loopda.text import encoding
 
 
 def failing(times: int, number: int):
@@ -91,7 +90,7 @@ def test_text_is_added_whole_or_not_at_all(tmp_path, tiny_disk):
 @pytest.fixture
 def flushing(monkeypatch):
     """flushing(number, folders=..., files=...): os.fsync of those fails with the error `number` of the system."""
-    monkeypatch.setattr(encoding, "_warned", set())
+    monkeypatch.setattr(log, "_warned", set())
 
     def fail(number: int, *, folders: bool, files: bool) -> None:
         def fsync(descriptor: int) -> None:
@@ -146,7 +145,7 @@ def test_a_full_or_broken_disk_that_shows_when_flushing_is_an_error(tmp_path, fl
 @pytest.mark.parametrize("number", ["EEXIST", "EPERM", "EBUSY"])
 @pytest.mark.fault(77, "a warning; the new file is there, and the old one where the second step fails")
 def test_where_no_file_can_be_renamed_over_another_it_is_replaced_in_two_steps(tmp_path, monkeypatch, number):
-    monkeypatch.setattr(encoding, "_warned", set())
+    monkeypatch.setattr(log, "_warned", set())
     rename = os.rename
 
     def refused(source: Path, target: Path) -> None:

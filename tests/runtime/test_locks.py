@@ -14,11 +14,10 @@ from pathlib import Path
 import pytest
 
 from loopda.errors import DataError
-from loopda.runtime import lease, locks
-from loopda.runtime.files import release, sole_writer, take_lock
+from loopda.runtime import lease, locks, log
+from loopda.runtime.files import sole_writer, take_lock
 from loopda.runtime.locks import Held, take
 from loopda.runtime.progress import at_work, is_held
-from loopda.text import encoding
 
 HOLDER = """
 import errno, fcntl, os, sys
@@ -47,11 +46,11 @@ def without_locks(request, monkeypatch) -> None:
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch) -> None:
-    monkeypatch.setattr(encoding, "_warned", set())
-    monkeypatch.setattr(locks, "BEAT", 0.05)
+    monkeypatch.setattr(log, "_warned", set())
+    monkeypatch.setattr(locks, "HEARTBEAT", 0.05)
     monkeypatch.setattr(locks, "WATCH", 0.4)
-    monkeypatch.setattr(locks, "LOOK", 0.02)
-    monkeypatch.setattr(locks, "LEAST", 0.2)
+    monkeypatch.setattr(locks, "POLL", 0.02)
+    monkeypatch.setattr(locks, "SHORTEST_WATCH", 0.2)
 
 
 @pytest.fixture
@@ -88,7 +87,7 @@ def test_without_locks_a_second_writer_is_refused_until_the_first_is_killed(tmp_
         take_lock(tmp_path / "model.pt")
     first.kill()
     first.wait()
-    release(take_lock(tmp_path / "model.pt"))
+    take_lock(tmp_path / "model.pt").release()
 
 
 def test_without_locks_the_end_of_a_process_releases_what_it_held(tmp_path, without_locks, holder):
@@ -109,7 +108,7 @@ def test_a_lock_of_another_machine_is_refused_while_it_changes_and_free_afterwar
         take_lock(tmp_path / "model.pt")
     changed.join()
     monkeypatch.setattr(locks, "WATCH", 0.1)
-    release(take_lock(tmp_path / "model.pt"))
+    take_lock(tmp_path / "model.pt").release()
     assert list(tmp_path.iterdir()) == []
 
 

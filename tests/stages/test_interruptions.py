@@ -19,12 +19,12 @@ LOOPS = [
     ("town", "loopda.stages.town"),
     ("prepare", "loopda.data.checks"),
     ("pretrain", "loopda.data.dataset"),
-    ("pretrain", "loopda.training.statistics"),
-    ("pair", "loopda.stages.pair"),
-    ("pseudo_labels", "loopda.stages.pseudo_labels"),
+    ("pretrain", "loopda.data.batches"),
+    ("pair", "loopda.data.batches"),
+    ("pseudo_labels", "loopda.data.batches"),
     ("self_train", "loopda.data.pseudo_labels"),
-    ("translate", "loopda.stages.translate"),
-    ("evaluate", "loopda.stages.evaluate"),
+    ("translate", "loopda.data.batches"),
+    ("evaluate", "loopda.data.batches"),
     ("illustrate", "loopda.stages.illustrate"),
 ]
 MEASURED = "metrics.jsonl"  # holds times
@@ -53,8 +53,8 @@ def test_a_signal_in_a_loop_ends_the_stage_and_a_rerun_ends_as_if_nothing_had_be
     run = importlib.import_module(f"loopda.stages.{stage}").run
     out = tmp_path / stage
     miniature.path("town", "town.json")
-    if hasattr(importlib.import_module(module), "BATCH"):  # of more images than there are
-        monkeypatch.setattr(f"{module}.BATCH", 2)
+    for with_large_batches in ("loopda.training.statistics", "loopda.stages.translate"):
+        monkeypatch.setattr(f"{with_large_batches}.BATCH", 2)  # else one batch has all images
     changes: dict[str, Any] = {}
     if stage in ("evaluate", "pair", "pseudo_labels"):
         changes["config"] = miniature.section(stage, batch_size=1)

@@ -14,9 +14,9 @@ def run(first_step, monkeypatch):
     """Runs a stage of one step, in which all networks learn; returns the domains of each pass, and its results."""
     forward, passes = Loops.forward, []
 
-    def observed(nets, segmenter, x, y):
+    def observed(nets, segmenter, x, y, **how):
         passes.append(list(x))
-        return forward(nets, segmenter, x, y)
+        return forward(nets, segmenter, x, y, **how)
 
     monkeypatch.setattr(Loops, "forward", observed)
 

@@ -1,126 +1,60 @@
-"""A new stage is one entry in the table, one file, one rule and its section: everything else finds it there."""
+"""A new stage is one entry in the table, one file, one rule and its section: everything else finds it there.
+
+The stage is the example of CONTRIBUTING.md.
+"""
 
 import json
-import os
 import re
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
+import worked_examples
 import yaml
 from fabricated_results import plain_evaluation
 
+from loopda.pipeline import experiments
+
 pytestmark = pytest.mark.workflow
 
-ENTRY = """\
-    Stage(
-        "refine",
-        title="refinement",
-        parents=("distill",),
-        sections=("input", "compute"),
-        sets=("source", "night"),
-        outputs=("model.pt", "metrics.jsonl"),
-        trains=True,
-        makes_model=True,
-        distributed=True,
-    ),
-"""
-FILE = '''\
-"""Stage `refine`."""
-
-from pathlib import Path
-from typing import Annotated, Any
-
-from pydantic import Field
-
-from loopda.config import Section
-from loopda.runtime.command import command
-
-
-class Config(Section):
-    input: dict[str, Any]
-    compute: dict[str, Any]
-    steps: Annotated[int, Field(ge=1)]
-    batch_size: Annotated[int, Field(ge=1)]
-
-
-def run(*, config: Config, distilled: Path, model: Path, metrics: Path, seed: int, log: Path) -> None:
-    raise NotImplementedError
-
-
-if __name__ == "__main__":
-    command(run)
-'''
-RULE = '''
-
-rule refine:
-    """Train the distilled model further."""
-    input:
-        when_checked,
-        config="results/refine/{experiment}/seed{seed}/config.yaml",
-        distilled=upstream("distill", "model.pt"),
-        source=manifest("source"),
-        night=manifest("night"),
-    output:
-        model="results/refine/{experiment}/seed{seed}/model.pt",
-        metrics="results/refine/{experiment}/seed{seed}/metrics.jsonl",
-    log:
-        "logs/refine/{experiment}/seed{seed}.log",
-    benchmark:
-        "benchmarks/refine/{experiment}/seed{seed}.tsv"
-    shell:
-        "{launch[refine]}python -m loopda.stages.refine --config {input.config:q} --distilled {input.distilled:q}"
-        " --model {output.model:q} --metrics {output.metrics:q} --seed {wildcards.seed} --log {log:q}"
-'''
+BIN = Path(sys.executable).parent
+BLOCKS = worked_examples.blocks("A stage")
 MINE = {
     "run": ["refined"],
     "processes": {"default": 1, "refine": 2},
-    "experiments": {"refined": {"until": "refine", "refine": {"steps": 7}}},
+    "experiments": {"refined": {"refine": {"steps": 7}}},
 }
 JOB = "results/refine/refined/seed0"
 
 
 @pytest.fixture(scope="module")
-def checkout(root, tmp_path_factory) -> Path:
-    """A copy of the project with the stage in it."""
-    folder = tmp_path_factory.mktemp("checkout")
-    for name in ("loopda", "workflow"):
-        shutil.copytree(root / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copy(root / "Snakefile", folder)
-    table = folder / "loopda/pipeline/stages.py"
-    before, behind = table.read_text().split("\n)\nSTAGES")
-    table.write_text(f"{before}\n{ENTRY})\nSTAGES{behind}")
-    (folder / "loopda/stages/refine.py").write_text(FILE)
+def checkout(tmp_path_factory) -> Path:
+    """A copy of the project with the stage in it, and its schema."""
+    names = ("loopda", "workflow", "Snakefile", "config.yaml", "pyproject.toml")
+    folder = worked_examples.copy_project(tmp_path_factory.mktemp("checkout"), *names)
+    entry, file = BLOCKS["python"]
+    worked_examples.insert(folder / "loopda/pipeline/stages.py", ")\nSTAGES", entry)
+    (folder / "loopda/stages/refine.py").write_text(file)
+    (rule,) = BLOCKS["snakemake"]
     with open(folder / "workflow/rules/loopda.smk", "a") as rules:
-        rules.write(RULE)
-    section = "\nrefine: {steps: 3, batch_size: 4}\n"
-    (folder / "config.yaml").write_text((root / "config.yaml").read_text() + section)
+        rules.write(f"\n\n{rule}")
+    (settings,) = BLOCKS["yaml"]
+    section, experiment = settings.split("\nexperiments:\n")
+    with open(folder / "config.yaml", "a") as config:  # which ends with its experiments
+        config.write(f"{experiment}\n{section}")
     (folder / "mine.yaml").write_text(yaml.safe_dump(MINE))
+    schema = worked_examples.run_in(folder, "-m", "loopda.pipeline.schema")
+    (folder / "loopda/pipeline/config.schema.json").write_text(schema)
     return folder
 
 
 @pytest.fixture(scope="module")
 def python(checkout) -> Callable[..., str]:
-    """Run Python in the copy, with its package; what it prints. The schema of the copy is made anew first."""
-
-    def run(*words: object) -> str:
-        process = subprocess.run(
-            [sys.executable, *map(str, words)],
-            cwd=checkout,
-            env=os.environ | {"PYTHONPATH": str(checkout)},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert process.returncode == 0, process.stdout[-2000:] + process.stderr[-4000:]
-        return process.stdout
-
-    schema = run("-m", "loopda.pipeline.schema")
-    (checkout / "loopda/pipeline/config.schema.json").write_text(schema)
-    return run
+    """Run Python on the copy; what it prints."""
+    return partial(worked_examples.run_in, checkout)
 
 
 def test_the_status_lists_its_jobs_and_snakemake_plans_them(python, checkout):
@@ -143,26 +77,51 @@ def test_the_status_lists_its_jobs_and_snakemake_plans_them(python, checkout):
 
 
 def test_its_section_is_resolved_checked_and_may_be_changed_by_an_experiment(python, checkout):
-    print_section = (
-        "print(experiments.as_yaml(experiments.section(read_config([Path('mine.yaml')]), 'refined', 'refine')))"
-    )
-    imports = (
-        "from pathlib import Path; from loopda.pipeline import experiments; from loopda.status import read_config;"
-    )
-    section = yaml.safe_load(python("-c", f"{imports} {print_section}"))
+    script = """
+from pathlib import Path
+from loopda.pipeline import experiments
+from loopda.status import read_config
+print(experiments.as_yaml(experiments.section(read_config([Path("mine.yaml")]), "refined", "refine")))
+"""
+    section = yaml.safe_load(python("-c", script))
     assert (section["steps"], section["batch_size"]) == (7, 4)
-    assert section.keys() == {"input", "compute", "steps", "batch_size"}
+    assert section.keys() == {"input", "compute", "steps", "batch_size", "entropy", "optimizer"}
     (checkout / "wrong.yaml").write_text("refine: {steps: 0}\n")
-    process = subprocess.run(
-        [sys.executable, "-m", "loopda.status", "--configfile", "wrong.yaml"],
-        cwd=checkout,
-        env=os.environ | {"PYTHONPATH": str(checkout)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert process.returncode == 2
-    assert "configuration: refine.steps: 0 is less than the minimum of 1" in process.stderr
+    message = python("-m", "loopda.status", "--configfile", "wrong.yaml", code=2)
+    assert "configuration: refine.steps: 0 is less than the minimum of 1" in message
+
+
+def test_it_trains(python, miniature, tmp_path):
+    (settings,) = BLOCKS["yaml"]
+    smoke = experiments.section(miniature.config, "smoke", "distill")
+    section = {name: smoke[name] for name in ("input", "compute")} | yaml.safe_load(settings)["refine"]
+    section |= {"steps": 2, "batch_size": 2}
+    config, out = tmp_path / "refine.yaml", tmp_path / "refine"
+    config.write_text(experiments.as_yaml(section))
+    files = {name: miniature.path("prepare", f"{name}.csv") for name in ("source", "night")}
+    files |= {"classes": miniature.path("prepare", "classes.json"), "distilled": miniature.path("distill", "model.pt")}
+    files |= {"model": out / "model.pt", "metrics": out / "metrics.jsonl", "log": tmp_path / "refine.log"}
+    arguments = {"config": config, **files, "seed": 0, "device": "cpu", "threads": 1}
+    python("-m", "loopda.stages.refine", *(word for name, value in arguments.items() for word in (f"--{name}", value)))
+    records = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    assert records[-1]["step"] == 2
+    assert all(0 < record["entropy_n"] <= 1 for record in records)
+    assert (out / "model.pt").exists()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["ruff", "check", "--no-cache", "loopda/stages/refine.py"],
+        ["ruff", "format", "--no-cache", "--check", "loopda/stages/refine.py", "loopda/pipeline/stages.py"],
+        ["snakefmt", "--check", "workflow/rules/loopda.smk"],
+        ["lint-imports", "--no-cache"],
+    ],
+    ids=" ".join,
+)
+def test_it_keeps_the_house_style(checkout, words):
+    process = subprocess.run([BIN / words[0], *words[1:]], cwd=checkout, capture_output=True, text=True, check=False)
+    assert process.returncode == 0, process.stdout + process.stderr
 
 
 def test_the_report_shows_it_under_its_title_in_the_order_of_the_pipeline(python, tmp_path):

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from loopda.data.checks import check_rows
-from loopda.data.layouts import table
+from loopda.data.layouts import TableLayout
 from loopda.data.manifest import read_manifest, write_manifest
 from loopda.data.ranking import read_ranking
 from loopda.errors import ConfigError, DataError
@@ -56,7 +56,7 @@ def test_every_night_image_gets_the_day_image_that_the_ranking_lists_first_if_th
 def test_both_tables_are_what_prepare_would_understand_of_the_pairs(go):
     out = go(tau=1e-6)
     paired = read_manifest(out / "night.csv")
-    rows = table.rows(out / "pairs.csv", CITYSCAPES, labelled=False)
+    rows = TableLayout(layout="table", csv=out / "pairs.csv").rows(CITYSCAPES, labelled=False)
     assert [(row.image, row.reference) for row in rows] == [(row.image, row.reference) for row in paired]
     checked = check_rows(rows, CITYSCAPES, labelled=False, workers=1)
     assert not checked.faults

@@ -70,7 +70,7 @@ def test_anchors_aliases_and_merge_keys_are_read(tmp_path):
 
 def test_an_alias_to_what_holds_it_is_refused(tmp_path):
     assert faults(written(tmp_path, "a: &x\n  b: *x\n")) == [
-        "mine.yaml:1: a.b holds itself, by an alias; write out what it holds"
+        "mine.yaml:1: a.b contains itself, through an alias; write out its content"
     ]
 
 
@@ -128,14 +128,14 @@ def test_a_name_that_yaml_changes_is_refused_and_kept_in_quotes(tmp_path, name, 
     [
         ("017705", ["octal, 8133", "write 17705"]),
         ("0_17", ["octal, 15", "write 17"]),
-        ("1:30", ["sixties"]),
-        ("1:30.5", ["sixties"]),
+        ("1:30", ["base 60"]),
+        ("1:30.5", ["base 60"]),
         ("2024-01-05", ["a date", '"2024-01-05"']),
         ("2024-13-45", ["a date"]),
         ("2024-01-05 10:00:00", ["a date"]),
-        (".nan", ["no finite number"]),
-        ("-.INF", ["no finite number"]),
-        ("1.0e+999", ["no finite number"]),
+        (".nan", ["not a finite number"]),
+        ("-.INF", ["not a finite number"]),
+        ("1.0e+999", ["not a finite number"]),
         ("=", ["in quotes"]),
         ("!!binary aGk=", ["tag"]),
         ("!!set {a, b}", ["tag"]),
@@ -150,7 +150,7 @@ def test_a_value_that_yaml_changes_is_refused_by_its_line(tmp_path, value, says)
 
 
 def test_a_number_in_json_that_is_none_is_refused(tmp_path):
-    assert faults(written(tmp_path, '{"a": {"b": [NaN]}}')) == ["mine.yaml: a.b: nan is no finite number; write one"]
+    assert faults(written(tmp_path, '{"a": {"b": [NaN]}}')) == ["mine.yaml: a.b: nan is not a finite number; write one"]
 
 
 def test_plain_numbers_truth_values_and_words_stay_what_they_are(tmp_path):
@@ -177,7 +177,7 @@ def test_plain_numbers_truth_values_and_words_stay_what_they_are(tmp_path):
         (b"run: *a\n", ":1: not valid YAML: found undefined alias"),
         (b"# caf\xe9\nrun: [a]\n", ", line 1: not UTF-8"),
         (b"\xff\xfer\0u\0n\0", ": a text in UTF-16; save it as UTF-8"),
-        (b"run:\n- a\0b\n", ": no text (a zero byte in it)"),
+        (b"run:\n- a\0b\n", ": not a text (it has a zero byte)"),
         (b"[" * 3000, ": not valid YAML: "),
         (b"steps: " + b"9" * 5000 + b"\n", ": not valid YAML: "),
         (b"{[a]: 1}\n", ":1: a name in the file is a list or a mapping"),
@@ -235,7 +235,7 @@ class Numbers(Section):
         ({"flag": "y"}, "write true or false"),
         ({"word": False}, "put the word in quotes"),
         ({"word": 2024}, 'in quotes, "2024"'),
-        ({"several": 7}, "one alone is written [7]"),
+        ({"several": 7}, "a list of one is written [7]"),
         ({"pattern": "x"}, "pattern: 'x' is not two letters"),
     ],
     ids=str,
@@ -251,7 +251,7 @@ def test_a_value_of_another_type_is_refused_with_what_to_write(values, says):
     ("text", "says"),
     [
         ("base: cityscapes\nkeep: [road, no]\n", "keep.1: "),
-        ("base: cityscapes\nkeep: road\n", "one alone is written [road]"),
+        ("base: cityscapes\nkeep: road\n", "a list of one is written [road]"),
         ("base: cityscapes\nkeep: [road]\nkeep: [car]\n", ":3: 'keep' occurs twice"),
         ("classes:\n- {name: off, colour: [0, 0, 0], ids: [0], group: static}\n", "put the word in quotes"),
         ("classes:\n- {name: a, colour: [0, 0, 0], ids: [010], group: static}\n", ":2: YAML reads 010 as octal"),

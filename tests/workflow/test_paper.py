@@ -111,7 +111,7 @@ def test_a_damaged_image_of_a_further_set_ends_the_run_before_anything_trains(sn
     [
         (
             {"evaluate": {"full_size": ["acdc"]}},
-            "evaluate.full_size: no set 'acdc' to measure on; there are night, day, nighttime-",
+            "evaluate.full_size: no set 'acdc' to measure on; the sets are night, day, nighttime-",
         ),
         ({"data": {"night_tests": {"day": {"layout": "table", "csv": "x.csv"}}}}, "the name 'day' is taken"),
     ],

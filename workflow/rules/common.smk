@@ -6,12 +6,10 @@ from snakemake.exceptions import WorkflowError
 
 from loopda import vouch
 from loopda.errors import ConfigError
-from loopda.pipeline import comparisons, experiments
-from loopda.pipeline.checking import check
+from loopda.pipeline import comparisons, configuration, experiments
 from loopda.pipeline.checking.data import faults_of_data
-from loopda.pipeline.claims import claims
-from loopda.pipeline.merging import merged_by_key, normalised
-from loopda.pipeline.schema import read_schemas
+from loopda.pipeline.jobs import Job, Jobs
+from loopda.pipeline.merging import merged_by_key
 from loopda.pipeline.stages import DISTRIBUTED_STAGES
 from loopda.text.encoding import check_encoding, replace_what_cannot_be_shown
 from loopda.text.strict_yaml import read_mapping, refuse_equal_keys
@@ -27,13 +25,12 @@ try:
     for path in workflow.configfiles:
         if path not in (base_file, *workflow.overwrite_configfiles) or workflow.modifier.skip_configfile:
             refuse_equal_keys(path)  # a file of another workflow: its other faults are not ours to find
-    config = normalised(config, base, overlays)
     check_encoding(config)
-    check(config, read_schemas())
+    config = configuration.checked(config, base, overlays)
 except ConfigError as error:
     raise WorkflowError(str(error)) from None
 
-config = experiments.CachedConfig({**config, experiments.CLAIMS: claims(config, Path())})
+jobs = Jobs(config)
 
 if vouch.copied_without_times(config):
     raise WorkflowError(
@@ -129,22 +126,15 @@ def translated_source(wildcards):
     return upstream("translate", "source.csv")(wildcards) if wanted else []
 
 
-def set_section(experiment, *data_set):
-    """The section of `manifest` for one data set. Refused if the experiment mixes the town's images with others."""
-    if faults := faults_of_data(config, experiment):
-        raise WorkflowError("\n".join(f"configuration: {fault} (experiment {experiment})" for fault in faults))
-    return experiments.set_section(config, experiment, "/".join(data_set))
-
-
 def section_text(wildcards):
     """The text of results/<folder>/config.yaml: the resolved section of its stage, as YAML."""
-    stage, *experiment = wildcards.folder.split("/")
-    if stage in experiments.COMPARISONS:
-        return experiments.as_yaml(comparisons.table(config, stage))
-    if stage == "manifest":
-        return experiments.as_yaml(set_section(*experiment))
-    experiment = experiment[0] if experiment else next(iter(config["experiments"]))
-    return experiments.as_yaml(experiments.section(config, experiment, stage))
+    stage, *rest = wildcards.folder.split("/")
+    experiment = rest[0] if rest else ""
+    if stage != "manifest":
+        return jobs.section_text(Job(stage, experiment))
+    if faults := faults_of_data(config, experiment):  # it mixes images of the town with others
+        raise WorkflowError("\n".join(f"configuration: {fault} (experiment {experiment})" for fault in faults))
+    return jobs.section_text(Job(stage, experiment, data_set="/".join(rest[1:])))
 
 
 # The start of the command of a stage that several processes share. It is not a parameter of the rule: the number of

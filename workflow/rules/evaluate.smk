@@ -4,18 +4,13 @@ def model_of_stage(wildcards):
 
 def models_of_stage(wildcards):
     """The model to evaluate; of an ensemble, the last model of each member."""
-    if wildcards.stage != experiments.ENSEMBLE:
-        return model_of_stage(wildcards)
-    paths = []
-    for name in experiments.members(config, wildcards.experiment):
-        stage = experiments.model_stages(config, name)[-1]
-        paths.append(f"results/{stage}/{experiments.owner(config, name, stage)}/seed{wildcards.seed}/model.pt")
-    return paths
+    made_by = jobs.models(wildcards.experiment, wildcards.stage, int(wildcards.seed))
+    return [f"{job.folder}/model.pt" for job in made_by]
 
 
 def night_tests(wildcards):
     """The manifests of the sets in `data.night_tests`, on which models are scored too."""
-    measured = experiments.measured_sets(config, wildcards.experiment)
+    measured = experiments.reads(config, wildcards.experiment, "evaluate")
     return [manifest_file(wildcards.experiment, name) for name in measured if name.startswith(experiments.TESTS)]
 
 
@@ -26,18 +21,7 @@ def section_of_submission(wildcards):
 
 def submissions(wildcards):
     """The zips of every experiment of `run` whose section `submission` names a root of test images, for every seed."""
-    paths = []
-    for experiment in config["run"]:
-        section = experiments.section(config, experiment, "submission")
-        stages = [stage for stage in section["stages"] if stage in experiments.model_stages(config, experiment)]
-        if section["root"]:
-            paths += expand(
-                "results/submission/{experiment}/seed{seed}/{stage}.zip",
-                experiment=experiment,
-                seed=config["seeds"],
-                stage=stages,
-            )
-    return paths
+    return [file for job in jobs.submissions() for file in job.files]
 
 
 rule evaluate:

@@ -1,10 +1,4 @@
-def scores_of(experiment, seeds):
-    """The scores of every model stage of an experiment, for each of `seeds`."""
-    paths = []
-    for stage in experiments.model_stages(config, experiment):
-        folder = experiments.scored_as(config, experiment, stage)
-        paths += [f"results/evaluate/{folder}/seed{seed}/{stage}.json" for seed in seeds]
-    return paths
+from loopda.pipeline.stages import stage_order
 
 
 def seeded(experiment, stages, name):
@@ -17,7 +11,8 @@ def seeded(experiment, stages, name):
 
 
 def report_scores(wildcards):
-    return scores_of(wildcards.experiment, config["seeds"])
+    by_stage = sorted(jobs.scores(wildcards.experiment, config["seeds"]), key=lambda job: stage_order(job.model))
+    return [file for job in by_stage for file in job.files]
 
 
 def report_metrics(wildcards):
@@ -59,11 +54,7 @@ def compared_scores(comparison):
     """The input function for the scores of every row of a comparison."""
 
     def paths(wildcards):
-        return [
-            f"results/evaluate/{model.experiment}/seed{seed}/{model.stage}.json"
-            for model in comparisons.models(config, comparison)
-            for seed in config["table_seeds"]
-        ]
+        return [file for job in jobs.needs(Job(comparison)) for file in job.files]
 
     return paths
 

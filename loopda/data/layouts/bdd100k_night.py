@@ -30,43 +30,40 @@ class Bdd100kNightLayout(Layout):
     names: Path
 
     def rows(self, classes: ClassList, *, labelled: bool) -> list[Row]:
-        return rows(self.root, self.names, classes, labelled=labelled)
+        """The images that the list `names` holds, in its order.
 
-
-def rows(root: Path, names: Path, classes: ClassList, *, labelled: bool) -> list[Row]:
-    """The images that the list `names` holds, in its order; labels as in `cityscapes.rows`.
-
-    Of a line, `seg/images/<split>/<name>.jpg`, the last two parts count, so one list serves both layouts; where both
-    are there, the new one is read. DataError where neither is, or a line names no image of train or val.
-    """
-    new, old = Path(root, "images", "10k"), Path(root, "seg", "images")
-    if not new.is_dir() and not old.is_dir():
-        raise DataError(f"{new}: no such folder, nor {old}; `root` must be the folder that holds images/ or seg/")
-    found, faults = [], []
-    for number, name in read_names(names):
-        parts = PurePosixPath(name)
-        split, stem = parts.parent.name, parts.stem
-        if split not in ("train", "val") or parts.suffix.lower() != ".jpg":
-            faults.append(
-                f"{names}, line {number}: {name!r} is not .../train/<name>.jpg or .../val/<name>.jpg; correct or delete"
-                " the line"
+        Of a line, `seg/images/<split>/<name>.jpg`, the last two parts count, so one list serves both layouts; where
+        both are there, the new one is read. DataError where neither is, or a line names no image of train or val.
+        """
+        root, names = self.root, self.names
+        new, old = Path(root, "images", "10k"), Path(root, "seg", "images")
+        if not new.is_dir() and not old.is_dir():
+            raise DataError(f"{new}: no such folder, nor {old}; `root` must be the folder that holds images/ or seg/")
+        found, faults = [], []
+        for number, name in read_names(names):
+            parts = PurePosixPath(name)
+            split, stem = parts.parent.name, parts.stem
+            if split not in ("train", "val") or parts.suffix.lower() != ".jpg":
+                faults.append(
+                    f"{names}, line {number}: {name!r} is not .../train/<name>.jpg or .../val/<name>.jpg; correct or"
+                    " delete the line"
+                )
+                continue
+            if new.is_dir():
+                image, label = new / split / parts.name, root / f"labels/sem_seg/masks/{split}/{stem}.png"
+            else:
+                image, label = old / split / parts.name, root / f"seg/labels/{split}/{stem}_train_id.png"
+            label, encoding = first_label([(label, "labelTrainIds")], classes, labelled=labelled)
+            found.append(Row(existing(image), label, encoding=encoding))
+        if faults:
+            raise DataError("\n".join(faults))
+        refuse_list_of_another_tree(names, [row.image for row in found], "correct `names` or `root`")
+        of_images = [row.label for row in found if row.label]
+        if labelled and none_is_there(of_images):
+            raise DataError(
+                f"{root}: none of the {len(of_images)} label maps is there, such as {examples(of_images)}; unpack"
+                " those of the 10k segmentation set into `root`"
             )
-            continue
-        if new.is_dir():
-            image, label = new / split / parts.name, Path(root, "labels", "sem_seg", "masks", split, f"{stem}.png")
-        else:
-            image, label = old / split / parts.name, Path(root, "seg", "labels", split, f"{stem}_train_id.png")
-        label, encoding = first_label([(label, "labelTrainIds")], classes, labelled=labelled)
-        found.append(Row(existing(image), label, encoding=encoding))
-    if faults:
-        raise DataError("\n".join(faults))
-    refuse_list_of_another_tree(names, [row.image for row in found], "correct `names` or `root`")
-    of_images = [row.label for row in found if row.label]
-    if labelled and none_is_there(of_images):
-        raise DataError(
-            f"{root}: none of the {len(of_images)} label maps is there, such as {examples(of_images)}; unpack those of"
-            " the 10k segmentation set into `root`"
-        )
-    if new.is_dir() and old.is_dir():
-        record_skipped(f"beside {new}, which is read", old)
-    return found
+        if new.is_dir() and old.is_dir():
+            record_skipped(f"beside {new}, which is read", old)
+        return found

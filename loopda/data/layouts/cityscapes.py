@@ -11,8 +11,7 @@ from loopda.data.label_files import check_labels, label_file
 from loopda.data.layouts.layout import Layout, Split
 from loopda.data.listing import files, record_outside_splits
 from loopda.data.manifest import Row
-from loopda.data.skipped import with_skipped
-from loopda.errors import DataError
+from loopda.data.skipped import nothing_found
 from loopda.labels.classes import ClassList
 
 
@@ -24,34 +23,27 @@ class CityscapesLayout(Layout):
     split: Split
 
     def rows(self, classes: ClassList, *, labelled: bool) -> list[Row]:
-        return rows(self.root, self.split, classes, labelled=labelled)
+        """The images of one split, sorted by city and name.
 
-
-def rows(root: Path, split: str, classes: ClassList, *, labelled: bool) -> list[Row]:
-    """The images of one split (train, val, test), sorted by city and name.
-
-    Where `labelled`, each row names its label map, the expected one when there is none (`check_rows` reports
-    it); else only label maps that exist. DataError where `root` is no such tree, or the split has no image, or no label
-    map where they are needed.
-    """
-    images = files(Path(root, "leftImg8bit", split), "*/*_leftImg8bit.png")
-    if not images:
-        raise DataError(
-            with_skipped(
-                f"{Path(root, 'leftImg8bit', split)}: no <city>/*_leftImg8bit.png in it;"
+        DataError where `root` is no such tree, or the split has no image, or no label map where they are needed.
+        """
+        folder, labels = self.root / "leftImg8bit" / self.split, self.root / "gtFine" / self.split
+        images = files(folder, "*/*_leftImg8bit.png")
+        if not images:
+            raise nothing_found(
+                f"{folder}: no <city>/*_leftImg8bit.png in it;"
                 " `root` must be the folder that holds leftImg8bit/ and gtFine/"
             )
-        )
-    record_outside_splits(Path(root, "leftImg8bit"), ("train", "val", "test", "train_extra", "demoVideo"))
-    found = []
-    for image in images:
-        stem = image.stem.removesuffix("_leftImg8bit")
-        label_stem = Path(root, "gtFine", split, image.parent.name, f"{stem}_gtFine")
-        label, encoding = label_file(label_stem, classes, labelled=labelled)
-        found.append(Row(image, label, encoding=encoding))
-    if labelled:
-        remedy = "unpack gtFine_trainvaltest.zip into `root`"
-        if split == "test":
-            remedy = "the labels of the test images are not public: measure on `split: val`"
-        check_labels([row.label for row in found], Path(root, "gtFine", split), "*/*_gtFine", remedy)
-    return found
+        record_outside_splits(folder.parent, ("train", "val", "test", "train_extra", "demoVideo"))
+        found = []
+        for image in images:
+            stem = image.stem.removesuffix("_leftImg8bit")
+            label_stem = labels / image.parent.name / f"{stem}_gtFine"
+            label, encoding = label_file(label_stem, classes, labelled=labelled)
+            found.append(Row(image, label, encoding=encoding))
+        if labelled:
+            remedy = "unpack gtFine_trainvaltest.zip into `root`"
+            if self.split == "test":
+                remedy = "the labels of the test images are not public: measure on `split: val`"
+            check_labels([row.label for row in found], labels, "*/*_gtFine", remedy)
+        return found

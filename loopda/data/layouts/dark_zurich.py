@@ -22,7 +22,7 @@ from loopda.data.listing import files, record_outside_splits, record_unused
 from loopda.data.lists import read_fields, refuse_list_of_another_tree
 from loopda.data.manifest import Row
 from loopda.data.paths import existing
-from loopda.data.skipped import record_skipped, with_skipped
+from loopda.data.skipped import nothing_found, record_skipped
 from loopda.errors import DataError
 from loopda.labels.classes import ClassList
 
@@ -40,49 +40,41 @@ class DarkZurichLayout(Layout):
     pairs: Path | None = None
 
     def rows(self, classes: ClassList, *, labelled: bool) -> list[Row]:
-        return rows(self.root, self.split, classes, labelled=labelled, pairs=self.pairs)
+        """The night images of one split.
 
-
-def rows(root: Path, split: str, classes: ClassList, *, labelled: bool, pairs: Path | None = None) -> list[Row]:
-    """The night images of one split (train, val, test).
-
-    train: the lines of the pair list, in its order: night images with their day reference. The list is
-    `pairs`, else zurich_dn_pair_train.csv in `root` or in the folder above it. val, test: the images in the
-    folders, sorted by name, with a reference where exactly one file of the reference folder begins with the
-    same recording and frame. Where `labelled`, each row names its label map as in `cityscapes.rows`. No
-    training labels were published, and none of test. DataError lists every line of the pair list that is not a pair; it
-    also says when a folder or the list is missing, or the list belongs to another tree.
-    """
-    base = _base(Path(root), split)
-    record_outside_splits(base / "rgb_anon", ("train", "val", "test", "train_ref", "val_ref", "test_ref"))
-    if split == "train":
-        pairs = _pair_list(Path(root), pairs)
-        found = _training_pairs(base, pairs)
-        nights = [row.image for row in found]
-        record_unused(f"not named by {pairs.name}", base / "rgb_anon" / split / "night", f"*/*{_IMAGE}", nights)
-    else:
-        nights = files(base / "rgb_anon" / split / "night", f"*/*{_IMAGE}")
-        if not nights:
-            raise DataError(
-                with_skipped(
-                    f"{base / 'rgb_anon' / split / 'night'}: no <recording>/*{_IMAGE} in it; unpack this split, or"
-                    " correct `split`"
-                )
-            )
-        references = _references_by_frame(base / "rgb_anon" / f"{split}_ref" / "day")
-        found = [Row(night, reference=references.get(_frame(night))) for night in nights]
-        unused = references.keys() - set(map(_frame, nights))
-        record_skipped("references without an image", *(references[frame] for frame in sorted(unused)))
-    found = [_with_label(row, base / "gt" / split / "night", classes, labelled) for row in found]
-    if labelled:
-        remedy = {
-            "train": "none of the training images were published: measure on `split: val`",
-            "val": "unpack Dark_Zurich_val_anon.zip into `root`",
-            "test": "the labels of the test images are not public: measure on `split: val`, or let the stage submission"
-            " make the zip for the test server",
-        }
-        check_labels([row.label for row in found], base / "gt" / split / "night", "*/*_gt", remedy[split])
-    return found
+        train: the lines of the pair list, in its order: night images with their day reference. The list is `pairs`,
+        else zurich_dn_pair_train.csv in `root` or in the folder above it. val, test: the images in the folders, sorted
+        by name, with a reference where exactly one file of the reference folder begins with the same recording and
+        frame. No training labels were published, and none of test. DataError lists every line of the pair list that is
+        not a pair; it also says when a folder or the list is missing, or the list belongs to another tree.
+        """
+        split = self.split
+        base = _base(self.root, split)
+        night, labels = base / "rgb_anon" / split / "night", base / "gt" / split / "night"
+        record_outside_splits(base / "rgb_anon", ("train", "val", "test", "train_ref", "val_ref", "test_ref"))
+        if split == "train":
+            pairs = _pair_list(self.root, self.pairs)
+            found = _training_pairs(base, pairs)
+            nights = [row.image for row in found]
+            record_unused(f"not named by {pairs.name}", night, f"*/*{_IMAGE}", nights)
+        else:
+            nights = files(night, f"*/*{_IMAGE}")
+            if not nights:
+                raise nothing_found(f"{night}: no <recording>/*{_IMAGE} in it; unpack this split, or correct `split`")
+            references = _references_by_frame(base / "rgb_anon" / f"{split}_ref" / "day")
+            found = [Row(night, reference=references.get(_frame(night))) for night in nights]
+            unused = references.keys() - set(map(_frame, nights))
+            record_skipped("references without an image", *(references[frame] for frame in sorted(unused)))
+        found = [_with_label(row, labels, classes, labelled) for row in found]
+        if labelled:
+            remedy = {
+                "train": "none of the training images were published: measure on `split: val`",
+                "val": "unpack Dark_Zurich_val_anon.zip into `root`",
+                "test": "the labels of the test images are not public: measure on `split: val`, or let the stage"
+                " submission make the zip for the test server",
+            }
+            check_labels([row.label for row in found], labels, "*/*_gt", remedy[split])
+        return found
 
 
 def _base(root: Path, split: str) -> Path:

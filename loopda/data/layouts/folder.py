@@ -32,9 +32,10 @@ from loopda.text.names import examples
 GLOB = r"^([^/].*/)?[^/*?\[\]]*\*[^/*?\[\]]*$"
 IS_GLOB = "a relative path whose last part holds one * and no other wildcard"
 
-_PART = r"[^{}]|\{stem\}|\{folder\}"
-PATTERN = rf"^(\{{stem\}}|([^/{{}}]|\{{folder\}})({_PART})*\{{stem\}})({_PART})*$"
-IS_PATTERN = "a relative path with {stem} in it, and nothing in braces but {stem} and {folder}"
+_NAMED = r"\{folder\}|\$\{\w+\}"  # the folder of the image, and a variable of the environment
+_PART = rf"[^{{}}]|\{{stem\}}|{_NAMED}"
+PATTERN = rf"^(\{{stem\}}|([^/{{}}]|{_NAMED})({_PART})*\{{stem\}})({_PART})*$"
+IS_PATTERN = "a relative path with {stem} in it, and nothing in braces but {stem}, {folder} and ${VARIABLES}"
 
 _Pattern = Annotated[str, Field(pattern=PATTERN, description=IS_PATTERN)]
 
@@ -52,59 +53,38 @@ class FolderLayout(Layout):
     palette: Palette = "check"
 
     def rows(self, classes: ClassList, *, labelled: bool) -> list[Row]:
-        return rows(
-            self.root,
-            self.images,
-            classes,
-            labelled=labelled,
-            labels=self.labels,
-            references=self.references,
-            encoding=self.encoding,
-        )
+        """The files of `root` that match the glob `images` (`listing.files`), sorted by path.
 
-
-def rows(
-    root: Path,
-    images: str,
-    classes: ClassList,
-    *,
-    labelled: bool,
-    labels: str | None = None,
-    references: str | None = None,
-    encoding: str | None = None,
-) -> list[Row]:
-    """The files of `root` that match the glob `images` (`listing.files`), sorted by path.
-
-    Each image must have the reference that the pattern `references` names, and, where `labelled`, the label that
-    `labels` names; `check_rows` reports those that are missing. Where not `labelled`, only labels that exist are named,
-    without an encoding, since nobody is to read them. encoding: as in `table.rows`. DataError where no file matches,
-    none of many labels or references is there, or the glob takes labels or references for images.
-    """
-    if encoding is not None:
-        classes.encoding(encoding)
-    root = Path(root)
-    images, labels, references = (_below(root, pattern) for pattern in (images, labels, references))
-    found = []
-    with collect_skipped() as skipped:
-        for image in files(root, images):
-            label, reference = (_partner(root, images, pattern, image) for pattern in (labels, references))
-            if not labelled:
-                label = label if label and label.exists() else None
-            kind = (encoding or encoding_by_name(label, classes)) if label and labelled else ""
-            found.append(Row(image, label, reference, kind))
-    if not found:
-        raise DataError("\n".join([_no_match(root, images), *skipped.lines()]))
-    if faults := [*_taken_for_images(found), *_absent(root, found, labels, references)]:
-        raise DataError("\n".join(faults))
-    used = {path for row in found for path in (row.image, row.label, row.reference) if path}
-    of_labels, of_references = (_unused(root, pattern, used) for pattern in (labels, references))
-    skipped.discard([*used, *of_labels, *of_references])
-    for cause, paths in skipped.by_cause.items():
-        record_skipped(cause, *paths)
-    if labelled:
-        record_skipped("label maps without an image", *of_labels)
-    record_skipped("references without an image", *of_references)
-    return found
+        Each image must have the reference that the pattern `references` names, and, where `labelled`, the label that
+        `labels` names; `check_rows` reports those that are missing. Where not `labelled`, only labels that exist are
+        named, without an encoding, since nobody is to read them. DataError where no file matches, none of many labels
+        or references is there, or the glob takes labels or references for images.
+        """
+        if self.encoding is not None:
+            classes.encoding(self.encoding)
+        root, encoding = self.root, self.encoding
+        images, labels, references = (_below(root, pattern) for pattern in (self.images, self.labels, self.references))
+        found = []
+        with collect_skipped() as skipped:
+            for image in files(root, images):
+                label, reference = (_partner(root, images, pattern, image) for pattern in (labels, references))
+                if not labelled:
+                    label = label if label and label.exists() else None
+                kind = (encoding or encoding_by_name(label, classes)) if label and labelled else ""
+                found.append(Row(image, label, reference, kind))
+        if not found:
+            raise DataError("\n".join([_no_match(root, images), *skipped.lines()]))
+        if faults := [*_taken_for_images(found), *_absent(root, found, labels, references)]:
+            raise DataError("\n".join(faults))
+        used = {path for row in found for path in (row.image, row.label, row.reference) if path}
+        of_labels, of_references = (_unused(root, pattern, used) for pattern in (labels, references))
+        skipped.discard([*used, *of_labels, *of_references])
+        for cause, paths in skipped.by_cause.items():
+            record_skipped(cause, *paths)
+        if labelled:
+            record_skipped("label maps without an image", *of_labels)
+        record_skipped("references without an image", *of_references)
+        return found
 
 
 def _below(root: Path, pattern: str | None) -> str | None:

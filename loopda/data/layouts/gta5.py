@@ -8,27 +8,18 @@ as in this literature; a few of them do not fit together (15188, 17705 and some 
 check names them, and `exclude` leaves out those it names.
 """
 
-from collections.abc import Sequence
-from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
-from loopda.data.layouts import numbered
-from loopda.data.manifest import Row
-from loopda.labels.classes import ClassList
+from loopda.data.layouts.numbered import NumberedLayout
 
 
-class Gta5Layout(numbered.NumberedLayout):
+class Gta5Layout(NumberedLayout):
     """Images in the folders of GTA5: see `loopda.data.layouts.gta5`. exclude: pairs to leave out, by their numbers as
     text ("15188").
     """
 
     layout: Literal["gta5"]
 
-    def rows(self, classes: ClassList, *, labelled: bool) -> list[Row]:
-        return rows(self.root, classes, labelled=labelled, exclude=self.exclude)
-
-
-def rows(root: Path, classes: ClassList, *, labelled: bool, exclude: Sequence[str] = ()) -> list[Row]:
-    """All pairs but those of the numbers in `exclude`, as in `numbered.rows`."""
-    images, labels = Path(root, "images"), Path(root, "labels")
-    return numbered.rows(images, labels, "labelIds", classes, labelled=labelled, exclude=exclude)
+    images_folder: ClassVar[str] = "images"
+    labels_folder: ClassVar[str] = "labels"
+    label_encoding: ClassVar[str] = "labelIds"

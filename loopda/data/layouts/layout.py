@@ -19,8 +19,11 @@ class Layout(Section):
     remedy: ClassVar[str] = ""
 
     def rows(self, classes: ClassList, *, labelled: bool) -> list[Row]:
-        """The images with their labels and references, as the reader finds them; the files are not opened. Where
-        `labelled`, each row names a label map."""
+        """The images with their labels and references, as the reader finds them; the files are not opened.
+
+        Where `labelled`, each row names its label map, the expected one where there is none (`check_rows` reports it);
+        else only label maps that exist.
+        """
         raise NotImplementedError
 
     @property

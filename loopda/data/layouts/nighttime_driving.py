@@ -18,7 +18,7 @@ from loopda.data.listing import files, record_unused
 from loopda.data.lists import read_names, refuse_list_of_another_tree
 from loopda.data.manifest import Row
 from loopda.data.paths import existing
-from loopda.data.skipped import with_skipped
+from loopda.data.skipped import nothing_found
 from loopda.errors import DataError
 from loopda.labels.classes import ClassList
 
@@ -34,34 +34,28 @@ class NighttimeDrivingLayout(Layout):
     names: Path | None = None
 
     def rows(self, classes: ClassList, *, labelled: bool) -> list[Row]:
-        return rows(self.root, classes, labelled=labelled, names=self.names)
+        """The images of the one split: those of the list `names`, in its order, or all, sorted by name.
 
-
-def rows(root: Path, classes: ClassList, *, labelled: bool, names: Path | None = None) -> list[Row]:
-    """The images of the one split, sorted by name; labels as in `cityscapes.rows`.
-
-    names: a list of image names, one a line; these images are taken, each once, in the order of the list. (LoopDA's
-    nd_val.txt names each image twice.) DataError where the folder has no image, or a line names none, or most of the
-    list is not there.
-    """
-    folder = Path(root, "leftImg8bit", "test", "night")
-    images = _named(folder, names) if names else files(folder, f"*{_IMAGE}")
-    if not images:
-        raise DataError(
-            with_skipped(
+        An image that the list repeats is taken once: LoopDA's nd_val.txt names each image twice. DataError where the
+        folder has no image, or a line names none, or most of the list is not there.
+        """
+        folder = Path(self.root, "leftImg8bit", "test", "night")
+        images = _named(folder, self.names) if self.names else files(folder, f"*{_IMAGE}")
+        if not images:
+            raise nothing_found(
                 f"{folder}: no *{_IMAGE} in it; `root` must be the folder that holds leftImg8bit/ and"
                 " gtCoarse_daytime_trainvaltest/"
             )
-        )
-    labels = Path(root, "gtCoarse_daytime_trainvaltest", "test", "night")
-    found = []
-    for image in images:
-        stem = labels / f"{image.stem.removesuffix(Path(_IMAGE).stem)}_gtCoarse"
-        label, encoding = label_file(stem, classes, labelled=labelled)
-        found.append(Row(image, label, encoding=encoding))
-    if labelled:
-        check_labels([row.label for row in found], labels, "*_gtCoarse", "unpack NighttimeDrivingTest.zip into `root`")
-    return found
+        labels = Path(self.root, "gtCoarse_daytime_trainvaltest", "test", "night")
+        found = []
+        for image in images:
+            stem = labels / f"{image.stem.removesuffix(Path(_IMAGE).stem)}_gtCoarse"
+            label, encoding = label_file(stem, classes, labelled=labelled)
+            found.append(Row(image, label, encoding=encoding))
+        if labelled:
+            remedy = "unpack NighttimeDrivingTest.zip into `root`"
+            check_labels([row.label for row in found], labels, "*_gtCoarse", remedy)
+        return found
 
 
 def _named(folder: Path, names: Path) -> list[Path]:

@@ -8,26 +8,18 @@ mean. The literature therefore reports the mean of the other 16 classes, which w
 holds, and that of 13, without wall, fence and pole: the IoU per class stands in the scores.
 """
 
-from collections.abc import Sequence
-from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
-from loopda.data.layouts import numbered
-from loopda.data.manifest import Row
-from loopda.labels.classes import SYNTHIA, ClassList
+from loopda.data.layouts.numbered import NumberedLayout
+from loopda.labels.classes import SYNTHIA
 
 
-class SynthiaLayout(numbered.NumberedLayout):
+class SynthiaLayout(NumberedLayout):
     """Images in the folders of SYNTHIA-RAND-CITYSCAPES: see `loopda.data.layouts.synthia`. exclude: pairs to leave out,
     by their numbers as text."""
 
     layout: Literal["synthia"]
 
-    def rows(self, classes: ClassList, *, labelled: bool) -> list[Row]:
-        return rows(self.root, classes, labelled=labelled, exclude=self.exclude)
-
-
-def rows(root: Path, classes: ClassList, *, labelled: bool, exclude: Sequence[str] = ()) -> list[Row]:
-    """All pairs but those of the numbers in `exclude`, as in `numbered.rows`."""
-    images, labels = Path(root, "RGB"), Path(root, "GT", "LABELS")
-    return numbered.rows(images, labels, SYNTHIA, classes, labelled=labelled, exclude=exclude)
+    images_folder: ClassVar[str] = "RGB"
+    labels_folder: ClassVar[str] = "GT/LABELS"
+    label_encoding: ClassVar[str] = SYNTHIA

@@ -33,7 +33,38 @@ class TableLayout(Layout):
     palette: Palette = "check"
 
     def rows(self, classes: ClassList, *, labelled: bool) -> list[Row]:
-        return rows(self.csv, classes, labelled=labelled, encoding=self.encoding)
+        """The rows of the CSV, in its order.
+
+        Where `labelled`, the label files are read as `encoding`; without it, as the one kind of label file that the
+        class list understands; where it understands several, the end of each file's name decides (`..._labelIds.png`,
+        `..._labelTrainIds.png`). Where not `labelled`, they are named without an encoding, since nobody is to read
+        them. DataError lists every line that is at fault; ConfigError where the class list does not understand
+        `encoding`.
+        """
+        table, encoding = self.csv, self.encoding
+        if encoding is not None:
+            classes.encoding(encoding)
+        lines, faults = read_table(table, ["image"], ["label", "reference"], remedy=_REMEDY)
+        folder = _folder(table, [line["image"] for _, line in lines])
+        found = []
+        for number, line in lines:
+            if not line["image"]:
+                faults.append(f"{table}, line {number}: the field `image` is empty; complete or delete the line")
+                continue
+            try:
+                image, label, reference = (named_path(line[name], folder) if line[name] else None for name in COLUMNS)
+                kind = (encoding or encoding_by_name(label, classes)) if label and labelled else ""
+            except ConfigError as error:
+                faults.append(f"{table}, line {number}: {error}")
+                continue
+            found.append(Row(image, label, reference, kind))
+        if faults:
+            raise DataError("\n".join(faults))
+        images = [line["image"] for _, line in lines]
+        refuse_list_from_elsewhere(table, images, [row.image for row in found])
+        for paths in ([row.image for row in found], [row.label for row in found if labelled and row.label]):
+            refuse_list_of_another_tree(table, paths, "correct `csv`, or the paths in it")
+        return found
 
 
 def write_table(path: Path, rows: Iterable[Row]) -> None:
@@ -65,40 +96,6 @@ def _write(path: Path, columns: Sequence[str], lines: Iterable[Sequence[str]]) -
         table = csv.writer(file, lineterminator="\n")
         table.writerow(columns)
         table.writerows(lines)
-
-
-def rows(table: Path, classes: ClassList, *, labelled: bool, encoding: str | None = None) -> list[Row]:
-    """The rows of the CSV `table`, in its order.
-
-    Where `labelled`, the label files are read as `encoding`; without it, as the one kind of label file that
-    the class list understands; where it understands several, the end of each file's name decides
-    (`..._labelIds.png`, `..._labelTrainIds.png`). Where not `labelled`, they are named without an encoding,
-    since nobody is to read them. DataError lists every line that is at fault; ConfigError where the class
-    list does not understand `encoding`.
-    """
-    if encoding is not None:
-        classes.encoding(encoding)
-    lines, faults = read_table(table, ["image"], ["label", "reference"], remedy=_REMEDY)
-    folder = _folder(Path(table), [line["image"] for _, line in lines])
-    found = []
-    for number, line in lines:
-        if not line["image"]:
-            faults.append(f"{table}, line {number}: the field `image` is empty; complete or delete the line")
-            continue
-        try:
-            image, label, reference = (named_path(line[name], folder) if line[name] else None for name in COLUMNS)
-            kind = (encoding or encoding_by_name(label, classes)) if label and labelled else ""
-        except ConfigError as error:
-            faults.append(f"{table}, line {number}: {error}")
-            continue
-        found.append(Row(image, label, reference, kind))
-    if faults:
-        raise DataError("\n".join(faults))
-    images = [line["image"] for _, line in lines]
-    refuse_list_from_elsewhere(Path(table), images, [row.image for row in found])
-    for paths in ([row.image for row in found], [row.label for row in found if labelled and row.label]):
-        refuse_list_of_another_tree(Path(table), paths, "correct `csv`, or the paths in it")
-    return found
 
 
 def _folder(table: Path, images: list[str]) -> Path:

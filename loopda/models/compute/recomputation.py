@@ -48,14 +48,14 @@ class _SecondPass(ExitStack):
     def __init__(self, block: nn.Module, domains: tuple[int, ...], shares: tuple[tuple[int, ...], ...]):
         super().__init__()
         self.domains = partial(domains_and_shares, block, domains, shares)
-        self.counting = [part for part in block.modules() if hasattr(part, "counted")]
+        self.normalisations = [part for part in block.modules() if hasattr(part, "counted")]
 
     def __enter__(self) -> "_SecondPass":
         self.enter_context(self.domains())
-        self.callback(self._count, False)
-        self._count(True)
+        self.callback(self._set_counted, False)
+        self._set_counted(True)
         return self
 
-    def _count(self, counted: bool) -> None:
-        for part in self.counting:
+    def _set_counted(self, counted: bool) -> None:
+        for part in self.normalisations:
             part.counted = counted

@@ -1,8 +1,8 @@
 """Checking a configuration before any job starts, so that no wrong key ends a run after hours of training.
 
-`check` looks at the settings and at the form of experiments first (settings.py), then at each stage's resolved section
-(sections.py) and the data sets (data.py), and at last at what does not go together. Nothing heavy is imported: the
-Snakefile checks each time it is parsed.
+`check` begins with the names of sections, the settings, and the form of experiments (settings.py). It goes on with each
+stage's resolved section (sections.py) and the data sets (data.py), and ends with settings that exclude each other.
+Nothing heavy is imported: the Snakefile checks each time it is parsed.
 """
 
 from collections.abc import Mapping
@@ -24,22 +24,12 @@ def check(config: Config, schemas: Mapping[str, Any]) -> None:
 
     schemas: the JSON schema of each stage's resolved section (`schema.read_schemas`).
     """
-    faults = _faults_of_keys(config)
-    if not faults:
-        errors = SchemaErrors(schemas)
-        faults = (
-            faults_of_settings(config)
-            or [
-                *faults_of_unused_methods(config, errors),
-                *with_experiments(
-                    (name, fault)
-                    for name in config["experiments"]
-                    for fault in faults_of_sections(config, name, errors) or faults_of_sets(config, name)
-                ),
-                *_faults_of_members(config),
-            ]
-            or _faults_of_batches(config) + _faults_of_compilation(config)
-        )
+    faults = (
+        _faults_of_keys(config)
+        or faults_of_settings(config)
+        or _faults_of_experiments(config, SchemaErrors(schemas))
+        or _faults_of_batches(config) + _faults_of_compilation(config)
+    )
     if faults:
         raise ConfigError("\n".join(f"configuration: {fault}" for fault in dict.fromkeys(faults)))
 
@@ -51,12 +41,26 @@ def _faults_of_keys(config: Config) -> list[str]:
     missing = sorted(name for name in SECTIONS if name not in config)
     if len(missing) > 3:
         faults.append(
-            f"{len(missing)} sections are missing: {', '.join(missing)}. config.yaml is the project's, whole; lines of"
-            " your own stand in a file after --configfile"
+            f"{len(missing)} sections are missing: {', '.join(missing)}. Keep the project's config.yaml whole, and"
+            " write your own lines into a file after --configfile"
         )
     else:
         faults += [f"the section {name!r} is missing" for name in missing]
     return faults
+
+
+def _faults_of_experiments(config: Config, errors: SchemaErrors) -> list[str]:
+    """What is wrong with the sections and the data sets of all experiments, with unused methods, and with ensembles."""
+    of_experiments = (
+        (name, fault)
+        for name in config["experiments"]
+        for fault in faults_of_sections(config, name, errors) or faults_of_sets(config, name)
+    )
+    return [
+        *faults_of_unused_methods(config, errors),
+        *with_experiments(of_experiments),
+        *_faults_of_members(config),
+    ]
 
 
 def _faults_of_members(config: Config) -> list[str]:
@@ -91,12 +95,9 @@ def _faults_of_batches(config: Config) -> list[str]:
     for name in config["run"]:
         for stage in training_stages(config, name):
             batch_size, count = section(config, name, stage)["batch_size"], processes(config, stage)
+            fault = f"processes: {count} cannot share {stage}.batch_size {batch_size} equally"
             if batch_size % count:
-                fault = (
-                    f"processes: {count} cannot share {stage}.batch_size {batch_size} equally; set processes.{stage} to"
-                    " a number that divides it"
-                )
-                faults.append((name, fault))
+                faults.append((name, f"{fault}; set processes.{stage} to a number that divides it"))
     return with_experiments(faults)
 
 
@@ -105,8 +106,7 @@ def _faults_of_compilation(config: Config) -> list[str]:
     faults = []
     for name in config["experiments"]:
         for stage in training_stages(config, name):
-            why_not = uncompilable(section(config, name, stage)["compute"], processes(config, stage))
-            if why_not:
+            if why_not := uncompilable(section(config, name, stage)["compute"], processes(config, stage)):
                 faults.append((name, f"{why_not}; stage {stage}"))
     return with_experiments(faults)
 

@@ -10,14 +10,14 @@ def faults_of_sets(config: Config, name: str) -> list[str]:
     """What is wrong with the data sets of the experiment `name`, whose sections agree with the schemas."""
     tests = section(config, name, "prepare").get(TESTS) or {}
     named = sets(config, name)
-    known = [*(domain for domain in ("night", "day") if f"{domain}_val" in named), *tests]
+    measured = [*(domain for domain in ("night", "day") if f"{domain}_val" in named), *tests]
     faults = [f"data.{TESTS}: {fault}" for fault in faults_of_set_names(tests)]
     if name in config["run"]:
         faults += faults_of_data(config, name)
-    for measured in section(config, name, "evaluate").get("full_size", []):
-        if measured not in known:
-            there = ", ".join(known) or "none"
-            faults.append(f"evaluate.full_size: no set {measured!r} to measure on; there are {there}")
+    known = f"the sets are {', '.join(measured)}" if measured else "the experiment has none"
+    for chosen in section(config, name, "evaluate").get("full_size", []):
+        if chosen not in measured:
+            faults.append(f"evaluate.full_size: no set {chosen!r} to measure on; {known}")
     return faults
 
 

@@ -1,14 +1,12 @@
 """Messages about a fault that several experiments have: one line for all of them."""
 
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
 
 def with_experiments(found: Iterable[tuple[str, str]]) -> list[str]:
     """Each fault once, followed by the experiments that have it. found: pairs of an experiment and a fault."""
-    by_fault: dict[str, list[str]] = {}
-    for name, fault in found:
-        by_fault.setdefault(fault, []).append(name)
-    return [f"{fault} ({_named(names)})" for fault, names in by_fault.items()]
+    return [f"{fault} ({_named(names)})" for fault, names in _by_fault(found).items()]
 
 
 def at_experiments(found: Iterable[tuple[str, str]]) -> list[str]:
@@ -16,13 +14,17 @@ def at_experiments(found: Iterable[tuple[str, str]]) -> list[str]:
 
     found: pairs of an experiment and a fault, which begins with ".key: " or ": ".
     """
-    by_fault: dict[str, list[str]] = {}
-    for name, fault in found:
-        by_fault.setdefault(fault, []).append(name)
     return [
         f"experiments.{first}{fault}" + (f" (and in {_named(others)})" if others else "")
-        for fault, (first, *others) in by_fault.items()
+        for fault, (first, *others) in _by_fault(found).items()
     ]
+
+
+def _by_fault(found: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
+    names: dict[str, list[str]] = defaultdict(list)
+    for name, fault in found:
+        names[fault].append(name)
+    return names
 
 
 def _named(names: Sequence[str]) -> str:

@@ -110,7 +110,7 @@ def _message(error: ValidationError) -> str:
         known = ", ".join(error.schema["discriminator"]["mapping"])
         found = error.instance[key]
         what = "layout" if key == "layout" else "method"
-        return f"there is no {what} {found!r}{remedy(found, 'string')}; there are {known}"
+        return f"there is no {what} {found!r}{remedy(found, 'string')}; the {what}s are {known}"
     if error.validator == "pattern" and "description" in error.schema:
         return f"{error.instance!r} is not {error.schema['description']}"
     if error.instance is None:

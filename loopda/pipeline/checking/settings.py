@@ -69,7 +69,7 @@ def _faults_of_extension(config: Config, name: str) -> list[str]:
     while isinstance(known[seen[-1]], Mapping) and EXTENDS in known[seen[-1]]:
         base = known[seen[-1]][EXTENDS]
         if not isinstance(base, str) or base not in known:
-            return [f"{where}: {_no_experiment(base, known)}, or name the file that has it after --configfile"]
+            return [f"{where}: {_no_experiment(base, known)}; if another file has it, name the file after --configfile"]
         if base in seen:
             return [f"{where}: {' extends '.join([*seen, base])}; let one of them stand by itself"]
         seen.append(base)
@@ -106,10 +106,12 @@ def _faults_of_list(key: str, names: Any, known: Mapping[str, Any]) -> list[str]
 
 
 def _no_experiment(name: Any, known: Mapping[str, Any]) -> str:
-    """That there is no experiment `name`, and which there are: those of similar names, else the first ones."""
-    alike = get_close_matches(str(name), known, n=5) or list(known)[:5]
-    more = f" and {len(known) - len(alike)} more" if len(known) > len(alike) else ""
-    return f"no experiment {name!r}{remedy(name, 'string')}; there are {', '.join(alike)}{more}"
+    """That there is no experiment `name`, and which ones of similar names there are, or else the first ones."""
+    missing = f"no experiment {name!r}{remedy(name, 'string')}"
+    if alike := get_close_matches(str(name), known, n=5):
+        return f"{missing}; similar names: {', '.join(alike)}"
+    more = f" and {len(known) - 5} more" if len(known) > 5 else ""
+    return f"{missing}; the experiments are {', '.join(list(known)[:5])}{more}"
 
 
 def _faults_of_processes(chosen: Any) -> list[str]:
@@ -117,7 +119,7 @@ def _faults_of_processes(chosen: Any) -> list[str]:
     if not isinstance(chosen, Mapping) or "default" not in chosen:
         return [f"processes: expected default and perhaps stages, each with a number, found {chosen!r}"]
     faults = [
-        f"processes: {name!r} is none of the stages that processes can share: {', '.join(DISTRIBUTED_STAGES)}"
+        f"processes: {name!r} is not one of the stages that processes can share: {', '.join(DISTRIBUTED_STAGES)}"
         for name in chosen
         if name not in ("default", *DISTRIBUTED_STAGES)
     ]
@@ -139,7 +141,7 @@ def _faults_of_methods(config: Config) -> list[str]:
         wrong = {name: section for name, section in methods.items() if not isinstance(section, Mapping)}
         return [
             *(
-                f"{where}: there is no method {name!r}{remedy(name, 'string')}; there are {', '.join(known)}"
+                f"{where}: there is no method {name!r}{remedy(name, 'string')}; the methods are {', '.join(known)}"
                 for where, name in unknown
             ),
             *(f"methods.{name}: expected keys with values, found {section!r}" for name, section in wrong.items()),

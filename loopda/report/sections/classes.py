@@ -5,9 +5,8 @@ from typing import Any
 import numpy as np
 
 from loopda.pipeline.stages import stage_title
-from loopda.report.page import css_colour
+from loopda.report.page import PageSettings, css_colour
 from loopda.report.results import Results
-from loopda.report.settings import PageSettings
 from loopda.report.summary import BASELINE, Cell
 from loopda.report.words import share
 

@@ -5,8 +5,8 @@ from typing import Any
 from loopda.pipeline.stages import stage_order, stage_title
 from loopda.report.figures import SeedCurve, learning_curve
 from loopda.report.inputs import Metrics
+from loopda.report.page import PageSettings
 from loopda.report.results import Results
-from loopda.report.settings import PageSettings
 from loopda.report.svg import SERIES_COUNT
 from loopda.runtime.log import duration
 

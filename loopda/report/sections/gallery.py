@@ -7,9 +7,9 @@ import numpy as np
 from loopda.errors import DataError
 from loopda.pipeline.stages import stage_title
 from loopda.report.inputs import Evaluation, find
-from loopda.report.pictures import encoding_of, label_picture, picture
+from loopda.report.page import PageSettings
+from loopda.report.pictures import label_picture, picture
 from loopda.report.results import Results
-from loopda.report.settings import PageSettings
 
 ANCHOR, LINK = "gallery", "Gallery"
 
@@ -43,20 +43,14 @@ def picture_rows(models: list[Evaluation], domain: str, count: int, width: int) 
             f"{first.read_from}: no {domain} image of which all models of its seed have a prediction;"
             " run `evaluate` again for all stages"
         )
-    names, colours = first.classes, np.array(first.colours, dtype=np.uint8)
+    colours = np.array(first.colours, dtype=np.uint8)
     rows = []
     for image in [common[index] for index in centres(len(common), count)]:
         row = [picture(find(image, first.read_from), width)]
         for model, by_image in zip(models, predictions, strict=True):
-            path = find(by_image[image].prediction, model.read_from)
-            row.append(label_picture(path, names, colours, width))
-        truth = predictions[0][image]
-        if truth.label:
-            encoding = encoding_of(truth.label, truth.encoding)
-            row.append(label_picture(find(truth.label, first.read_from), names, colours, width, encoding))
-        else:
-            row.append("")
-        rows.append(row)
+            row.append(label_picture(find(by_image[image].prediction, model.read_from), colours, width))
+        truth = predictions[0][image].label
+        rows.append([*row, label_picture(find(truth, first.read_from), colours, width) if truth else ""])
     return rows
 
 

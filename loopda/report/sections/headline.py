@@ -6,8 +6,8 @@ import numpy as np
 
 from loopda.pipeline.stages import stage_title
 from loopda.report.figures import class_chart, class_chart_height, stage_chart
+from loopda.report.page import PageSettings
 from loopda.report.results import Results
-from loopda.report.settings import PageSettings
 from loopda.report.summary import BASELINE
 
 ANCHOR, LINK = "results", "Results"

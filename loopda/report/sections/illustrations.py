@@ -4,9 +4,9 @@ from typing import Any
 
 from loopda.report.illustrations import Illustrations
 from loopda.report.inputs import find, origin
+from loopda.report.page import PageSettings
 from loopda.report.pictures import picture
 from loopda.report.results import Pairs, Results
-from loopda.report.settings import PageSettings
 
 ANCHOR, LINK = "illustrations", "Translations and pseudo-labels"
 

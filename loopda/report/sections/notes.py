@@ -3,8 +3,8 @@
 from typing import Any
 
 from loopda.report.data_notes import shortened
+from loopda.report.page import PageSettings
 from loopda.report.results import Results
-from loopda.report.settings import PageSettings
 
 ANCHOR, LINK = "notes", "Notes"
 

@@ -5,8 +5,8 @@ from typing import Any
 
 from loopda.pipeline.stages import stage_order, stage_title
 from loopda.report.inputs import Configuration
+from loopda.report.page import PageSettings
 from loopda.report.results import Results
-from loopda.report.settings import PageSettings
 from loopda.report.words import seed_list
 
 ANCHOR, LINK = "provenance", "Behind the numbers"

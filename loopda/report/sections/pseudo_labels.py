@@ -9,9 +9,8 @@ from loopda.errors import DataError
 from loopda.report.figures import distance_groups, overlap_histogram
 from loopda.report.illustrations import Illustrations, Overlap, Threshold
 from loopda.report.inputs import Evaluation
-from loopda.report.page import css_colour
+from loopda.report.page import PageSettings, css_colour
 from loopda.report.results import Results
-from loopda.report.settings import PageSettings
 
 ANCHOR, LINK = "pseudo-labels", "Pseudo-label statistics"
 

@@ -4,12 +4,17 @@ import pytest
 from PIL import Image
 
 from loopda.data.checks import check_rows
-from loopda.data.layouts.cityscapes import rows
+from loopda.data.layouts.cityscapes import CityscapesLayout
 from loopda.data.skipped import collect_skipped
 from loopda.errors import ConfigError, DataError
 from loopda.labels.classes import CITYSCAPES
 
 NAMES = ["aachen_000000_000019", "aachen_000001_000019", "bochum_000000_000313"]
+
+
+def rows(root, split, classes, *, labelled):
+    layout = CityscapesLayout(layout="cityscapes", root=root, split=split)
+    return layout.rows(classes, labelled=labelled)
 
 
 @pytest.fixture

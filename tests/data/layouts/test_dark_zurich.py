@@ -4,7 +4,7 @@ import pytest
 from PIL import Image
 
 from loopda.data.checks import check_rows
-from loopda.data.layouts.dark_zurich import PAIRS, rows
+from loopda.data.layouts.dark_zurich import PAIRS, DarkZurichLayout
 from loopda.data.skipped import collect_skipped
 from loopda.errors import DataError
 from loopda.labels.classes import CITYSCAPES
@@ -15,6 +15,11 @@ TRAIN = [
     ("train/night/GOPR0376/GOPR0376_frame_000001", "train/day/GOPR0374/GOPR0374_frame_000301"),
 ]
 VAL = ["GOPR0356_frame_000324", "GOPR0356_frame_000321"]
+
+
+def rows(root, split, classes, *, labelled, pairs=None):
+    layout = DarkZurichLayout(layout="dark_zurich", root=root, split=split, pairs=pairs)
+    return layout.rows(classes, labelled=labelled)
 
 
 def image(path, mode="RGB", value=0):

@@ -4,13 +4,16 @@ import pytest
 from loopda.config import parse_section
 from loopda.data.checks import check_rows
 from loopda.data.layouts import FolderLayout
-from loopda.data.layouts.folder import rows
 from loopda.data.listing import HIDDEN
 from loopda.data.skipped import collect_skipped
 from loopda.errors import ConfigError, DataError
 from loopda.labels.classes import CITYSCAPES
 
 DRIVES = ["drive/b/0001", "drive/a/0002", "drive/a/0001", "drive/0007", "drive/a/c/0001"]
+
+
+def rows(root, images, classes, *, labelled, **keys):
+    return FolderLayout(layout="folder", root=root, images=images, **keys).rows(classes, labelled=labelled)
 
 
 @pytest.fixture

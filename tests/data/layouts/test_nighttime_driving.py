@@ -2,7 +2,7 @@ import public_trees as trees
 import pytest
 
 from loopda.data.checks import Checked, check_rows
-from loopda.data.layouts import nighttime_driving
+from loopda.data.layouts.nighttime_driving import NighttimeDrivingLayout
 from loopda.data.manifest import Row
 from loopda.data.skipped import collect_skipped
 from loopda.errors import DataError
@@ -13,8 +13,13 @@ def checked(rows: list[Row], *, labelled: bool = True) -> Checked:
     return check_rows(rows, CITYSCAPES, labelled=labelled, workers=1)
 
 
+def rows_of(root, names=None):
+    layout = NighttimeDrivingLayout(layout="nighttime_driving", root=root, names=names)
+    return layout.rows(CITYSCAPES, labelled=True)
+
+
 def test_nighttime_driving_is_sorted_by_name_and_its_label_ids_come_first(tmp_path):
-    rows = nighttime_driving.rows(trees.nighttime_driving(tmp_path), CITYSCAPES, labelled=True)
+    rows = rows_of(trees.nighttime_driving(tmp_path))
     assert [row.image.name.split("_left")[0] for row in rows] == [
         "01_frame_0906",
         "01_frame_1088",
@@ -30,7 +35,7 @@ def test_a_list_of_names_gives_the_images_and_their_order_whatever_folders_it_na
     root = trees.nighttime_driving(tmp_path)
     names = tmp_path / "mine.txt"
     names.write_text("0_frame_1738_leftImg8bit.png\n\ntest/night/0_frame_0250_leftImg8bit.png\n")
-    rows = nighttime_driving.rows(root, CITYSCAPES, labelled=True, names=names)
+    rows = rows_of(root, names)
     assert [row.image.name for row in rows] == ["0_frame_1738_leftImg8bit.png", "0_frame_0250_leftImg8bit.png"]
     assert checked(rows).faults == []
 
@@ -42,7 +47,7 @@ def test_a_list_that_names_each_image_twice_is_taken_once_and_says_so(tmp_path):
     names = tmp_path / "nd_val.txt"  # of LoopDA's code: all names, then all again
     names.write_text(2 * "".join(f"{image.name}\n" for image in images))
     with collect_skipped() as left_out:
-        rows = nighttime_driving.rows(root, CITYSCAPES, labelled=True, names=names)
+        rows = rows_of(root, names)
     assert [row.image for row in rows] == images
     assert checked(rows).faults == []
     [line] = left_out.lines()
@@ -57,10 +62,10 @@ def test_a_list_that_holds_no_names_of_images_is_a_data_error_that_names_it(tmp_
     names = tmp_path / "mine.txt"
     names.write_text(text)
     with pytest.raises(DataError, match=f"mine.txt.*{fault}") as caught:
-        nighttime_driving.rows(trees.nighttime_driving(tmp_path), CITYSCAPES, labelled=True, names=names)
+        rows_of(trees.nighttime_driving(tmp_path), names)
     assert ("line 3" in str(caught.value)) == bool(text)
 
 
 def test_a_missing_list_is_a_data_error_that_names_it(tmp_path):
     with pytest.raises(DataError, match="none.txt: no such list of names"):
-        nighttime_driving.rows(tmp_path, CITYSCAPES, labelled=True, names=tmp_path / "none.txt")
+        rows_of(tmp_path, tmp_path / "none.txt")

@@ -8,7 +8,13 @@ import pytest
 from PIL import Image
 
 from loopda.data.checks import Checked, check_rows
-from loopda.data.layouts import acdc, bdd100k_night, gta5, nighttime_driving, synthia
+from loopda.data.layouts import (
+    AcdcLayout,
+    Bdd100kNightLayout,
+    Gta5Layout,
+    NighttimeDrivingLayout,
+    SynthiaLayout,
+)
 from loopda.data.manifest import Row
 from loopda.data.skipped import collect_skipped
 from loopda.errors import ConfigError, DataError
@@ -17,15 +23,30 @@ from loopda.labels.classes import CITYSCAPES, SYNTHIA
 
 SYNTHIA_CLASSES = Path(__file__).parents[3] / "workflow/config/synthia/classes.yaml"
 
+
+def reader(kind, **fixed):
+    """Reads a tree as the layout `kind`, whose keys are `fixed` and those of each call."""
+
+    def read(root, classes, *, labelled, **keys):
+        return kind(root=root, **fixed, **keys).rows(classes, labelled=labelled)
+
+    return read
+
+
+nighttime_driving = reader(NighttimeDrivingLayout, layout="nighttime_driving")
+bdd100k_night = reader(Bdd100kNightLayout, layout="bdd100k_night")
+gta5 = reader(Gta5Layout, layout="gta5")
+synthia = reader(SynthiaLayout, layout="synthia")
+
 READERS = {
-    "nighttime_driving": (trees.nighttime_driving, nighttime_driving.rows),
-    "acdc": (trees.acdc, lambda root, classes, labelled: acdc.rows(root, "train", classes, labelled=labelled)),
+    "nighttime_driving": (trees.nighttime_driving, nighttime_driving),
+    "acdc": (trees.acdc, reader(AcdcLayout, layout="acdc", split="train")),
     "bdd100k_night": (
         trees.bdd100k,
-        lambda root, classes, labelled: bdd100k_night.rows(root, root / trees.MGCDA_LIST, classes, labelled=labelled),
+        lambda root, classes, labelled: bdd100k_night(root, classes, labelled=labelled, names=root / trees.MGCDA_LIST),
     ),
-    "gta5": (trees.gta5, gta5.rows),
-    "synthia": (trees.synthia, synthia.rows),
+    "gta5": (trees.gta5, gta5),
+    "synthia": (trees.synthia, synthia),
 }
 
 
@@ -145,9 +166,9 @@ def test_a_list_of_names_of_another_tree_is_one_line(name, tmp_path):
     names = tmp_path / "names.txt"
     line = "{}_leftImg8bit.png\n" if name == "nighttime_driving" else "seg\\images\\train\\{}.jpg\n"
     names.write_text("".join(line.format(number) for number in range(50)))
-    reader = nighttime_driving if name == "nighttime_driving" else bdd100k_night
+    read = nighttime_driving if name == "nighttime_driving" else bdd100k_night
     with pytest.raises(DataError) as caught:
-        reader.rows(tmp_path, classes=CITYSCAPES, labelled=True, names=names)
+        read(tmp_path, CITYSCAPES, labelled=True, names=names)
     [line] = str(caught.value).splitlines()
     assert line.startswith(f"{names}: of the 50 files that it names 50 are not there, such as {tmp_path}")
 
@@ -156,8 +177,8 @@ def test_a_list_of_names_of_another_tree_is_one_line(name, tmp_path):
 
 
 def test_gta5_and_synthia_are_read_in_their_own_encodings(tmp_path):
-    of_gta5 = gta5.rows(trees.gta5(tmp_path / "gta5"), CITYSCAPES, labelled=True)
-    of_synthia = synthia.rows(trees.synthia(tmp_path / "synthia"), CITYSCAPES, labelled=True)
+    of_gta5 = gta5(trees.gta5(tmp_path / "gta5"), CITYSCAPES, labelled=True)
+    of_synthia = synthia(trees.synthia(tmp_path / "synthia"), CITYSCAPES, labelled=True)
     assert {row.encoding for row in of_gta5} == {"labelIds"}
     assert {row.encoding for row in of_synthia} == {SYNTHIA}
     assert [row.image.name for row in of_gta5] == [f"{number:05d}.png" for number in range(1, 6)]
@@ -167,9 +188,9 @@ def test_gta5_and_synthia_are_read_in_their_own_encodings(tmp_path):
 def test_the_licence_plate_of_gta5_is_void_as_34_and_as_255_and_35_is_a_fault(tmp_path):
     root = trees.gta5(tmp_path)
     trees.palette_label(root / "labels/00002.png", void=255)
-    assert checked(gta5.rows(root, CITYSCAPES, labelled=True)).faults == []
+    assert checked(gta5(root, CITYSCAPES, labelled=True)).faults == []
     trees.palette_label(root / "labels/00003.png", void=35)
-    [fault] = checked(gta5.rows(root, CITYSCAPES, labelled=True)).faults
+    [fault] = checked(gta5(root, CITYSCAPES, labelled=True)).faults
     assert fault.startswith(f"label {root / 'labels/00003.png'}: id 35 is neither a class nor void")
 
 
@@ -177,13 +198,13 @@ def test_a_label_of_gta5_that_was_converted_to_colours_is_refused(tmp_path):
     root = trees.gta5(tmp_path)
     with Image.open(root / "labels/00004.png") as image:
         image.convert("RGB").save(root / "labels/00004.png")
-    [fault] = checked(gta5.rows(root, CITYSCAPES, labelled=True)).faults
+    [fault] = checked(gta5(root, CITYSCAPES, labelled=True)).faults
     assert fault.startswith(f"label {root / 'labels/00004.png'}: a label map in colour mode RGB")
 
 
 numbered = pytest.mark.parametrize(
     ("build", "read", "images", "labels"),
-    [(trees.gta5, gta5.rows, "images", "labels"), (trees.synthia, synthia.rows, "RGB", "GT/LABELS")],
+    [(trees.gta5, gta5, "images", "labels"), (trees.synthia, synthia, "RGB", "GT/LABELS")],
     ids=["gta5", "synthia"],
 )
 
@@ -197,7 +218,7 @@ def test_every_broken_pair_is_listed_and_can_be_left_out_by_its_number(build, re
     trees.photograph(root / images / names[2], size=(trees.WIDTH + 2, trees.HEIGHT))
     faults = checked(read(root, CITYSCAPES, labelled=True)).faults
     assert [name for name in names if any(name in fault for fault in faults)] == names[:3]
-    broken = [Path(name).stem for name in names[:3]]
+    broken = tuple(Path(name).stem for name in names[:3])
     rows = read(root, CITYSCAPES, labelled=True, exclude=broken)
     assert [row.image.name for row in rows] == names[3:]
     assert checked(rows).faults == []
@@ -206,7 +227,7 @@ def test_every_broken_pair_is_listed_and_can_be_left_out_by_its_number(build, re
 @numbered
 def test_a_number_that_is_not_there_cannot_be_excluded(build, read, images, labels, tmp_path):
     with pytest.raises(ConfigError, match="no 15188 to exclude"):
-        read(build(tmp_path), CITYSCAPES, labelled=True, exclude=["15188"])
+        read(build(tmp_path), CITYSCAPES, labelled=True, exclude=("15188",))
 
 
 @numbered
@@ -228,7 +249,7 @@ def test_train_ids_beside_the_published_labels_change_nothing_and_alone_they_are
 def test_an_8_bit_label_under_the_name_of_synthias_is_refused(tmp_path):
     root = trees.synthia(tmp_path)
     bad = trees.label(root / "GT/LABELS/0000003.png", SYNTHIA)
-    [fault] = checked(synthia.rows(root, CITYSCAPES, labelled=True)).faults
+    [fault] = checked(synthia(root, CITYSCAPES, labelled=True)).faults
     assert fault.startswith(f"label {bad}: not a label map of SYNTHIA")
 
 
@@ -236,9 +257,9 @@ def test_the_ids_of_synthia_are_0_to_22(tmp_path):
     root = trees.synthia(tmp_path)
     every = np.arange(trees.WIDTH * trees.HEIGHT, dtype=np.uint8).reshape(trees.HEIGHT, trees.WIDTH) % 23
     trees.label_16_bit(root / "GT/LABELS/0000000.png", every)
-    assert checked(synthia.rows(root, CITYSCAPES, labelled=True)).faults == []
+    assert checked(synthia(root, CITYSCAPES, labelled=True)).faults == []
     trees.label_16_bit(root / "GT/LABELS/0000001.png", every + 1)
-    [fault] = checked(synthia.rows(root, CITYSCAPES, labelled=True)).faults
+    [fault] = checked(synthia(root, CITYSCAPES, labelled=True)).faults
     assert "0000001.png: id 23 is neither" in fault
 
 

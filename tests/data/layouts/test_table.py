@@ -3,12 +3,16 @@ from pathlib import Path
 
 import pytest
 
-from loopda.data.layouts.table import rows, write_table
+from loopda.data.layouts.table import TableLayout, write_table
 from loopda.data.manifest import Row
 from loopda.errors import ConfigError, DataError
 from loopda.labels.classes import CITYSCAPES
 
 ONE_KIND = replace(CITYSCAPES, encodings={"ids": CITYSCAPES.encodings["labelTrainIds"]})
+
+
+def rows(table, classes, *, labelled, encoding=None):
+    return TableLayout(layout="table", csv=table, encoding=encoding).rows(classes, labelled=labelled)
 
 
 @pytest.fixture

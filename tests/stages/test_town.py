@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from loopda.config import parse_section
-from loopda.data.layouts import table
+from loopda.data.layouts import TableLayout
 from loopda.errors import ConfigError, DeviceError
 from loopda.labels.classes import CITYSCAPES
 from loopda.stages import town
@@ -101,7 +101,8 @@ def test_the_oracle_in_a_linked_folder_leads_to_the_images(tmp_path: Path) -> No
     (tmp_path / "disk/deep/oracle").mkdir(parents=True)
     (tmp_path / "town/oracle").symlink_to(tmp_path / "disk/deep/oracle")
     build(tmp_path / "town", source_train=1, source_val=1, night_train=1, night_val=1)
-    [row] = table.rows(tmp_path / "town/oracle/night.csv", CITYSCAPES, labelled=True)
+    oracle = TableLayout(layout="table", csv=tmp_path / "town/oracle/night.csv")
+    [row] = oracle.rows(CITYSCAPES, labelled=True)
     assert row.image.is_file()
     assert row.label.is_file()
 

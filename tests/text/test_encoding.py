@@ -13,7 +13,6 @@ from loopda.config import read_yaml
 from loopda.data.lists import read_table
 from loopda.errors import ConfigError, DataError
 from loopda.labels.class_files import read_classes
-from loopda.text import encoding
 from loopda.text.encoding import check_encoding, read_text, replace_what_cannot_be_shown
 
 # Python where names of files are ASCII: what UTF-8 has not, as in an ISO-8859-1 locale, which few machines have
@@ -38,7 +37,7 @@ def run(arguments: list[str | Path], **environment: str) -> subprocess.Completed
     [
         ("# one\nname: Straße\n".encode("latin-1"), r"f\.yaml, line 2: not UTF-8 \(the byte 0xdf, as in Latin-1\)"),
         ("name: Straße\n".encode("utf-16"), r"f\.yaml: a text in UTF-16"),
-        ("name: x\n".encode("utf-16-le"), r"f\.yaml: no text \(a zero byte in it\), or one in UTF-16"),
+        ("name: x\n".encode("utf-16-le"), r"f\.yaml: not a text \(it has a zero byte\), or one in UTF-16"),
     ],
     ids=["Latin-1", "UTF-16", "UTF-16 without a mark"],
 )
@@ -119,12 +118,3 @@ def test_the_status_is_shown_in_a_latin1_terminal_that_is_too_narrow_for_a_line(
     lines = done.stdout.splitlines()
     assert lines[0].startswith("STAGE")
     assert any(len(line) == 60 and line.endswith(".") for line in lines)
-
-
-def test_a_warning_is_said_once_for_each_file_system(tmp_path, monkeypatch, caplog):
-    monkeypatch.setattr(encoding, "_warned", set())
-    (tmp_path / "below").mkdir()
-    for folder in (tmp_path, tmp_path / "below", tmp_path):
-        encoding.warn_once("locks", folder, "it has none")
-    encoding.warn_once("other", tmp_path, "it is slow")
-    assert [record.getMessage() for record in caplog.records] == [f"{tmp_path}: it has none", f"{tmp_path}: it is slow"]

@@ -201,5 +201,5 @@ def test_labelled_day_images_can_have_a_size_of_their_own(evaluated):
 
 
 def test_an_unknown_set_is_refused(evaluated):
-    with pytest.raises(ConfigError, match=r"full_size: no set rain; there are night, day, driving"):
+    with pytest.raises(ConfigError, match=r"full_size: no set rain; the sets are night, day, driving"):
         evaluated(full_size=["rain"])

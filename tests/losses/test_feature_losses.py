@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loopda.losses.features import feature_distance
+from loopda.losses.features import feature_consistency, feature_distance
 
 
 def naive_distance(x, z):
@@ -17,6 +17,20 @@ def naive_distance(x, z):
             for j in range(width):
                 total += math.sqrt(sum(float(x[n, c, i, j] - z[n, c, i, j]) ** 2 for c in range(channels)))
     return total / (batch * height * width)
+
+
+def test_feature_consistency_is_the_l1_norm_per_value():
+    first, second = torch.randn(2, 3, 4, 5), torch.randn(2, 3, 4, 5)
+    pairs = zip(first.flatten().tolist(), second.flatten().tolist(), strict=True)
+    expected = sum(abs(a - b) for a, b in pairs) / first.numel()
+    assert float(feature_consistency(translated=first, original=second)) == pytest.approx(expected, rel=1e-5)
+
+
+def test_feature_consistency_draws_the_translated_features_and_leaves_the_originals_alone():
+    translated, original = (torch.randn(1, 4, 2, 2, requires_grad=True) for _ in range(2))
+    feature_consistency(translated=translated, original=original).backward()
+    assert original.grad is None
+    assert translated.grad.abs().sum() > 0
 
 
 @given(st.integers(0, 2**31), st.tuples(*[st.integers(1, 3)] * 4))
