@@ -18,10 +18,12 @@ from loopda.models.translator import PatchDiscriminator, Translator
 
 DECODER = {"features": 8, "classes": 3, "output_stride": 4, "width": 8, "residual_blocks": 1, "semantic_channels": 4}
 DAFORMER = {"name": "daformer", "encoder": "mit_tiny", "dropout": 0.0, "drop_path": 0.0}
+EFFICIENTNET = {"encoder": "efficientnet_lite0", "dropout": 0.0}
 NETWORKS = {  # each with its inputs
     "pspnet": lambda: (Segmenter(small_network(dropout=0.0), CITYSCAPES), (images(),)),
     "deeplab": lambda: (Segmenter(small_network(name="deeplab"), CITYSCAPES), (images(),)),
     "daformer": lambda: (Segmenter(small_network(**DAFORMER), CITYSCAPES), (images(),)),
+    "efficientnet": lambda: (Segmenter(small_network(**EFFICIENTNET), CITYSCAPES), (images(),)),
     "decoder": lambda: (
         ImageDecoder(**DECODER, rendering="residual", coarse_rendering=False),
         (torch.rand(2, 8, 8, 12), torch.rand(2, 3, 8, 12), (32, 48)),

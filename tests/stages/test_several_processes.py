@@ -37,7 +37,18 @@ METHODS = {
     "cycada": {"discriminator_dropout": 0.5},
     "daformer": {},
 }
-TRAININGS = ["pretrain", "mit", "warmup", "self_train", "drive", "simclr", "distill", "translate", *METHODS]
+TRAININGS = [
+    "pretrain",
+    "mit",
+    "efficientnet",
+    "warmup",
+    "self_train",
+    "drive",
+    "simclr",
+    "distill",
+    "translate",
+    *METHODS,
+]
 RESULTS = {"warmup": ("model.pt", "loops.pt"), "translate": ("generators.pt",)}  # the others: model.pt alone
 
 
@@ -63,6 +74,8 @@ def tasks(mini: miniatures.Miniature, folder: Path) -> list[Task]:
     network = mini.section("pretrain").network
     dropping = network.model_copy(update={"name": "daformer", "encoder": "mit_tiny", "drop_path": 0.5})
     found += [training("pretrain", aux=0.1), training("pretrain", "mit", network=dropping)]
+    depthwise = network.model_copy(update={"encoder": "efficientnet_lite0"})
+    found.append(training("pretrain", "efficientnet", network=depthwise))
     drive = training("self_train", "drive")
     found.append(drive._replace(changes={**drive.changes, "night": few_references(drive.changes["night"], folder)}))
     evaluated = {**mini.inputs("evaluate"), "model": [mini.path("warmup", "model.pt")]}

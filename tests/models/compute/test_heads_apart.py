@@ -14,6 +14,7 @@ from loopda.models.segmenter import Segmenter
 NETWORKS = {
     "pspnet": {"dropout": 0.0},
     "deeplab": {"name": "deeplab"},
+    "efficientnet": {"encoder": "efficientnet_lite0", "dropout": 0.0},
     "daformer": {"name": "daformer", "encoder": "mit_tiny", "dropout": 0.0, "drop_path": 0.0},
 }
 

@@ -14,7 +14,12 @@ from loopda.models.segmenter import Segmenter
 from loopda.models.translator import Translator
 
 TRANSFORMER = {"name": "daformer", "encoder": "mit_tiny", "drop_path": 0.5}
-NETWORKS = {"pspnet": {}, "deeplab": {"name": "deeplab"}, "daformer": TRANSFORMER}
+NETWORKS = {
+    "pspnet": {},
+    "deeplab": {"name": "deeplab"},
+    "daformer": TRANSFORMER,
+    "efficientnet": {"encoder": "efficientnet_lite0"},
+}
 
 
 def twins(**changes: object) -> tuple[Segmenter, Segmenter]:
