@@ -6,7 +6,6 @@ The page of the stage `report` shows them.
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -198,8 +197,7 @@ def label_panel(
     """The labels of figure 3 for pairs from low to high LOR. offline: night image -> its offline label map."""
     classes = frames.classes
     ordered = sorted(overlaps, key=lambda number: overlaps[number]["lor"])
-    # as in `evenly`, but rounded down: earlier pages show these pairs
-    chosen = [ordered[int(at)] for at in np.linspace(0, len(ordered) - 1, min(config.images, len(ordered)))]
+    chosen = [ordered[place] for place in evenly(len(ordered), config.images)]
     rows = []
     for number in interruptible(chosen):
         row = frames.rows[number]

@@ -14,6 +14,7 @@ from loopda.data.dataset import Frames, Input, Length, open_frames
 from loopda.data.layouts.table import write_table
 from loopda.data.manifest import Row, read_manifest, with_reference, write_manifest
 from loopda.data.ranking import PairRanking, write_ranking
+from loopda.data.sampling import evenly
 from loopda.data.sets import without_labels
 from loopda.data.tiles import class_map, photograph, tile_size
 from loopda.errors import ConfigError, DataError
@@ -163,8 +164,7 @@ def pair_rows(
     to the lowest."""
     lor = ranked.lor[:, 0]
     order = lor.argsort(descending=True, stable=True).tolist()
-    count = min(config.pictures, len(order))
-    shown = [order[number * (len(order) - 1) // max(count - 1, 1)] for number in range(count)]
+    shown = [order[place] for place in evenly(len(order), config.pictures)]
     best = ranked.day[:, 0].tolist()
     nights = _tiles("night", frames, shown, maps["night"])
     days = _tiles("day", candidates, [best[number] for number in shown], maps["day"])

@@ -15,6 +15,7 @@ from loopda.config import Count, Fraction, Section
 from loopda.data.batches import DayBatch, NightBatch, whole_images
 from loopda.data.dataset import Frames, Input
 from loopda.data.manifest import Row, read_manifest, with_image, write_manifest
+from loopda.data.sampling import evenly
 from loopda.data.tiles import photograph, tile_size
 from loopda.data.transforms import to_bytes
 from loopda.labels.contact_sheet import SheetRow, write_contact_sheet
@@ -201,8 +202,8 @@ def translation_rows(day: Frames, translated: list[Row], night: Frames, pictures
     night image."""
     sheet: list[SheetRow] = [f"{len(day)} labelled day images, translated to look like {len(night)} night images"]
     count = min(pictures, len(day), len(night))
-    for at in range(count):
-        rows = [frames[at * (len(frames) - 1) // max(count - 1, 1)] for frames in (day.rows, translated, night.rows)]
+    for of_day, of_night in zip(evenly(len(day), count), evenly(len(night), count), strict=True):
+        rows = (day.rows[of_day], translated[of_day], night.rows[of_night])
         shown = zip(("day", "translated", "night"), rows, strict=True)
         sheet.append([photograph(f"{name}: {row.image.name}", row.image, tile_size(row)) for name, row in shown])
     return sheet

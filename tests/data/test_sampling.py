@@ -90,3 +90,7 @@ def test_a_fault_in_making_a_batch_reaches_the_training_loop_at_its_step(workers
 )
 def test_indices_are_spread_evenly_from_the_first_to_the_last(count, indices):
     assert evenly(count, 4) == indices
+
+
+def test_few_or_no_indices_are_spread_as_well():
+    assert (evenly(3, 6), evenly(5, 1), evenly(5, 0), evenly(0, 4)) == ([0, 1, 2], [0], [], [])

@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from loopda.data.sampling import evenly
 from loopda.errors import DataError
 from loopda.pipeline.stages import stage_title
 from loopda.report.inputs import Evaluation, find
@@ -45,20 +46,10 @@ def picture_rows(models: list[Evaluation], domain: str, count: int, width: int) 
         )
     colours = np.array(first.colours, dtype=np.uint8)
     rows = []
-    for image in [common[index] for index in centres(len(common), count)]:
+    for image in [common[index] for index in evenly(len(common), count)]:
         row = [picture(find(image, first.read_from), width)]
         for model, by_image in zip(models, predictions, strict=True):
             row.append(label_picture(find(by_image[image].prediction, model.read_from), colours, width))
         truth = predictions[0][image].label
         rows.append([*row, label_picture(find(truth, first.read_from), colours, width) if truth else ""])
     return rows
-
-
-def centres(count: int, wanted: int) -> list[int]:
-    """The middle index of each of `wanted` equal parts of 0 .. count - 1; all indices where there are fewer.
-
-    Unlike `data.sampling.evenly`, it leaves out the ends of the set: each of the few images of a gallery stands for the
-    part around it.
-    """
-    wanted = min(count, wanted)
-    return [(2 * index + 1) * count // (2 * wanted) for index in range(wanted)]
