@@ -47,9 +47,21 @@ def test_afterwards_there_are_no_domains_even_if_the_block_failed(images):
     assert torch.equal(network(torch.cat(images)), nn.BatchNorm2d(3)(torch.cat(images)))
 
 
-@pytest.mark.parametrize("name", ["pspnet", "deeplab", "daformer"])
-def test_batches_together_have_the_outputs_of_a_call_each_and_the_auxiliary_head_only_where_asked_for(images, name):
-    section = small_network(name=name, dropout=0.0, drop_path=0.0)
+@pytest.mark.parametrize(
+    ("name", "encoder"),
+    [
+        ("pspnet", "resnet"),
+        ("deeplab", "resnet"),
+        ("daformer", "mit_tiny"),
+        ("pspnet", "efficientnet_lite0"),
+        ("deeplab", "efficientnet_lite0"),
+        ("daformer", "efficientnet_lite0"),
+    ],
+)
+def test_batches_together_have_the_outputs_of_a_call_each_and_the_auxiliary_head_only_where_asked_for(
+    images, name, encoder
+):
+    section = small_network(name=name, encoder=encoder, dropout=0.0, drop_path=0.0)
     together = Segmenter(section, CITYSCAPES).train().double()
     images = [image.double() for image in images]
     apart = copy.deepcopy(together)
