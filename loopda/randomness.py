@@ -3,7 +3,6 @@
 import zlib
 
 import numpy as np
-import torch
 
 
 def generator(seed: int, purpose: str, *numbers: int) -> np.random.Generator:
@@ -13,4 +12,6 @@ def generator(seed: int, purpose: str, *numbers: int) -> np.random.Generator:
 
 def seed_torch(seed: int, purpose: str, step: int) -> None:
     """Seed PyTorch's generators (dropout, initialisation) for one step of one purpose."""
+    import torch  # here, because the report imports this module, on machines without PyTorch
+
     torch.manual_seed(int(generator(seed, purpose, step).integers(2**62)))
