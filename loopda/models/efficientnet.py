@@ -17,7 +17,7 @@ EPSILON = 1e-3  # of the normalisations of the published weights; PyTorch's own 
 STEM_CHANNELS = 32
 
 
-class Stage(NamedTuple):
+class BlockRow(NamedTuple):
     """A row of table 1: `blocks` inverted residuals of equal channels, the first of which has the stride."""
 
     channels: int
@@ -28,13 +28,13 @@ class Stage(NamedTuple):
 
 
 STAGES = (
-    Stage(16, 1, 3, 1, 1),
-    Stage(24, 2, 3, 2, 6),
-    Stage(40, 2, 5, 2, 6),
-    Stage(80, 3, 3, 2, 6),
-    Stage(112, 3, 5, 1, 6),
-    Stage(192, 4, 5, 2, 6),
-    Stage(320, 1, 3, 1, 6),
+    BlockRow(16, 1, 3, 1, 1),
+    BlockRow(24, 2, 3, 2, 6),
+    BlockRow(40, 2, 5, 2, 6),
+    BlockRow(80, 3, 3, 2, 6),
+    BlockRow(112, 3, 5, 1, 6),
+    BlockRow(192, 4, 5, 2, 6),
+    BlockRow(320, 1, 3, 1, 6),
 )
 
 
