@@ -11,7 +11,16 @@ from loopda.evaluation.scores import spread
 from loopda.pipeline.stages import stage_title
 from loopda.report.inputs import Evaluation, Metrics
 from loopda.report.published import PublishedScore
-from loopda.report.summary import Cell, MeanScores, check_comparable, domains, mean_scores, measure, protocols
+from loopda.report.summary import (
+    Cell,
+    MeanScores,
+    check_comparable,
+    domains,
+    mean_scores,
+    measure,
+    protocols,
+    set_title,
+)
 
 ModelKey = tuple[str, str]
 """The stage and the experiment of a model."""
@@ -209,7 +218,7 @@ def protocol_lines(comparison: Comparison) -> list[str]:
                 experiments.setdefault(" | ".join(found), []).append(experiment)
         for protocol, names in experiments.items():
             where = f" ({', '.join(names)})" if len(experiments) > 1 else ""
-            lines.append(f"{domain.capitalize()} validation{where}: {protocol}.")
+            lines.append(f"{set_title(domain).capitalize()}{where}: {protocol}.")
     return lines
 
 

@@ -6,7 +6,7 @@ import pandas as pd
 
 from loopda.report.comparison import ComparedModel, Comparison, protocol_lines
 from loopda.report.published import PublishedScore
-from loopda.report.summary import Cell, shown
+from loopda.report.summary import Cell, choice_note, set_title, shown
 from loopda.report.words import NONE, seed_list
 from loopda.runtime.log import duration
 
@@ -104,21 +104,24 @@ def notes(comparison: Comparison) -> list[str]:
         " are trained on labels alone, their own. Images per second: of the last of these trainings. Memory: in MB, the"
         " peak of the largest of them, of the process unless it says GPU.",
         *protocol_lines(comparison),
+        *filter(None, [choice_note(comparison.domains)]),
     ]
 
 
 def group_titles(groups: Sequence[Sequence[ComparedModel]], domain: str) -> list[str]:
     """The name of a set of images; with the experiments behind it where rows were measured on several of that name."""
     if len(groups) == 1:
-        return [domain]
+        return [set_title(domain)]
     experiments = [dict.fromkeys(model.listed.experiment for model in group) for group in groups]
-    return [f"{domain} ({', '.join(names)})" for names in experiments]
+    return [f"{set_title(domain)} ({', '.join(names)})" for names in experiments]
 
 
 def _scores(comparison: Comparison) -> list[list[str]]:
     heads, lines = ["method"], []
     for domain in comparison.domains:
-        heads += [f"{domain} mIoU", "gain"] + (["fwIoU", "accuracy"] if domain == comparison.domains[0] else [])
+        heads += [f"{set_title(domain)} mIoU", "gain"] + (
+            ["fwIoU", "accuracy"] if domain == comparison.domains[0] else []
+        )
     for model in comparison.rows:
         cells = [model.title]
         for domain in comparison.domains:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from loopda.pipeline.stages import stage_title
 from loopda.report.results import Results
-from loopda.report.summary import MeanScores, shown
+from loopda.report.summary import MeanScores, choice_note, set_title, shown
 from loopda.report.words import MINUS, NONE, seed_list
 
 _COLUMNS = ("mIoU", "change", "fwIoU", "accuracy")
@@ -16,9 +16,9 @@ def text_table(results: Results, title: str, page: Path) -> str:
     names = results.domains
     deviation = ", mean ± sample standard deviation" if len(results.seeds) > 1 else ""
     lines = [f"{title} ({seed_list(results.seeds)}{deviation}; percent)"]
-    lines += [f"{name} validation: {' | '.join(results.protocols[name])}" for name in names]
-    lines += [*results.unmeasured, ""]
-    # all scores of the first set of images (night), mean IoU of the others, two sets at a time: it must fit a terminal
+    lines += [f"{set_title(name)}: {' | '.join(results.protocols[name])}" for name in names]
+    lines += [*results.unmeasured, *filter(None, [choice_note(names)]), ""]
+    # all scores of the first set of images, mean IoU of the others, two sets at a time: it must fit a terminal
     for first in range(0, len(names), 2):
         columns = [
             (name, key)
@@ -32,11 +32,16 @@ def text_table(results: Results, title: str, page: Path) -> str:
 
 def _block(results: Results, columns: Sequence[tuple[str, str]]) -> str:
     """A line for each stage; columns: (set of images, one of _COLUMNS)."""
-    lines = [["stage", *(f"{name} {key}" if key == "mIoU" else key for name, key in columns)]]
+    lines = [["stage", *(f"{_short(name)} {key}" if key == "mIoU" else key for name, key in columns)]]
     for stage, by_domain in results.scores.items():
         cells = {name: _cells(scores) for name, scores in by_domain.items()}
         lines.append([stage_title(stage), *(cells[name][key] if name in cells else NONE for name, key in columns)])
     return aligned(lines).replace(MINUS, "-").replace(NONE, "-")
+
+
+def _short(domain: str) -> str:
+    """The title of a set of images, short enough for a column."""
+    return set_title(domain).replace("validation", "val")
 
 
 def aligned(lines: Sequence[Sequence[str]]) -> str:

@@ -24,7 +24,7 @@ MODULES = {path.stem for path in Path(loopda.stages.__file__).parent.glob("[a-z]
 # Its images are a user's own, which no experiment of config.yaml knows; so no rule calls it.
 BY_HAND = {"predict"}
 # By hand `prepare` checks all sets itself and writes their manifests; in the workflow `manifest` does, one by one.
-FLAGS_BY_HAND = {"prepare": {"town", "source", "night", "day-val", "night-val", "day"}}
+FLAGS_BY_HAND = {"prepare": {"town", "source", "night", "day-val", "night-val", "day-test", "night-test", "day"}}
 # the stages, each called by the rule of its name; but each list of config.yaml has a rule that calls `compare`
 NAMES = sorted(MODULES - BY_HAND - {"compare"} | set(experiments.COMPARISONS))
 
