@@ -7,6 +7,7 @@ import pandas as pd
 from loopda.report.comparison import ComparedModel, Comparison, protocol_lines
 from loopda.report.published import PublishedScore
 from loopda.report.summary import Cell, choice_note, set_title, shown
+from loopda.report.text_table import markdown_table
 from loopda.report.words import NONE, seed_list
 from loopda.runtime.log import duration
 
@@ -58,13 +59,13 @@ def frame(comparison: Comparison) -> pd.DataFrame:
 def markdown(comparison: Comparison) -> str:
     """The scores, IoU per class for each set of images, and the published numbers, ready for a README."""
     scores = _scores(comparison)
-    text = [f"## {TITLES[comparison.name]}", "", *_table(scores, left=(0, len(scores[0]) - 1)), ""]
+    text = [f"## {TITLES[comparison.name]}", "", *markdown_table(scores, left=(0, len(scores[0]) - 1)), ""]
     text += [settings_note(comparison), *notes(comparison)]
     for heading, table in _class_tables(comparison):
-        text += ["", f"### {heading}", "", *_table(table, left=(0,))]
+        text += ["", f"### {heading}", "", *markdown_table(table, left=(0,))]
     if comparison.published:
         table = _published(comparison.published)
-        text += ["", "### Published", "", APART, "", *_table(table, left=(0, 1, 2, 3, 7))]
+        text += ["", "### Published", "", APART, "", *markdown_table(table, left=(0, 1, 2, 3, 7))]
     return "\n".join(text) + "\n"
 
 
@@ -158,13 +159,3 @@ def _published(scores: Sequence[PublishedScore]) -> list[list[str]]:
 
 def _columns(name: str, cell: Cell | None) -> dict[str, float | None]:
     return {name: cell and cell.mean, f"{name}_std": cell and cell.std}
-
-
-def _table(lines: Sequence[Sequence[str]], *, left: Sequence[int]) -> list[str]:
-    """A table in Markdown; `left`: the columns of text."""
-    columns = []
-    for place, (head, *cells) in enumerate(zip(*lines, strict=True)):
-        width = max(3, *map(len, (head, *cells)))
-        mark = "-" * width if place in left else "-" * (width - 1) + ":"
-        columns.append([cell.ljust(width) if place in left else cell.rjust(width) for cell in (head, mark, *cells)])
-    return [f"| {' | '.join(cells)} |" for cells in zip(*columns, strict=True)]

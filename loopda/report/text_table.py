@@ -1,4 +1,5 @@
-"""What the terminal shows of a report: the scores, how they were measured, what is missing, where the page is."""
+"""Tables as text. What the terminal shows of a report: the scores, how they were measured, what is missing, where the
+page is."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -55,3 +56,13 @@ def aligned(lines: Sequence[Sequence[str]]) -> str:
 def _cells(scores: MeanScores) -> dict[str, str]:
     texts = (shown(scores.mIoU), shown(scores.gain, signed=True), shown(scores.fwIoU), shown(scores.pixel_accuracy))
     return dict(zip(_COLUMNS, texts, strict=True))
+
+
+def markdown_table(lines: Sequence[Sequence[str]], *, left: Sequence[int]) -> list[str]:
+    """A table in Markdown; `left`: the columns of text."""
+    columns = []
+    for place, (head, *cells) in enumerate(zip(*lines, strict=True)):
+        width = max(3, *map(len, (head, *cells)))
+        mark = "-" * width if place in left else "-" * (width - 1) + ":"
+        columns.append([cell.ljust(width) if place in left else cell.rjust(width) for cell in (head, mark, *cells)])
+    return [f"| {' | '.join(cells)} |" for cells in zip(*columns, strict=True)]

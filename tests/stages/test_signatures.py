@@ -15,7 +15,7 @@ from typing import NamedTuple
 import pytest
 
 import loopda.stages
-from loopda.pipeline import comparisons, experiments
+from loopda.pipeline import comparisons, experiments, search
 from loopda.pipeline.jobs import Job
 from loopda.pipeline.stages import STAGES
 from loopda.runtime.command import command
@@ -83,6 +83,8 @@ def section_of(rule: Rule, config: dict) -> dict:
     """What the rule `configure` writes for the stage."""
     if rule.name in experiments.COMPARISONS:
         return comparisons.table(config, rule.name)
+    if rule.name == experiments.SEARCH:
+        return search.table(search.with_trials(config))
     if rule.stage == "manifest":
         return experiments.set_section(config, "smoke", "night")
     return experiments.section(config, "smoke", rule.stage)
