@@ -101,7 +101,7 @@ def beside(domains: Iterable[str]) -> list[str]:
 def choice_note(domains: Sequence[str]) -> str:
     """On which images settings are chosen; "" where there is no such set."""
     if beside(domains):
-        return "Settings are chosen on the validation images; nothing is chosen on the test images."
+        return "Settings are to be chosen on the validation images; the test images are for the results."
     if any(name in domains for name in ("night", "day")):
         return "Settings may have been chosen on these validation images: there are no test images beside them."
     return ""

@@ -349,7 +349,7 @@ def test_a_comparison_shows_test_where_there_is_one_and_validation_beside_it(tmp
     assert rows["advent"]["night validation mIoU"] == "33.0 ± 3.6"
     assert list(rows["advent"])[1] == "night test mIoU"
     assert (values["advent", "night-test"]["mIoU"], values["advent", "night"]["mIoU"]) == ("23.0000", "33.0000")
-    assert "Settings are chosen on the validation images; nothing is chosen on the test images." in text
+    assert "Settings are to be chosen on the validation images; the test images are for the results." in text
     assert "Mean IoU of every row, night test" in html
     assert '<th class="group edge night aside" colspan="2">night validation</th>' in html
 
