@@ -28,7 +28,7 @@ def check(config: Config, schemas: Mapping[str, Any]) -> None:
     faults = (
         _faults_of_keys(config)
         or faults_of_settings(config)
-        or _faults_of_experiments(with_trials(config), SchemaErrors(schemas))
+        or _faults_of_experiments(config, SchemaErrors(schemas))
         or _faults_of_batches(config) + _faults_of_compilation(config)
     )
     if faults:
@@ -51,15 +51,20 @@ def _faults_of_keys(config: Config) -> list[str]:
 
 
 def _faults_of_experiments(config: Config, errors: SchemaErrors) -> list[str]:
-    """What is wrong with the sections and the data sets of all experiments, with unused methods, and with ensembles."""
-    of_experiments = (
+    """What is wrong with the sections and the data sets of all experiments, with unused methods, and with ensembles.
+
+    Of the trials of a search, only what is not wrong with an experiment itself.
+    """
+    made = with_trials(config)
+    found = [
         (name, fault)
-        for name in config["experiments"]
-        for fault in faults_of_sections(config, name, errors) or faults_of_sets(config, name)
-    )
+        for name in made["experiments"]
+        for fault in faults_of_sections(made, name, errors) or faults_of_sets(made, name)
+    ]
+    own = {fault for name, fault in found if name in config["experiments"]}
     return [
         *faults_of_unused_methods(config, errors),
-        *with_experiments(of_experiments),
+        *with_experiments((name, fault) for name, fault in found if name in config["experiments"] or fault not in own),
         *_faults_of_members(config),
     ]
 
