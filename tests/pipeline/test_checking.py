@@ -136,6 +136,8 @@ WRONG = [  # path, value, words of the message
     ("seeds", 0, ["seeds", "0"]),
     ("table_seeds", [1, 1], ["table_seeds", "[1, 1]"]),
     ("table_seeds", [], ["table_seeds"]),
+    ("differences_from", "lopda", ["differences_from", "no experiment 'lopda'", "loopda", '""']),
+    ("differences_from", ["loopda"], ["differences_from", "no experiment ['loopda']"]),
     ("device", "gpu", ["device", "gpu", "cuda"]),
     ("processes", 2, ["processes", "default", "2"]),
     ("processes", {"warmup": 2}, ["processes", "default"]),
