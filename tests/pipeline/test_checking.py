@@ -183,7 +183,7 @@ WRONG = [  # path, value, words of the message
     ("loops/weights/seg", math.inf, ["loops.weights.seg", "inf", "finite"]),
     ("loops/decoders/lpips_weights", "no/such.pth", ["loops.decoders.lpips_weights", "no/such.pth"]),
     ("loops/decoders/lpips_weights", "alexnet", ["loops.decoders.lpips_weights: 'alexnet' is not empty", "lpips-alex"]),
-    ("loops/decoders/lpips", "vgg", ["loops.decoders", "lpips is perceptual:", "lpips-vgg (for vgg)"]),
+    ("loops/decoders/lpips", "vgg", ["loops.decoders", "lpips is now perceptual:", "lpips-vgg (for vgg)"]),
     ("simclr/weights", "no/such.pth", ["simclr.weights", "no/such.pth"]),
 ]
 

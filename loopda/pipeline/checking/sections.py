@@ -115,7 +115,7 @@ def _message(error: ValidationError) -> str:
         return f"{error.instance!r} is not {error.schema['description']}"
     if error.validator == "additionalProperties":
         renamed = error.schema.get("renamed", {}).items()
-        return "; ".join([error.message, *(f"{key} is {now} now" for key, now in renamed if key in error.instance)])
+        return "; ".join([error.message, *(f"{key} is now {now}" for key, now in renamed if key in error.instance)])
     if error.instance is None:
         return f"{error.message}; write a value, or remove the key"
     if error.validator in ("enum", "const"):
