@@ -31,7 +31,7 @@ EXTENDS = "extends"  # the key of an experiment that has all that another one ch
 # lists of experiments, each of which makes a page and its tables: key, target, rule and folder have one name
 COMPARISONS = ("run", "compare", "parts", "networks", "ablation", "tau")
 # top-level keys that are no section of a stage
-SETTINGS = frozenset({"seeds", "table_seeds", "device", "processes", "experiments", *COMPARISONS})
+SETTINGS = frozenset({"seeds", "table_seeds", "differences_from", "device", "processes", "experiments", *COMPARISONS})
 SECTIONS = SETTINGS | {"methods"} | {name for stage in STAGES.values() for name in (stage.section, *stage.sections)}
 
 TOWN = "results/town/"  # where the built-in town writes its data sets
