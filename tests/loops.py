@@ -34,7 +34,7 @@ def loop_settings(decoders=(), weights=(), **changes):
             "discriminator_scales": 1,
             "lr": 1e-3,
             "discriminator_lr": 1e-4,
-            "lpips": "alex",
+            "perceptual": "lpips-alex",
             "lpips_weights": "",
         }
         | dict(decoders),

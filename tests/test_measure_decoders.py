@@ -20,7 +20,7 @@ def script(load_script):
 
 @pytest.fixture
 def measured(script, small_model, monkeypatch):
-    monkeypatch.setattr(module, "PerceptualDistance", lambda net, trunk: CheapDistance())
+    monkeypatch.setattr(module, "Lpips", lambda net, trunk: CheapDistance())
 
     def measure(side, *, outer=True, **decoders):
         torch.manual_seed(0)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Annotated, Literal, NamedTuple
 
 import torch
-from pydantic import Field
+from pydantic import ConfigDict, Field, model_validator
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
@@ -26,7 +26,7 @@ from loopda.models.checkpoint import load_checkpoint, save_checkpoint
 from loopda.models.compute.recomputation import Memory
 from loopda.models.discriminator import MultiScaleDiscriminator
 from loopda.models.image_decoder import ImageDecoder
-from loopda.models.perceptual import PerceptualDistance
+from loopda.models.perceptual import FeatureDistance, Lpips, PerceptualDistance
 from loopda.models.segmentation_network import Outputs
 from loopda.models.segmenter import Segmenter, positions_by_shape
 from loopda.runtime import distributed
@@ -41,8 +41,29 @@ TRANSLATION = {"d": "d2n", "n": "n2d"}  # the outer loops; a day reference has n
 LABELLED = {"d", "d2n"}  # a translated day image keeps its labels
 
 
+_NO_LPIPS_WEIGHTS = (
+    "empty, but perceptual: efficientnet-lite0 reads no weights of LPIPS; to use them, set loops.decoders.perceptual "
+    'to lpips-alex or lpips-vgg, else lpips_weights to ""'
+)
+# the same as a JSON schema, by which the Snakefile checks
+_WEIGHTS_ARE_OF_LPIPS = {
+    "if": {"properties": {"perceptual": {"const": "efficientnet-lite0"}}},
+    "then": {"properties": {"lpips_weights": {"pattern": "^$", "description": _NO_LPIPS_WEIGHTS}}},
+}
+
+
 class Decoders(Section):
-    """The image decoders Dec_d and Dec_n, their discriminators, and their optimisers."""
+    """The image decoders Dec_d and Dec_n, their discriminators, their optimisers, and the distance of equation 4.
+
+    lpips_weights: of the trunk of perceptual lpips-alex and lpips-vgg.
+    """
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "allOf": [_WEIGHTS_ARE_OF_LPIPS],
+            "renamed": {"lpips": "perceptual: lpips-alex (for alex), lpips-vgg (for vgg) or efficientnet-lite0"},
+        }
+    )
 
     features: Literal["layer2", "layer4"]
     width: Annotated[int, Field(ge=8)]
@@ -55,8 +76,14 @@ class Decoders(Section):
     discriminator_scales: Annotated[int, Field(ge=1, le=5)]
     lr: Positive
     discriminator_lr: Positive
-    lpips: Literal["alex", "vgg"]
+    perceptual: Literal["lpips-alex", "lpips-vgg", "efficientnet-lite0"]
     lpips_weights: str
+
+    @model_validator(mode="after")
+    def _weights_are_of_lpips(self) -> "Decoders":
+        if self.perceptual == "efficientnet-lite0" and self.lpips_weights:
+            raise ValueError(f"lpips_weights: {self.lpips_weights!r} is not {_NO_LPIPS_WEIGHTS}")
+        return self
 
 
 class LoopWeights(Section):
@@ -122,13 +149,14 @@ class Loops(nn.Module):
         self.settings = settings
         section = settings.decoders
         network = segmenter.network
+        shallow = section.features == "layer2"
         self.decoders = nn.ModuleDict()
         self.discriminators = nn.ModuleDict()
         for domain in ("day", "night"):
             self.decoders[domain] = ImageDecoder(
-                features=network.shallow_channels if section.features == "layer2" else network.channels[-1],
+                features=network.shallow_channels if shallow else network.channels[-1],
                 classes=len(segmenter.classes),
-                output_stride=network.output_stride,
+                output_stride=network.shallow_stride if shallow else network.output_stride,
                 width=section.width,
                 residual_blocks=section.residual_blocks,
                 semantic_channels=section.semantic_channels,
@@ -140,15 +168,13 @@ class Loops(nn.Module):
             self.discriminators[domain] = MultiScaleDiscriminator(
                 width=section.discriminator_width, scales=section.discriminator_scales
             )
-        trunk = locate(section.lpips_weights) if section.lpips_weights and settings.outer_loop else None
-        perceptual = PerceptualDistance(section.lpips, trunk) if settings.outer_loop else None
-        # in a tuple, which Module does not look into: the frozen LPIPS belongs into no checkpoint and no optimiser
-        self._perceptual = (perceptual,)
+        # in a tuple, which Module does not look into: the frozen distance belongs into no checkpoint and no optimiser
+        self._perceptual = (perceptual_distance(section) if settings.outer_loop else None,)
         self.to(memory_format=torch.channels_last)  # the faster layout, on CPUs and GPUs
 
     @property
     def perceptual(self) -> PerceptualDistance | None:
-        """LPIPS, or None without an outer loop."""
+        """The distance of equation 4, or None without an outer loop."""
         return self._perceptual[0]
 
     def to(self, *args: object, **kwargs: object) -> "Loops":
@@ -235,7 +261,7 @@ class Loops(nn.Module):
         return p
 
     def features(self, outputs: Outputs) -> Tensor:
-        """z: the features that the decoders take, of layer2 or layer4."""
+        """z: the features that the decoders take, shallow (layer2) or deep (layer4)."""
         return outputs.shallow if self.settings.decoders.features == "layer2" else outputs.features
 
     def decode(
@@ -258,7 +284,10 @@ class Loops(nn.Module):
         return images
 
     def perception(self, translated: Tensor, original: Tensor, outputs: Outputs, target: Outputs) -> Tensor:
-        """Equation 4: lambda_z ||z' - z||_1 + lambda_l LPIPS(x', x); z is the layer4 feature."""
+        """Equation 4: lambda_z ||z' - z||_1 + lambda_l LPIPS(x', x); z is the layer4 feature.
+
+        `perceptual` may put another distance in the place of LPIPS.
+        """
         features = feature_consistency(translated=outputs.features, original=target.features)
         return self.settings.weights.z * features + self.similarity(translated, original)
 
@@ -289,6 +318,14 @@ class Loops(nn.Module):
         """The weighted sum of equation 11. The first part of a term's name is the name of its weight."""
         weights = self.settings.weights
         return torch.stack([getattr(weights, name.split("_")[0]) * term for name, term in terms.items()]).sum()
+
+
+def perceptual_distance(section: Decoders) -> PerceptualDistance:
+    """The distance that the section names; DataError where its weights are missing or are others."""
+    if section.perceptual == "efficientnet-lite0":
+        return FeatureDistance(locate("efficientnet-lite0"))
+    trunk = locate(section.lpips_weights) if section.lpips_weights else None
+    return Lpips("alex" if section.perceptual == "lpips-alex" else "vgg", trunk)
 
 
 def save_loops(loops: Loops, path: Path, **provenance: object) -> None:

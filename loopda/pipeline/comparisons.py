@@ -62,10 +62,11 @@ def table(config: Config, comparison: str) -> dict[str, Any]:
     """The section of the stage `compare`: the settings that the rows share, and the rows with what is their own."""
     rows = models(config, comparison)
     common = section(config, rows[0].experiment, "adapt")
+    subtracted = _subtracted(config, comparison)
     return {
         "comparison": comparison,
         "common": {key: common[key] for key in ("steps", *_COMMON)},
-        "rows": [_row(config, comparison, model, rows[0]) for model in rows],
+        "rows": [_row(config, comparison, model, rows[0]) | {"subtracted": model == subtracted} for model in rows],
     }
 
 
@@ -98,6 +99,18 @@ def _source_only(config: Config, experiment: str) -> Model:
     """The source-only model that `experiment` goes on from; an ensemble has its first member's."""
     first = (members(config, experiment) or [experiment])[0]
     return Model(scored_as(config, first, "pretrain"), "pretrain")
+
+
+def _subtracted(config: Config, comparison: str) -> Model | None:
+    """The row from which the differences of all others count: the last of the experiment `differences_from`.
+
+    None where the list does not have it, and in `run`, whose experiments may be measured on different images.
+    """
+    name = config["differences_from"]
+    if comparison == "run" or name not in config[comparison]:
+        return None
+    last = _shown_stages(config, comparison, name)[-1]
+    return Model(scored_as(config, name, last), last)
 
 
 def _row(config: Config, comparison: str, model: Model, first: Model) -> dict[str, Any]:

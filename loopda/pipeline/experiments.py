@@ -32,7 +32,9 @@ EXTENDS = "extends"  # the key of an experiment that has all that another one ch
 COMPARISONS = ("run", "compare", "parts", "networks", "ablation", "tau")
 SEARCH = "search"  # the key, target, rule and folder of the search over settings (`loopda.pipeline.search`)
 # top-level keys that are no section of a stage
-SETTINGS = frozenset({"seeds", "table_seeds", "device", "processes", "experiments", SEARCH, *COMPARISONS})
+SETTINGS = frozenset(
+    {"seeds", "table_seeds", "differences_from", "device", "processes", "experiments", SEARCH, *COMPARISONS}
+)
 SECTIONS = SETTINGS | {"methods"} | {name for stage in STAGES.values() for name in (stage.section, *stage.sections)}
 
 TOWN = "results/town/"  # where the built-in town writes its data sets

@@ -9,11 +9,13 @@ from loopda.config import Section
 from loopda.errors import DataError
 from loopda.evaluation.scores import spread
 from loopda.pipeline.stages import stage_title
-from loopda.report.inputs import Evaluation, Metrics
+from loopda.report.inputs import Domain, Evaluation, Metrics
 from loopda.report.published import PublishedScore
 from loopda.report.summary import (
     Cell,
+    Difference,
     MeanScores,
+    change,
     check_comparable,
     domains,
     mean_scores,
@@ -39,7 +41,7 @@ class ListedModel(Section):
 
     baseline: the experiment whose source-only model the row's gain counts from. members: of an ensemble. tau: the
     threshold of the label overlap ratio, None of a model without one. own: the settings that are not those of the
-    first row, as paths of config.yaml.
+    first row, as paths of config.yaml. subtracted: whether the differences between rows are those from this one.
     """
 
     experiment: str
@@ -49,6 +51,7 @@ class ListedModel(Section):
     tau: float | None
     trained: tuple[TrainedStage, ...]
     own: dict[str, Any]
+    subtracted: bool
 
     @property
     def key(self) -> ModelKey:
@@ -83,7 +86,8 @@ class Cost:
 class ComparedModel:
     """A row: its scores by set of images, IoU by set and class, its cost.
 
-    kind: "bracket" for models that were trained with labels alone, which bracket the others, "ensemble", or "method".
+    differences: by set of images, its mean IoU less that of the row that is subtracted; {} where there is none. kind:
+    "bracket" for models that were trained with labels alone, which bracket the others, "ensemble", or "method".
     evaluations: of every seed.
     """
 
@@ -92,6 +96,7 @@ class ComparedModel:
     listed: ListedModel
     evaluations: tuple[Evaluation, ...]
     scores: dict[str, MeanScores]
+    differences: dict[str, Difference | None]
     classes: dict[str, dict[str, Cell | None]]
     cost: Cost
 
@@ -138,6 +143,11 @@ class Comparison:
         return sorted({evaluation.seed for evaluation in self.evaluations})
 
     @cached_property
+    def subtracted(self) -> ComparedModel | None:
+        """The row that is subtracted from the others."""
+        return next((model for model in self.rows if model.listed.subtracted), None)
+
+    @cached_property
     def baselines(self) -> list[str]:
         """The experiments whose source-only models gains count from."""
         return list(dict.fromkeys(model.listed.baseline for model in self.rows))
@@ -176,16 +186,19 @@ def compared(
         group = {model.key for model in listed if model.baseline == baseline}
         check_comparable([scored for scored in evaluations if (scored.model_stage, scored.experiment) in group])
     runs = {(run.origin.stage, run.origin.experiment, run.origin.seed): run for run in metrics}
+    subtracted = [by_model[model.key] for model in listed if model.subtracted]
     rows = []
     for model in listed:
         own = by_model[model.key]
         base = [] if model.is_source_only else by_model["pretrain", model.baseline]
         measured_on = dict.fromkeys(domain for evaluation in own for domain in evaluation.domains)
         scores = {domain: mean_scores(own, base, domain) for domain in measured_on}
+        others = subtracted if not model.subtracted else []
+        differences = {domain: change(own, other, domain, _mIoU) for other in others for domain in measured_on}
         kind = "bracket" if model.stage == "pretrain" else "ensemble" if model.members else "method"
         cost = _cost(model, sorted(evaluation.seed for evaluation in own), runs, memory)
         classes = {domain: _classes(own, domain) for domain in scores}
-        rows.append(ComparedModel(_title(model, listed), kind, model, tuple(own), scores, classes, cost))
+        rows.append(ComparedModel(_title(model, listed), kind, model, tuple(own), scores, differences, classes, cost))
     return Comparison(name, tuple(rows), tuple(published), common)
 
 
@@ -240,6 +253,10 @@ def _title(model: ListedModel, listed: Sequence[ListedModel]) -> str:
     rows = [other for other in listed if other.experiment == model.experiment]
     alone = model.stage in ("adapt", "ensemble") or len(rows) == 1
     return model.experiment if alone else f"{model.experiment}, {stage_title(model.stage)}"
+
+
+def _mIoU(scores: Domain) -> float | None:
+    return scores.mIoU
 
 
 def _classes(models: Sequence[Evaluation], domain: str) -> dict[str, Cell | None]:

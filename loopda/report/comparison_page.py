@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from loopda.report import page as parts
 from loopda.report.comparison import ComparedModel, Comparison, best, best_classes
-from loopda.report.comparison_tables import APART, TITLES, costs, group_titles, notes, settings_note
+from loopda.report.comparison_tables import APART, TITLES, costs, differences_title, group_titles, notes, settings_note
 from loopda.report.figures import bar_chart, tau_chart
 from loopda.report.published import PublishedScore
 from loopda.report.summary import Cell, beside, set_title
@@ -36,6 +36,7 @@ def comparison_page(comparison: Comparison) -> str:
                 (model, [model.scores.get(domain) for domain in comparison.domains], costs(model))
                 for model in comparison.rows
             ],
+            "differences_title": differences_title(comparison),
             "best": [best(group, first) for group in groups],
             "maps": class_maps(comparison),
             "published": comparison.published,

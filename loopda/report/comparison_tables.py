@@ -6,7 +6,7 @@ import pandas as pd
 
 from loopda.report.comparison import ComparedModel, Comparison, protocol_lines
 from loopda.report.published import PublishedScore
-from loopda.report.summary import Cell, choice_note, set_title, shown
+from loopda.report.summary import Cell, Difference, choice_note, set_title, shown
 from loopda.report.text_table import markdown_table
 from loopda.report.words import NONE, seed_list
 from loopda.runtime.log import duration
@@ -35,7 +35,9 @@ def frame(comparison: Comparison) -> pd.DataFrame:
             "images": domain,
             "seeds": len(score.seeds),
             **_columns("mIoU", score.mIoU),
-            **_columns("gain", score.gain),
+            **_difference("gain", score.gain),
+            "differences_from": comparison.subtracted.title if comparison.subtracted else "",
+            **_difference("difference", model.differences.get(domain)),
             **_columns("fwIoU", score.fwIoU),
             **_columns("pixel_accuracy", score.pixel_accuracy),
             **_columns("images_per_second", model.cost.speed),
@@ -61,6 +63,8 @@ def markdown(comparison: Comparison) -> str:
     scores = _scores(comparison)
     text = [f"## {TITLES[comparison.name]}", "", *markdown_table(scores, left=(0, len(scores[0]) - 1)), ""]
     text += [settings_note(comparison), *notes(comparison)]
+    if differences := _differences(comparison):
+        text += ["", f"### {differences_title(comparison)}", "", *markdown_table(differences, left=(0,))]
     for heading, table in _class_tables(comparison):
         text += ["", f"### {heading}", "", *markdown_table(table, left=(0,))]
     if comparison.published:
@@ -98,9 +102,16 @@ def notes(comparison: Comparison) -> list[str]:
     several = len(comparison.seeds) > 1
     spread = f"; mean ± sample standard deviation over {seed_list(comparison.seeds)}" if several else ""
     paired = ", paired by seed" if several else ""
+    intervals = (
+        "In brackets: the 95 % confidence interval of a difference, by Student's t over its pairs of seeds. It says"
+        " what other random numbers in training would change, on the same images, not what other images would."
+        if several
+        else "Of one seed there is no interval: what its differences are worth, this table cannot say."
+    )
     source_only = "source-only" if len(comparison.baselines) == 1 else "the row's own source-only model"
     return [
         f"Scores in percent{spread}. Gain: mIoU less that of {source_only}{paired}.",
+        intervals,
         "Steps, training time and memory: of all trainings that a row needs after the source-only model; of models that"
         " are trained on labels alone, their own. Images per second: of the last of these trainings. Memory: in MB, the"
         " peak of the largest of them, of the process unless it says GPU.",
@@ -134,6 +145,25 @@ def _scores(comparison: Comparison) -> list[list[str]]:
     return [[*heads, "steps", "images/s", "training", "memory, MB", "own settings"], *lines]
 
 
+def differences_title(comparison: Comparison) -> str:
+    """The heading of the differences between the rows; "" where no row is subtracted."""
+    return f"mIoU less that of {comparison.subtracted.title}" if comparison.subtracted else ""
+
+
+def _differences(comparison: Comparison) -> list[list[str]]:
+    """The mIoU of each row less that of the row that is subtracted, on each set of images; [] where there is none."""
+    if not comparison.subtracted:
+        return []
+    return [
+        ["method", *comparison.domains],
+        *(
+            [model.title, *(shown(model.differences.get(domain), signed=True) for domain in comparison.domains)]
+            for model in comparison.rows
+            if model is not comparison.subtracted
+        ),
+    ]
+
+
 def _class_tables(comparison: Comparison) -> list[tuple[str, list[list[str]]]]:
     """A heading and a table of IoU per class for each set of images, and each list of classes and protocol."""
     tables = []
@@ -159,3 +189,13 @@ def _published(scores: Sequence[PublishedScore]) -> list[list[str]]:
 
 def _columns(name: str, cell: Cell | None) -> dict[str, float | None]:
     return {name: cell and cell.mean, f"{name}_std": cell and cell.std}
+
+
+def _difference(name: str, cell: Difference | None) -> dict[str, float | int | str | None]:
+    low, high = (cell and cell.interval) or (None, None)
+    return {
+        **_columns(name, cell),
+        f"{name}_low": low,
+        f"{name}_high": high,
+        f"{name}_seeds": cell.seeds if cell else "",
+    }

@@ -1,5 +1,6 @@
-"""Scores over seeds: means, sample standard deviations, changes against source-only."""
+"""Scores over seeds: means, sample standard deviations, and differences between models with their intervals."""
 
+import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
@@ -28,6 +29,25 @@ class Cell:
 
 
 @dataclass(frozen=True)
+class Difference(Cell):
+    """The difference between two models, paired by seed; seeds: how many of them both models have.
+
+    interval: the ends of the 95 % confidence interval of the mean, None of a single seed. unpaired: the number of seeds
+    that only one of the two models has.
+    """
+
+    interval: tuple[float, float] | None = None
+    unpaired: int = 0
+
+    def text(self, *, signed: bool = False) -> str:
+        """`+9.0 [6.5, 11.5]`, or `+9.0` of a single seed; with the number of pairs where seeds are left out."""
+        text = decimal(self.mean, signed=signed)
+        if self.interval:
+            text += f" [{', '.join(map(decimal, self.interval))}]"
+        return f"{text}, {self.seeds} seed{'s' if self.seeds > 1 else ''}" if self.unpaired else text
+
+
+@dataclass(frozen=True)
 class MeanScores:
     """The scores of a model stage on one set of images, over seeds. A score that no seed has is None."""
 
@@ -35,7 +55,7 @@ class MeanScores:
     mIoU: Cell | None
     fwIoU: Cell | None
     pixel_accuracy: Cell | None
-    gain: Cell | None
+    gain: Difference | None
     """mIoU less that of source-only, paired by seed; None for source-only itself."""
 
 
@@ -49,11 +69,31 @@ def measure(evaluations: Iterable[Evaluation], domain: str, of: Measure) -> Cell
     return Cell(*spread(values), len(values)) if values else None
 
 
-def change(evaluations: Iterable[Evaluation], baseline: Iterable[Evaluation], domain: str, of: Measure) -> Cell | None:
-    """A number less that of the baseline, paired by seed; None where no seed has both."""
+def change(
+    evaluations: Iterable[Evaluation], baseline: Iterable[Evaluation], domain: str, of: Measure
+) -> Difference | None:
+    """A number less that of the baseline, paired by seed; None where no seed has both.
+
+    Its interval is Student's t over the differences. So it covers what the random numbers of training change, on the
+    same images; other images are not in it.
+    """
     after, before = _by_seed(evaluations, domain, of), _by_seed(baseline, domain, of)
-    differences = [after[seed] - before[seed] for seed in after if seed in before]
-    return Cell(*spread(differences), len(differences)) if differences else None
+    pairs = [(after[seed], before[seed]) for seed in after if seed in before]
+    if not pairs:
+        return None
+    mean, std = spread([later - earlier for later, earlier in pairs])
+    interval = _interval(pairs) if len(pairs) > 1 else None
+    return Difference(mean, std, len(pairs), interval, len(after.keys() ^ before.keys()))
+
+
+def _interval(pairs: Sequence[tuple[float, float]]) -> tuple[float, float]:
+    """The 95 % confidence interval of the mean difference of two or more pairs."""
+    from scipy import stats  # slow to import, and only results of several seeds need it
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # of equal differences, whose interval is a point
+        interval = stats.ttest_rel(*zip(*pairs, strict=True)).confidence_interval(0.95)
+    return float(interval.low), float(interval.high)
 
 
 def mean_scores(models: Sequence[Evaluation], base: Sequence[Evaluation], domain: str) -> MeanScores:

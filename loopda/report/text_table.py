@@ -15,7 +15,7 @@ _COLUMNS = ("mIoU", "change", "fwIoU", "accuracy")
 def text_table(results: Results, title: str, page: Path) -> str:
     """The table under `title` as text; page: where the page is."""
     names = results.domains
-    deviation = ", mean ± sample standard deviation" if len(results.seeds) > 1 else ""
+    deviation = ", mean ± sample standard deviation, change [95 % interval]" if len(results.seeds) > 1 else ""
     lines = [f"{title} ({seed_list(results.seeds)}{deviation}; percent)"]
     lines += [f"{set_title(name)}: {' | '.join(results.protocols[name])}" for name in names]
     lines += [*results.unmeasured, *filter(None, [choice_note(names)]), ""]

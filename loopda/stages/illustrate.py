@@ -18,7 +18,7 @@ from loopda.data.transforms import to_images, to_labels
 from loopda.evaluation.probabilities import predict
 from loopda.labels.agreement import Agreement, day_night_agreement, keep_classes, online_label, static_label
 from loopda.labels.png import read_label
-from loopda.methods.loopda import DOMAIN, TRANSLATION, Loops, LoopSettings, load_loops
+from loopda.methods.loopda import DOMAIN, TRANSLATION, Decoders, Loops, LoopSettings, load_loops
 from loopda.models.checkpoint import load_segmenter
 from loopda.models.segmentation_network import Outputs
 from loopda.models.segmenter import Segmenter
@@ -106,11 +106,8 @@ def run(
 
     # write
     notes = []
-    if config.loops.outer_loop and not config.loops.decoders.lpips_weights:
-        notes.append(
-            f"LPIPS ran on a random {config.loops.decoders.lpips} trunk (loops.decoders.lpips_weights is empty), "
-            "not on the ImageNet weights of the paper's distance."
-        )
+    if config.loops.outer_loop:
+        notes.append(perceptual_note(config.loops.decoders))
     if not overlaps:
         notes.append("The night images have no day references: no label overlap ratio, no Day-Night Agreement.")
     write_json(
@@ -123,6 +120,22 @@ def run(
             "thresholds": {name: of_class._asdict() for name, of_class in read_statistics(statistics)["night"].items()},
             "notes": notes,
         },
+    )
+
+
+def perceptual_note(decoders: Decoders) -> str:
+    """Which distance the perceptual loss took, and whether it is the paper's."""
+    if decoders.perceptual == "efficientnet-lite0":
+        return (
+            "The perceptual loss compared features of EfficientNet-Lite0, trained on ImageNet, in the place of the "
+            "paper's LPIPS (loops.decoders.perceptual)."
+        )
+    trunk = {"lpips-alex": "AlexNet", "lpips-vgg": "VGG-16"}[decoders.perceptual]
+    if decoders.lpips_weights:
+        return f"The perceptual loss was LPIPS on {trunk} with the weights {decoders.lpips_weights}."
+    return (
+        f"LPIPS ran on a random {trunk} trunk (loops.decoders.lpips_weights is empty), not on the ImageNet weights of "
+        "the paper's distance."
     )
 
 

@@ -11,8 +11,8 @@ from loopda.benchmark.measure import CountingMode, count
 from loopda.benchmark.variants import FAST, Variant
 
 LIMITS = {  # GFLOP, and MB kept for the backward passes
-    ("town", "warmup"): (23.68, 189.5),
-    ("town", "self_train"): (23.68, 195.9),
+    ("town", "warmup"): (21.12, 247.5),
+    ("town", "self_train"): (21.12, 254.0),
     ("paper", "warmup"): (22591.7, 32152.3),
     ("paper", "self_train"): (22591.7, 32280.3),
 }
@@ -30,14 +30,14 @@ def test_an_iteration_needs_no_more_operations_and_memory_than_it_did(scale, sta
 @pytest.mark.parametrize(
     ("stage", "memory", "operations", "peak"),
     [
-        ("warmup", "balanced", 24.46, 164.5),
-        ("warmup", "small", 26.56, 130.5),
-        ("warmup", "least", 26.52, 70.3),
-        ("self_train", "least", 26.52, 78.5),
+        ("warmup", "balanced", 21.90, 222.3),
+        ("warmup", "small", 24.00, 188.3),
+        ("warmup", "least", 23.96, 99.1),
+        ("self_train", "least", 23.96, 107.3),
     ],
 )
 def test_with_less_memory_an_iteration_has_no_more_of_it_at_once_than_it_had(stage, memory, operations, peak):
-    """Of 193 MB (self-training 204), with 23.7 GFLOP, where everything is kept."""
+    """Of 251 MB (self-training 261), with 21.1 GFLOP, where everything is kept."""
     case = Case("town", stage, Variant(memory, memory=memory), torch.device("meta"))
     counts = count(case.step, case.constants)
     assert counts.operations / 1e9 < 1.02 * operations
@@ -71,9 +71,10 @@ def test_what_is_counted_in_any_precision_is_the_same_in_fp32_and_less_in_bf16()
 
     case = Case("town", "self_train", FAST, torch.device("meta"))
     full, half = count(case.step, case.constants), counted("bf16")
-    assert counted("fp32") == pytest.approx(full, rel=1e-4)
+    # without content, a normalisation by kept statistics returns a copy of them, which a CPU's does not
+    assert counted("fp32") == pytest.approx(full, rel=1e-3)
     assert half.operations == full.operations
-    assert half.peak / 1e6 < 1.02 * 155.0
+    assert half.peak / 1e6 < 1.02 * 171.9
     assert half.peak > full.peak / 2
 
 

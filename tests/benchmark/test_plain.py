@@ -41,7 +41,7 @@ class Noted(SGD):
 
 @pytest.fixture
 def networks(monkeypatch):
-    monkeypatch.setattr(module, "PerceptualDistance", lambda net, trunk: CheapDistance())
+    monkeypatch.setattr(module, "Lpips", lambda net, trunk: CheapDistance())
     # all in double precision, the losses' islands too: what differs then is more than rounding
     monkeypatch.setattr(torch.Tensor, "float", torch.Tensor.double)
 

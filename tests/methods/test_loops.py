@@ -8,8 +8,9 @@ from loops import CheapDistance, loop_settings
 from torch.nn import functional
 
 import loopda.methods.loopda as module
-from loopda.errors import DataError
+from loopda.errors import ConfigError, DataError
 from loopda.methods.loopda import Loops, load_loops, save_loops
+from loopda.models.perceptual import FeatureDistance
 from loopda.models.segmenter import Segmenter
 from loopda.training.optimizer import descend
 from loopda.weights.catalogue import CATALOGUE, PublishedWeights
@@ -25,7 +26,7 @@ def cheap_distance(monkeypatch):
         CheapDistance.asked_for = (net, trunk)
         return CheapDistance()
 
-    monkeypatch.setattr(module, "PerceptualDistance", build)
+    monkeypatch.setattr(module, "Lpips", build)
 
 
 def networks(**changes):
@@ -89,7 +90,7 @@ REACHES = {
 def everything():
     torch.manual_seed(0)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "PerceptualDistance", lambda net, trunk: CheapDistance())
+        patch.setattr(module, "Lpips", lambda net, trunk: CheapDistance())
         segmenter, loops = networks()
     return segmenter, loops, all_terms(segmenter, loops)
 
@@ -367,7 +368,7 @@ def test_without_rendering_the_decoders_have_no_semantic_layers():
 
 def test_each_optimiser_owns_its_networks_and_the_perceptual_distance_belongs_to_none(tmp_path):
     torch.save({"weight": torch.zeros(1)}, tmp_path / "vgg.pth")
-    _, loops = networks(decoders={"lpips": "vgg", "lpips_weights": str(tmp_path / "vgg.pth")})
+    _, loops = networks(decoders={"perceptual": "lpips-vgg", "lpips_weights": str(tmp_path / "vgg.pth")})
     assert [str(part) for part in CheapDistance.asked_for] == ["vgg", str(tmp_path / "vgg.pth")]
     for key in ("decoders", "discriminators"):
         (group,) = loops.optimizers()[key].param_groups
@@ -384,11 +385,32 @@ def test_the_trunk_of_the_perceptual_distance_may_be_named(tmp_path, monkeypatch
     entry = PublishedWeights("vgg16.pth", "", hashlib.sha256(content).hexdigest(), "")
     monkeypatch.setitem(CATALOGUE, "vgg16", entry)
     (tmp_path / "vgg16.pth").write_bytes(content)
-    networks(decoders={"lpips": "vgg", "lpips_weights": "vgg16"})
+    networks(decoders={"perceptual": "lpips-vgg", "lpips_weights": "vgg16"})
     assert [str(part) for part in CheapDistance.asked_for] == ["vgg", str(tmp_path / "vgg16.pth")]
     (tmp_path / "vgg16.pth").write_bytes(b"another file")
     with pytest.raises(DataError, match=r"vgg16\.pth: its SHA-256 is"):
-        networks(decoders={"lpips": "vgg", "lpips_weights": "vgg16"})
+        networks(decoders={"perceptual": "lpips-vgg", "lpips_weights": "vgg16"})
+
+
+def test_the_distance_of_efficientnet_takes_the_place_of_lpips_and_belongs_to_no_optimiser():
+    CheapDistance.asked_for = ()
+    _, loops = networks(decoders={"perceptual": "efficientnet-lite0"})
+    assert isinstance(loops.perceptual, FeatureDistance)
+    assert CheapDistance.asked_for == ()
+    assert {name.split(".")[0] for name in loops.state_dict()} == {"decoders", "discriminators"}
+    _, loops = networks(decoders={"perceptual": "efficientnet-lite0"}, outer_loop=False)
+    assert loops.perceptual is None
+
+
+def test_weights_of_lpips_that_no_distance_would_read_are_refused():
+    with pytest.raises(ConfigError, match=r"lpips_weights: 'alexnet' is not empty.*set loops\.decoders\.perceptual"):
+        loop_settings(decoders={"perceptual": "efficientnet-lite0", "lpips_weights": "alexnet"})
+
+
+@pytest.mark.parametrize("term", ["percep_d", "percep_n"])
+def test_the_distance_of_efficientnet_trains_the_translation_not_its_original(term):
+    segmenter, loops = networks(decoders={"perceptual": "efficientnet-lite0"}, weights={"z": 0.0})
+    assert reached(all_terms(segmenter, loops)[term], segmenter, loops) == REACHES[term]
 
 
 def test_saved_loops_are_loaded_bit_for_bit(tmp_path):

@@ -7,18 +7,18 @@ from torch import nn
 from torchvision import models
 
 from loopda.errors import DataError
-from loopda.models.perceptual import PerceptualDistance
+from loopda.models.perceptual import Lpips
 
 
 @pytest.fixture(scope="module")
 def distance():
     torch.manual_seed(1)
-    return PerceptualDistance("alex", None)
+    return Lpips("alex", None)
 
 
 @pytest.fixture
 def copies(distance, monkeypatch):
-    """PerceptualDistance then starts from a copy of the network built already: building takes a second."""
+    """Lpips then starts from a copy of the network built already: building takes a second."""
     import lpips
 
     def built(**_: object) -> nn.Module:
@@ -63,7 +63,7 @@ def test_the_distance_of_a_batch_is_the_mean_of_its_images_distances(distance, p
 
 def test_the_distance_is_the_same_whatever_was_drawn_before_it_was_built(distance, pictures):
     torch.manual_seed(99)
-    again = PerceptualDistance("alex", None)
+    again = Lpips("alex", None)
     mine, theirs = distance.state_dict(), again.state_dict()
     assert all(torch.equal(mine[name], theirs[name]) for name in mine)
     assert torch.equal(distance(*pictures), again(*pictures))
@@ -102,7 +102,7 @@ def test_the_distance_stays_in_evaluation_mode_whatever_its_owner_does(distance,
 def test_weights_of_torchvisions_trunk_are_really_used(distance, copies, pictures, tmp_path):
     weights = trunk_weights()
     torch.save(weights, tmp_path / "alexnet.pth")
-    loaded = PerceptualDistance("alex", tmp_path / "alexnet.pth")
+    loaded = Lpips("alex", tmp_path / "alexnet.pth")
     assert float(loaded(*pictures)) != pytest.approx(float(distance(*pictures)), rel=1e-3)
     found = [part for part in loaded.distance.net.modules() if isinstance(part, nn.Conv2d)]
     assert len(found) == 5
@@ -116,7 +116,7 @@ def test_a_trunk_that_a_training_wrapped_is_loaded_like_a_plain_one(pictures, tm
     weights = trunk_weights()
     torch.save(weights, tmp_path / "plain.pth")
     torch.save({"state_dict": {f"module.{n}": v for n, v in weights.items()}, "epoch": 3}, tmp_path / "wrapped.pth")
-    plain, wrapped = (PerceptualDistance("alex", tmp_path / f"{name}.pth") for name in ("plain", "wrapped"))
+    plain, wrapped = (Lpips("alex", tmp_path / f"{name}.pth") for name in ("plain", "wrapped"))
     assert torch.equal(plain(*pictures), wrapped(*pictures))
 
 
@@ -134,12 +134,12 @@ def test_a_file_that_is_not_the_trunk_is_refused_by_its_name(copies, tmp_path, d
     if damage == "text":
         path.write_text("not found")
     with pytest.raises(DataError, match=r"alexnet\.pth: (not torchvision's alex weights|cannot be read)"):
-        PerceptualDistance("alex", path)
+        Lpips("alex", path)
 
 
 def test_an_absent_file_of_the_trunk_is_refused_by_its_name(copies, tmp_path):
     with pytest.raises(DataError, match=r"absent\.pth: no such weights file"):
-        PerceptualDistance("alex", tmp_path / "absent.pth")
+        Lpips("alex", tmp_path / "absent.pth")
 
 
 def test_every_convolution_of_torchvisions_vgg16_is_loaded(tmp_path):
@@ -151,7 +151,7 @@ def test_every_convolution_of_torchvisions_vgg16_is_loaded(tmp_path):
         for number, (name, value) in zip(numbers, layout.items(), strict=True)
     }
     torch.save(weights, tmp_path / "vgg16-397923af.pth")
-    loaded = PerceptualDistance("vgg", tmp_path / "vgg16-397923af.pth")
+    loaded = Lpips("vgg", tmp_path / "vgg16-397923af.pth")
     found = [part for part in loaded.distance.net.modules() if isinstance(part, nn.Conv2d)]
     expected = [name for name in weights if name.startswith("features") and name.endswith("weight")]
     assert len(found) == len(expected) == 13
@@ -166,7 +166,7 @@ def test_every_tensor_that_does_not_fit_the_trunk_is_listed(copies, tmp_path):
     content |= {"features.0.weight": torch.zeros(64, 3, 3, 3), "extra": torch.zeros(1)}
     torch.save(content, tmp_path / "alexnet.pth")
     with pytest.raises(DataError) as raised:
-        PerceptualDistance("alex", tmp_path / "alexnet.pth")
+        Lpips("alex", tmp_path / "alexnet.pth")
     for fault in (
         "features.3.bias is missing",
         "classifier.6.weight is missing",

@@ -136,6 +136,8 @@ WRONG = [  # path, value, words of the message
     ("seeds", 0, ["seeds", "0"]),
     ("table_seeds", [1, 1], ["table_seeds", "[1, 1]"]),
     ("table_seeds", [], ["table_seeds"]),
+    ("differences_from", "lopda", ["differences_from", "no experiment 'lopda'", "loopda", '""']),
+    ("differences_from", ["loopda"], ["differences_from", "no experiment ['loopda']"]),
     ("device", "gpu", ["device", "gpu", "cuda"]),
     ("processes", 2, ["processes", "default", "2"]),
     ("processes", {"warmup": 2}, ["processes", "default"]),
@@ -170,7 +172,7 @@ WRONG = [  # path, value, words of the message
     ("data/classes", datetime.date(2024, 1, 5), ["data.classes", "date", "quotes"]),
     ("data/source/root", False, ["data.source.root", "False", "quotes"]),
     ("adapt/method", False, ["adapt.method", "False", "quotes"]),
-    ("loops/decoders/lpips", False, ["loops.decoders.lpips", "False", "quotes"]),
+    ("loops/decoders/perceptual", False, ["loops.decoders.perceptual", "False", "quotes"]),
     ("pretrain/optimizer/lr", "1e-4", ["pretrain.optimizer.lr", "'1e-4'", "write 1.0e-4"]),
     ("warmup/steps", "1e3", ["warmup.steps", "write 1000"]),
     ("warmup/steps", 1200.0, ["warmup.steps", "write 1200"]),
@@ -180,6 +182,8 @@ WRONG = [  # path, value, words of the message
     ("loops/weights/seg", math.nan, ["loops.weights.seg", "nan", "finite"]),
     ("loops/weights/seg", math.inf, ["loops.weights.seg", "inf", "finite"]),
     ("loops/decoders/lpips_weights", "no/such.pth", ["loops.decoders.lpips_weights", "no/such.pth"]),
+    ("loops/decoders/lpips_weights", "alexnet", ["loops.decoders.lpips_weights: 'alexnet' is not empty", "lpips-alex"]),
+    ("loops/decoders/lpips", "vgg", ["loops.decoders", "lpips is now perceptual:", "lpips-vgg (for vgg)"]),
     ("simclr/weights", "no/such.pth", ["simclr.weights", "no/such.pth"]),
 ]
 
@@ -225,7 +229,7 @@ def test_every_fault_is_listed_at_once_and_none_of_them_twice(config, schemas):
     [
         ("warmup/steps", 0, "warmup.steps: 0 is less than the minimum of 1"),
         ("data/night/layout", "coco", "data.night: there is no layout 'coco'"),
-        ("loops/decoders/lpips_weights", "no/such.pth", "loops.decoders.lpips_weights: no such file"),
+        ("simclr/weights", "no/such.pth", "simclr.weights: no such file"),
         ("evaluate/full_size", ["rain"], "evaluate.full_size: no set 'rain'"),
     ],
 )
@@ -278,6 +282,7 @@ WEIGHTS = {
 
 @pytest.mark.parametrize("path", WEIGHTS)
 def test_weights_are_accepted_by_name_and_by_an_address_with_its_digest_alone(config, schemas, path):
+    config["loops"]["decoders"]["perceptual"] = "lpips-alex"
     check(changed(config, path, WEIGHTS[path]), schemas)
     check(changed(config, path, f"https://example.org/net.pth#sha256={'0' * 64}"), schemas)
     lines = faults(changed(config, path, "https://example.org/net.pth"), schemas)
@@ -287,7 +292,7 @@ def test_weights_are_accepted_by_name_and_by_an_address_with_its_digest_alone(co
 def test_weights_that_exist_are_accepted(config, schemas, tmp_path):
     weights = tmp_path / "alexnet.pth"
     weights.write_bytes(bytes.fromhex("80028a0a6cfc9c46f9206aa85019"))  # how a file of torch.save may begin
-    config["loops"]["decoders"]["lpips_weights"] = str(weights)
+    config["loops"]["decoders"] |= {"perceptual": "lpips-alex", "lpips_weights": str(weights)}
     check(config, schemas)
 
 

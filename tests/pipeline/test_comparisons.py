@@ -203,3 +203,26 @@ def test_in_run_the_source_only_model_of_an_ensemble_that_stands_alone_is_its_me
     config["run"] = ["advent-ensemble"]
     assert models(config, "run") == [("loopda", "pretrain"), ("advent-ensemble", "ensemble")]
     assert row(config, "advent-ensemble", "ensemble", "run")["baseline"] == "loopda"
+
+
+@pytest.mark.parametrize(
+    ("comparison", "subtracted"),
+    [
+        ("compare", ("loopda", "distill")),
+        ("ablation", ("loopda", "distill")),
+        ("tau", ("loopda", "self_train")),
+        ("parts", None),  # without loopda
+        ("run", None),
+    ],
+)
+def test_differences_count_from_the_last_model_that_the_list_shows_of_the_chosen_experiment(
+    config, comparison, subtracted
+):
+    found = [(one["experiment"], one["stage"]) for one in table(config, comparison)["rows"] if one["subtracted"]]
+    assert found == [subtracted] * (subtracted is not None)
+
+
+def test_an_ensemble_may_be_subtracted(config):
+    config["differences_from"] = "advent-ensemble"
+    [found] = [one for one in table(config, "compare")["rows"] if one["subtracted"]]
+    assert (found["experiment"], found["stage"]) == ("advent-ensemble", "ensemble")

@@ -100,6 +100,36 @@ def test_mean_deviation_and_gain_are_those_computed_by_hand(full):
     assert (values["advent", "night"]["road"], values["advent", "night"]["car"]) == ("33.0000", "33.0000")
 
 
+def test_gains_and_differences_from_the_last_model_of_loopda_have_intervals_computed_by_hand(full):
+    text, rows, values, html = full
+    # 30, 32, 37 less 36: -6, -4, 1: mean -3, deviation root(26 / 2) = 3.606
+    # t(0.975, 2) = 4.303: half of the interval is 4.303 * 3.606 / root(3) = 8.957
+    line = values["advent", "night"]
+    assert [line[f"gain_{end}"] for end in ("low", "high", "seeds")] == ["6.5159", "11.4841", "3"]
+    assert line["differences_from"] == "loopda, distillation"
+    assert [line[f"difference{end}"] for end in ("", "_std", "_seeds")] == ["-3.0000", "3.6056", "3"]
+    assert float(line["difference_low"]) == pytest.approx(-3 - 8.957, abs=2e-3)
+    assert float(line["difference_high"]) == pytest.approx(-3 + 8.957, abs=2e-3)
+    assert values["loopda, distillation", "night"]["difference"] == ""
+    table = text.split("### mIoU less that of loopda, distillation\n\n")[1].split("\n\n")[0].splitlines()
+    found = {line.split("|")[1].strip(): line.split("|")[2].strip() for line in table[2:]}
+    assert list(found) == [name for name in rows if name != "loopda, distillation"]
+    assert found["advent"] == "−3.0 [−12.0, 6.0]"
+    assert found["loopda, self-training"] == "−1.0 [−1.0, −1.0]"
+    assert Page(html).row(1, "advent")[1] == "-3.0 [-12.0, 6.0]"
+    assert "the 95 % confidence interval of a difference" in text
+
+
+@pytest.mark.parametrize("chosen", ["", "dann"])
+def test_without_a_listed_experiment_to_subtract_there_is_no_table_of_differences(tmp_path, config, chosen):
+    config["differences_from"] = chosen
+    text, _, values, html = compare(tmp_path, compared(tmp_path, config, "compare", evaluated=plain))
+    assert "mIoU less that of" not in text.replace("Gain: mIoU less that of source-only", "") + Page(html).text.replace(
+        "Gain: mIoU less that of source-only", ""
+    )
+    assert values["advent", "night"]["differences_from"] == values["advent", "night"]["difference"] == ""
+
+
 def test_a_row_names_its_own_settings_as_the_configuration_has_them(full):
     _, rows, values, html = full
     minent = "methods.advent: entropy 0.01, adversarial 0"
@@ -162,16 +192,17 @@ def test_the_peak_of_a_benchmark_file_is_its_largest_measurement(tmp_path, text,
 
 
 def test_the_page_is_well_formed_needs_nothing_else_and_keeps_published_numbers_apart(full):
-    *_, html = full
+    _, rows, _, html = full
     page = Page(html)
     assert page.open == []
     assert not re.search(r"(?:src|href)=\"(?!#|data:)", html)
     targets = {value for tag, name, value in page.attributes if (tag, name) == ("section", "id")}
     assert {value[1:] for tag, name, value in page.attributes if (tag, name) == ("a", "href")} <= targets
-    ours, night, day, papers = page.tables
+    ours, differences, night, day, papers = page.tables
+    assert [row[0].strip() for row in differences[1:]] == [name for name in rows if name != "loopda, distillation"]
     assert [row[0].strip() for row in night[1:]][:2] == ["source-only", "minent"]
     assert len(night) == len(day) == len(NIGHT) + 1
-    assert page.row(3, "LoopDA with distillation")[4] == "38.7"
+    assert page.row(4, "LoopDA with distillation")[4] == "38.7"
     assert not {row[0].strip() for row in papers[1:]} & {row[0].strip() for row in ours[2:]} - {"source-only", "oracle"}
 
 
@@ -192,6 +223,8 @@ def test_one_seed_has_no_deviation(tmp_path, config):
     assert rows["advent"]["night validation mIoU"] == "30.0"
     assert values["advent", "night"]["mIoU_std"] == ""
     assert "±" not in Page(html).text
+    assert rows["advent"]["gain"] == "0.0", "by day, without an interval"
+    assert "Of one seed there is no interval" in Page(html).text
 
 
 def test_a_row_without_scores_is_refused_by_its_name(tmp_path, inputs):
@@ -266,8 +299,8 @@ def test_the_experiments_of_run_have_the_mean_deviation_seeds_and_gain_computed_
     text, _, values, _ = compare(tmp_path, of_run("loopda"))
     # 30, 32, 37: mean 33, root(26 / 2) = 3.606; gains 10, 8, 9: mean 9, deviation 1
     assert cells(text)["source-only"][:2] == ["24.0 ± 4.0", "–"]
-    assert cells(text)["loopda, warm-up"][:2] == ["33.0 ± 3.6", "+9.0 ± 1.0"]
-    assert cells(text)["loopda, warm-up"][4:6] == ["50.0 ± 0.0", "0.0 ± 0.0"]
+    assert cells(text)["loopda, warm-up"][:2] == ["33.0 ± 3.6", "+9.0 [6.5, 11.5]"]
+    assert cells(text)["loopda, warm-up"][4:6] == ["50.0 ± 0.0", "0.0 [0.0, 0.0]"]
     line = values["loopda, warm-up", "night"]
     assert (line["experiment"], line["model_stage"], line["seeds"]) == ("loopda", "warmup", "3")
     assert (line["mIoU"], line["mIoU_std"]) == ("33.0000", "3.6056")
@@ -294,19 +327,19 @@ def test_the_page_of_run_has_no_published_numbers(tmp_path, of_run):
 
 def test_an_experiment_of_run_is_compared_with_the_source_only_model_that_it_shares(tmp_path, of_run):
     text, *_ = compare(tmp_path, of_run("loopda", "no-outer-loop"))
-    assert cells(text)["no-outer-loop"][:2] == ["28.0 ± 3.6", "+4.0 ± 1.0"]
+    assert cells(text)["no-outer-loop"][:2] == ["28.0 ± 3.6", "+4.0 [1.5, 6.5]"]
 
 
 @pytest.mark.parametrize("evaluated", [None, elsewhere])
 def test_an_experiment_of_run_is_compared_with_no_other_source_only_model(tmp_path, of_run, evaluated):
     text, rows, values, _ = compare(tmp_path, of_run("loopda", "wide", "no-outer-loop", evaluated=evaluated))
-    assert cells(text)["no-outer-loop"][:2] == ["28.0 ± 3.6", "+4.0 ± 1.0"]
+    assert cells(text)["no-outer-loop"][:2] == ["28.0 ± 3.6", "+4.0 [1.5, 6.5]"]
     assert next(iter(rows)) == "loopda, source-only"
     assert values["loopda, source-only", "night"]["gain"] == values["wide, source-only", "night"]["gain"] == ""
     assert rows["wide, source-only"]["own settings"] == "network: width 24"
     assert rows["wide, warm-up"]["own settings"] == ""
     if evaluated is None:
-        assert rows["wide, warm-up"]["gain"] == "0.0 ± 0.0", "by day"
+        assert rows["wide, warm-up"]["gain"] == "0.0 [0.0, 0.0]", "by day"
         assert values["wide, warm-up", "night"]["gain"] == "9.0000", "40, 42, 47 less 30, 34, 38"
     assert "Gain: mIoU less that of the row's own source-only model" in text
 
@@ -316,7 +349,7 @@ def test_gains_are_paired_over_the_seeds_that_both_models_have(tmp_path, of_run)
     scores = [path for path in inputs["scores"] if path.parts[-2:] != ("seed2", "pretrain.json")]
     text, _, values, _ = compare(tmp_path, inputs | {"scores": scores})
     # the gains of seeds 0 and 1 are 10 and 8
-    assert cells(text)["loopda, warm-up"][:2] == ["33.0 ± 3.6", "+9.0 ± 1.4"]
+    assert cells(text)["loopda, warm-up"][:2] == ["33.0 ± 3.6", "+9.0 [−3.7, 21.7], 2 seeds"]
     assert (values["source-only", "night"]["seeds"], values["loopda, warm-up", "night"]["seeds"]) == ("2", "3")
 
 

@@ -101,14 +101,14 @@ def test_means_spreads_and_changes_over_seeds_are_those_computed_by_hand(tmp_pat
     page = Page(html)
     assert page.row(0, "source-only")[1:3] == ["24.0 ± 4.0", "–"]
     # 30, 32, 37: mean 33, deviations -3, -1, 4, sum of squares 26, / 2 = 13, root 3.61; paired gains 10, 8, 9
-    assert page.row(0, "warm-up")[1:3] == ["33.0 ± 3.6", "+9.0 ± 1.0"]
+    assert page.row(0, "warm-up")[1:3] == ["33.0 ± 3.6", "+9.0 [6.5, 11.5]"]
     # by day -5, -5, -2: mean -4, deviations -1, -1, 2, sum of squares 6, / 2 = 3, root 1.73
-    assert page.row(0, "self-training")[5:7] == ["56.0 ± 1.7", "-4.0 ± 1.7"]
+    assert page.row(0, "self-training")[5:7] == ["56.0 ± 1.7", "-4.0 [-8.3, 0.3]"]
     assert page.row(0, "self-training")[-1] == "3"
     assert page.row(1, "car")[2:] == ["24.0", "33.0", "44.0", "+20.0"]
     lines = {line.split("  ")[0]: re.split(r"\s{2,}", line) for line in table.splitlines()}
-    assert lines["warm-up"][1:3] == ["33.0 ± 3.6", "+9.0 ± 1.0"]
-    assert lines["self-training"][5:] == ["56.0 ± 1.7", "-4.0 ± 1.7"]
+    assert lines["warm-up"][1:3] == ["33.0 ± 3.6", "+9.0 [6.5, 11.5]"]
+    assert lines["self-training"][5:] == ["56.0 ± 1.7", "-4.0 [-8.3, 0.3]"]
 
 
 def test_the_text_table_has_aligned_columns_the_protocol_and_the_page(tmp_path):

@@ -113,6 +113,9 @@ def _message(error: ValidationError) -> str:
         return f"there is no {what} {found!r}{remedy(found, 'string')}; the {what}s are {known}"
     if error.validator == "pattern" and "description" in error.schema:
         return f"{error.instance!r} is not {error.schema['description']}"
+    if error.validator == "additionalProperties":
+        renamed = error.schema.get("renamed", {}).items()
+        return "; ".join([error.message, *(f"{key} is now {now}" for key, now in renamed if key in error.instance)])
     if error.instance is None:
         return f"{error.message}; write a value, or remove the key"
     if error.validator in ("enum", "const"):

@@ -30,6 +30,8 @@ def faults_of_settings(config: Config) -> list[str]:
     faults = faults or _faults_of_methods(config)
     for key in COMPARISONS:
         faults += _faults_of_list(key, config[key], known)
+    if (name := config["differences_from"]) != "" and (not isinstance(name, str) or name not in known):
+        faults.append(f'differences_from: {_no_experiment(name, known)}; "" leaves the differences out')
     faults = faults or faults_of_search(config)
     lists = {key: config[key] for key in ("seeds", "table_seeds")}
     if isinstance(config[SEARCH], Mapping):

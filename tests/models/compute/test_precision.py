@@ -11,8 +11,9 @@ from torch import nn
 
 from loopda.losses.adversarial import generator_loss
 from loopda.models.compute.precision import ScoreConvolution, computing_in
-from loopda.models.perceptual import PerceptualDistance
+from loopda.models.perceptual import FeatureDistance, Lpips
 from loopda.training.ema import Teacher
+from loopda.weights.downloads import locate
 
 DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -95,17 +96,19 @@ def test_scores_near_one_differ_by_less_than_bf16_could_tell():
     assert generator_loss(fake=[scores]).dtype == torch.float32
 
 
-def test_lpips_compares_in_32_bits_what_its_trunk_sees_in_16():
-    distance = PerceptualDistance("alex", None)
+@pytest.mark.parametrize("name", ["lpips", "efficientnet"])
+def test_a_perceptual_distance_compares_in_32_bits_what_its_trunk_sees_in_16(name):
+    distance = Lpips("alex", None) if name == "lpips" else FeatureDistance(locate("efficientnet-lite0"))
     found = products(distance)
     first = torch.rand(2, 3, 64, 64) * 2 - 1
     second = (first + 0.3 * torch.randn(first.shape)).clamp(-1, 1)
     whole = distance(first, second)
     with computing_in("bf16"):
         half = distance(first, second)
-    trunk = {part for part in distance.distance.net.modules() if part in found}
+    trunk = {part for part in (distance.distance.net if name == "lpips" else distance).modules() if part in found}
     assert {found[part] for part in trunk} == {torch.bfloat16}
-    assert {found[part] for part in found.keys() - trunk} == {torch.float32}
+    linear = {found[part] for part in found.keys() - trunk}
+    assert linear == ({torch.float32} if name == "lpips" else set())  # LPIPS weighs its differences by convolutions
     assert half.item() == pytest.approx(whole.item(), rel=0.01)
     assert half.item() != whole.item()
     with computing_in("bf16"):
