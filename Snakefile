@@ -1,6 +1,7 @@
 # LoopDA end to end. All results have a place of the same form; logs/ and benchmarks/ mirror it:
 #   results/<stage>/<experiment>/seed<k>/{model.pt, metrics.jsonl, config.yaml}    data stages have no seed
 #   results/<list>/{report.html, table.md, table.csv}    for the lists of config.yaml: run, compare, ablation, tau, ...
+#   results/search/{report.html, table.md, table.csv, best.yaml}    the search over settings
 # An experiment is an overlay in config.yaml. Experiments share the stages that are configured alike. A shared stage is
 # in the folder of the experiment that has trained it, or else of the first in the file
 # (loopda/pipeline/experiments.py, loopda/pipeline/claims.py).

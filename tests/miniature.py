@@ -22,6 +22,8 @@ TOWN = {
     "source_val": 4,
     "night_train": 8,
     "night_val": 4,
+    "day_test": 3,
+    "night_test": 3,
     "supersample": 1,
 }
 
@@ -43,6 +45,8 @@ WIRING: dict[str, tuple[dict[str, str | list[str]], dict[str, str]]] = {
             "night": "night.csv",
             "day_val": "day_val.csv",
             "night_val": "night_val.csv",
+            "day_test": "day_test.csv",
+            "night_test": "night_test.csv",
             "day": "day.csv",
             "classes": "classes.json",
             "summary": "summary.json",
@@ -95,7 +99,7 @@ WIRING: dict[str, tuple[dict[str, str | list[str]], dict[str, str]]] = {
     ),
     "evaluate": (
         {"model": "warmup/model.pt", "classes": "prepare/classes.json"}
-        | {name: f"prepare/{name}.csv" for name in ("night_val", "day_val")},
+        | {name: f"prepare/{name}.csv" for name in ("night_val", "day_val", "night_test", "day_test")},
         {"scores": "warmup.json"},
     ),
     "illustrate": (
@@ -188,7 +192,9 @@ def miniature_in(folder: Path, config: dict[str, Any]) -> Miniature:
     data = {
         "source": {"root": f"{town}/Cityscapes"},
         "day_val": {"root": f"{town}/Cityscapes"},
+        "day_test": {"root": f"{town}/Cityscapes"},
         "night": {"root": f"{town}/DarkZurich"},
         "night_val": {"root": f"{town}/DarkZurich"},
+        "night_test": {"root": f"{town}/DarkZurich"},
     }
     return Miniature(folder, experiments.merged(config, {"town": TOWN, "data": data}))

@@ -14,7 +14,8 @@ Sets = Mapping[str, CheckedSet]  # by their names in the configuration
 
 
 def images_in_two_sets(sets: Sets, keys: Mapping[str, str]) -> list[str]:
-    """A fault for each image that is measured on and trained on, and for each that is a night and a day image.
+    """A fault for each image that is measured on and trained on, for each test image that is adapted to or that
+    settings are chosen on, and for each image that is a night and a day image.
 
     keys: where the configuration has each set.
     """
@@ -24,12 +25,19 @@ def images_in_two_sets(sets: Sets, keys: Mapping[str, str]) -> list[str]:
         for name in _measured(sets)
         for image, twin in _in_both(sets, name, "source")
     ]
+    tested = [
+        f"{keys[name]}: image {image}: it is in {other} too{_as(image, twin)}; test on images that nothing was"
+        " chosen or trained on"
+        for name in ("day_test", "night_test")
+        for other in ("night", "day", "day_val", "night_val")
+        for image, twin in _in_both(sets, name, other)
+    ]
     by_night = [
         f"data.day: image {image}: it is in night too{_as(image, twin)}, and no night image is a day reference; name"
         " images by day alone"
         for image, twin in _in_both(sets, "day", "night")
     ]
-    return trained + by_night
+    return trained + tested + by_night
 
 
 def notes_on_sets(sets: Sets, classes: ClassList) -> list[str]:

@@ -149,13 +149,14 @@ class Loops(nn.Module):
         self.settings = settings
         section = settings.decoders
         network = segmenter.network
+        shallow = section.features == "layer2"
         self.decoders = nn.ModuleDict()
         self.discriminators = nn.ModuleDict()
         for domain in ("day", "night"):
             self.decoders[domain] = ImageDecoder(
-                features=network.shallow_channels if section.features == "layer2" else network.channels[-1],
+                features=network.shallow_channels if shallow else network.channels[-1],
                 classes=len(segmenter.classes),
-                output_stride=network.output_stride,
+                output_stride=network.shallow_stride if shallow else network.output_stride,
                 width=section.width,
                 residual_blocks=section.residual_blocks,
                 semantic_channels=section.semantic_channels,
@@ -260,7 +261,7 @@ class Loops(nn.Module):
         return p
 
     def features(self, outputs: Outputs) -> Tensor:
-        """z: the features that the decoders take, of layer2 or layer4."""
+        """z: the features that the decoders take, shallow (layer2) or deep (layer4)."""
         return outputs.shallow if self.settings.decoders.features == "layer2" else outputs.features
 
     def decode(

@@ -103,7 +103,7 @@ class DAFormerNetwork(SegmentationNetwork):
     heads = ("decode_head", "bn_pretrain")
     has_aux = False
     aligned = False
-    output_stride = 4  # of the logits, and of the shallow features
+    output_stride = shallow_stride = 4  # of the logits, and of the shallow features
 
     def __init__(
         self,

@@ -66,11 +66,13 @@ class DeepLabV2(SegmentationNetwork):
         if encoder == "resnet":
             self.conv1, self.bn1, self.relu, self.maxpool = stem(width=width, output_stride=output_stride)
             self.channels = add_layers(self, blocks=blocks, width=width, stride_in=stride_in)
+            self.shallow_channels, self.shallow_stride = self.channels[1], output_stride
         else:
             self.trunk = ("backbone",)
             self.backbone = EfficientNetLite0(output_stride=output_stride)
             self.channels = self.backbone.channels[1:]
-        _, self.shallow_channels, layer3, layer4 = self.channels
+            self.shallow_channels, self.shallow_stride = self.channels[0], 4
+        layer3, layer4 = self.channels[2:]
         self.bn_pretrain = BatchNorm2d(layer4) if bn_pretrain else None
         self.has_aux = levels == 2
         self.layer5 = AtrousPyramid(layer3, classes, aspp_branches) if self.has_aux else None
@@ -91,7 +93,8 @@ class DeepLabV2(SegmentationNetwork):
     def _encode(self, images: Tensor) -> Sequence[Tensor]:
         """The shallow features, those of the auxiliary head, and the last."""
         if self.trunk == ("backbone",):
-            return self.backbone(images)[2:]
+            _, shallow, _, middle, features = self.backbone(images)
+            return shallow, middle, features
         shallow = self.layer2(self.layer1(self.maxpool(self.relu(self.bn1(self.conv1(images))))))
         middle = self.layer3(shallow)
         return shallow, middle, self.layer4(middle)

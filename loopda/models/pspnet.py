@@ -101,11 +101,13 @@ class PSPNet(SegmentationNetwork):
         if encoder == "resnet":
             self.layer0 = nn.Sequential(*stem(width=width, output_stride=output_stride))
             self.channels = add_layers(self, blocks=blocks, width=width, stride_in=stride_in)
+            self.shallow_channels, self.shallow_stride = self.channels[1], output_stride
         else:
             self.trunk = ("backbone",)
             self.backbone = EfficientNetLite0(output_stride=output_stride)
             self.channels = self.backbone.channels[1:]
-        _, self.shallow_channels, layer3, layer4 = self.channels
+            self.shallow_channels, self.shallow_stride = self.channels[0], 4
+        layer3, layer4 = self.channels[2:]
         self.bn_pretrain = BatchNorm2d(layer4) if bn_pretrain else None
         self.final1 = nn.Sequential(
             nn.Conv2d(layer3, head_channels, 3, padding=1),
@@ -132,7 +134,8 @@ class PSPNet(SegmentationNetwork):
     def _encode(self, images: Tensor) -> Sequence[Tensor]:
         """The shallow features, those of the auxiliary head, and the last."""
         if self.trunk == ("backbone",):
-            return self.backbone(images)[2:]
+            _, shallow, _, middle, features = self.backbone(images)
+            return shallow, middle, features
         shallow = self.layer2(self.layer1(self.layer0(images)))
         middle = self.layer3(shallow)
         return shallow, middle, self.layer4(middle)

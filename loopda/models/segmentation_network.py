@@ -9,7 +9,7 @@ from torch import Tensor, nn
 class Outputs(NamedTuple):
     """The outputs of a segmentation network for a batch. h and w are the image's sides divided by the output stride.
 
-    shallow  (N, C2, h, w)  the features after layer2
+    shallow  (N, C2, ., .)  the features after layer2; those of stride 4 where the encoder is no ResNet
     aux      (N, K, h, w)   logits of the auxiliary head on layer3, or None where they were not asked for
     logits   (N, K, h, w)   logits of the main head; callers upsample them bilinearly; None where not asked for
     features (N, C4, h, w)  the features after layer4, the paper's z; a transformer has them at its own stride of 32

@@ -10,6 +10,7 @@ from loopda.pipeline.claims import claims
 from loopda.pipeline.experiments import CLAIMS, CachedConfig
 from loopda.pipeline.merging import Config, merged_by_key, normalised
 from loopda.pipeline.schema import read_schemas
+from loopda.pipeline.search import with_trials
 from loopda.text.strict_yaml import read_mapping
 
 
@@ -30,10 +31,12 @@ def read_config(overlays: Sequence[Path], root: Path = Path()) -> CachedConfig:
 
 
 def checked(config: Config, base: Config, overlays: Sequence[Config], root: Path = Path()) -> CachedConfig:
-    """`config`, which Snakemake has merged from config.yaml (`base`) and `overlays`, with the `claims` of `root`.
+    """`config`, which Snakemake has merged from config.yaml (`base`) and `overlays`, with the trials of its
+    search as experiments, and the `claims` of `root`.
 
     ConfigError: the configuration is wrong.
     """
     config = normalised(config, base, overlays)
     check(config, read_schemas())
+    config = with_trials(config)
     return CachedConfig({**config, CLAIMS: claims(config, root)})

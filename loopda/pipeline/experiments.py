@@ -30,8 +30,11 @@ EXTENDS = "extends"  # the key of an experiment that has all that another one ch
 
 # lists of experiments, each of which makes a page and its tables: key, target, rule and folder have one name
 COMPARISONS = ("run", "compare", "parts", "networks", "ablation", "tau")
+SEARCH = "search"  # the key, target, rule and folder of the search over settings (`loopda.pipeline.search`)
 # top-level keys that are no section of a stage
-SETTINGS = frozenset({"seeds", "table_seeds", "differences_from", "device", "processes", "experiments", *COMPARISONS})
+SETTINGS = frozenset(
+    {"seeds", "table_seeds", "differences_from", "device", "processes", "experiments", SEARCH, *COMPARISONS}
+)
 SECTIONS = SETTINGS | {"methods"} | {name for stage in STAGES.values() for name in (stage.section, *stage.sections)}
 
 TOWN = "results/town/"  # where the built-in town writes its data sets
@@ -148,7 +151,9 @@ def _own_data(base: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]
 
     Beside a set that is not the built-in town's, sets of the town are left out, unless the overlay names them.
     """
-    resolved = {name: value for name, value in merged(base, own).items() if name not in SETS or value is not None}
+    resolved = {
+        name: value for name, value in merged(base, own).items() if name not in (*SETS, TESTS) or value is not None
+    }
     if not any(name in SETS and not uses_town(layout) for name, layout in resolved.items()):
         return resolved
     return {name: value for name, value in resolved.items() if name not in SETS or name in own or not uses_town(value)}

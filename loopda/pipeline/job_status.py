@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from loopda.errors import ConfigError
-from loopda.pipeline.experiments import COMPARISONS
+from loopda.pipeline.experiments import COMPARISONS, SEARCH
 from loopda.pipeline.jobs import Job, Jobs
 from loopda.pipeline.merging import Config
 from loopda.pipeline.slurm_queue import SlurmQueue
@@ -87,9 +87,10 @@ def statuses(config: Config, targets: Sequence[str] = (), *, root: Path = Path()
 
 def _known(config: Config, target: str) -> str:
     """`target`; ConfigError where there is none of this name."""
-    if target not in ("all", *COMPARISONS, *config["experiments"]):
+    if target not in ("all", *COMPARISONS, SEARCH, *config["experiments"]):
         raise ConfigError(
-            f"no target {target!r}. A target is `all`, a comparison ({', '.join(COMPARISONS)}), or an experiment"
+            f"no target {target!r}. A target is `all`, a comparison ({', '.join(COMPARISONS)}), `{SEARCH}`, or an"
+            " experiment"
         )
     return target
 
@@ -100,7 +101,7 @@ def begun(jobs: Jobs, root: Path, *, every: bool = False) -> dict[Job, list[Job]
     every: for all experiments and comparisons.
     """
     others = [name for name in jobs.config["experiments"] if every or _has_begun(name, root)]
-    pages = [name for name in COMPARISONS if every or (root / "results" / name).exists()]
+    pages = [name for name in (*COMPARISONS, SEARCH) if every or (root / "results" / name).exists()]
     last = [job for name in others for job in jobs.of_experiment(name)]
     return jobs.with_ancestors([*last, *map(Job, pages)])
 

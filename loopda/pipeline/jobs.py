@@ -6,19 +6,20 @@ Nothing heavy is imported, and no file is read.
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from loopda.pipeline import comparisons, experiments
-from loopda.pipeline.experiments import COMPARISONS
+from loopda.pipeline import comparisons, experiments, search
+from loopda.pipeline.experiments import COMPARISONS, SEARCH
 from loopda.pipeline.merging import Config
 from loopda.pipeline.stages import ENSEMBLE, STAGES
 
 COMPARISON_OUTPUTS = ("report.html", "table.md", "table.csv")  # of the rule of each list, in results/<list>
+SEARCH_OUTPUTS = (*COMPARISON_OUTPUTS, "best.yaml")
 
 
 class Job(NamedTuple):
     """A job: a stage with the experiment and the seed, as far as the stage has them.
 
-    stage: a stage, or the name of a comparison, which has neither experiment nor seed. model: the stage whose model
-    `evaluate` or `submission` reads. data_set: the set of images that `manifest` checks.
+    stage: a stage, or the name of a comparison or `search`, which have neither experiment nor seed. model: the stage
+    whose model `evaluate` or `submission` reads. data_set: the set of images that `manifest` checks.
     """
 
     stage: str
@@ -47,8 +48,9 @@ class Job(NamedTuple):
     @property
     def files(self) -> list[str]:
         """The outputs of its rule."""
-        names = STAGES[self.stage].outputs if self.stage in STAGES else COMPARISON_OUTPUTS
-        return [self._path(name) for name in names]
+        if self.stage in STAGES:
+            return [self._path(name) for name in STAGES[self.stage].outputs]
+        return [self._path(name) for name in (SEARCH_OUTPUTS if self.stage == SEARCH else COMPARISON_OUTPUTS)]
 
     @property
     def recorded(self) -> str:
@@ -76,11 +78,11 @@ class Jobs:
         self.config = config
 
     def of_target(self, target: str) -> list[Job]:
-        """The last jobs of a target: all (what `snakemake` makes by itself), a comparison, or an experiment."""
+        """The last jobs of a target: all (what `snakemake` makes by itself), a comparison, search, or an experiment."""
         run, seeds = self.config["run"], self.config["seeds"]
         if target == "all":
             return [Job("report", name) for name in run] + self.submissions()
-        return [Job(target)] if target in COMPARISONS else self.scores(target, seeds)
+        return [Job(target)] if target in (*COMPARISONS, SEARCH) else self.scores(target, seeds)
 
     def of_experiment(self, experiment: str) -> list[Job]:
         """The last jobs of `experiment`, for every seed of `seeds` and `table_seeds`."""
@@ -109,6 +111,13 @@ class Jobs:
             rows = comparisons.models(self.config, stage)
             seeds = self.config["table_seeds"]
             return [Job("evaluate", row.experiment, number, row.stage) for row in rows for number in seeds]
+        if stage == SEARCH:
+            scored = [
+                Job("evaluate", folder, number, last)
+                for _, last, folder in search.models(self.config)
+                for number in self.config[SEARCH]["seeds"]
+            ]
+            return list(dict.fromkeys(scored))
         if stage == "report":
             seeds = self.config["seeds"]
             pictures = "self_train" in experiments.model_stages(self.config, experiment)
@@ -138,6 +147,8 @@ class Jobs:
         """The text of the config.yaml beside the results of `job`, as the rule `configure` writes it."""
         if job.stage in COMPARISONS:
             return experiments.as_yaml(comparisons.table(self.config, job.stage))
+        if job.stage == SEARCH:
+            return experiments.as_yaml(search.table(self.config))
         if job.stage == "manifest":
             return experiments.as_yaml(experiments.set_section(self.config, job.experiment, job.data_set))
         experiment = job.experiment or next(iter(self.config["experiments"]))

@@ -9,7 +9,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-SETS = ("source", "night", "day", "day_val", "night_val")  # the sets of images of the section `data`
+# the sets of images of the section `data`
+SETS = ("source", "night", "day", "day_val", "night_val", "day_test", "night_test")
+# what is measured: the name of a set in scores and tables -> its key in `data`. Settings are chosen on the sets of
+# validation (*_val); the sets of test (*_test) come first, because results are those on them
+MEASURED = {"night-test": "night_test", "day-test": "day_test", "night": "night_val", "day": "day_val"}
 TESTS = "night_tests"  # the key of further labelled night sets, which are called "night_tests/<name>"
 ENSEMBLE = "ensemble"  # stands in the place of a stage where the models of several experiments are averaged
 LAST = "distill"  # the stage that an experiment ends with, unless `until` names another
@@ -193,7 +197,7 @@ _TABLE = (  # in the order of the pipeline
         "evaluate",
         parents=("manifest",),
         sections=("input",),
-        sets=("day_val", "night_val", TESTS),
+        sets=("day_val", "night_val", "day_test", "night_test", TESTS),
         outputs=("{model}.json",),
         distributed=True,
     ),

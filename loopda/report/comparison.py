@@ -21,6 +21,7 @@ from loopda.report.summary import (
     mean_scores,
     measure,
     protocols,
+    set_title,
 )
 
 ModelKey = tuple[str, str]
@@ -230,7 +231,7 @@ def protocol_lines(comparison: Comparison) -> list[str]:
                 experiments.setdefault(" | ".join(found), []).append(experiment)
         for protocol, names in experiments.items():
             where = f" ({', '.join(names)})" if len(experiments) > 1 else ""
-            lines.append(f"{domain.capitalize()} validation{where}: {protocol}.")
+            lines.append(f"{set_title(domain).capitalize()}{where}: {protocol}.")
     return lines
 
 

@@ -7,7 +7,7 @@ from loopda.report.comparison import ComparedModel, Comparison, best, best_class
 from loopda.report.comparison_tables import APART, TITLES, costs, differences_title, group_titles, notes, settings_note
 from loopda.report.figures import bar_chart, tau_chart
 from loopda.report.published import PublishedScore
-from loopda.report.summary import Cell
+from loopda.report.summary import Cell, beside, set_title
 from loopda.report.versions import versions
 from loopda.report.words import seed_list
 
@@ -29,6 +29,7 @@ def comparison_page(comparison: Comparison) -> str:
             "contents": contents,
             "seeds": len(comparison.seeds),
             "domains": comparison.domains,
+            "beside": beside(comparison.domains),
             "bars": bars(groups, first),
             "sweep": sweep(comparison, first) if comparison.name == "tau" else "",
             "rows": [
@@ -64,10 +65,10 @@ def statement(comparison: Comparison) -> str:
     [group] = groups
     protocol = next(one.domains[domain].protocol for one in group[0].evaluations if domain in one.domains)
     return (
-        f"{models}, on {protocol.images} {domain} images of {protocol.width}x{protocol.height} pixels that none of"
-        " them was trained on. Methods go on from the same source-only model, on the same labelled day and the same"
-        " night images; LoopDA alone sees the night's day references too. What else one does otherwise stands in its"
-        " row."
+        f"{models}, on {protocol.images} {set_title(domain)} images of {protocol.width}x{protocol.height} pixels that"
+        " none of them was trained on. Methods go on from the same source-only model, on the same labelled day and the"
+        " same night images; LoopDA alone sees the night's day references too. What else one does otherwise stands in"
+        " its row."
     )
 
 
@@ -90,7 +91,7 @@ def tiles(comparison: Comparison, groups: Sequence[Sequence[ComparedModel]], dom
             if score.gain:
                 what = "trained on night labels" if name == "Oracle" else model.title
                 note = f"{what}; {score.gain.text(signed=True)} against source-only"
-            result.append(parts.tile(f"{name}, {domain} mIoU, %", score.mIoU.text(), note))
+            result.append(parts.tile(f"{name}, {set_title(domain)} mIoU, %", score.mIoU.text(), note))
     return result
 
 
@@ -101,7 +102,7 @@ def bars(groups: Sequence[Sequence[ComparedModel]], domain: str) -> list[tuple[s
         cells = [model.mIoU(domain) for model in group]
         names, kinds = [model.title for model in group], [model.kind for model in group]
         key = "bars" if len(groups) == 1 else f"bars-{number}"
-        figure = bar_chart(key, names, cells, kinds, f"Mean IoU of every row at {title}")
+        figure = bar_chart(key, names, cells, kinds, f"Mean IoU of every row, {title}")
         figures.append((title if len(groups) > 1 else "", figure))
     return figures
 
@@ -128,7 +129,7 @@ def sweep(comparison: Comparison, domain: str) -> str:
     """The figure of mean IoU over tau, of the rows that have one."""
     scored = [(model.listed.tau, model.mIoU(domain)) for model in comparison.rows]
     points = sorted((point for point in scored if None not in point), key=lambda point: point[0])
-    return tau_chart(points, f"{domain} mIoU, %: ours") if points else ""
+    return tau_chart(points, f"{set_title(domain)} mIoU, %: ours") if points else ""
 
 
 def published_sweep(scores: Sequence[PublishedScore]) -> str:

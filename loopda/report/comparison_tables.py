@@ -6,7 +6,8 @@ import pandas as pd
 
 from loopda.report.comparison import ComparedModel, Comparison, protocol_lines
 from loopda.report.published import PublishedScore
-from loopda.report.summary import Cell, Difference, shown
+from loopda.report.summary import Cell, Difference, choice_note, set_title, shown
+from loopda.report.text_table import markdown_table
 from loopda.report.words import NONE, seed_list
 from loopda.runtime.log import duration
 
@@ -60,15 +61,15 @@ def frame(comparison: Comparison) -> pd.DataFrame:
 def markdown(comparison: Comparison) -> str:
     """The scores, IoU per class for each set of images, and the published numbers, ready for a README."""
     scores = _scores(comparison)
-    text = [f"## {TITLES[comparison.name]}", "", *_table(scores, left=(0, len(scores[0]) - 1)), ""]
+    text = [f"## {TITLES[comparison.name]}", "", *markdown_table(scores, left=(0, len(scores[0]) - 1)), ""]
     text += [settings_note(comparison), *notes(comparison)]
     if differences := _differences(comparison):
-        text += ["", f"### {differences_title(comparison)}", "", *_table(differences, left=(0,))]
+        text += ["", f"### {differences_title(comparison)}", "", *markdown_table(differences, left=(0,))]
     for heading, table in _class_tables(comparison):
-        text += ["", f"### {heading}", "", *_table(table, left=(0,))]
+        text += ["", f"### {heading}", "", *markdown_table(table, left=(0,))]
     if comparison.published:
         table = _published(comparison.published)
-        text += ["", "### Published", "", APART, "", *_table(table, left=(0, 1, 2, 3, 7))]
+        text += ["", "### Published", "", APART, "", *markdown_table(table, left=(0, 1, 2, 3, 7))]
     return "\n".join(text) + "\n"
 
 
@@ -115,21 +116,24 @@ def notes(comparison: Comparison) -> list[str]:
         " are trained on labels alone, their own. Images per second: of the last of these trainings. Memory: in MB, the"
         " peak of the largest of them, of the process unless it says GPU.",
         *protocol_lines(comparison),
+        *filter(None, [choice_note(comparison.domains)]),
     ]
 
 
 def group_titles(groups: Sequence[Sequence[ComparedModel]], domain: str) -> list[str]:
     """The name of a set of images; with the experiments behind it where rows were measured on several of that name."""
     if len(groups) == 1:
-        return [domain]
+        return [set_title(domain)]
     experiments = [dict.fromkeys(model.listed.experiment for model in group) for group in groups]
-    return [f"{domain} ({', '.join(names)})" for names in experiments]
+    return [f"{set_title(domain)} ({', '.join(names)})" for names in experiments]
 
 
 def _scores(comparison: Comparison) -> list[list[str]]:
     heads, lines = ["method"], []
     for domain in comparison.domains:
-        heads += [f"{domain} mIoU", "gain"] + (["fwIoU", "accuracy"] if domain == comparison.domains[0] else [])
+        heads += [f"{set_title(domain)} mIoU", "gain"] + (
+            ["fwIoU", "accuracy"] if domain == comparison.domains[0] else []
+        )
     for model in comparison.rows:
         cells = [model.title]
         for domain in comparison.domains:
@@ -195,13 +199,3 @@ def _difference(name: str, cell: Difference | None) -> dict[str, float | int | s
         f"{name}_high": high,
         f"{name}_seeds": cell.seeds if cell else "",
     }
-
-
-def _table(lines: Sequence[Sequence[str]], *, left: Sequence[int]) -> list[str]:
-    """A table in Markdown; `left`: the columns of text."""
-    columns = []
-    for place, (head, *cells) in enumerate(zip(*lines, strict=True)):
-        width = max(3, *map(len, (head, *cells)))
-        mark = "-" * width if place in left else "-" * (width - 1) + ":"
-        columns.append([cell.ljust(width) if place in left else cell.rjust(width) for cell in (head, mark, *cells)])
-    return [f"| {' | '.join(cells)} |" for cells in zip(*columns, strict=True)]

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from loopda.report.illustrations import Overlap
-from loopda.report.summary import Cell
+from loopda.report.summary import Cell, hue, set_title
 from loopda.report.svg import COLOUR, SERIES, SERIES_COUNT, canvas, figure_legend, styled, svg_element
 from loopda.report.words import MINUS
 
@@ -36,7 +36,7 @@ def stage_chart(stages: Sequence[str], scores: dict[str, Sequence[Cell | None]],
         figure, axes = canvas(560, height, left=38, right=18, top=34, bottom=34)
         ends = []
         for index, (domain, cells) in enumerate(scores.items()):
-            colour = COLOUR.get(domain, SERIES[(index + 2) % SERIES_COUNT])
+            colour = COLOUR.get(hue(domain), SERIES[(index + 2) % SERIES_COUNT])
             places = [place for place, cell in enumerate(cells) if cell]
             present = [cell for cell in cells if cell]
             means = [cell.mean for cell in present]
@@ -66,7 +66,9 @@ def stage_chart(stages: Sequence[str], scores: dict[str, Sequence[Cell | None]],
         axes.set_xticks(range(len(stages)), stages)
         axes.tick_params("x", labelcolor=COLOUR["ink"], labelsize=12)
         axes.yaxis.set_major_locator(MaxNLocator(5, integer=True))
-        figure_legend(figure, [(f"{domain} mIoU, %", colour, "o") for domain, colour in ends], left=38, top=12)
+        figure_legend(
+            figure, [(f"{set_title(domain)} mIoU, %", colour, "o") for domain, colour in ends], left=38, top=12
+        )
         return svg_element(figure, "stages", "Mean IoU of every model stage")
 
 

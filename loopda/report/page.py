@@ -10,6 +10,7 @@ from pydantic import Field
 
 from loopda.config import Section
 from loopda.report.inputs import Evaluation
+from loopda.report.summary import hue, set_title
 from loopda.report.words import decimal
 
 
@@ -35,7 +36,7 @@ def render(template: str, parts: Mapping[str, Any]) -> markupsafe.Markup:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.globals.update(decimal=decimal)
+    environment.globals.update(decimal=decimal, set_title=set_title, hue=hue)
     css = markupsafe.Markup((folder / "page.css").read_text(encoding="utf-8"))
     return markupsafe.Markup(environment.get_template(template).render(css=css, **parts))
 

@@ -4,7 +4,7 @@ from loopda.pipeline.stages import stage_title
 from loopda.report.page import PageSettings, legend, render, tile
 from loopda.report.results import Results
 from loopda.report.sections import classes, curves, gallery, headline, illustrations, notes, provenance, pseudo_labels
-from loopda.report.summary import BASELINE
+from loopda.report.summary import BASELINE, beside, set_title
 from loopda.report.versions import versions
 from loopda.report.words import decimal, listed, seed_list, short_count
 
@@ -41,7 +41,7 @@ def statement(results: Results) -> str:
     experiments = listed([f"“{name}”" for name in dict.fromkeys(model.experiment for model in results.evaluations)])
     several = "s" if " and " in experiments else ""
     sets = [
-        f"{protocol.images} {domain} images of {protocol.width}x{protocol.height} pixels"
+        f"{protocol.images} {set_title(domain)} images of {protocol.width}x{protocol.height} pixels"
         for domain in results.picture_sets
         for protocol in [
             next(model.domains[domain].protocol for model in results.evaluations if domain in model.domains)
@@ -64,18 +64,20 @@ def tiles(results: Results) -> list[dict[str, str]]:
     last, title = results.last_stage, stage_title(results.last_stage)
     found = []
     for domain, score in results.scores[last].items():
-        if score.mIoU is None:
+        if score.mIoU is None or domain in beside(results.domains):
             continue
         note = f"after {title}"
         if score.gain is not None:
             before = results.scores[BASELINE][domain].mIoU
             note += f"; {score.gain.text(signed=True)} against source-only at {decimal(before.mean)}"
-        found.append(tile(f"{domain.capitalize()} mIoU, %", score.mIoU.text(), note))
+        found.append(tile(f"{set_title(domain).capitalize()} mIoU, %", score.mIoU.text(), note))
     if last != BASELINE and results.domains:
         first = results.domains[0]
         changes = results.class_changes[last][first].values()
         better = f"{sum(change > 0 for change in changes)} of {len(changes)}"
-        found += [tile(f"Classes better at {first}", better, f"{title} against source-only")] if changes else []
+        found += (
+            [tile(f"Classes better, {set_title(first)}", better, f"{title} against source-only")] if changes else []
+        )
     sizes = {model.parameters for model in results.stages[last]}
     if len(sizes) == 1:
         found.append(tile("Parameters", short_count(sizes.pop()), f"of the network after {title}"))

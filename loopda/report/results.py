@@ -108,7 +108,7 @@ class Results:
     @cached_property
     def unmeasured(self) -> list[str]:
         """A line for night and for day where no model was scored there: their labelled sets may be left out."""
-        names = [name for name in ("night", "day") if name not in self.domains]
+        names = [name for name in ("night", "day") if not {name, f"{name}-test"} & {*self.domains}]
         return [f"{name}: not measured: there is no set {name}_val" for name in names]
 
     @cached_property

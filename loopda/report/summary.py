@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from loopda.errors import DataError
 from loopda.evaluation.scores import spread
+from loopda.pipeline.experiments import FULL_SIZE
+from loopda.pipeline.stages import MEASURED
 from loopda.report.inputs import Domain, Evaluation
 from loopda.report.words import NONE, decimal
 
@@ -109,18 +111,50 @@ def mean_scores(models: Sequence[Evaluation], base: Sequence[Evaluation], domain
 
 
 def domains(evaluations: Iterable[Evaluation]) -> list[str]:
-    """The sets of images that were evaluated: night, day, then others by name."""
+    """The sets of images that were evaluated: test before validation, night before day, then others by name.
+
+    The first is the one that headlines and figures show.
+    """
     names = {name for model in evaluations for name in model.domains}
-    known = ["night", "day"]
+    known = list(MEASURED)
     return sorted(names, key=lambda name: (known.index(name) if name in known else len(known), name))
 
 
+def set_title(domain: str) -> str:
+    """What tables call a set of images: `night test`, `day validation`; any other set by its name."""
+    name = domain.removesuffix(FULL_SIZE)
+    title = MEASURED[name].replace("_val", " validation").replace("_", " ") if name in MEASURED else name
+    return title if name == domain else f"{title}, full size"
+
+
+def hue(domain: str) -> str:
+    """The colour of a set of images: `night` or `day` for those of validation and test, else its name."""
+    return domain.removesuffix("-test") if domain in MEASURED else domain
+
+
+def beside(domains: Iterable[str]) -> list[str]:
+    """The validation sets that have a test set beside them, which is what the results are."""
+    known = list(domains)
+    return [name for name in known if f"{name.removesuffix(FULL_SIZE)}-test" in known]
+
+
+def choice_note(domains: Sequence[str]) -> str:
+    """On which images settings are chosen; "" where there is no such set."""
+    if beside(domains):
+        return "Settings are to be chosen on the validation images; the test images are for the results."
+    if any(name in domains for name in ("night", "day")):
+        return "Settings may have been chosen on these validation images: there are no test images beside them."
+    return ""
+
+
 def picture_sets(evaluations: Sequence[Evaluation]) -> list[str]:
-    """The `domains` without those that score the images of another set again, at the size of their label files."""
+    """The `domains` without those that score the images of another set again, at the size of their label files, and
+    without validation sets that have a test set beside them."""
     scored_again = {
         name for model in evaluations for name, scores in model.domains.items() if scores.protocol.scored_at
     }
-    return [name for name in domains(evaluations) if name not in scored_again]
+    found = domains(evaluations)
+    return [name for name in found if name not in (*scored_again, *beside(found))]
 
 
 def check_comparable(evaluations: Sequence[Evaluation]) -> None:

@@ -21,6 +21,7 @@ from loopda.models.checkpoint import load_segmenter
 from loopda.models.compute.settings import environment
 from loopda.models.segmenter import Segmenter
 from loopda.pipeline.experiments import FULL_SIZE
+from loopda.pipeline.stages import MEASURED
 from loopda.runtime import distributed, processes
 from loopda.runtime.command import command, writes
 from loopda.runtime.device import choose_device, use_threads
@@ -35,7 +36,7 @@ class Config(Section):
     """The section `evaluate`, with `input`.
 
     upsampled: what is upsampled to the size of the labels before the argmax; logits in LoopDA's evaluation.
-    full_size: the sets (night, day, or a name of data.night_tests) that are scored a second time, at the size of their
+    full_size: the sets (names of `MEASURED` or data.night_tests) that are scored a second time, at the size of their
     label files and under their name + FULL_SIZE. The network's input stays the same.
     """
 
@@ -52,6 +53,8 @@ def run(
     model: list[Path],
     night_val: Path | None = None,
     day_val: Path | None = None,
+    night_test: Path | None = None,
+    day_test: Path | None = None,
     night_tests: list[Path] | None = None,
     classes: Path,
     scores: Path,
@@ -72,7 +75,8 @@ def run(
     logger = Log(log, f"evaluate {scores.stem}")
     chosen_device = choose_device(device, several=True)
     use_threads(threads)
-    paths = {"night": night_val, "day": day_val, **{path.stem: path for path in night_tests or ()}}
+    given = {"night_val": night_val, "day_val": day_val, "night_test": night_test, "day_test": day_test}
+    paths = {name: given[key] for name, key in MEASURED.items()} | {path.stem: path for path in night_tests or ()}
     manifests = {name: path for name, path in paths.items() if path is not None}
     if unknown := set(config.full_size) - manifests.keys():
         known = f"the sets are {', '.join(manifests)}" if manifests else "there is none"
@@ -84,7 +88,7 @@ def run(
     aligned = [segmenter.network.aligned for segmenter in segmenters]
     scored: dict[str, Any] = {}
     for name, manifest in manifests.items():
-        domain = "day" if name == "day" else "night"
+        domain = "day" if name in ("day", "day-test") else "night"
         size = config.input.labelled_day if domain == "day" else config.input.size
         frames = open_frames(manifest, classes, size, threads=threads)
         used = dict.fromkeys(segmenter.use_statistics(domain) for segmenter in segmenters)

@@ -1,8 +1,9 @@
 """Stage `prepare`: find the data sets of an experiment, check every file of them, and write their manifests.
 
 source: labelled day images to learn from. night: unlabelled night images to adapt to, with day references where there
-are any. day_val, night_val: labelled images to measure on; night_tests: more of them, by name. day (optional):
-unlabelled day images, among which the stage `pair` looks for references.
+are any. day_val, night_val: labelled images to choose settings by. day_test, night_test: labelled images on which
+nothing was chosen; night_tests: more of them, by name. day (optional): unlabelled day images, among which the stage
+`pair` looks for references.
 """
 
 from pathlib import Path
@@ -36,6 +37,8 @@ class Config(Section):
     night: DataSet | None = None
     day_val: DataSet | None = None
     night_val: DataSet | None = None
+    day_test: DataSet | None = None
+    night_test: DataSet | None = None
     day: DataSet | None = None
     night_tests: dict[str, DataSet] = Field(default_factory=dict)
 
@@ -57,6 +60,8 @@ def run(
     night: Path | None = None,
     day_val: Path | None = None,
     night_val: Path | None = None,
+    day_test: Path | None = None,
+    night_test: Path | None = None,
     day: Path | None = None,
     classes: Path,
     summary: Path,
@@ -80,6 +85,7 @@ def run(
     """
     class_list = read_class_list(config.classes)
     manifests = {"source": source, "night": night, "day_val": day_val, "night_val": night_val}
+    manifests |= {"day_test": day_test, "night_test": night_test}
     tests = {name: summary.parent / "night_tests" / f"{name}.csv" for name in config.night_tests}
     layouts = {name: getattr(config, name) for name in (*manifests, "day")} | config.night_tests
     layouts = {name: layout for name, layout in layouts.items() if layout is not None}

@@ -26,7 +26,7 @@ from loopda.runtime.progress import report_progress
 from loopda.runtime.signals import interruptible, leave_to_parent
 from loopda.town import write
 from loopda.town.sheet import town_rows
-from loopda.town.write import Frame, cityscapes_frames, dark_zurich_pairs, distance
+from loopda.town.write import Frame, cityscapes_frames, dark_zurich_pairs, distance, test_frames
 
 
 class Config(Section):
@@ -39,6 +39,8 @@ class Config(Section):
     source_val: int = Field(default=60, ge=1, le=100_000)
     night_train: int = Field(default=400, ge=1, le=100_000)
     night_val: int = Field(default=60, ge=1, le=100_000)
+    day_test: int = Field(default=0, ge=0, le=100_000)
+    night_test: int = Field(default=0, ge=0, le=100_000)
     near_fraction: float = Field(default=0.5, ge=0, le=1)  # of the pairs, from almost the same pose
     supersample: int = Field(default=2, ge=1, le=4)  # samples per pixel and axis
 
@@ -62,6 +64,7 @@ def run(*, config: Config, summary: Path, poses: Path, oracle: Path, sheet: Path
     frames = cityscapes_frames("train", config.source_train) + cityscapes_frames("val", config.source_val)
     frames += [pair.night for split in pairs for pair in pairs[split]]
     frames += list({pair.day.image: pair.day for split in pairs for pair in pairs[split]}.values())
+    frames += test_frames(config.day_test, config.night_test, seed=config.seed, near_fraction=config.near_fraction)
 
     write.remove_stale(root, frames)
 

@@ -21,16 +21,28 @@ from loopda.town.renderer import draw_bonnet, render
 from loopda.town.scenes import Place, needs_of, sample_camera, visit
 from loopda.town.world import VOID
 
-CITIES = {"train": ("altenfurt", "brunnach", "lindstadt", "moosingen", "waldau"), "val": ("hohenbruck", "seeheim")}
+CITIES = {
+    "train": ("altenfurt", "brunnach", "lindstadt", "moosingen", "waldau"),
+    "val": ("hohenbruck", "seeheim"),
+    "test": ("dornau", "kirchfeld", "tannwalde"),
+}
 # recordings of the night sets with those of their references
 RECORDINGS = {
     "train": (("GOPR0801", "GOPR0811"), ("GOPR0802", "GOPR0812"), ("GP010802", "GP010812")),
     "val": (("GOPR0806", "GOPR0806_ref"),),
+    "test": (("GOPR0807", "GOPR0807_ref"), ("GOPR0808", "GOPR0808_ref")),
 }
 EGO_VEHICLE = 1  # labelId of the ego vehicle
 LABEL_IDS = np.full(256, EGO_VEHICLE, np.uint8)
 LABEL_IDS[: len(CITYSCAPES)] = [ids[0] for ids in CITYSCAPES.encodings["labelIds"].ids]
-SPLITS = {"source_train": 11, "source_val": 12, "night_train": 13, "night_val": 14}
+SPLITS = {
+    "source_train": 11,
+    "source_val": 12,
+    "night_train": 13,
+    "night_val": 14,
+    "source_test": 15,
+    "night_test": 16,
+}
 
 
 @dataclass(frozen=True)
@@ -56,7 +68,7 @@ class Pair:
 
 
 def cityscapes_frames(split: str, count: int) -> list[Frame]:
-    """`count` labelled day frames of `split` train or val."""
+    """`count` labelled day frames of `split` train, val or test."""
     frames = []
     for i in range(count):
         city = CITIES[split][i * len(CITIES[split]) // count]
@@ -82,7 +94,7 @@ def dark_zurich_pairs(split: str, count: int, *, seed: int, near_fraction: float
         oracle = ""
         recording, day_recording = RECORDINGS[split][i * len(RECORDINGS[split]) // count]
         changed = bool(pairs) and f"/{recording}/" not in pairs[-1].night.image
-        if split == "val" or not pairs or changed or moment >= 2 or rng.random() < 0.6:
+        if split != "train" or not pairs or changed or moment >= 2 or rng.random() < 0.6:
             place, moment = place + 1, 1
         else:
             moment += 1
@@ -98,9 +110,9 @@ def dark_zurich_pairs(split: str, count: int, *, seed: int, near_fraction: float
             labels: tuple[str, ...] = ()
             oracle = f"oracle/{recording}/{stem}_gt_labelIds.png"
         else:
-            image = f"DarkZurich/rgb_anon/val/night/{recording}/{stem}_rgb_anon.png"
-            reference = f"DarkZurich/rgb_anon/val_ref/day/{day_recording}/{stem}_ref_rgb_anon.png"
-            truth = f"DarkZurich/gt/val/night/{recording}/{stem}_gt"
+            image = f"DarkZurich/rgb_anon/{split}/night/{recording}/{stem}_rgb_anon.png"
+            reference = f"DarkZurich/rgb_anon/{split}_ref/day/{day_recording}/{stem}_ref_rgb_anon.png"
+            truth = f"DarkZurich/gt/{split}/night/{recording}/{stem}_gt"
             labels = (f"{truth}_labelIds.png", f"{truth}_labelTrainIds.png", f"{truth}_labelColor.png")
         name = f"night_{split}"
         pairs.append(
@@ -110,6 +122,15 @@ def dark_zurich_pairs(split: str, count: int, *, seed: int, near_fraction: float
             )
         )
     return pairs
+
+
+def test_frames(day: int, night: int, *, seed: int, near_fraction: float) -> list[Frame]:
+    """`day` and `night` labelled frames of the split test, whose places no other split shows.
+
+    The night frames are those of pairs, so that they are as those of the other splits; their references are not drawn.
+    """
+    pairs = dark_zurich_pairs("test", night, seed=seed, near_fraction=near_fraction)
+    return cityscapes_frames("test", day) + [pair.night for pair in pairs]
 
 
 def place_of(frame: Frame, seed: int) -> Place:

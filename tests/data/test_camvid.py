@@ -12,9 +12,10 @@ from loopda.labels.class_files import read_classes
 CLASSES = Path(__file__).parents[2] / "workflow/config/camvid/classes.yaml"
 SPLITS = {
     "day_train": ["0006R0_f00930", "0006R0_f00960"],
+    "day_val": ["0016E5_07959"],
     "day_test": ["Seq05VD_f00000"],
     "night_train": ["0001TP_006690"],
-    "night_test": ["0001TP_008550", "0001TP_008580"],
+    "night_test": [f"0001TP_{number:06d}" for number in range(8550, 8550 + 30 * 8, 30)],
 }
 
 
@@ -38,9 +39,9 @@ def test_the_tables_hold_their_splits_and_pass_the_check(root, tmp_path):
     classes = read_classes(CLASSES)
     for table, split in {
         "source": "day_train",
-        "day_val": "day_test",
+        "day_val": "day_val",
+        "day_test": "day_test",
         "night": "night_train",
-        "night_val": "night_test",
         "oracle": "night_train",
     }.items():
         labelled = table != "night"
@@ -50,6 +51,21 @@ def test_the_tables_hold_their_splits_and_pass_the_check(root, tmp_path):
         assert {row.label is not None for row in found} == {labelled}
         assert {row.reference for row in found} == {None}
         assert check_rows(found, classes, labelled=labelled).faults == []
+
+
+def test_validation_and_test_at_dusk_are_the_first_and_the_last_frames_of_the_drive_with_a_gap(root, tmp_path):
+    names = SPLITS["night_test"]
+    (root / "night_test.txt").write_text("".join(f"{name}\n" for name in reversed(names)))
+    run(root=root, out=tmp_path / "out")
+    found = []
+    for table in ("night_val", "night_test"):
+        layout = TableLayout(layout="table", csv=tmp_path / "out" / f"{table}.csv")
+        rows = layout.rows(read_classes(CLASSES), labelled=True)
+        found.append([row.image.stem for row in rows])
+    assert found == [names[:2], names[-2:]]
+    (root / "night_test.txt").write_text("".join(f"{name}\n" for name in names[:5]))
+    with pytest.raises(DataError, match="night_test.txt: 5 frames; it takes 6"):
+        run(root=root, out=tmp_path / "out")
 
 
 def test_the_tables_hold_absolute_paths_so_that_they_can_lie_anywhere(root, tmp_path, monkeypatch):

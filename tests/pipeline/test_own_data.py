@@ -62,8 +62,18 @@ def test_what_every_training_reads_is_required(config, needed):
 
 
 def test_the_towns_own_tables_are_no_data_of_ones_own(config):
-    assert set(sets(config, "oracle")) == set(LAYOUTS)
+    assert set(sets(config, "oracle")) == {*LAYOUTS, "day_test", "night_test"}
     assert faults_of_data(config, "oracle") == []
+
+
+def test_test_sets_of_a_town_without_test_images_are_refused_and_null_leaves_them_out(config):
+    config["town"] = config["town"] | {"night_test": 0}
+    (fault,) = faults_of_data(config, "loopda")
+    assert fault.startswith("data.night_test: the built-in town is to have no such images (town.night_test: 0)")
+    config["data"]["night_test"] = None
+    assert faults_of_data(config, "loopda") == []
+    assert "night_test" not in sets(config, "loopda")
+    assert reads(config, "loopda", "evaluate") == ["day_val", "night_val", "day_test"]
 
 
 @pytest.mark.fault(94, "another set to measure on leaves every training, and what it reads, where it is")

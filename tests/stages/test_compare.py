@@ -90,8 +90,8 @@ def test_mean_deviation_and_gain_are_those_computed_by_hand(full):
     line = values["advent", "night"]
     assert (line["seeds"], line["mIoU"], line["mIoU_std"]) == ("3", "33.0000", "3.6056")
     assert (line["gain"], line["gain_std"]) == ("9.0000", "1.0000")
-    assert rows["advent"]["night mIoU"] == "33.0 ± 3.6"
-    assert rows["source-only"]["night mIoU"] == "24.0 ± 4.0"
+    assert rows["advent"]["night validation mIoU"] == "33.0 ± 3.6"
+    assert rows["source-only"]["night validation mIoU"] == "24.0 ± 4.0"
     assert values["source-only", "night"]["gain"] == ""
     # the oracle is held against the source-only model too: 60 - 20, 62 - 24, 64 - 28
     assert (values["oracle", "night"]["gain"], values["oracle", "night"]["gain_std"]) == ("38.0000", "2.0000")
@@ -220,7 +220,7 @@ def test_every_other_list_has_its_page_table_and_figure_in_the_same_way(tmp_path
 def test_one_seed_has_no_deviation(tmp_path, config):
     inputs = compared(tmp_path, config, "compare", seeds=(0,), evaluated=plain)
     _, rows, values, html = compare(tmp_path, inputs)
-    assert rows["advent"]["night mIoU"] == "30.0"
+    assert rows["advent"]["night validation mIoU"] == "30.0"
     assert values["advent", "night"]["mIoU_std"] == ""
     assert "±" not in Page(html).text
     assert rows["advent"]["gain"] == "0.0", "by day, without an interval"
@@ -357,12 +357,34 @@ def test_experiments_of_run_on_different_data_stand_apart_with_their_protocols(t
     text, _, values, html = compare(tmp_path, of_run("loopda", "wide", evaluated=elsewhere))
     for experiment, images in (("loopda", 5), ("wide", 4)):
         assert f"Night validation ({experiment}): {images} images, 64x32, night statistics." in text
-        assert f"### IoU per class, night ({experiment})" in text
+        assert f"### IoU per class, night validation ({experiment})" in text
     page = Page(html)
     assert page.open == []
     assert len(page.tables) == 1 + 2 * 2
     assert len(re.findall("<svg", html)) == 1 + 2
     assert values["loopda, source-only", "night"]["bicycle"] == "", "a class of the other data"
+
+
+def on_both(folder, experiment, seed, stage):
+    """Scores of validation and, ten points lower, of test."""
+    path = plain(folder, experiment, seed, stage)
+    values = json.loads(path.read_text())
+    lower = {name: scores["mIoU"] - 10 for name, scores in values["domains"].items()}
+    of_test = json.loads(plain_evaluation(folder / "test", experiment, seed, stage, **lower).read_text())["domains"]
+    values["domains"] |= {f"{name}-test": scores for name, scores in of_test.items()}
+    path.write_text(json.dumps(values))
+    return path
+
+
+def test_a_comparison_shows_test_where_there_is_one_and_validation_beside_it(tmp_path, config):
+    text, rows, values, html = compare(tmp_path, compared(tmp_path, config, "compare", evaluated=on_both))
+    assert rows["advent"]["night test mIoU"] == "23.0 ± 3.6"
+    assert rows["advent"]["night validation mIoU"] == "33.0 ± 3.6"
+    assert list(rows["advent"])[1] == "night test mIoU"
+    assert (values["advent", "night-test"]["mIoU"], values["advent", "night"]["mIoU"]) == ("23.0000", "33.0000")
+    assert "Settings are to be chosen on the validation images; the test images are for the results." in text
+    assert "Mean IoU of every row, night test" in html
+    assert '<th class="group edge night aside" colspan="2">night validation</th>' in html
 
 
 def test_models_with_one_source_only_model_and_different_classes_are_refused(tmp_path, of_run):

@@ -63,7 +63,7 @@ def prepared(tmp_path_factory):
 def evaluated(prepared, small_model, tmp_path):
     """A function that runs the stage with a changed section, and returns the domains of its JSON."""
 
-    def run(*, models=None, tests=True, source_size=None, **changes):
+    def run(*, models=None, tests=True, source_size=None, files=None, **changes):
         values = {"input": {"size": SIZE, "crop": SIZE, "source_size": source_size}, "batch_size": 2, **changes}
         evaluate.run(
             config=parse_section(values, evaluate.Config, "config.yaml"),
@@ -71,6 +71,7 @@ def evaluated(prepared, small_model, tmp_path):
             night_val=prepared / "night_val.csv",
             day_val=prepared / "day_val.csv",
             night_tests=[prepared / "night_tests/driving.csv"] if tests else None,
+            **(files or {}),
             classes=prepared / "classes.json",
             scores=tmp_path / "warmup.json",
             log=tmp_path / "log",
@@ -107,6 +108,15 @@ def test_a_further_set_is_scored_under_its_name_with_the_statistics_of_night(eva
     assert list(domains) == ["night", "day", "driving"]
     assert domains["driving"]["protocol"]["normalisation"] == "night statistics"
     assert len(domains["driving"]["predictions"]) == IMAGES
+
+
+def test_test_sets_are_scored_in_the_same_run_each_with_the_statistics_and_the_size_of_its_light(evaluated, prepared):
+    files = {f"{name}_test": prepared / f"{name}_val.csv" for name in ("night", "day")}
+    domains = evaluated(tests=False, source_size=[48, 32], files=files)
+    assert list(domains) == ["night-test", "day-test", "night", "day"]
+    for name in ("night", "day"):
+        assert domains[f"{name}-test"]["protocol"] == domains[name]["protocol"]
+        assert domains[f"{name}-test"]["confusion"] == domains[name]["confusion"]
 
 
 def test_at_full_size_the_network_sees_the_same_and_labels_stay_as_they_are_in_their_files(

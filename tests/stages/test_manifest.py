@@ -61,7 +61,7 @@ def test_a_set_by_itself_has_the_manifest_that_it_has_beside_others(check, minia
 
 
 def test_sets_that_are_checked_already_have_the_summary_of_sets_that_are_not(check, miniature, tmp_path):
-    names = ["source", "night", "day_val", "night_val"]
+    names = ["source", "night", "day_val", "night_val", "day_test", "night_test"]
     for name in names:
         check(name)
     summary = together(miniature, tmp_path, names)

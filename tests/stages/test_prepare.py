@@ -295,6 +295,19 @@ def test_a_validation_image_that_is_trained_on_is_a_fault(prepare, section):
         prepare()
 
 
+@pytest.mark.parametrize("other", ["night", "day_val", "night_val"])
+def test_a_test_image_that_is_adapted_to_or_chosen_on_is_a_fault(prepare, section, other):
+    section["night_test"] = section["night_val"] = {**section["night_val"]}
+    if other != "night_val":
+        images = {"night": "DarkZurich/rgb_anon/train/night", "day_val": "Cityscapes/leftImg8bit/val"}[other]
+        world = Path(section["source"]["root"]).parent
+        section["night_test"] = labelled(world, "night_test", copied, sorted((world / images).rglob("*.png"))[:1])
+    with pytest.raises(
+        DataError, match=rf"data.night_test: image .*: it is in {other} too.*; test on images that noth"
+    ):
+        prepare()
+
+
 def linked(path, names):
     """A folder of links to files, under other names."""
     path.mkdir()

@@ -172,6 +172,34 @@ def test_a_night_only_evaluation_makes_a_page_without_day(tmp_path):
     assert "day: not measured: there is no set day_val" in html
 
 
+def with_test_sets(path):
+    """The scores at `path`, where what was validation is test, and the validation has the scores of other images."""
+    values = json.loads(path.read_text())
+    night, day = (values["domains"][name] for name in ("night", "day"))
+    values["domains"] = {"night": day, "day": night, "night-test": night, "day-test": day}
+    return write(path, values)
+
+
+def test_where_there_are_test_sets_their_scores_stand_first_and_validation_smaller_beside_them(tmp_path):
+    scores = [with_test_sets(evaluation(tmp_path, "loopda", 0, stage)) for stage in STAGES[:2]]
+    html, table, _ = report(tmp_path, scores=scores)
+    heads = [line.split() for line in table.splitlines() if line.startswith("stage ")]
+    assert heads == [
+        ["stage", "night", "test", "mIoU", "change", "fwIoU", "accuracy", "day", "test", "mIoU", "change"],
+        ["stage", "night", "val", "mIoU", "change", "day", "val", "mIoU", "change"],
+    ]
+    assert "Settings are to be chosen on the validation images; the test images are for the results." in table
+    assert "not measured" not in table
+    page = Page(html)
+    [tile] = re.findall(r"<dt>Night test mIoU, %</dt><dd>([\d.]+)", html)
+    assert tile == f"{json.loads(scores[1].read_text())['domains']['night-test']['mIoU']:.1f}"
+    assert "Night validation mIoU, %" not in page.text, "a tile"
+    assert '<th class="group edge night" colspan="4">night test</th>' in html
+    assert '<th class="group edge night aside" colspan="2">night validation</th>' in html
+    assert '<h3>Night test</h3>\n<div class="pictures' in html
+    assert '<h3>Night validation</h3>\n<div class="pictures' not in html
+
+
 def test_further_sets_have_their_own_lines_and_a_score_at_full_size_repeats_no_picture(tmp_path):
     scores = [evaluation(tmp_path, "loopda", 0, stage) for stage in STAGES[:2]]
     for path in scores:
@@ -182,20 +210,20 @@ def test_further_sets_have_their_own_lines_and_a_score_at_full_size_repeats_no_p
         write(path, values)
     html, table, _ = report(tmp_path, scores=scores)
     lines = table.splitlines()
-    assert "driving validation: 4 images, 64x32, night statistics" in lines
-    assert "driving-full validation: 4 images, 64x32 scored at 1920x1080, night statistics" in lines
+    assert "driving: 4 images, 64x32, night statistics" in lines
+    assert "driving, full size: 4 images, 64x32 scored at 1920x1080, night statistics" in lines
     heads = [line.split() for line in lines if line.startswith("stage ")]
     assert heads == [
-        ["stage", "night", "mIoU", "change", "fwIoU", "accuracy", "day", "mIoU", "change"],
-        ["stage", "driving", "mIoU", "change", "driving-full", "mIoU", "change"],
+        ["stage", "night", "val", "mIoU", "change", "fwIoU", "accuracy", "day", "val", "mIoU", "change"],
+        ["stage", "driving", "mIoU", "change", "driving,", "full", "size", "mIoU", "change"],
     ]
     assert not any("driving" in line for line in lines if line.startswith("missing"))
     page = Page(html)
     assert "4 driving images of 64x32 pixels" in page.text
     assert "4 driving-full images" not in page.text
-    assert "driving-full validation" in page.text
-    assert '<h3>Driving-full</h3>\n<div class="card' in html  # its IoU by class
-    assert '<h3>Driving-full</h3>\n<div class="pictures' not in html
+    assert "driving, full size" in page.text
+    assert '<h3>Driving, full size</h3>\n<div class="card' in html  # its IoU by class
+    assert '<h3>Driving, full size</h3>\n<div class="pictures' not in html
     assert '<h3>Driving</h3>\n<div class="pictures' in html
 
 
@@ -317,7 +345,7 @@ def test_models_under_different_normalisation_are_shown_with_a_warning(tmp_path)
     values["domains"]["night"]["protocol"]["normalisation"] = "day statistics"
     write(scores[1], values)
     text = Page(report(tmp_path, scores=scores)[0]).text
-    assert "evaluated on the night images under 2 protocols" in text
+    assert "evaluated on the night validation images under 2 protocols" in text
     assert "5 images, 64x32, day statistics (warm-up, seed 0)" in text
 
 

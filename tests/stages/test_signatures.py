@@ -15,7 +15,7 @@ from typing import NamedTuple
 import pytest
 
 import loopda.stages
-from loopda.pipeline import comparisons, experiments
+from loopda.pipeline import comparisons, experiments, search
 from loopda.pipeline.jobs import Job
 from loopda.pipeline.stages import STAGES
 from loopda.runtime.command import command
@@ -24,7 +24,7 @@ MODULES = {path.stem for path in Path(loopda.stages.__file__).parent.glob("[a-z]
 # Its images are a user's own, which no experiment of config.yaml knows; so no rule calls it.
 BY_HAND = {"predict"}
 # By hand `prepare` checks all sets itself and writes their manifests; in the workflow `manifest` does, one by one.
-FLAGS_BY_HAND = {"prepare": {"town", "source", "night", "day-val", "night-val", "day"}}
+FLAGS_BY_HAND = {"prepare": {"town", "source", "night", "day-val", "night-val", "day-test", "night-test", "day"}}
 # the stages, each called by the rule of its name; but each list of config.yaml has a rule that calls `compare`
 NAMES = sorted(MODULES - BY_HAND - {"compare"} | set(experiments.COMPARISONS))
 
@@ -83,6 +83,8 @@ def section_of(rule: Rule, config: dict) -> dict:
     """What the rule `configure` writes for the stage."""
     if rule.name in experiments.COMPARISONS:
         return comparisons.table(config, rule.name)
+    if rule.name == experiments.SEARCH:
+        return search.table(search.with_trials(config))
     if rule.stage == "manifest":
         return experiments.set_section(config, "smoke", "night")
     return experiments.section(config, "smoke", rule.stage)

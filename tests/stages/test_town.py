@@ -10,7 +10,8 @@ import pytest
 from PIL import Image
 
 from loopda.config import parse_section
-from loopda.data.layouts import TableLayout
+from loopda.data.checks import check_rows
+from loopda.data.layouts import CityscapesLayout, DarkZurichLayout, TableLayout
 from loopda.errors import ConfigError, DeviceError
 from loopda.labels.classes import CITYSCAPES
 from loopda.stages import town
@@ -61,6 +62,36 @@ def test_two_workers_write_the_same_bytes_as_one(tmp_path: Path) -> None:
     one = build(tmp_path / "one", workers=1, **few)
     assert one == build(tmp_path / "two", workers=2, **few)
     assert one["sha256"] != build(tmp_path / "other", seed=1, **few)["sha256"]
+
+
+def test_test_images_are_of_other_places_and_change_no_file_of_the_other_splits(tmp_path: Path) -> None:
+    few = {"source_train": 2, "source_val": 2, "night_train": 2, "night_val": 2}
+    build(tmp_path / "without", **few)
+    summary = build(tmp_path / "with", **few, day_test=2, night_test=2)
+    without, whole = (
+        {path.relative_to(root): path for path in root.rglob("*") if path.is_file()}
+        for root in (
+            tmp_path / "without",
+            tmp_path / "with",
+        )
+    )
+    others = {name for name in without if not name.name.startswith("town.")}
+    assert all(whole[name].read_bytes() == without[name].read_bytes() for name in others)
+    added = sorted(str(name) for name in whole.keys() - without.keys())
+    assert len([name for name in added if "/leftImg8bit/test/" in name]) == summary["images"]["source_test"] == 2
+    assert len([name for name in added if "/rgb_anon/test/night/" in name]) == summary["images"]["night_test"] == 2
+    assert not any("_ref" in name for name in added), "day references of test images"
+    for layout, folder in ((CityscapesLayout, "Cityscapes"), (DarkZurichLayout, "DarkZurich")):
+        name = {CityscapesLayout: "cityscapes", DarkZurichLayout: "dark_zurich"}[layout]
+        rows = {
+            split: layout(layout=name, root=tmp_path / "with" / folder, split=split).rows(
+                CITYSCAPES, labelled=split != "train" or name == "cityscapes"
+            )
+            for split in ("train", "val", "test")
+        }
+        assert check_rows(rows["test"], CITYSCAPES, labelled=True).faults == []
+        seen = {row.image.read_bytes() for split in ("train", "val") for row in rows[split]}
+        assert not seen & {row.image.read_bytes() for row in rows["test"]}
 
 
 def test_every_file_has_a_name_of_its_data_set(root: Path) -> None:

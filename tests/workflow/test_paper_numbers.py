@@ -53,6 +53,8 @@ def unsaid(base, overlays, experiment):
     plain = {**config, **{key: marked(config[key]) for key in experiments.SECTIONS - experiments.SETTINGS}}
     plain["adapt"] = plain["adapt"] | {"method": config["adapt"]["method"]}  # names a section
     plain["pair"] = config["pair"]
+    named = experiments.section(config, experiment, "prepare")  # without sets that are the town's alone
+    plain["data"] = {key: value for key, value in plain["data"].items() if key in named}
     found = set()
     for model in experiments.model_stages(config, experiment):
         its = experiments.ancestry(config, experiment, model) | {"evaluate", "submission"}

@@ -1,5 +1,6 @@
 """The real snakemake on the miniature town: complete, incremental, interrupted, and refused."""
 
+import json
 import os
 import re
 import shutil
@@ -201,7 +202,7 @@ def test_one_command_trains_every_stage_and_ends_with_a_page_and_a_table(first_r
     assert finished.code == 0, finished.output[-4000:]
     table = workspace.results("report/smoke/table.txt").read_text()
     page = workspace.results("report/smoke/report.html").read_text()
-    for shown in ("source-only", "warm-up", "self-training", "distillation"):
+    for shown in ("source-only", "warm-up", "self-training", "distillation", "night test", "night validation"):
         assert shown in table
         assert shown in page
     assert table in finished.output
@@ -220,7 +221,7 @@ def test_the_status_of_a_complete_run_is_done_throughout(complete):
     assert all(one.seconds is not None for one in found)
 
 
-@pytest.mark.parametrize("target", ["all", "run", "compare"])
+@pytest.mark.parametrize("target", ["all", "run", "compare", "search"])
 def test_the_status_lists_the_jobs_that_snakemake_would_run_and_no_other(empty, target):
     change = {"run": ["loopda", "paired"], "seeds": [0, 1]}
     finished = empty.snakemake(target, "--dry-run", change=change)
@@ -229,6 +230,39 @@ def test_the_status_lists_the_jobs_that_snakemake_would_run_and_no_other(empty, 
     jobs = Jobs(read_config(overlays, empty.folder))
     listed = {job.files[0].removeprefix("results/") for job in jobs.with_ancestors(jobs.of_target(target))}
     assert listed == {name for name in finished.outputs() if not name.endswith(("/config.yaml", "/checked"))}
+
+
+def test_a_search_trains_its_trials_scores_no_test_image_of_them_and_writes_the_best_as_an_overlay(copy):
+    known = yaml.safe_load((copy.folder / "config.yaml").read_text())["search"]["grids"]
+    grids = dict.fromkeys(known) | {"smoke": {"until": "pretrain", "pretrain.steps": [6, 7]}}
+    change = {"search": {"trials": 2, "grids": grids}}
+    finished = copy.snakemake("search", change=change)
+    assert finished.code == 0, finished.output[-4000:]
+    assert not copy.results("pretrain/smoke-trial1").exists(), "it is the training of smoke"
+    assert copy.results("pretrain/smoke-trial2/seed0/model.pt").exists()
+    for name, sets in (("smoke", {"night", "day", "night-test", "day-test"}), ("smoke-trial1", {"night", "day"})):
+        scores = json.loads(copy.results(f"evaluate/{name}/seed0/pretrain.json").read_text())
+        assert scores["domains"].keys() == sets
+    assert "night-test" not in copy.results("evaluate/smoke-trial2/seed0/pretrain.json").read_text()
+    best = yaml.safe_load(copy.results("search/best.yaml").read_text())
+    assert best["experiments"]["smoke"]["pretrain"]["steps"] in (6, 7)
+    assert "smoke-trial2" in copy.results("search/report.html").read_text()
+    again = copy.snakemake("search", change=change)
+    assert "Nothing to be done" in again.output
+    overlays = [copy.folder / name for name in ("smoke.yaml", "miniature.yaml", "change.yaml")]
+    found = statuses(read_config(overlays, copy.folder), ["search"], root=copy.folder)
+    assert {one.state for one in found} == {"done"}
+
+
+def test_a_search_that_cannot_be_made_is_refused_before_any_training_and_nothing_else_is(empty):
+    known = yaml.safe_load((empty.folder / "config.yaml").read_text())["search"]["grids"]
+    grids = dict.fromkeys(known) | {"smoke": {"until": "pretrain", "warmup.steps": [6, 7]}}
+    change = {"search": {"trials": 2, "grids": grids}}
+    finished = empty.snakemake("search", "--dry-run", change=change)
+    assert finished.code != 0
+    assert "search.grids.smoke: " in finished.output
+    assert "are one training" in finished.output
+    assert empty.snakemake("--dry-run", change=change).code == 0
 
 
 @pytest.mark.fault(21, "a second run does nothing")

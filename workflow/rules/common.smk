@@ -131,7 +131,10 @@ def section_text(wildcards):
     stage, *rest = wildcards.folder.split("/")
     experiment = rest[0] if rest else ""
     if stage != "manifest":
-        return jobs.section_text(Job(stage, experiment))
+        try:
+            return jobs.section_text(Job(stage, experiment))
+        except ConfigError as error:  # of a search that cannot be made
+            raise WorkflowError(f"configuration: {error}") from None
     if faults := faults_of_data(config, experiment):  # it mixes images of the town with others
         raise WorkflowError("\n".join(f"configuration: {fault} (experiment {experiment})" for fault in faults))
     return jobs.section_text(Job(stage, experiment, data_set="/".join(rest[1:])))

@@ -25,12 +25,14 @@ def submissions(wildcards):
 
 
 rule evaluate:
-    """Score one stage's model on night and day validation images, and keep its label maps."""
+    """Score one stage's model on night and day images of validation and test, and keep its label maps."""
     input:
         config="results/evaluate/{experiment}/seed{seed}/config.yaml",
         model=models_of_stage,
         night_val=manifest("night_val"),
         day_val=manifest("day_val"),
+        night_test=manifest("night_test"),
+        day_test=manifest("day_test"),
         night_tests=night_tests,
         classes=classes,
     output:
@@ -47,7 +49,7 @@ rule evaluate:
     shell:
         stage_command(
             "evaluate",
-            inputs("config model night_val day_val night_tests classes"),
+            inputs("config model night_val day_val night_test day_test night_tests classes"),
             outputs("scores"),
             "--seed {wildcards.seed} --experiment {wildcards.experiment:q}",
             "--device {params.device} --threads {threads}",

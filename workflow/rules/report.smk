@@ -59,6 +59,11 @@ def compared_scores(comparison):
     return paths
 
 
+def search_scores(wildcards):
+    """The validation scores of every trial."""
+    return [file for job in jobs.needs(Job(experiments.SEARCH)) for file in job.files]
+
+
 def compared_trainings(comparison, path):
     """The input function for the file `path` of every training behind the rows; {training}: stage/experiment/seed."""
 
@@ -165,3 +170,25 @@ for comparison in experiments.COMPARISONS:
                 "--benchmarks {params.benchmarks:q}",
                 outputs("page table csv"),
             )
+
+
+rule search:
+    """Compare the trials of every grid of `search` by their validation scores: a page, its tables, the best settings."""
+    input:
+        config="results/search/config.yaml",
+        scores=search_scores,
+    output:
+        page="results/search/report.html",
+        table="results/search/table.md",
+        csv="results/search/table.csv",
+        best="results/search/best.yaml",
+    log:
+        "logs/search.log",
+    benchmark:
+        "benchmarks/search.tsv"
+    shell:
+        stage_command(
+            "search",
+            inputs("config scores"),
+            outputs("page table csv best"),
+        )

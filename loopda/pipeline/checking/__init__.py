@@ -15,6 +15,7 @@ from loopda.pipeline.checking.sections import SchemaErrors, faults_of_sections, 
 from loopda.pipeline.checking.settings import faults_of_settings
 from loopda.pipeline.experiments import SECTIONS, members, processes, section, training_stages
 from loopda.pipeline.merging import Config
+from loopda.pipeline.search import with_trials
 from loopda.pipeline.stages import ENSEMBLE
 from loopda.text.strict_yaml import unlike_yaml
 
@@ -27,7 +28,7 @@ def check(config: Config, schemas: Mapping[str, Any]) -> None:
     faults = (
         _faults_of_keys(config)
         or faults_of_settings(config)
-        or _faults_of_experiments(config, SchemaErrors(schemas))
+        or _faults_of_experiments(with_trials(config), SchemaErrors(schemas))
         or _faults_of_batches(config) + _faults_of_compilation(config)
     )
     if faults:

@@ -3,14 +3,14 @@
 from loopda.pipeline.checking.names import faults_of_set_names
 from loopda.pipeline.experiments import section, sets, training_stages, uses_town
 from loopda.pipeline.merging import Config
-from loopda.pipeline.stages import TESTS
+from loopda.pipeline.stages import MEASURED, TESTS
 
 
 def faults_of_sets(config: Config, name: str) -> list[str]:
     """What is wrong with the data sets of the experiment `name`, whose sections agree with the schemas."""
     tests = section(config, name, "prepare").get(TESTS) or {}
     named = sets(config, name)
-    measured = [*(domain for domain in ("night", "day") if f"{domain}_val" in named), *tests]
+    measured = [*(domain for domain, key in MEASURED.items() if key in named), *tests]
     faults = [f"data.{TESTS}: {fault}" for fault in faults_of_set_names(tests)]
     if name in config["run"]:
         faults += faults_of_data(config, name)
@@ -22,7 +22,8 @@ def faults_of_sets(config: Config, name: str) -> list[str]:
 
 
 def faults_of_data(config: Config, name: str) -> list[str]:
-    """What is wrong with the choice of data sets: some of the built-in town and some not, or none to train on."""
+    """What is wrong with the choice of data sets: some of the built-in town and some not, some that the town is
+    not to have, or none to train on."""
     known = sets(config, name)
     towns = [f"data.{data_set.replace('/', '.')}" for data_set, layout in known.items() if uses_town(layout)]
     others = [f"data.{data_set.replace('/', '.')}" for data_set, layout in known.items() if not uses_town(layout)]
@@ -31,6 +32,14 @@ def faults_of_data(config: Config, name: str) -> list[str]:
             f"{', '.join(towns)}: of the built-in town, but {', '.join(others)}: not; a network is not trained on one"
             f" world and measured in another: name your own set, or leave it out"
         ]
+    undrawn = [
+        f"data.{key}: the built-in town is to have no such images (town.{key}: 0); write a number there, or"
+        f" data.{key}: null"
+        for key in ("day_test", "night_test")
+        if uses_town(known.get(key)) and not config["town"].get(key)
+    ]
+    if undrawn:
+        return undrawn
     what = {"source": "labelled day images to learn from", "night": "unlabelled night images to adapt to"}
     needed = what if training_stages(config, name) else ()
     beside = (

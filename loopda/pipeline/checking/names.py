@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable
 
 from loopda.pipeline.experiments import FULL_SIZE
-from loopda.pipeline.stages import SETS
+from loopda.pipeline.stages import MEASURED, SETS
 from loopda.text.names import MOST_BYTES
 
 
@@ -34,6 +34,6 @@ def faults_of_set_names(names: Iterable[str]) -> list[str]:
             faults.append(f"the name {name!r}: names have letters, digits, '_' and '-' alone")
         elif too_long := faults_of_length(name):
             faults += [f"the name {name!r}: {fault}" for fault in too_long]
-        elif name in SETS or name.endswith(FULL_SIZE):
+        elif name in (*SETS, *MEASURED) or name.endswith(FULL_SIZE):
             faults.append(f"the name {name!r} is taken; choose another")
     return faults

@@ -7,7 +7,8 @@ from typing import Any
 
 from loopda.pipeline.checking.messages import at_experiments
 from loopda.pipeline.checking.names import faults_of_case, faults_of_length
-from loopda.pipeline.experiments import COMPARISONS, EXTENDS, SECTIONS, SETTINGS
+from loopda.pipeline.checking.search import faults_of_search
+from loopda.pipeline.experiments import COMPARISONS, EXTENDS, SEARCH, SECTIONS, SETTINGS
 from loopda.pipeline.merging import Config
 from loopda.pipeline.stages import DISTRIBUTED_STAGES, ENSEMBLE, MODEL_STAGES
 from loopda.text.strict_yaml import remedy
@@ -31,8 +32,11 @@ def faults_of_settings(config: Config) -> list[str]:
         faults += _faults_of_list(key, config[key], known)
     if (name := config["differences_from"]) != "" and (not isinstance(name, str) or name not in known):
         faults.append(f'differences_from: {_no_experiment(name, known)}; "" leaves the differences out')
-    for key in ("seeds", "table_seeds"):
-        seeds = config[key]
+    faults = faults or faults_of_search(config)
+    lists = {key: config[key] for key in ("seeds", "table_seeds")}
+    if isinstance(config[SEARCH], Mapping):
+        lists["search.seeds"] = config[SEARCH].get("seeds")
+    for key, seeds in lists.items():
         whole = isinstance(seeds, list) and all(type(seed) is int and seed >= 0 for seed in seeds)
         if not whole or not seeds or len(set(seeds)) != len(seeds):
             faults.append(f"{key}: expected a list of different whole numbers >= 0, found {seeds!r}")

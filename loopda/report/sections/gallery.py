@@ -11,6 +11,7 @@ from loopda.report.inputs import Evaluation, find
 from loopda.report.page import PageSettings
 from loopda.report.pictures import label_picture, picture
 from loopda.report.results import Results
+from loopda.report.summary import hue, set_title
 
 ANCHOR, LINK = "gallery", "Gallery"
 
@@ -25,10 +26,10 @@ def section(results: Results, settings: PageSettings) -> dict[str, Any] | None:
             for model in results.evaluations
             if model.seed == seed and domain in model.domains and model.domains[domain].predictions
         ]
-        count = settings.gallery_day_images if domain == "day" else settings.gallery_images
+        count = settings.gallery_day_images if hue(domain) == "day" else settings.gallery_images
         if rows := picture_rows(models, domain, count, settings.picture_width):
             columns = ["image", *(stage_title(model.model_stage) for model in models), "truth"]
-            blocks.append({"title": domain.capitalize(), "columns": columns, "rows": rows})
+            blocks.append({"title": set_title(domain).capitalize(), "columns": columns, "rows": rows})
     return {"shown_seed": seed, "gallery": blocks} if blocks else None
 
 

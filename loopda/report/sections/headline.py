@@ -8,7 +8,7 @@ from loopda.pipeline.stages import stage_title
 from loopda.report.figures import class_chart, class_chart_height, stage_chart
 from loopda.report.page import PageSettings
 from loopda.report.results import Results
-from loopda.report.summary import BASELINE
+from loopda.report.summary import BASELINE, beside, choice_note, set_title
 
 ANCHOR, LINK = "results", "Results"
 
@@ -17,6 +17,8 @@ def section(results: Results, settings: PageSettings) -> dict[str, Any]:
     """The values of headline.html."""
     return {
         "domains": results.domains,
+        "beside": beside(results.domains),
+        "choice": choice_note(results.domains),
         "headline": [
             {
                 "title": stage_title(stage),
@@ -44,7 +46,7 @@ def protocol_lines(results: Results) -> list[tuple[str, str]]:
             text = "; ".join(part for part in (protocol.line(), upsampled, absent) if part)
             models_by_text.setdefault(text, []).append(f"{stage_title(model.model_stage)}, seed {model.seed}")
         texts = [f"{text} ({'; '.join(models)})" for text, models in models_by_text.items()]
-        lines.append((domain, " · ".join(models_by_text if len(models_by_text) == 1 else texts)))
+        lines.append((set_title(domain), " · ".join(models_by_text if len(models_by_text) == 1 else texts)))
     return lines
 
 
@@ -62,11 +64,13 @@ def charts(results: Results) -> dict[str, str]:
         before, after = [[np.nan if value is None else value for value in values] for values in scores]
         figures["class_chart"] = class_chart(classes, before, after, ("source-only", stage_title(last)))
         figures["class_chart_caption"] = (
-            f"IoU of each class at {first}: source-only (ring), {stage_title(last)} (dot), the change at the right."
+            f"IoU of each class, {set_title(first)}: source-only (ring), {stage_title(last)} (dot), the change at the"
+            " right."
         )
     lines = {
         domain: [scores[domain].mIoU if domain in scores else None for scores in results.scores.values()]
         for domain in results.domains
+        if domain not in beside(results.domains)
     }
     height = max(330, class_chart_height(len(classes)) if compared else 0)
     figures["stage_chart"] = stage_chart([stage_title(stage) for stage in results.scores], lines, min(height, 480))

@@ -5,6 +5,7 @@ from typing import Any
 from loopda.report.data_notes import shortened
 from loopda.report.page import PageSettings
 from loopda.report.results import Results
+from loopda.report.summary import set_title
 
 ANCHOR, LINK = "notes", "Notes"
 
@@ -23,7 +24,7 @@ def section(results: Results, settings: PageSettings) -> dict[str, Any] | None:
 def protocol_notes(results: Results) -> list[str]:
     """A warning for each set of images on which the models were not all evaluated alike."""
     return [
-        f"The models were evaluated on the {domain} images under {len(lines)} protocols: compare with care."
+        f"The models were evaluated on the {set_title(domain)} images under {len(lines)} protocols: compare with care."
         for domain, lines in results.protocols.items()
         if len(lines) > 1
     ]
