@@ -104,8 +104,9 @@ class FeatureDistance(PerceptualDistance):
         super().__init__()
         with torch.device("meta"):  # draws no random weights
             network = EfficientNetLite0(stages=4)
+        network.to_empty(device="cpu")
         tensors = recognise(load_checkpoint(weights), weights).tensors
-        network.load_state_dict({name: tensors[f"backbone.{name}"] for name in network.state_dict()}, assign=True)
+        network.load_state_dict({name: tensors[f"backbone.{name}"] for name in network.state_dict()})
         self.trunk = _Trunk(network)
         self.eval().requires_grad_(False)
 

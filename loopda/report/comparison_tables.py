@@ -155,7 +155,7 @@ def _differences(comparison: Comparison) -> list[list[str]]:
     if not comparison.subtracted:
         return []
     return [
-        ["method", *comparison.domains],
+        ["method", *map(set_title, comparison.domains)],
         *(
             [model.title, *(shown(model.differences.get(domain), signed=True) for domain in comparison.domains)]
             for model in comparison.rows

@@ -112,6 +112,7 @@ def test_gains_and_differences_from_the_last_model_of_loopda_have_intervals_comp
     assert float(line["difference_high"]) == pytest.approx(-3 + 8.957, abs=2e-3)
     assert values["loopda, distillation", "night"]["difference"] == ""
     table = text.split("### mIoU less that of loopda, distillation\n\n")[1].split("\n\n")[0].splitlines()
+    assert [cell.strip() for cell in table[0].split("|")[1:4]] == ["method", "night validation", "day validation"]
     found = {line.split("|")[1].strip(): line.split("|")[2].strip() for line in table[2:]}
     assert list(found) == [name for name in rows if name != "loopda, distillation"]
     assert found["advent"] == "−3.0 [−12.0, 6.0]"
