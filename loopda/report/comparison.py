@@ -11,7 +11,17 @@ from loopda.evaluation.scores import spread
 from loopda.pipeline.stages import stage_title
 from loopda.report.inputs import Evaluation, Metrics
 from loopda.report.published import PublishedScore
-from loopda.report.summary import Cell, MeanScores, check_comparable, domains, mean_scores, measure, protocols
+from loopda.report.summary import (
+    ByStatistics,
+    Cell,
+    MeanScores,
+    by_statistics,
+    check_comparable,
+    domains,
+    mean_scores,
+    measure,
+    protocols,
+)
 
 ModelKey = tuple[str, str]
 """The stage and the experiment of a model."""
@@ -133,6 +143,14 @@ class Comparison:
         """The experiments whose source-only models gains count from."""
         return list(dict.fromkeys(model.listed.baseline for model in self.rows))
 
+    @cached_property
+    def by_statistics(self) -> list[ByStatistics]:
+        """The scores by normalisation statistics: of each set of images, those of each row."""
+        rows = [
+            by_statistics(model.evaluations, domain, model.title) for domain in self.domains for model in self.rows
+        ]
+        return [row for row in rows if row]
+
     def measured_alike(self, domain: str) -> list[list[ComparedModel]]:
         """The rows that were measured on `domain`, those together that have the same classes, images and sizes."""
         groups: dict[tuple[Any, ...], list[ComparedModel]] = {}
@@ -140,7 +158,7 @@ class Comparison:
             if domain in model.scores:
                 first = next(evaluation for evaluation in model.evaluations if domain in evaluation.domains)
                 protocol = first.domains[domain].protocol
-                size = (protocol.images, protocol.width, protocol.height, *protocol.scored_at)
+                size = (protocol.images, protocol.width, protocol.height, *protocol.scored_at, *protocol.classes)
                 groups.setdefault((tuple(first.classes), tuple(first.colours), *size), []).append(model)
         return list(groups.values())
 

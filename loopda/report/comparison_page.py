@@ -35,6 +35,7 @@ def comparison_page(comparison: Comparison) -> str:
                 (model, [model.scores.get(domain) for domain in comparison.domains], costs(model))
                 for model in comparison.rows
             ],
+            "by_statistics": comparison.by_statistics,
             "best": [best(group, first) for group in groups],
             "maps": class_maps(comparison),
             "published": comparison.published,

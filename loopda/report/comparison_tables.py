@@ -6,7 +6,7 @@ import pandas as pd
 
 from loopda.report.comparison import ComparedModel, Comparison, protocol_lines
 from loopda.report.published import PublishedScore
-from loopda.report.summary import Cell, shown
+from loopda.report.summary import Cell, by_statistics, far_lines, shown
 from loopda.report.words import NONE, seed_list
 from loopda.runtime.log import duration
 
@@ -18,6 +18,7 @@ TITLES = {
     "ablation": "LoopDA without one of its parts",
     "tau": "The threshold of the label overlap ratio",
 }
+BY_STATISTICS = "Mean IoU by the statistics of"
 APART = (
     "Numbers of the papers, on other data, with other networks and pretrained weights, at other sizes: compare the"
     " order of the methods with ours, not the numbers. A dash: the source does not say."
@@ -37,6 +38,7 @@ def frame(comparison: Comparison) -> pd.DataFrame:
             **_columns("gain", score.gain),
             **_columns("fwIoU", score.fwIoU),
             **_columns("pixel_accuracy", score.pixel_accuracy),
+            **_statistics(model, domain),
             **_columns("images_per_second", model.cost.speed),
             **_columns("training_seconds", model.cost.seconds),
             **_columns("peak_memory_mb", model.cost.memory),
@@ -60,6 +62,8 @@ def markdown(comparison: Comparison) -> str:
     scores = _scores(comparison)
     text = [f"## {TITLES[comparison.name]}", "", *_table(scores, left=(0, len(scores[0]) - 1)), ""]
     text += [settings_note(comparison), *notes(comparison)]
+    if comparison.by_statistics:
+        text += ["", f"### {BY_STATISTICS}", "", *_table(_by_statistics(comparison), left=(0, 1, 2, 4))]
     for heading, table in _class_tables(comparison):
         text += ["", f"### {heading}", "", *_table(table, left=(0,))]
     if comparison.published:
@@ -104,6 +108,7 @@ def notes(comparison: Comparison) -> list[str]:
         " are trained on labels alone, their own. Images per second: of the last of these trainings. Memory: in MB, the"
         " peak of the largest of them, of the process unless it says GPU.",
         *protocol_lines(comparison),
+        *far_lines(comparison.by_statistics),
     ]
 
 
@@ -151,6 +156,32 @@ def _published(scores: Sequence[PublishedScore]) -> list[list[str]]:
         numbers = [NONE if value is None else f"{value:.1f}" for value in (score.mIoU, score.fwIoU, score.accuracy)]
         lines.append([score.method, score.network or NONE, score.training, score.test, *numbers, score.source])
     return [heads, *lines]
+
+
+def _by_statistics(comparison: Comparison) -> list[list[str]]:
+    """A line for each set of images and row."""
+    heads = ["images", "method", "statistics", "mIoU", "other statistics", "mIoU", "distance"]
+    return [
+        heads,
+        *(
+            [
+                *(row.domain, row.title, row.used, shown(row.mIoU), row.other or NONE, shown(row.other_mIoU)),
+                NONE if row.distance is None else f"{row.distance.mean:.2f}",
+            ]
+            for row in comparison.by_statistics
+        ),
+    ]
+
+
+def _statistics(model: ComparedModel, domain: str) -> dict[str, str | float | None]:
+    """The columns of a row's statistics, empty where its scores come from an earlier version."""
+    row = by_statistics(model.evaluations, domain, model.title)
+    return {
+        "statistics": row and row.used,
+        "other_statistics": row and row.other,
+        **_columns("mIoU_other", row and row.other_mIoU),
+        **_columns("distance", row and row.distance),
+    }
 
 
 def _columns(name: str, cell: Cell | None) -> dict[str, float | None]:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from loopda.pipeline.stages import stage_title
 from loopda.report.results import Results
-from loopda.report.summary import MeanScores, shown
+from loopda.report.summary import MeanScores, far_lines, shown
 from loopda.report.words import MINUS, NONE, seed_list
 
 _COLUMNS = ("mIoU", "change", "fwIoU", "accuracy")
@@ -17,7 +17,7 @@ def text_table(results: Results, title: str, page: Path) -> str:
     deviation = ", mean ± sample standard deviation" if len(results.seeds) > 1 else ""
     lines = [f"{title} ({seed_list(results.seeds)}{deviation}; percent)"]
     lines += [f"{name} validation: {' | '.join(results.protocols[name])}" for name in names]
-    lines += [*results.unmeasured, ""]
+    lines += [*far_lines(results.by_statistics), *results.unmeasured, ""]
     # all scores of the first set of images (night), mean IoU of the others, two sets at a time: it must fit a terminal
     for first in range(0, len(names), 2):
         columns = [
