@@ -25,7 +25,7 @@ def squeezed(rows: Sequence[Row], size: Size) -> str:
 
 
 def keeping_shape(rows: Sequence[Row], size: Size) -> Size:
-    """About as many pixels as `size` in the shape of most of the images that it squeezes; both sides divisible by STEP."""
+    """About as many pixels as `size`, in the shape of most of the images that it squeezes; sides divisible by STEP."""
     [(shape, _), *_] = _other_shapes(rows, size)
     wanted, pixels = shape[0] / shape[1], size[0] * size[1]
     candidates = [

@@ -23,7 +23,7 @@ from loopda.evaluation.probabilities import class_probabilities, most_likely
 from loopda.labels.classes import ClassList
 from loopda.labels.png import Photograph, photograph
 from loopda.models.segmenter import DOMAINS, OWN, Segmenter, estimate_statistics, upsample
-from loopda.models.statistics import BATCH, distance, far_from
+from loopda.models.statistics import BATCH, distances, far_from
 
 
 class Prediction(NamedTuple):
@@ -124,12 +124,13 @@ class Predictor:
         self.statistics = self.segmenter.use_statistics(OWN)
 
     def far(self, images: Iterable[Photograph]) -> str:
-        """A sentence where these images lie far from the statistics in use; "" where they do not, or there is none."""
+        """A sentence where these images lie far from the statistics in use; "" where they do not, or there is none.
+
+        A few images say little: one of the training images lies at a distance of 0.3 itself.
+        """
         own = self._estimated(images)
         self.segmenter.use_statistics(self.statistics)
-        if not own:
-            return ""
-        return far_from(self.statistics, {self.statistics: distance(self.segmenter.statistics[self.statistics], own)})
+        return far_from(self.statistics, distances(self.segmenter.statistics, own)) if own else ""
 
     def _estimated(self, images: Iterable[Photograph]) -> dict[str, Tensor]:
         """The statistics of the images as the network sees them, {} without images. Those of one size share batches."""
@@ -142,8 +143,8 @@ class Predictor:
             return estimate_statistics(self.segmenter, _batches(chain([first], parts), several))
         except torch.OutOfMemoryError:
             raise DeviceError(
-                f"{several} images of {first.shape[3]}x{first.shape[2]} pixels do not fit into the memory of the device "
-                "together; choose a smaller working size (--size), or tiles (--tile)"
+                f"{several} images of {first.shape[3]}x{first.shape[2]} pixels do not fit into the memory of the"
+                " device together; choose a smaller working size (--size), or tiles (--tile)"
             ) from None
 
     def _parts(self, upright: Image.Image) -> Iterator[Tensor]:

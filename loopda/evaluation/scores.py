@@ -78,7 +78,7 @@ class Scores:
         return [name for name, count in zip(self.classes, pixels, strict=True) if count == 0 and name in scored]
 
     def to_json(self) -> dict[str, Any]:
-        """JSON values: mIoU, fwIoU, pixel_accuracy, IoU by class name, confusion (of all classes); undefined is null."""
+        """JSON values: mIoU, fwIoU, pixel_accuracy, IoU by class name, the whole confusion; undefined is null."""
         scored = np.isin(self.classes, self.scored) if self.scored else None
         by_class = iou(self.confusion, scored)
         return {

@@ -67,8 +67,8 @@ def section(config: Config, experiment: str, stage: str) -> dict[str, Any]:
 
     The sections that it shares with other stages (`input`, `compute`, `network`, `loops`) appear in it under their own
     names; keys that its own section has under such a name lie over them. The section of `prepare` is `data`, of which
-    `manifest` gets one set at a time (`set_section`); beside the sets it has the section `input`, and of `evaluate` what
-    their images and labels must fit. `adapt` gets the section of the method that it names, and of no other.
+    `manifest` gets one set at a time (`set_section`); beside the sets it has the section `input`, and of `evaluate`
+    what their images and labels must fit. `adapt` gets the section of the method that it names, and of no other.
     """
     own = overlay(config, experiment)
     shared = STAGES[stage].sections

@@ -146,9 +146,7 @@ class Comparison:
     @cached_property
     def by_statistics(self) -> list[ByStatistics]:
         """The scores by normalisation statistics: of each set of images, those of each row."""
-        rows = [
-            by_statistics(model.evaluations, domain, model.title) for domain in self.domains for model in self.rows
-        ]
+        rows = [by_statistics(model.evaluations, domain, model.title) for domain in self.domains for model in self.rows]
         return [row for row in rows if row]
 
     def measured_alike(self, domain: str) -> list[list[ComparedModel]]:

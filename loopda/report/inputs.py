@@ -73,8 +73,9 @@ class OtherScores(SetScores):
 class UsedStatistics(JsonPart):
     """The normalisation statistics of an evaluation.
 
-    used: whose. distances: of the images' own statistics from those of the model, by the names of these; above `far`,
-    the images lie far from them. other: the scores with other statistics, where they were taken.
+    used: whose. distances: of the images from the statistics of each domain (`loopda.models.statistics.distances`), {}
+    where the model has shared ones; above `far`, the images lie far from them. other: the scores with other statistics,
+    where they were taken.
     """
 
     used: str
@@ -84,7 +85,7 @@ class UsedStatistics(JsonPart):
 
     @property
     def distance(self) -> float | None:
-        """The distance from the used statistics; None where they are the images' own."""
+        """The distance from the used statistics; None where they are the images' own, or shared."""
         return max((self.distances[name] for name in self.used.split(" and ") if name in self.distances), default=None)
 
 

@@ -117,8 +117,8 @@ def far_lines(rows: Iterable[ByStatistics]) -> list[str]:
             far.setdefault((row.domain, row.used, row.far), []).append(row)
     return [
         f"The {domain} images lie far from the {used} statistics for {listed([row.title for row in found])} (distance"
-        f" {max(row.distance.mean for row in found):.2f}; more than {limit:g} is far): other statistics may suit them"
-        " better (evaluate.statistics)."
+        f" {max(row.distance.mean for row in found):.2f}, where day is 1 from night; more than {limit:g} is far): other"
+        " statistics may suit them better (evaluate.statistics)."
         for (domain, used, limit), found in far.items()
     ]
 

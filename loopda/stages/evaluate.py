@@ -24,7 +24,7 @@ from loopda.labels.png import write_label
 from loopda.models.checkpoint import load_segmenter
 from loopda.models.compute.settings import environment
 from loopda.models.segmenter import OWN, Segmenter
-from loopda.models.statistics import FAR, distance, far_from, statistics_of
+from loopda.models.statistics import FAR, distances, far_from, statistics_of
 from loopda.pipeline.experiments import BY_SET, FULL_SIZE
 from loopda.runtime import distributed, processes
 from loopda.runtime.command import command, writes
@@ -102,7 +102,7 @@ def run(
             logger.say(f"{name}: {note}; evaluate.sizes.{name}: [{width}, {height}] would keep their shape")
 
         # the statistics of the set itself, and those to score it with
-        distances = estimate_own(segmenters, frames, chosen_device)
+        lying = estimate_own(segmenters, frames, chosen_device)
         chosen = config.statistics.get(name, domain)
         other = domain if chosen == OWN else OWN
 
@@ -116,11 +116,11 @@ def run(
         for set_name, evaluator in evaluators.items():
             values = evaluator.to_json(upsampled=upsampled, normalisation=f"{used} statistics")
             instead = {"used": used_by_others, **others[set_name].scores.to_json()} if others else None
-            values["statistics"] = {"used": used, "distances": distances, "far": FAR, "other": instead}
+            values["statistics"] = {"used": used, "distances": lying, "far": FAR, "other": instead}
             scored[set_name] = values
             beside = f" ({_shown(instead['mIoU'])} with {used_by_others} statistics)" if instead else ""
             logger.say(f"{set_name}: mIoU {_shown(values['mIoU'])} on {len(frames)} images, {used} statistics{beside}")
-        if far := far_from(used, distances):
+        if far := far_from(used, lying):
             logger.say(f"{name}: {far}; evaluate.statistics.{name}: own would estimate them on the images of the set")
     if not processes.is_first():
         return
@@ -147,7 +147,7 @@ def domain_of(name: str) -> str:
 
 
 def evaluators_of(name: str, frames: Frames, config: Config, folder: Path | None) -> dict[str, "Evaluator"]:
-    """The evaluator of a set, and that of its full size where it is wanted; without a folder there are no label maps."""
+    """The evaluator of a set, and that of its full size where it is wanted; without a folder, no label maps."""
     sizes = {name: False} | ({f"{name}{FULL_SIZE}": True} if name in config.full_size else {})
     chosen = config.classes.get(name, ())
     return {
@@ -157,16 +157,15 @@ def evaluators_of(name: str, frames: Frames, config: Config, folder: Path | None
 
 
 def estimate_own(segmenters: Iterable[Segmenter], frames: Frames, device: torch.device) -> dict[str, float]:
-    """Give each segmenter the statistics OWN of these images; returns how far they lie from those of its training, by
-    the names of these, of several segmenters the farthest."""
-    distances: dict[str, float] = {}
+    """Give each segmenter the statistics OWN of these images; returns their `distances`, of several segmenters the
+    largest."""
+    found: dict[str, float] = {}
     for segmenter in segmenters:
         own = statistics_of(segmenter, frames, device)
-        for name, known in segmenter.statistics.items():
-            if name != OWN:
-                distances[name] = max(distances.get(name, 0.0), round(distance(known, own), 4))
+        for name, value in distances(segmenter.statistics, own).items():
+            found[name] = max(found.get(name, 0.0), value)
         segmenter.statistics[OWN] = own
-    return distances
+    return found
 
 
 def compare(

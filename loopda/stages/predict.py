@@ -42,7 +42,8 @@ from loopda.runtime.signals import AGAIN, interruptible
 from loopda.text.names import examples
 
 PICTURES = {"colour": ".png", "overlay": ".jpg"}
-LOOKED_AT = 32  # images whose distance from the statistics of training is measured [ours: it costs about as much as to predict them]
+LOOKED_AT = 32  # images whose distance from the statistics of training is measured [ours: 0.02 for those of training]
+FEWEST = 8  # images that are looked at; one alone lies at 0.3 from the statistics of its own domain
 JPEG_QUALITY = 90  # of the overlays: a video's PNGs would take ten times the space
 
 
@@ -102,7 +103,7 @@ def run(
         seen = spread_over(found.sources, IMAGES)
         predictor.adapt(readable(seen))
         companions = {"statistics_of": [digest(source.path) for source in seen]}
-    elif far := predictor.far(readable(spread_over(found.sources, LOOKED_AT))):
+    elif len(found.sources) >= FEWEST and (far := predictor.far(readable(spread_over(found.sources, LOOKED_AT)))):
         logger.say(f"{far}; --statistics own would use their own")
     by = {"model": sha256(model), "loopda": __version__, "encoding": encoding, **predictor.settings, **companions}
     records = PredictionRecords(out, by=by, sources=found.sources)
