@@ -14,6 +14,7 @@ In the folder `out`:
 <name> is the path of the image below the common root of all of them, without its suffix.
 """
 
+import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -102,7 +103,8 @@ def run(
     if chosen == OWN:
         seen = spread_over(found.sources, IMAGES)
         predictor.adapt(readable(seen))
-        companions = {"statistics_of": [digest(source.path) for source in seen]}
+        contents = "".join(digest(source.path) for source in seen)
+        companions = {"statistics_of": hashlib.sha256(contents.encode()).hexdigest()[:16]}
     elif len(found.sources) >= FEWEST and (far := predictor.far(readable(spread_over(found.sources, LOOKED_AT)))):
         logger.say(f"{far}; --statistics own would use their own")
     by = {"model": sha256(model), "loopda": __version__, "encoding": encoding, **predictor.settings, **companions}
