@@ -55,7 +55,7 @@ def notes_on_shapes(sets: Sets, sizes: Input, scoring: Scoring) -> list[str]:
     for name, data_set in sets.items():
         rows, scored_as = data_set.checked.rows, SCORED_AS.get(name, name)
         if name in _measured(sets):
-            size = scoring.size_of(scored_as, "day" if name == "day_val" else "night", sizes)
+            size = scoring.size_of(scored_as, sizes)
             key, more = f"evaluate.sizes.{scored_as}", ""
         else:
             size = sizes.labelled_day if name == "source" else sizes.size

@@ -26,9 +26,9 @@ class Scoring(Section):
     sizes: dict[str, tuple[Length, Length]] = Field(default_factory=dict)
     classes: dict[str, Chosen] = Field(default_factory=dict)
 
-    def size_of(self, name: str, domain: str, sizes: Input) -> Size:
-        """The size at which the set `name` of a domain is scored."""
-        return self.sizes.get(name) or (sizes.labelled_day if domain == "day" else sizes.size)
+    def size_of(self, name: str, sizes: Input) -> Size:
+        """The size at which the set `name` is scored."""
+        return self.sizes.get(name) or (sizes.labelled_day if domain_of(name) == "day" else sizes.size)
 
     def check_classes(self, known: ClassList) -> None:
         """ConfigError where `classes` names a class that the class list does not have."""
@@ -37,6 +37,11 @@ class Scoring(Section):
                 raise ConfigError(
                     f"evaluate.classes.{name}: no class {', '.join(unknown)}; the classes are {', '.join(known.names)}"
                 )
+
+
+def domain_of(name: str) -> str:
+    """The domain of a set that is scored: night, or day."""
+    return "day" if name == "day" else "night"
 
 
 def _unknown(chosen: str | Iterable[str], known: ClassList) -> list[str]:

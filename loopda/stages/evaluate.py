@@ -13,7 +13,7 @@ from torch import Tensor
 from loopda.config import Count
 from loopda.data.batches import whole_images
 from loopda.data.dataset import Frames, Input, open_frames
-from loopda.data.scoring import PRESENT, Chosen, Scoring
+from loopda.data.scoring import PRESENT, Chosen, Scoring, domain_of
 from loopda.data.shapes import keeping_shape, squeezed
 from loopda.errors import ConfigError, DataError
 from loopda.evaluation.confusion import confusion_matrix
@@ -95,7 +95,7 @@ def run(
     scored: dict[str, Any] = {}
     for name, manifest in manifests.items():
         domain = domain_of(name)
-        size = config.size_of(name, domain, config.input)
+        size = config.size_of(name, config.input)
         frames = open_frames(manifest, classes, size, threads=threads)
         if note := squeezed(frames.rows, size):
             width, height = keeping_shape(frames.rows, size)
@@ -139,11 +139,6 @@ def run(
             "domains": scored,
         },
     )
-
-
-def domain_of(name: str) -> str:
-    """The domain of a set: night, or day."""
-    return "day" if name == "day" else "night"
 
 
 def evaluators_of(name: str, frames: Frames, config: Config, folder: Path | None) -> dict[str, "Evaluator"]:
