@@ -5,12 +5,17 @@ from collections.abc import Iterable, Mapping
 from itertools import combinations
 from pathlib import Path
 
+from loopda.data.dataset import Input
 from loopda.data.duplicates import same_labels, same_pictures
 from loopda.data.manifest import Row
+from loopda.data.scoring import Scoring
 from loopda.data.sets import UNLABELLED, CheckedSet, absent
+from loopda.data.shapes import keeping_shape, squeezed
 from loopda.labels.classes import ClassList
+from loopda.pipeline.stages import MEASURED
 
 Sets = Mapping[str, CheckedSet]  # by their names in the configuration
+SCORED_AS = {key: domain for domain, key in MEASURED.items()}  # the names of sets in `evaluate`, where they differ
 
 
 def images_in_two_sets(sets: Sets, keys: Mapping[str, str]) -> list[str]:
@@ -49,9 +54,25 @@ def notes_on_sets(sets: Sets, classes: ClassList) -> list[str]:
         *_classes(sets, classes),
         *_transductive(sets),
         *_shared_images(sets),
-        *_shapes(sets),
         *(f"{name}: {note}" for name, data_set in sets.items() for note in data_set.checked.notes),
     ]
+
+
+def notes_on_shapes(sets: Sets, sizes: Input, scoring: Scoring) -> list[str]:
+    """A note for each set whose images are squeezed at the size that they get, with a size that keeps their shape."""
+    notes = []
+    for name, data_set in sets.items():
+        rows, scored_as = data_set.checked.rows, SCORED_AS.get(name, name)
+        if name in _measured(sets):
+            size = scoring.size_of(scored_as, sizes)
+            key, more = f"evaluate.sizes.{scored_as}", ""
+        else:
+            size = sizes.labelled_day if name == "source" else sizes.size
+            key, more = "input.source_size" if name == "source" else "input.size", " (with an input.crop that fits)"
+        if note := squeezed(rows, size):
+            width, height = keeping_shape(rows, size)
+            notes.append(f"{name}: {note}; {key}: [{width}, {height}]{more} would keep their shape")
+    return notes
 
 
 def _measured(sets: Sets) -> list[str]:
@@ -124,19 +145,3 @@ def _shared_images(sets: Sets) -> Iterable[str]:
         if both := _in_both(sets, first, second):
             image, twin = both[0]
             yield f"{first}: {len(both)} of its images are in {second} too ({image}{_as(image, twin)}, for one)"
-
-
-def _shapes(sets: Sets) -> Iterable[str]:
-    shapes = {name: _shape(data_set.checked.rows) for name, data_set in sets.items()}
-    for name, shape in shapes.items():
-        if {shape, shapes.get("source")} == {"upright", "wide"}:
-            yield (
-                f"{name}: its images are {shape} and those of source {shapes['source']}; where both get the same size"
-                " (`input.size`, `input.source_size`), one of them is squeezed"
-            )
-
-
-def _shape(rows: list[Row]) -> str:
-    """Whether all images are upright, or all wide; "" where they differ, or are square."""
-    found = {"upright" if row.height > row.width else "wide" if row.width > row.height else "" for row in rows}
-    return found.pop() if len(found) == 1 else ""

@@ -5,20 +5,25 @@ model = load("model.pt")
 labels = model.predict("night.jpg")
 """
 
+from collections.abc import Iterable, Iterator
+from itertools import chain, groupby, islice
+from types import EllipsisType
 from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from PIL import Image
 from torch import Tensor
 
 from loopda.data.dataset import Size, parse_size, resize_image
 from loopda.data.transforms import to_images
-from loopda.errors import ConfigError, DeviceError
+from loopda.errors import ConfigError, DataError, DeviceError
 from loopda.evaluation.probabilities import class_probabilities, most_likely
 from loopda.labels.classes import ClassList
 from loopda.labels.png import Photograph, photograph
-from loopda.models.segmenter import DOMAINS, Segmenter, upsample
+from loopda.models.segmenter import DOMAINS, OWN, Segmenter, estimate_statistics, upsample
+from loopda.models.statistics import BATCH, distances, far_from
 
 
 class Prediction(NamedTuple):
@@ -29,7 +34,8 @@ class Prediction(NamedTuple):
 
 
 class Predictor:
-    """Predicts one image at a time with the normalisation statistics of `domain` ("night" or "day").
+    """Predicts one image at a time, with the normalisation statistics of `domain` ("night" or "day"), or of the images
+    that it was adapted to (`adapt`).
 
     size: the working size (width, height), to which every image is resized for the network; "image" keeps the size of
     each image. The default is the size of the images that the model was trained on, as in its evaluation; it is "image"
@@ -104,20 +110,68 @@ class Predictor:
         """
         return self(image).labels
 
+    def adapt(self, images: Iterable[Photograph]) -> None:
+        """From now on predict with the statistics of these images, which need no labels: for images that are far from
+        those of training, such as another camera's.
+
+        A hundred images are enough; with a few, the predictions depend on which. A prediction then depends on all of
+        them. DataError where there is none, and as in a prediction.
+        """
+        own = self._estimated(images)
+        if not own:
+            raise DataError("there is no image to estimate statistics on; name one or more")
+        self.segmenter.statistics[OWN] = own
+        self.statistics = self.segmenter.use_statistics(OWN)
+
+    def far(self, images: Iterable[Photograph]) -> str:
+        """A sentence where these images lie far from the statistics in use; "" where they do not, or there is none.
+
+        A few images say little: one of the training images lies at a distance of 0.3 itself.
+        """
+        own = self._estimated(images)
+        self.segmenter.use_statistics(self.statistics)
+        return far_from(self.statistics, distances(self.segmenter.statistics, own)) if own else ""
+
+    def _estimated(self, images: Iterable[Photograph]) -> dict[str, Tensor]:
+        """The statistics of the images as the network sees them, {} without images. Those of one size share batches."""
+        parts = (part for image in images for part in self._parts(photograph(image)))
+        first = next(parts, None)
+        if first is None:
+            return {}
+        several = 1 if self.size == "image" and not self.tile else BATCH  # photographs of full size need much memory
+        try:
+            return estimate_statistics(self.segmenter, _batches(chain([first], parts), several))
+        except torch.OutOfMemoryError:
+            raise DeviceError(
+                f"{several} images of {first.shape[3]}x{first.shape[2]} pixels do not fit into the memory of the"
+                " device together; choose a smaller working size (--size), or tiles (--tile)"
+            ) from None
+
+    def _parts(self, upright: Image.Image) -> Iterator[Tensor]:
+        """What the network sees of an image: (1, 3, H, W), the whole of it, or one tile after the other."""
+        images = self._working(upright)
+        for here in self._tiles(images) if self.tile else [...]:
+            yield images[here]
+
+    def _working(self, upright: Image.Image) -> Tensor:
+        """(1, 3, H, W): the image at the working size."""
+        working = upright if self.size == "image" else resize_image(upright, self.size)
+        return to_images([np.asarray(working)]).to(self.segmenter.shift.device)
+
     @torch.no_grad()
     def __call__(self, image: Photograph) -> Prediction:
         """The label map of an image and its confidence; DeviceError where the device's memory is too small."""
         upright = photograph(image)
-        working = upright if self.size == "image" else resize_image(upright, self.size)
         try:
-            images = to_images([np.asarray(working)]).to(self.segmenter.shift.device)
+            images = self._working(upright)
             probabilities = self._tiled(images) if self.tile else class_probabilities(self.segmenter, images)
             size = (upright.height, upright.width)
             labels, confidence = most_likely(probabilities, size, self.segmenter.network.aligned)
             return Prediction(labels[0].cpu().numpy(), confidence[0].cpu().numpy())
         except torch.OutOfMemoryError:
+            width, height = upright.size if self.size == "image" else self.size
             raise DeviceError(
-                f"an image of {working.width}x{working.height} pixels does not fit into the memory of the device; "
+                f"an image of {width}x{height} pixels does not fit into the memory of the device; "
                 "choose a smaller working size (--size), or tiles (--tile)"
             ) from None
 
@@ -126,17 +180,30 @@ class Predictor:
         _, _, height, width = images.shape
         total = torch.zeros(1, len(self.classes), height, width, device=images.device)
         weights = torch.zeros(height, width, device=images.device)
-        across, down = min(self.tile[0], width), min(self.tile[1], height)
+        down, across = min(self.tile[1], height), min(self.tile[0], width)
         # a tile's weight falls linearly to its edges over the overlap, where the network has the least context
         weight = _ramp(down, self.overlap)[:, None] * _ramp(across, self.overlap)[None]
         weight = weight.to(images.device)
+        for here in self._tiles(images):
+            part = class_probabilities(self.segmenter, images[here])
+            total[here] += upsample(part, (down, across), self.segmenter.network.aligned) * weight
+            weights[here] += weight
+        return total / weights
+
+    def _tiles(self, images: Tensor) -> Iterator[tuple[EllipsisType, slice, slice]]:
+        """Where the tiles of images (1, 3, H, W) lie."""
+        _, _, height, width = images.shape
+        down, across = min(self.tile[1], height), min(self.tile[0], width)
         for top in _starts(height, down, self.overlap):
             for left in _starts(width, across, self.overlap):
-                here = (..., slice(top, top + down), slice(left, left + across))
-                part = class_probabilities(self.segmenter, images[here])
-                total[here] += upsample(part, (down, across), self.segmenter.network.aligned) * weight
-                weights[here] += weight
-        return total / weights
+                yield ..., slice(top, top + down), slice(left, left + across)
+
+
+def _batches(parts: Iterable[Tensor], several: int) -> Iterator[Tensor]:
+    """At most `several` parts of one shape (1, 3, H, W) together."""
+    for _, alike in groupby(parts, key=lambda part: part.shape):
+        while batch := list(islice(alike, several)):
+            yield torch.cat(batch)
 
 
 def _checked(size: Size | str) -> Size:

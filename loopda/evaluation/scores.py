@@ -17,65 +17,82 @@ from typing import Any
 import numpy as np
 
 
-def iou(confusion: np.ndarray) -> np.ndarray:
-    """(C,) intersection over union TP / (TP + FP + FN) in percent; NaN where neither true nor predicted."""
-    confusion = _checked(confusion)
-    hits = np.diagonal(confusion)
-    return _percent(hits, confusion.sum(axis=0) + confusion.sum(axis=1) - hits)
+def iou(confusion: np.ndarray, scored: np.ndarray | None = None) -> np.ndarray:
+    """(C,) intersection over union TP / (TP + FP + FN) in percent; NaN where neither true nor predicted.
+
+    scored: (C,) bool, the classes that are scored, by default all; the others are NaN. Pixels of other true classes are
+    ignored, here and below. On a pixel of a scored class, the prediction of a class that is not scored is an error.
+    """
+    counted = _counted(confusion, scored)
+    hits = np.diagonal(counted)
+    scores = _percent(hits, counted.sum(axis=0) + counted.sum(axis=1) - hits)
+    return scores if scored is None else np.where(scored, scores, np.nan)
 
 
-def mean_iou(confusion: np.ndarray) -> float:
+def mean_iou(confusion: np.ndarray, scored: np.ndarray | None = None) -> float:
     """The mean of `iou` over the classes that have one, in percent; NaN where none has (no labels)."""
-    scores = iou(confusion)
+    scores = iou(confusion, scored)
     present = scores[~np.isnan(scores)]
     return float(present.mean()) if present.size else float("nan")
 
 
-def frequency_weighted_iou(confusion: np.ndarray) -> float:
+def frequency_weighted_iou(confusion: np.ndarray, scored: np.ndarray | None = None) -> float:
     """`iou` weighted by each class's share of the true pixels, in percent; NaN without labels."""
-    pixels = _checked(confusion).sum(axis=1)
+    pixels = _counted(confusion, scored).sum(axis=1)
     if pixels.sum() == 0:
         return float("nan")
     # a class without truth has weight 0, whatever its IoU (NaN included)
-    return float(np.nan_to_num(iou(confusion)) @ (pixels / pixels.sum()))
+    return float(np.nan_to_num(iou(confusion, scored)) @ (pixels / pixels.sum()))
 
 
-def pixel_accuracy(confusion: np.ndarray) -> float:
+def pixel_accuracy(confusion: np.ndarray, scored: np.ndarray | None = None) -> float:
     """Share of the labelled pixels that are predicted right, in percent; NaN where there is none."""
-    confusion = _checked(confusion)
-    return float(_percent(np.trace(confusion), confusion.sum()))
+    counted = _counted(confusion, scored)
+    return float(_percent(np.trace(counted), counted.sum()))
 
 
 @dataclass(frozen=True)
 class Scores:
     """The scores of one model on one set of images.
 
-    classes: names. confusion: (C, C), rows = truth.
+    classes: names. confusion: (C, C), rows = truth. scored: the names of the classes that are scored (see `iou`); empty
+    for all.
     """
 
     classes: tuple[str, ...]
     confusion: np.ndarray
+    scored: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        """ValueError unless the matrix has one row and one column per class."""
+        """ValueError unless the matrix has one row and one column per class, and `scored` names classes."""
         if _checked(self.confusion).shape[0] != len(self.classes):
             raise ValueError(f"{len(self.classes)} classes and a confusion matrix {self.confusion.shape}")
+        if unknown := set(self.scored) - set(self.classes):
+            raise ValueError(f"{', '.join(sorted(unknown))}: scored, but no class")
 
     @property
     def absent(self) -> list[str]:
-        """Names of the classes without a true pixel, whose IoU is 0 or undefined for every model."""
+        """Names of the scored classes without a true pixel, whose IoU is 0 or undefined for every model."""
         pixels = self.confusion.sum(axis=1)
-        return [name for name, count in zip(self.classes, pixels, strict=True) if count == 0]
+        scored = self.scored or self.classes
+        return [name for name, count in zip(self.classes, pixels, strict=True) if count == 0 and name in scored]
 
     def to_json(self) -> dict[str, Any]:
-        """JSON values: mIoU, fwIoU, pixel_accuracy, IoU by class name, confusion; undefined is null."""
+        """JSON values: mIoU, fwIoU, pixel_accuracy, IoU by class name, the whole confusion; undefined is null."""
+        scored = np.isin(self.classes, self.scored) if self.scored else None
+        by_class = iou(self.confusion, scored)
         return {
-            "mIoU": _json_number(mean_iou(self.confusion)),
-            "fwIoU": _json_number(frequency_weighted_iou(self.confusion)),
-            "pixel_accuracy": _json_number(pixel_accuracy(self.confusion)),
-            "IoU": {name: _json_number(score) for name, score in zip(self.classes, iou(self.confusion), strict=True)},
+            "mIoU": _json_number(mean_iou(self.confusion, scored)),
+            "fwIoU": _json_number(frequency_weighted_iou(self.confusion, scored)),
+            "pixel_accuracy": _json_number(pixel_accuracy(self.confusion, scored)),
+            "IoU": {name: _json_number(score) for name, score in zip(self.classes, by_class, strict=True)},
             "confusion": self.confusion.tolist(),
         }
+
+
+def present(classes: Sequence[str], confusion: np.ndarray) -> tuple[str, ...]:
+    """The names of the classes that occur in the truth."""
+    return tuple(name for name, count in zip(classes, confusion.sum(axis=1), strict=True) if count)
 
 
 def spread(values: Sequence[float]) -> tuple[float, float | None]:
@@ -92,6 +109,12 @@ def _checked(confusion: np.ndarray) -> np.ndarray:
     if not np.issubdtype(confusion.dtype, np.integer):
         raise ValueError(f"a confusion matrix holds counts, not {confusion.dtype}")
     return confusion
+
+
+def _counted(confusion: np.ndarray, scored: np.ndarray | None) -> np.ndarray:
+    """The confusion matrix without the pixels of true classes that are not scored."""
+    confusion = _checked(confusion)
+    return confusion if scored is None else np.where(scored[:, None], confusion, 0)
 
 
 def _percent(part: np.ndarray, whole: np.ndarray) -> np.ndarray:

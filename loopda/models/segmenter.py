@@ -29,6 +29,7 @@ from loopda.models.segmentation_network import Outputs
 from loopda.runtime import distributed
 
 DOMAINS = ("day", "night")
+OWN = "own"  # names the statistics of the images themselves that are predicted
 
 # inputs of the families of networks in the literature: channel order, mean and standard deviation of the channels in
 # 0 ... 255
@@ -172,9 +173,10 @@ class Segmenter(nn.Module):
     def use_statistics(self, domain: str) -> str:
         """Go into evaluation mode with the statistics of `domain`, or the shared ones; returns which are used.
 
-        DataError where the model has none.
+        domain: one of DOMAINS; or OWN, which `statistics` holds under this name once they are estimated, beside the
+        shared ones too. DataError where the model has none.
         """
-        name = domain if self.section.statistics == "per_domain" else "shared"
+        name = domain if domain == OWN or self.section.statistics == "per_domain" else "shared"
         if name not in self.statistics:
             raise DataError(
                 f"the model has no {name} statistics (it has {sorted(self.statistics)}): "

@@ -38,6 +38,7 @@ SETTINGS = frozenset(
 SECTIONS = SETTINGS | {"methods"} | {name for stage in STAGES.values() for name in (stage.section, *stage.sections)}
 
 TOWN = "results/town/"  # where the built-in town writes its data sets
+BY_SET = ("full_size", "statistics", "sizes", "classes")  # keys of `evaluate` that name sets to measure on
 FULL_SIZE = "-full"  # ends the name of a set that is scored at the size of its label files
 
 CLAIMS = "claims"  # the key under which a checked configuration holds what `loopda.pipeline.claims` has found
@@ -69,13 +70,14 @@ def section(config: Config, experiment: str, stage: str) -> dict[str, Any]:
 
     The sections that it shares with other stages (`input`, `compute`, `network`, `loops`) appear in it under their own
     names; keys that its own section has under such a name lie over them. The section of `prepare` is `data`, of which
-    `manifest` gets one set at a time (`set_section`). `adapt` gets the section of the method that it names, and of no
-    other.
+    `manifest` gets one set at a time (`set_section`); beside the sets it has the section `input`, and of `evaluate`
+    what their images and labels must fit. `adapt` gets the section of the method that it names, and of no other.
     """
     own = overlay(config, experiment)
     shared = STAGES[stage].sections
     if STAGES[stage].section == "data":
-        return _own_data(config["data"], own.get("data") or {})
+        data = _own_data(config["data"], own.get("data") or {})
+        return data | _fitting(config, experiment) if stage == "prepare" else data
     resolved = {name: merged(config[name], own.get(name)) for name in shared}
     values = merged(config.get(stage), own.get(stage))
     known = [name for name in values if name in (config.get(stage) or ())]
@@ -157,6 +159,13 @@ def _own_data(base: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]
     if not any(name in SETS and not uses_town(layout) for name, layout in resolved.items()):
         return resolved
     return {name: value for name, value in resolved.items() if name not in SETS or name in own or not uses_town(value)}
+
+
+def _fitting(config: Config, experiment: str) -> dict[str, Any]:
+    """What `prepare` checks the images and labels of the sets against: the sizes, and the classes that are scored."""
+    evaluated = section(config, experiment, "evaluate")
+    scored = {key: evaluated[key] for key in ("sizes", "classes") if key in evaluated}
+    return {"input": evaluated["input"], **({"evaluate": scored} if scored else {})}
 
 
 def uses_town(layout: Any, part: str = "") -> bool:
@@ -294,6 +303,8 @@ def _lineage(config: Config, experiment: str, stages: tuple[str, ...]) -> str:
     def text() -> str:
         needed = {name for stage in stages for name in ancestry(config, experiment, stage)}
         sections = {name: section(config, experiment, name) for name in needed if STAGES[name].section != "data"}
+        if "prepare" in needed:
+            sections["prepare"] = _fitting(config, experiment)
         known = sets(config, experiment)
         read = {name: known.get(name) for stage in needed for name in reads(config, experiment, stage)}
         classes = section(config, experiment, "prepare")["classes"]

@@ -100,6 +100,7 @@ _TABLE = (  # in the order of the pipeline
         "prepare",
         parents=("manifest",),
         section="data",
+        sections=("input", "evaluate"),
         sets=(*SETS, TESTS),
         outputs=("classes.json", "summary.json", "contact_sheet.png"),
         recorded="summary.json",

@@ -12,9 +12,11 @@ from loopda.pipeline.stages import stage_title
 from loopda.report.inputs import Domain, Evaluation, Metrics
 from loopda.report.published import PublishedScore
 from loopda.report.summary import (
+    ByStatistics,
     Cell,
     Difference,
     MeanScores,
+    by_statistics,
     change,
     check_comparable,
     domains,
@@ -152,6 +154,12 @@ class Comparison:
         """The experiments whose source-only models gains count from."""
         return list(dict.fromkeys(model.listed.baseline for model in self.rows))
 
+    @cached_property
+    def by_statistics(self) -> list[ByStatistics]:
+        """The scores by normalisation statistics: of each set of images, those of each row."""
+        rows = [by_statistics(model.evaluations, domain, model.title) for domain in self.domains for model in self.rows]
+        return [row for row in rows if row]
+
     def measured_alike(self, domain: str) -> list[list[ComparedModel]]:
         """The rows that were measured on `domain`, those together that have the same classes, images and sizes."""
         groups: dict[tuple[Any, ...], list[ComparedModel]] = {}
@@ -159,7 +167,7 @@ class Comparison:
             if domain in model.scores:
                 first = next(evaluation for evaluation in model.evaluations if domain in evaluation.domains)
                 protocol = first.domains[domain].protocol
-                size = (protocol.images, protocol.width, protocol.height, *protocol.scored_at)
+                size = (protocol.images, protocol.width, protocol.height, *protocol.scored_at, *protocol.classes)
                 groups.setdefault((tuple(first.classes), tuple(first.colours), *size), []).append(model)
         return list(groups.values())
 

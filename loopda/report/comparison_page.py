@@ -37,6 +37,7 @@ def comparison_page(comparison: Comparison) -> str:
                 for model in comparison.rows
             ],
             "differences_title": differences_title(comparison),
+            "by_statistics": comparison.by_statistics,
             "best": [best(group, first) for group in groups],
             "maps": class_maps(comparison),
             "published": comparison.published,

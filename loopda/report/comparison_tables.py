@@ -6,7 +6,7 @@ import pandas as pd
 
 from loopda.report.comparison import ComparedModel, Comparison, protocol_lines
 from loopda.report.published import PublishedScore
-from loopda.report.summary import Cell, Difference, choice_note, set_title, shown
+from loopda.report.summary import Cell, Difference, by_statistics, choice_note, far_lines, set_title, shown
 from loopda.report.text_table import markdown_table
 from loopda.report.words import NONE, seed_list
 from loopda.runtime.log import duration
@@ -19,6 +19,7 @@ TITLES = {
     "ablation": "LoopDA without one of its parts",
     "tau": "The threshold of the label overlap ratio",
 }
+BY_STATISTICS = "Mean IoU by the statistics of"
 APART = (
     "Numbers of the papers, on other data, with other networks and pretrained weights, at other sizes: compare the"
     " order of the methods with ours, not the numbers. A dash: the source does not say."
@@ -40,6 +41,7 @@ def frame(comparison: Comparison) -> pd.DataFrame:
             **_difference("difference", model.differences.get(domain)),
             **_columns("fwIoU", score.fwIoU),
             **_columns("pixel_accuracy", score.pixel_accuracy),
+            **_statistics(model, domain),
             **_columns("images_per_second", model.cost.speed),
             **_columns("training_seconds", model.cost.seconds),
             **_columns("peak_memory_mb", model.cost.memory),
@@ -65,6 +67,8 @@ def markdown(comparison: Comparison) -> str:
     text += [settings_note(comparison), *notes(comparison)]
     if differences := _differences(comparison):
         text += ["", f"### {differences_title(comparison)}", "", *markdown_table(differences, left=(0,))]
+    if comparison.by_statistics:
+        text += ["", f"### {BY_STATISTICS}", "", *markdown_table(_by_statistics(comparison), left=(0, 1, 2, 4))]
     for heading, table in _class_tables(comparison):
         text += ["", f"### {heading}", "", *markdown_table(table, left=(0,))]
     if comparison.published:
@@ -117,6 +121,7 @@ def notes(comparison: Comparison) -> list[str]:
         " peak of the largest of them, of the process unless it says GPU.",
         *protocol_lines(comparison),
         *filter(None, [choice_note(comparison.domains)]),
+        *far_lines(comparison.by_statistics),
     ]
 
 
@@ -185,6 +190,32 @@ def _published(scores: Sequence[PublishedScore]) -> list[list[str]]:
         numbers = [NONE if value is None else f"{value:.1f}" for value in (score.mIoU, score.fwIoU, score.accuracy)]
         lines.append([score.method, score.network or NONE, score.training, score.test, *numbers, score.source])
     return [heads, *lines]
+
+
+def _by_statistics(comparison: Comparison) -> list[list[str]]:
+    """A line for each set of images and row."""
+    heads = ["images", "method", "statistics", "mIoU", "other statistics", "mIoU", "distance"]
+    return [
+        heads,
+        *(
+            [
+                *(row.domain, row.title, row.used, shown(row.mIoU), row.other or NONE, shown(row.other_mIoU)),
+                NONE if row.distance is None else f"{row.distance.mean:.2f}",
+            ]
+            for row in comparison.by_statistics
+        ),
+    ]
+
+
+def _statistics(model: ComparedModel, domain: str) -> dict[str, str | float | None]:
+    """The columns of a row's statistics, empty where its scores come from an earlier version."""
+    row = by_statistics(model.evaluations, domain, model.title)
+    return {
+        "statistics": row and row.used,
+        "other_statistics": row and row.other,
+        **_columns("mIoU_other", row and row.other_mIoU),
+        **_columns("distance", row and row.distance),
+    }
 
 
 def _columns(name: str, cell: Cell | None) -> dict[str, float | None]:

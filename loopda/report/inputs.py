@@ -27,6 +27,7 @@ class Protocol(JsonPart):
     """How a set of images was evaluated. A score means nothing without it.
 
     width, height: of the network's input, and of the labels unless `scored_at` names the sizes of their files.
+    classes: those that are scored; [] for all.
     """
 
     images: int
@@ -36,6 +37,7 @@ class Protocol(JsonPart):
     upsampling: str = ""
     normalisation: str = ""
     absent: list[str] = Field(default_factory=list)
+    classes: list[str] = Field(default_factory=list)
 
     def line(self) -> str:
         """`60 images, 256x128, night statistics`; `50 images, 960x540 scored at 1920x1080, night statistics`."""
@@ -52,16 +54,53 @@ class PredictedImage(JsonPart):
     prediction: str
 
 
-class Domain(JsonPart):
+class SetScores(JsonPart):
     """The scores on one set of images, in percent, null where undefined. confusion: the truth in its rows."""
 
-    protocol: Protocol
     mIoU: float | None
     fwIoU: float | None
     pixel_accuracy: float | None
     IoU: dict[str, float | None]
     confusion: list[list[int]]
+
+
+class OtherScores(SetScores):
+    """The scores with other normalisation statistics than the stated ones. used: whose."""
+
+    used: str
+
+
+class UsedStatistics(JsonPart):
+    """The normalisation statistics of an evaluation.
+
+    used: whose. distances: of the images from the statistics of each domain (`loopda.models.statistics.distances`), {}
+    where the model has shared ones; above `far`, the images lie far from them. other: the scores with other statistics,
+    where they were taken.
+    """
+
+    used: str
+    distances: dict[str, float]
+    far: float
+    other: OtherScores | None = None
+
+    @property
+    def distance(self) -> float | None:
+        """The distance from the used statistics; None where they are the images' own, or shared."""
+        return max((self.distances[name] for name in self.used.split(" and ") if name in self.distances), default=None)
+
+
+class Domain(SetScores):
+    """The scores on one set of images, and how they were made. statistics: None in files of earlier versions."""
+
+    protocol: Protocol
+    statistics: UsedStatistics | None = None
     predictions: list[PredictedImage] = Field(default_factory=list)
+
+    def line(self) -> str:
+        """The line of the protocol, with the classes where only some are scored: `..., 2 of 19 classes: road, car`."""
+        classes = self.protocol.classes
+        some = f", {len(classes)} of {len(self.IoU)} classes: {', '.join(classes)}" if classes else ""
+        return self.protocol.line() + some
 
 
 _Byte = Annotated[int, Field(ge=0, le=255)]
@@ -85,9 +124,13 @@ class Evaluation(JsonFile):
         if len(self.colours) != len(self.classes):
             raise ValueError(f"{len(self.classes)} classes but {len(self.colours)} colours")
         for name, domain in self.domains.items():
-            if list(domain.IoU) != self.classes:
-                raise ValueError(f"domains.{name}.IoU lists other classes than `classes`")
-            _check_scores(name, domain, self.classes)
+            blocks: dict[str, SetScores] = {name: domain}
+            if domain.statistics and domain.statistics.other:
+                blocks[f"{name}.statistics.other"] = domain.statistics.other
+            for where, block in blocks.items():
+                if list(block.IoU) != self.classes:
+                    raise ValueError(f"domains.{where}.IoU lists other classes than `classes`")
+                _check_scores(where, block, self.classes, domain.protocol.classes)
         return self
 
 
@@ -203,11 +246,12 @@ def find(picture: str, beside: Path) -> Path:
     raise DataError(f"{picture}: no such picture, though {beside} names it; run the stage that wrote it again")
 
 
-def _check_scores(name: str, domain: Domain, classes: list[str]) -> None:
-    """ValueError unless the scores follow from the confusion matrix beside them, up to rounding."""
+def _check_scores(name: str, domain: SetScores, classes: list[str], scored: list[str]) -> None:
+    """ValueError unless the scores follow from the confusion matrix beside them, up to rounding; scored: the classes of
+    the protocol."""
     if not all(len(row) == len(domain.confusion) for row in domain.confusion):
         raise ValueError(f"domains.{name}.confusion is not square")
-    expected = Scores(tuple(classes), np.array(domain.confusion, dtype=np.int64)).to_json()
+    expected = Scores(tuple(classes), np.array(domain.confusion, dtype=np.int64), tuple(scored)).to_json()
     given = {
         "mIoU": domain.mIoU,
         "fwIoU": domain.fwIoU,

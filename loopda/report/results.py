@@ -13,7 +13,17 @@ from loopda.pipeline.stages import stage_order, stage_title
 from loopda.report.data_notes import DataNotes
 from loopda.report.illustrations import Illustrations
 from loopda.report.inputs import Configuration, Evaluation, Metrics
-from loopda.report.summary import BASELINE, MeanScores, check_comparable, domains, mean_scores, picture_sets, protocols
+from loopda.report.summary import (
+    BASELINE,
+    ByStatistics,
+    MeanScores,
+    by_statistics,
+    check_comparable,
+    domains,
+    mean_scores,
+    picture_sets,
+    protocols,
+)
 from loopda.report.words import seed_list
 
 ClassScores = dict[str, float | None]
@@ -79,6 +89,16 @@ class Results:
             }
             for stage, models in self.stages.items()
         }
+
+    @cached_property
+    def by_statistics(self) -> list[ByStatistics]:
+        """The scores by normalisation statistics: of each set of images, those of each model stage."""
+        rows = [
+            by_statistics(models, domain, stage_title(stage))
+            for domain in self.domains
+            for stage, models in self.stages.items()
+        ]
+        return [row for row in rows if row]
 
     @cached_property
     def class_scores(self) -> dict[str, dict[str, ClassScores]]:

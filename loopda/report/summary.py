@@ -9,7 +9,7 @@ from loopda.evaluation.scores import spread
 from loopda.pipeline.experiments import FULL_SIZE
 from loopda.pipeline.stages import MEASURED
 from loopda.report.inputs import Domain, Evaluation
-from loopda.report.words import NONE, decimal
+from loopda.report.words import NONE, decimal, listed
 
 BASELINE = "pretrain"
 
@@ -110,6 +110,61 @@ def mean_scores(models: Sequence[Evaluation], base: Sequence[Evaluation], domain
     )
 
 
+@dataclass(frozen=True)
+class ByStatistics:
+    """The mean IoU of a model on a set of images by normalisation statistics, over seeds.
+
+    title: of the model. used, mIoU: the stated statistics. other, other_mIoU: the alternative, "" and None where it was
+    not scored. distance: of the images from the used statistics, None where these are their own. far: above it, they
+    lie far.
+    """
+
+    domain: str
+    title: str
+    used: str
+    mIoU: Cell | None
+    other: str
+    other_mIoU: Cell | None
+    distance: Cell | None
+    far: float
+
+    @property
+    def is_far(self) -> bool:
+        """Whether the images lie far from the used statistics."""
+        return self.distance is not None and self.distance.mean > self.far
+
+
+def by_statistics(models: Sequence[Evaluation], domain: str, title: str) -> ByStatistics | None:
+    """The scores of one model by statistics, one evaluation for each seed; None in files of earlier versions."""
+    known = [model.domains[domain].statistics for model in models if domain in model.domains]
+    if not known or None in known:
+        return None
+    return ByStatistics(
+        domain,
+        title,
+        used=" or ".join(dict.fromkeys(one.used for one in known)),
+        mIoU=measure(models, domain, lambda scores: scores.mIoU),
+        other=" or ".join(dict.fromkeys(one.other.used for one in known if one.other)),
+        other_mIoU=measure(models, domain, lambda scores: scores.statistics.other and scores.statistics.other.mIoU),
+        distance=measure(models, domain, lambda scores: scores.statistics.distance),
+        far=known[0].far,
+    )
+
+
+def far_lines(rows: Iterable[ByStatistics]) -> list[str]:
+    """A warning for each set of images, and the statistics from which it lies far for some models."""
+    far: dict[tuple[str, str, float], list[ByStatistics]] = {}
+    for row in rows:
+        if row.is_far:
+            far.setdefault((row.domain, row.used, row.far), []).append(row)
+    return [
+        f"The {domain} images lie far from the {used} statistics for {listed([row.title for row in found])} (distance"
+        f" {max(row.distance.mean for row in found):.2f}, where day is 1 from night; more than {limit:g} is far): other"
+        " statistics may suit them better (evaluate.statistics)."
+        for (domain, used, limit), found in far.items()
+    ]
+
+
 def domains(evaluations: Iterable[Evaluation]) -> list[str]:
     """The sets of images that were evaluated: test before validation, night before day, then others by name.
 
@@ -169,7 +224,7 @@ def check_comparable(evaluations: Sequence[Evaluation]) -> None:
             )
         for name, domain in model.domains.items():
             other, reference = seen.setdefault(name, (model, domain))
-            for key in ("images", "width", "height", "scored_at"):
+            for key in ("images", "width", "height", "scored_at", "classes"):
                 value, expected = getattr(domain.protocol, key), getattr(reference.protocol, key)
                 if value != expected:
                     raise DataError(
@@ -181,7 +236,7 @@ def check_comparable(evaluations: Sequence[Evaluation]) -> None:
 def protocols(evaluations: Sequence[Evaluation], domain: str) -> list[str]:
     """The distinct protocol lines of a set of images; one where every model was evaluated alike."""
     scored = [model.domains[domain] for model in evaluations if domain in model.domains]
-    return list(dict.fromkeys(scores.protocol.line() for scores in scored))
+    return list(dict.fromkeys(scores.line() for scores in scored))
 
 
 def shown(cell: Cell | None, *, signed: bool = False) -> str:

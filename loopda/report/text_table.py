@@ -6,7 +6,7 @@ from pathlib import Path
 
 from loopda.pipeline.stages import stage_title
 from loopda.report.results import Results
-from loopda.report.summary import MeanScores, choice_note, set_title, shown
+from loopda.report.summary import MeanScores, choice_note, far_lines, set_title, shown
 from loopda.report.words import MINUS, NONE, seed_list
 
 _COLUMNS = ("mIoU", "change", "fwIoU", "accuracy")
@@ -18,7 +18,7 @@ def text_table(results: Results, title: str, page: Path) -> str:
     deviation = ", mean ± sample standard deviation, change [95 % interval]" if len(results.seeds) > 1 else ""
     lines = [f"{title} ({seed_list(results.seeds)}{deviation}; percent)"]
     lines += [f"{set_title(name)}: {' | '.join(results.protocols[name])}" for name in names]
-    lines += [*results.unmeasured, *filter(None, [choice_note(names)]), ""]
+    lines += [*far_lines(results.by_statistics), *results.unmeasured, *filter(None, [choice_note(names)]), ""]
     # all scores of the first set of images, mean IoU of the others, two sets at a time: it must fit a terminal
     for first in range(0, len(names), 2):
         columns = [

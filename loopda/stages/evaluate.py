@@ -1,26 +1,31 @@
 """Stage `evaluate`: scores of a model, or an ensemble, on the night and day validation sets, with its label maps."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import torch
+from pydantic import Field
 from torch import Tensor
 
-from loopda.config import Count, Section
+from loopda.config import Count
 from loopda.data.batches import whole_images
 from loopda.data.dataset import Frames, Input, open_frames
+from loopda.data.scoring import PRESENT, Chosen, Scoring, domain_of
+from loopda.data.shapes import keeping_shape, squeezed
 from loopda.errors import ConfigError, DataError
 from loopda.evaluation.confusion import confusion_matrix
 from loopda.evaluation.probabilities import class_logits, class_probabilities, mean_probabilities, most_likely
-from loopda.evaluation.scores import Scores, mean_iou
+from loopda.evaluation.scores import Scores, present
+from loopda.labels.class_files import load_classes
 from loopda.labels.png import write_label
 from loopda.models.checkpoint import load_segmenter
 from loopda.models.compute.settings import environment
-from loopda.models.segmenter import Segmenter
-from loopda.pipeline.experiments import FULL_SIZE
+from loopda.models.segmenter import OWN, Segmenter
+from loopda.models.statistics import FAR, distances, far_from, statistics_of
+from loopda.pipeline.experiments import BY_SET, FULL_SIZE
 from loopda.pipeline.stages import MEASURED
 from loopda.runtime import distributed, processes
 from loopda.runtime.command import command, writes
@@ -32,18 +37,25 @@ from loopda.text.names import bounded
 UPSAMPLED = {"probabilities": class_probabilities, "logits": class_logits}
 
 
-class Config(Section):
-    """The section `evaluate`, with `input`.
+class Config(Scoring):
+    """The section `evaluate`, with `input`. Sets have the names of `MEASURED` and those of data.night_tests.
 
     upsampled: what is upsampled to the size of the labels before the argmax; logits in LoopDA's evaluation.
-    full_size: the sets (names of `MEASURED` or data.night_tests) that are scored a second time, at the size of their
-    label files and under their name + FULL_SIZE. The network's input stays the same.
+    full_size: the sets that are scored a second time, at the size of their label files and under their name +
+    FULL_SIZE. The network's input stays the same.
+    statistics: whose normalisation statistics a set is scored with: those of a training domain, by default night or
+    day as the set is, or `own`, those of its images, without its labels (`statistics_of`). A model with shared
+    statistics (`network.statistics`) has the same for night and day.
+    other_statistics: whether each set is also scored with the alternative, without label maps: `own`, or where that is
+    chosen, the domain's.
     """
 
     input: Input
     batch_size: Count
     upsampled: Literal["probabilities", "logits"] = "probabilities"
     full_size: tuple[str, ...] = ()
+    statistics: dict[str, Literal["night", "day", "own"]] = Field(default_factory=dict)
+    other_statistics: bool = True
 
 
 @writes("scores")
@@ -78,40 +90,42 @@ def run(
     given = {"night_val": night_val, "day_val": day_val, "night_test": night_test, "day_test": day_test}
     paths = {name: given[key] for name, key in MEASURED.items()} | {path.stem: path for path in night_tests or ()}
     manifests = {name: path for name, path in paths.items() if path is not None}
-    if unknown := set(config.full_size) - manifests.keys():
-        known = f"the sets are {', '.join(manifests)}" if manifests else "there is none"
-        raise ConfigError(f"evaluate.full_size: no set {', '.join(sorted(unknown))}; {known}")
+    _check(config, manifests, classes)
     for name in ("night", "day"):
         if name not in manifests:
             logger.say(f"{name}: not measured: there is no set {name}_val")
     segmenters = [segmenter.to(chosen_device) for segmenter in load_alike(model)]
-    aligned = [segmenter.network.aligned for segmenter in segmenters]
+    upsampled = config.upsampled if len(model) == 1 else f"{config.upsampled} of {len(model)} models"
     scored: dict[str, Any] = {}
     for name, manifest in manifests.items():
-        domain = "day" if name in ("day", "day-test") else "night"
-        size = config.input.labelled_day if domain == "day" else config.input.size
+        domain = domain_of(name)
+        size = config.size_of(name, config.input)
         frames = open_frames(manifest, classes, size, threads=threads)
-        used = dict.fromkeys(segmenter.use_statistics(domain) for segmenter in segmenters)
-        normalisation = f"{' and '.join(used)} statistics"
-        evaluators = {name: Evaluator(frames, scores.with_suffix("") / name)}
-        if name in config.full_size:
-            full = f"{name}{FULL_SIZE}"
-            evaluators[full] = Evaluator(frames, scores.with_suffix("") / full, full_size=True)
+        if note := squeezed(frames.rows, size):
+            width, height = keeping_shape(frames.rows, size)
+            logger.say(f"{name}: {note}; evaluate.sizes.{name}: [{width}, {height}] would keep their shape")
+
+        # the statistics of the set itself, and those to score it with
+        lying = estimate_own(segmenters, frames, chosen_device)
+        chosen = config.statistics.get(name, domain)
+        other = domain if chosen == OWN else OWN
 
         # predict, and compare with the labels at each size
-        for numbers, images in whole_images(frames, config.batch_size, chosen_device):
-            outputs = [UPSAMPLED[config.upsampled](segmenter, images) for segmenter in segmenters]
-            for number, *frame_outputs in zip(numbers, *(output.split(1) for output in outputs), strict=True):
-                for evaluator in evaluators.values():
-                    evaluator.add(number, frame_outputs, logits=config.upsampled == "logits", aligned=aligned)
+        evaluators = evaluators_of(name, frames, config, scores.with_suffix(""))
+        used = compare(segmenters, chosen, frames, evaluators, config, chosen_device)
+        others = evaluators_of(name, frames, config, None) if config.other_statistics else {}
+        used_by_others = compare(segmenters, other, frames, others, config, chosen_device) if others else ""
 
         # score
         for set_name, evaluator in evaluators.items():
-            evaluator.join()
-            upsampled = config.upsampled if len(model) == 1 else f"{config.upsampled} of {len(model)} models"
-            scored[set_name] = evaluator.to_json(upsampled=upsampled, normalisation=normalisation)
-            score = mean_iou(evaluator.scores.confusion)
-            logger.say(f"{set_name}: mIoU {score:.1f} on {len(frames)} images, {normalisation}")
+            values = evaluator.to_json(upsampled=upsampled, normalisation=f"{used} statistics")
+            instead = {"used": used_by_others, **others[set_name].scores.to_json()} if others else None
+            values["statistics"] = {"used": used, "distances": lying, "far": FAR, "other": instead}
+            scored[set_name] = values
+            beside = f" ({_shown(instead['mIoU'])} with {used_by_others} statistics)" if instead else ""
+            logger.say(f"{set_name}: mIoU {_shown(values['mIoU'])} on {len(frames)} images, {used} statistics{beside}")
+        if far := far_from(used, lying):
+            logger.say(f"{name}: {far}; evaluate.statistics.{name}: own would estimate them on the images of the set")
     if not processes.is_first():
         return
     write_json(
@@ -131,14 +145,58 @@ def run(
     )
 
 
-class Evaluator:
-    """Compares the predictions for the set `frames` with its labels; the label maps go to `folder`.
+def evaluators_of(name: str, frames: Frames, config: Config, folder: Path | None) -> dict[str, "Evaluator"]:
+    """The evaluator of a set, and that of its full size where it is wanted; without a folder, no label maps."""
+    sizes = {name: False} | ({f"{name}{FULL_SIZE}": True} if name in config.full_size else {})
+    chosen = config.classes.get(name, ())
+    return {
+        one: Evaluator(frames, folder / one if folder else None, full_size=full, chosen=chosen)
+        for one, full in sizes.items()
+    }
 
-    The labels are resized to the size of the frames; with `full_size` they stay as they are in their files.
+
+def estimate_own(segmenters: Iterable[Segmenter], frames: Frames, device: torch.device) -> dict[str, float]:
+    """Give each segmenter the statistics OWN of these images; returns their `distances`, of several segmenters the
+    largest."""
+    found: dict[str, float] = {}
+    for segmenter in segmenters:
+        own = statistics_of(segmenter, frames, device)
+        for name, value in distances(segmenter.statistics, own).items():
+            found[name] = max(found.get(name, 0.0), value)
+        segmenter.statistics[OWN] = own
+    return found
+
+
+def compare(
+    segmenters: Sequence[Segmenter],
+    statistics: str,
+    frames: Frames,
+    evaluators: Mapping[str, "Evaluator"],
+    config: Config,
+    device: torch.device,
+) -> str:
+    """Predict the images with these `statistics`, and compare each with its label; returns which were used."""
+    used = dict.fromkeys(segmenter.use_statistics(statistics) for segmenter in segmenters)
+    aligned = [segmenter.network.aligned for segmenter in segmenters]
+    for numbers, images in whole_images(frames, config.batch_size, device):
+        outputs = [UPSAMPLED[config.upsampled](segmenter, images) for segmenter in segmenters]
+        for number, *frame_outputs in zip(numbers, *(output.split(1) for output in outputs), strict=True):
+            for evaluator in evaluators.values():
+                evaluator.add(number, frame_outputs, logits=config.upsampled == "logits", aligned=aligned)
+    for evaluator in evaluators.values():
+        evaluator.join()
+    return " and ".join(used)
+
+
+class Evaluator:
+    """Compares the predictions for the set `frames` with its labels; the label maps go to `folder`, if there is one.
+
+    The labels are resized to the size of the frames; with `full_size` they stay as they are in their files. chosen: the
+    classes that are scored (`Scoring.classes`), empty for all.
     """
 
-    def __init__(self, frames: Frames, folder: Path, *, full_size: bool = False):
-        self.frames, self.folder, self.full_size = frames, folder, full_size
+    def __init__(self, frames: Frames, folder: Path | None, *, full_size: bool = False, chosen: Chosen = ()):
+        self.frames, self.folder, self.full_size, self.chosen = frames, folder, full_size, chosen
         self.confusion = np.zeros((len(frames.classes), len(frames.classes)), dtype=np.int64)
         self.sizes = np.zeros((len(frames), 2), dtype=np.int64)  # of the labels, width and height
 
@@ -155,9 +213,10 @@ class Evaluator:
         label = label[0].to(torch.uint8).cpu().numpy()
         self.confusion += confusion_matrix(label, truth, len(self.frames.classes))
         self.sizes[number] = truth.shape[::-1]
-        paths = self._paths(number)
-        write_label(paths["label"], truth, self.frames.classes)
-        write_label(paths["prediction"], label, self.frames.classes)
+        if self.folder:
+            paths = self._paths(number)
+            write_label(paths["label"], truth, self.frames.classes)
+            write_label(paths["prediction"], label, self.frames.classes)
 
     def join(self) -> None:
         """Add the counts of all processes."""
@@ -166,13 +225,16 @@ class Evaluator:
     @property
     def scores(self) -> Scores:
         """The scores of the counted predictions."""
-        return Scores(self.frames.classes.names, self.confusion)
+        names = self.frames.classes.names
+        scored = present(names, self.confusion) if self.chosen == PRESENT else self.chosen
+        return Scores(names, self.confusion, tuple(name for name in names if name in scored))
 
     def to_json(self, *, upsampled: str, normalisation: str) -> dict[str, Any]:
         """The protocol, the scores, and the paths of the label maps, as JSON values."""
         width, height = self.frames.size
         sizes = sorted({f"{across}x{down}" for across, down in self.sizes.tolist()})
         labels = "at the size of their files" if self.full_size else "resized by nearest neighbour"
+        scores = self.scores
         return {
             "protocol": {
                 "images": len(self.frames),
@@ -181,9 +243,10 @@ class Evaluator:
                 "scored_at": sizes if self.full_size else [],
                 "upsampling": f"{upsampled}, bilinear by the network's rule; labels {labels}",
                 "normalisation": normalisation,
-                "absent": self.scores.absent,
+                "absent": scores.absent,
+                "classes": list(scores.scored),
             },
-            **self.scores.to_json(),
+            **scores.to_json(),
             "predictions": [
                 {"image": str(row.image), **{key: str(path) for key, path in self._paths(number).items()}}
                 for number, row in enumerate(self.frames.rows)
@@ -194,6 +257,21 @@ class Evaluator:
         """The files of the label and of the prediction of frame `number`."""
         name = f"{number:05d}_{bounded(self.frames.rows[number].image.stem)}"
         return {"label": self.folder / f"{name}_truth.png", "prediction": self.folder / f"{name}.png"}
+
+
+def _check(config: Config, manifests: Mapping[str, Path], classes: Path) -> None:
+    """ConfigError where the section names a set or a class that is not there; how to score a set of `MEASURED` may be
+    said where there is none, as in the trials of a search, which have no test sets."""
+    known = f"the sets are {', '.join(manifests)}" if manifests else "there is none"
+    for key in BY_SET:
+        allowed = set() if key == "full_size" else set(MEASURED)
+        if unknown := set(getattr(config, key)) - manifests.keys() - allowed:
+            raise ConfigError(f"evaluate.{key}: no set {', '.join(sorted(unknown))}; {known}")
+    config.check_classes(load_classes(classes))
+
+
+def _shown(score: float | None) -> str:
+    return "undefined" if score is None else f"{score:.1f}"
 
 
 def load_alike(models: Sequence[Path]) -> list[Segmenter]:

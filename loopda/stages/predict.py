@@ -14,7 +14,9 @@ In the folder `out`:
 <name> is the path of the image below the common root of all of them, without its suffix.
 """
 
-from collections.abc import Mapping
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -23,20 +25,26 @@ from PIL import Image
 from loopda import __version__, load
 from loopda.data.images import Source, find_images
 from loopda.data.listing import RECORD
+from loopda.data.sampling import evenly
 from loopda.errors import ConfigError, DataError
 from loopda.evaluation.predict_images import predict_images
-from loopda.evaluation.prediction_records import PredictionRecords
+from loopda.evaluation.prediction_records import PredictionRecords, digest
 from loopda.evaluation.predictor import Prediction
 from loopda.labels.class_files import write_classes
 from loopda.labels.overlay import legend, overlay
-from loopda.labels.png import write_label
+from loopda.labels.png import read_image, write_label
+from loopda.models.segmenter import DOMAINS, OWN
+from loopda.models.statistics import IMAGES
 from loopda.runtime.command import command, writes
 from loopda.runtime.device import use_threads
 from loopda.runtime.files import sha256, written
 from loopda.runtime.log import Log, duration
+from loopda.runtime.signals import AGAIN, interruptible
 from loopda.text.names import examples
 
 PICTURES = {"colour": ".png", "overlay": ".jpg"}
+LOOKED_AT = 32  # images whose distance from the statistics of training is measured [ours: 0.02 for those of training]
+FEWEST = 8  # images that are looked at; one alone lies at 0.3 from the statistics of its own domain
 JPEG_QUALITY = 90  # of the overlays: a video's PNGs would take ten times the space
 
 
@@ -47,7 +55,8 @@ def run(
     images: list[str],
     out: Path,
     pictures: list[str] = (),
-    domain: str = "night",
+    statistics: str = "",
+    domain: str = "",
     size: str = "",
     tile: str = "",
     overlap: int | None = None,
@@ -60,7 +69,9 @@ def run(
 
     images: folders, patterns in quotes, .txt lists (one path a line) or image files; PNG and JPEG. Folders are read
     through links; what is skipped (other formats, hidden folders, results of this package) is listed in the log.
-    domain: night or day, whose normalisation statistics are used.
+    statistics: whose normalisation statistics are used: night (the default) or day, those of training; or own, those of
+    these images, at most 128 of them evenly. Then all images of a run share statistics, each prediction depends on the
+    others, and another image makes all anew. domain: the earlier name of this flag, for night and day.
     size: WIDTHxHEIGHT that each image is resized to for the network, or `image` for its own. By default the size that
     the model was trained on, as in its evaluation; with `tile`, the image's own. Results have the image's own size.
     tile: WIDTHxHEIGHT of overlapping parts that the network sees, one at a time. overlap: pixels, by default a quarter
@@ -75,14 +86,28 @@ def run(
     unknown = sorted(set(pictures) - PICTURES.keys())
     if unknown:
         raise ConfigError(f"pictures {', '.join(unknown)}: choose of {', '.join(PICTURES)}")
+    if domain and statistics not in ("", domain):
+        raise ConfigError(f"--statistics {statistics} and --domain {domain}: give --statistics alone")
+    chosen = statistics or domain or "night"
+    if chosen not in (*DOMAINS, OWN):
+        raise ConfigError(f"statistics {chosen!r}: choose {', '.join(DOMAINS)} or {OWN}")
     logger = Log(log, "predict")
     use_threads(threads)
     found = find_images(images, outside=out)
     for line in found.skipped:
         logger.say(line)
-    predictor = load(model, domain=domain, size=size, tile=tile, overlap=overlap, device=device)
+    predicted_as = chosen if chosen in DOMAINS else "night"  # until the images' own statistics are estimated
+    predictor = load(model, domain=predicted_as, size=size, tile=tile, overlap=overlap, device=device)
     table = predictor.classes.raw_ids(encoding)
-    by = {"model": sha256(model), "loopda": __version__, "encoding": encoding, **predictor.settings}
+    companions = {}
+    if chosen == OWN:
+        seen = spread_over(found.sources, IMAGES)
+        predictor.adapt(readable(seen))
+        contents = "".join(digest(source.path) for source in seen)
+        companions = {"statistics_of": hashlib.sha256(contents.encode()).hexdigest()[:16]}
+    elif len(found.sources) >= FEWEST and (far := predictor.far(readable(spread_over(found.sources, LOOKED_AT)))):
+        logger.say(f"{far}; --statistics own would use their own")
+    by = {"model": sha256(model), "loopda": __version__, "encoding": encoding, **predictor.settings, **companions}
     records = PredictionRecords(out, by=by, sources=found.sources)
     write_classes(out / "classes.json", predictor.classes)
     if pictures:
@@ -123,6 +148,18 @@ def run(
         )
     if done.faults:
         raise DataError("\n".join(done.faults))
+
+
+def spread_over(sources: Sequence[Source], count: int) -> list[Source]:
+    """At most `count` of the sources, evenly."""
+    return [sources[place] for place in evenly(len(sources), count)]
+
+
+def readable(sources: Sequence[Source]) -> Iterator[Image.Image]:
+    """The images that can be read; `predict_images` names the others."""
+    for source in interruptible(sources, AGAIN):
+        with suppress(DataError):
+            yield read_image(source.path)
 
 
 def _write_picture(path: Path, picture: np.ndarray, **options: int) -> None:

@@ -11,9 +11,11 @@ from pathlib import Path
 from pydantic import Field, field_validator
 
 from loopda.config import Section
-from loopda.data.cross_checks import images_in_two_sets, notes_on_sets
+from loopda.data.cross_checks import images_in_two_sets, notes_on_sets, notes_on_shapes
+from loopda.data.dataset import Input
 from loopda.data.layouts import DataSet
 from loopda.data.manifest import write_manifest
+from loopda.data.scoring import Scoring
 from loopda.data.sets import UNLABELLED, CheckedSet, candidates, check_set, manifest_entry, read_checked_set, statistics
 from loopda.data.tiles import data_set_rows
 from loopda.errors import ConfigError, DataError
@@ -28,6 +30,8 @@ class Config(Section):
     """The section `data`.
 
     classes: `cityscapes`, or the path of a class list (YAML), see `loopda.labels.class_files.read_class_list`.
+    input, evaluate: the sections of these names, as far as images and labels must fit them. Without `input`, shapes are
+    not compared with the sizes.
     night_tests: further labelled sets of night images; `evaluate` scores each under its name. A set may be left out:
     no stage reads it then, and no model is measured on it.
     """
@@ -41,6 +45,8 @@ class Config(Section):
     night_test: DataSet | None = None
     day: DataSet | None = None
     night_tests: dict[str, DataSet] = Field(default_factory=dict)
+    input: Input | None = None
+    evaluate: Scoring = Scoring()
 
     @field_validator("night_tests")
     @classmethod
@@ -84,6 +90,7 @@ def run(
     no result.
     """
     class_list = read_class_list(config.classes)
+    config.evaluate.check_classes(class_list)
     manifests = {"source": source, "night": night, "day_val": day_val, "night_val": night_val}
     manifests |= {"day_test": day_test, "night_test": night_test}
     tests = {name: summary.parent / "night_tests" / f"{name}.csv" for name in config.night_tests}
@@ -124,6 +131,8 @@ def run(
     shown = {name: data_set.checked.rows for name, data_set in sets.items()}
     write_contact_sheet(sheet, data_set_rows(shown, class_list))
     notes = notes_on_sets(sets, class_list)
+    if config.input:
+        notes += notes_on_shapes(sets, config.input, config.evaluate)
     tests = {name: path for name, path in tests.items() if name not in checked}
     write_json(
         summary,

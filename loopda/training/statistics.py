@@ -2,14 +2,11 @@
 
 import torch
 
-from loopda.data.batches import whole_images
 from loopda.data.dataset import Frames
-from loopda.data.sampling import evenly
-from loopda.models.segmenter import Segmenter, estimate_statistics, running_statistics
+from loopda.models.segmenter import Segmenter, running_statistics
+from loopda.models.statistics import statistics_of
 
 SAVED = "the training is saved; the same command goes on after it"
-IMAGES = 128  # of each domain, spread evenly over its training set
-BATCH = 8
 
 
 def set_statistics(segmenter: Segmenter, *, day: Frames, night: Frames, device: torch.device) -> None:
@@ -22,8 +19,7 @@ def set_statistics(segmenter: Segmenter, *, day: Frames, night: Frames, device: 
     if segmenter.section.statistics == "shared":
         segmenter.statistics = {"shared": running_statistics(segmenter)}
         return
-    estimated = {}
-    for domain, frames in (("day", day), ("night", night)):
-        batches = whole_images(frames, BATCH, device, indices=evenly(len(frames), IMAGES), remedy=SAVED)
-        estimated[domain] = estimate_statistics(segmenter, (images for _, images in batches))
-    segmenter.statistics = estimated
+    segmenter.statistics = {
+        domain: statistics_of(segmenter, frames, device, remedy=SAVED)
+        for domain, frames in (("day", day), ("night", night))
+    }

@@ -20,6 +20,7 @@ from loopda.evaluation.predictor import Predictor
 from loopda.evaluation.probabilities import class_probabilities, most_likely, predict
 from loopda.labels.classes import CITYSCAPES
 from loopda.models.checkpoint import load_segmenter
+from loopda.models.segmenter import estimate_statistics
 
 
 def photograph(width, height, seed=0):
@@ -200,6 +201,51 @@ def test_no_more_probabilities_than_the_limit_are_upsampled_at_a_time(monkeypatc
     monkeypatch.setattr(protocol, "upsample", lambda values, size, aligned: seen.append(size) or upsample(values, size))
     most_likely(torch.rand(1, 5, 9, 11), (101, 20))
     assert seen == [(10, 20)] * 10 + [(1, 20)]
+
+
+# adaptation
+
+
+def seen_of(image, options):
+    """What the network sees of an image: at the size of training, at its own, or its tiles."""
+    if not options:
+        return [np.asarray(Image.fromarray(image).resize((64, 32), Image.Resampling.BICUBIC))]
+    if "size" in options:
+        return [image]
+    rows, columns = ((0, 8, 16), (0, 16, 32)) if image.shape[:2] == (32, 64) else ((0, 11, 21, 32), (0, 8))
+    return [image[row : row + 16, column : column + 32] for row in rows for column in columns]
+
+
+@pytest.mark.parametrize(
+    ("options", "several"),
+    [({}, 8), ({"size": "image"}, 1), ({"tile": "32x16"}, 8)],
+    ids=["resized", "own size", "tiles"],
+)
+def test_an_adapted_model_has_the_statistics_of_what_it_sees_of_the_images(small_model, options, several):
+    images = [photograph(64, 32, seed) for seed in range(3)] + [photograph(40, 48)]
+    model = load(small_model, device="cpu", **options)
+    model.adapt(images)
+    seen = [part for image in images for part in seen_of(image, options)]
+    batches = [to_images(seen[first : first + several]) for first in range(0, len(seen), several)]
+    for name, value in estimate_statistics(load_segmenter(small_model), batches).items():
+        assert torch.allclose(model.segmenter.statistics["own"][name], value, rtol=1e-4, atol=1e-6), name
+    assert model.settings["statistics"] == "own"
+    assert model.description.endswith("own statistics")
+
+
+def test_a_model_is_adapted_to_one_image_at_least(small_model):
+    with pytest.raises(DataError, match="no image to estimate statistics on"):
+        load(small_model, device="cpu").adapt([])
+
+
+def test_looking_at_images_changes_no_prediction(small_model, monkeypatch):
+    model, image = load(small_model, device="cpu"), photograph(64, 32)
+    before = model(image)
+    monkeypatch.setattr("loopda.models.statistics.FAR", 1e9)
+    assert model.far([photograph(64, 32, seed) for seed in range(3)]) == model.far([]) == ""
+    monkeypatch.setattr("loopda.models.statistics.FAR", 0.0)
+    assert model.far([image]).startswith("the images lie far from the night statistics")
+    assert np.array_equal(model(image).confidence, before.confidence)
 
 
 # options

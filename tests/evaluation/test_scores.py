@@ -19,6 +19,7 @@ from loopda.evaluation.scores import (
     iou,
     mean_iou,
     pixel_accuracy,
+    present,
     spread,
 )
 from loopda.labels.classes import CITYSCAPES
@@ -154,3 +155,35 @@ def test_the_spread_over_seeds_is_the_sample_standard_deviation():
     assert spread([30.0]) == (30.0, None)
     with pytest.raises(ValueError, match="no values"):
         spread([])
+
+
+def test_scores_of_some_classes_ignore_the_pixels_of_the_others_and_count_their_predictions_as_errors():
+    matrix = np.array([[6, 1, 3], [2, 4, 0], [5, 1, 9]])
+    scores = Scores(("road", "car", "sky"), matrix, ("road", "car")).to_json()
+    # road: 6 hits, 4 missed (3 of them as sky), 2 of the car; the 5 of the sky do not count
+    road, car = 100 * 6 / 12, 100 * 4 / 7
+    assert scores["IoU"] == {"road": 50.0, "car": round(car, 4), "sky": None}
+    assert scores["mIoU"] == round((road + car) / 2, 4)
+    assert scores["pixel_accuracy"] == 62.5
+    assert scores["fwIoU"] == round(road * 10 / 16 + car * 6 / 16, 4)
+    assert scores["confusion"] == matrix.tolist()
+
+
+def test_a_scored_class_that_is_predicted_and_never_true_counts_as_nothing_and_the_present_ones_leave_it_out():
+    matrix = np.array([[6, 2], [0, 0]])
+    assert Scores(("road", "car"), matrix, ("road", "car")).to_json()["mIoU"] == 37.5
+    assert present(("road", "car"), matrix) == ("road",)
+    of_present = Scores(("road", "car"), matrix, present(("road", "car"), matrix))
+    assert of_present.to_json()["mIoU"] == 75.0
+    assert of_present.absent == []
+
+
+def test_all_classes_by_name_are_scored_as_by_default():
+    matrix = np.array([[6, 1, 3], [2, 4, 0], [5, 1, 9]])
+    names = ("road", "car", "sky")
+    assert Scores(names, matrix, names).to_json() == Scores(names, matrix).to_json()
+
+
+def test_a_scored_class_must_be_in_the_list():
+    with pytest.raises(ValueError, match="train: scored, but no class"):
+        Scores(("road", "car"), np.zeros((2, 2), dtype=np.int64), ("train",))

@@ -22,8 +22,27 @@ def test_a_section_holds_the_shared_sections_under_their_names_and_its_own_keys_
     assert set(found) == {"input", "compute", "loops", "agreement", *config["self_train"]}
 
 
-def test_the_section_of_prepare_is_data_alone(config):
-    assert section(config, "loopda", "prepare") == config["data"]
+def test_the_section_of_prepare_is_data_and_what_images_and_labels_must_fit(config):
+    assert section(config, "loopda", "prepare") == config["data"] | {"input": config["input"]}
+    sizes = {"evaluate": {"sizes": {"night": [64, 48]}, "statistics": {"night": "own"}}}
+    found = section(with_experiment(config, "mine", sizes), "mine", "prepare")
+    assert found["evaluate"] == {"sizes": {"night": [64, 48]}}
+    assert section(config, "loopda", "manifest") == config["data"]
+
+
+@pytest.mark.parametrize(
+    ("overlay", "checked_anew"),
+    [
+        ({"evaluate": {"sizes": {"night": [64, 48]}}}, True),
+        ({"evaluate": {"classes": {"night": "present"}}}, True),
+        ({"evaluate": {"statistics": {"night": "own"}}}, False),
+    ],
+)
+def test_how_a_set_is_scored_changes_its_evaluation_and_no_training(config, overlay, checked_anew):
+    config = with_experiment(config, "mine", overlay)
+    assert {owner(config, "mine", stage) for stage in training_stages(config, "mine")} == {"loopda"}
+    assert owner(config, "mine", "evaluate", "distill") == "mine"
+    assert owner(config, "mine", "prepare") == ("mine" if checked_anew else "loopda")
 
 
 def test_changing_a_resolved_section_changes_no_configuration(config):

@@ -259,6 +259,22 @@ def data_summary(folder, notes):
     return write(folder / "results/prepare/loopda/summary.json", {"classes": [], "sets": sets, "notes": list(notes)})
 
 
+def with_statistics(path, *, domain="night", used="night", other="own", distance=0.1, **by_other):
+    """Add to a file of `plain_evaluation` the scores by other statistics, those of another evaluation (`night`, `day`
+    in whole percents); `distance` from the used ones."""
+    values = json.loads(path.read_text())
+    instead = plain_evaluation(path.parent / "other", "loopda", 0, "pretrain", **{"night": 10, "day": 10} | by_other)
+    block = json.loads(instead.read_text())["domains"][domain]
+    del block["protocol"]
+    values["domains"][domain]["statistics"] = {
+        "used": used,
+        "distances": {"night": distance, "day": 9.0},
+        "far": 1.0,
+        "other": {"used": other, **block},
+    }
+    return write(path, values)
+
+
 def write(path, values):
     """Write JSON and make its folder; return the path."""
     path.parent.mkdir(parents=True, exist_ok=True)

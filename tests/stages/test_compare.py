@@ -6,7 +6,7 @@ import re
 
 import pytest
 import yaml
-from fabricated_results import benchmark, compared, evaluation, plain_evaluation
+from fabricated_results import benchmark, compared, evaluation, plain_evaluation, with_statistics
 from html_page import Page
 
 from loopda.errors import DataError
@@ -205,6 +205,28 @@ def test_the_page_is_well_formed_needs_nothing_else_and_keeps_published_numbers_
     assert len(night) == len(day) == len(NIGHT) + 1
     assert page.row(4, "LoopDA with distillation")[4] == "38.7"
     assert not {row[0].strip() for row in papers[1:]} & {row[0].strip() for row in ours[2:]} - {"source-only", "oracle"}
+
+
+def test_scores_by_other_statistics_have_a_table_and_columns_of_their_own(tmp_path, config):
+    def evaluated(folder, experiment, seed, stage):
+        distance = 1.5 if experiment == "minent" else 0.2
+        return with_statistics(plain(folder, experiment, seed, stage), night=60 + seed, distance=distance)
+
+    inputs = compared(tmp_path, config, "compare", evaluated=evaluated)
+    text, _, values, html = compare(tmp_path, inputs)
+    _, _, after = text.partition("### Mean IoU by the statistics of")
+    lines = [[cell.strip() for cell in line.strip("|").split("|")] for line in after.split("\n\n")[1].splitlines()]
+    assert lines[0] == ["images", "method", "statistics", "mIoU", "other statistics", "mIoU", "distance"]
+    assert ["night", "source-only", "night", "24.0 ± 4.0", "own", "61.0 ± 1.0", "0.20"] in lines
+    assert {line[0] for line in lines[2:]} == {"night"}  # the scores by day are of an earlier version
+    warning = "The night images lie far from the night statistics for minent (distance 1.50, where day is 1 from night"
+    assert warning in text
+    assert warning in Page(html).text
+    assert Page(html).open == []
+    found = values["minent", "night"]
+    assert (found["statistics"], found["other_statistics"], found["mIoU_other"]) == ("night", "own", "61.0000")
+    assert float(found["distance"]) == 1.5
+    assert values["minent", "day"]["statistics"] == ""
 
 
 @pytest.mark.parametrize("comparison", ["parts", "networks", "ablation", "tau"])

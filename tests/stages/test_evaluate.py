@@ -20,8 +20,10 @@ from loopda.errors import ConfigError, DataError
 from loopda.evaluation.probabilities import class_logits
 from loopda.labels.classes import CITYSCAPES
 from loopda.labels.png import read_image
+from loopda.models import statistics
 from loopda.models.checkpoint import load_segmenter, save_segmenter
 from loopda.models.segmenter import Segmenter, estimate_statistics, upsample
+from loopda.report.inputs import read_evaluations
 from loopda.stages import evaluate, prepare
 
 SIZE = (64, 32)
@@ -210,6 +212,133 @@ def test_labelled_day_images_can_have_a_size_of_their_own(evaluated):
     assert sizes == {"night": SIZE, "day": (48, 32), "driving": SIZE}
 
 
-def test_an_unknown_set_is_refused(evaluated):
-    with pytest.raises(ConfigError, match=r"full_size: no set rain; the sets are night, day, driving"):
-        evaluated(full_size=["rain"])
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("full_size", ["rain"]),
+        ("statistics", {"rain": "own"}),
+        ("sizes", {"rain": SIZE}),
+        ("classes", {"rain": "present"}),
+    ],
+)
+def test_an_unknown_set_is_refused(evaluated, key, value):
+    with pytest.raises(ConfigError, match=rf"{key}: no set rain; the sets are night, day, driving"):
+        evaluated(**{key: value})
+
+
+# statistics
+
+
+def scores_alone(domain):
+    return {key: domain[key] for key in ("mIoU", "fwIoU", "pixel_accuracy", "IoU", "confusion")}
+
+
+def others(domain):
+    return {key: value for key, value in domain["statistics"]["other"].items() if key != "used"}
+
+
+def test_a_set_is_scored_with_the_statistics_that_are_chosen_for_it_and_shown_with_its_own_beside(evaluated):
+    before = evaluated()
+    after = evaluated(statistics={"night": "own", "driving": "day"})
+    assert after["day"] == before["day"]
+    assert {name: domain["statistics"]["used"] for name, domain in after.items()} == {
+        "night": "own",
+        "day": "day",
+        "driving": "day",
+    }
+    assert after["night"]["protocol"]["normalisation"] == "own statistics"
+    assert before["night"]["statistics"]["other"]["used"] == "own"
+    assert after["night"]["statistics"]["other"]["used"] == "night"
+    assert others(before["night"]) == scores_alone(after["night"])
+    assert others(after["night"]) == scores_alone(before["night"])
+    assert scores_alone(before["night"]) != scores_alone(after["night"])
+    assert scores_alone(before["driving"]) != scores_alone(after["driving"])
+
+
+def test_label_maps_are_those_of_the_chosen_statistics(evaluated, small_model, prepared):
+    domain = evaluated(statistics={"night": "own"}, batch_size=1)["night"]
+    frames = Frames(read_manifest(prepared / "night_val.csv"), CITYSCAPES, SIZE)
+    segmenter = load_segmenter(small_model)
+    images = torch.cat([to_images([frames.image(number)]) for number in range(len(frames))])
+    segmenter.statistics["own"] = estimate_statistics(segmenter, [images])
+    segmenter.use_statistics("own")
+    for number, item in enumerate(domain["predictions"]):
+        expected = upsample(class_logits(segmenter, images[number : number + 1]).softmax(dim=1), SIZE[::-1])
+        agree = indices(item["prediction"]) == expected.argmax(dim=1)[0].numpy()
+        assert agree.mean() > 0.999  # ties, in single precision
+
+
+def test_the_other_statistics_can_be_left_out_and_the_distance_stays(evaluated):
+    domains = evaluated(other_statistics=False)
+    assert {domain["statistics"]["other"] for domain in domains.values()} == {None}
+    assert all({"night", "day"} == domain["statistics"]["distances"].keys() for domain in domains.values())
+
+
+def test_a_model_with_shared_statistics_is_scored_with_those_and_with_the_sets_own(evaluated, small_model, tmp_path):
+    segmenter = load_segmenter(small_model)
+    segmenter.section = segmenter.section.model_copy(update={"statistics": "shared"})
+    segmenter.statistics = {"shared": segmenter.statistics["night"]}
+    save_segmenter(segmenter, tmp_path / "shared.pt", stage="warmup", seed=0, config={})
+    domains = evaluated(models=[tmp_path / "shared.pt"], statistics={"driving": "own"})
+    found = {name: (its["statistics"]["used"], its["statistics"]["other"]["used"]) for name, its in domains.items()}
+    assert found == {"night": ("shared", "own"), "day": ("shared", "own"), "driving": ("own", "shared")}
+    assert domains["night"]["protocol"]["normalisation"] == "shared statistics"
+
+
+def test_a_set_that_lies_far_from_its_statistics_is_said_to(evaluated, tmp_path, monkeypatch):
+    monkeypatch.setattr(statistics, "FAR", 0.0)
+    evaluated(statistics={"day": "own"})
+    lines = (tmp_path / "log").read_text().splitlines()
+    [night] = [line for line in lines if "night: the images lie far from the night statistics (distance" in line]
+    assert "evaluate.statistics.night: own" in night
+    assert not any("day: the images lie far" in line for line in lines)
+    monkeypatch.setattr(statistics, "FAR", 1e9)
+    (tmp_path / "log").unlink()
+    evaluated()
+    assert "lie far" not in (tmp_path / "log").read_text()
+
+
+# sizes and classes
+
+
+def test_a_set_can_have_a_size_of_its_own(evaluated, tmp_path):
+    domains = evaluated(sizes={"driving": [48, 48]}, full_size=["driving"])
+    sizes = {name: (its["protocol"]["width"], its["protocol"]["height"]) for name, its in domains.items()}
+    assert sizes == {"night": SIZE, "day": SIZE, "driving": (48, 48), "driving-full": (48, 48)}
+    assert np.sum(domains["driving"]["confusion"]) == IMAGES * (48 * 48 - 3 * 6)  # the void pixel of 16x8
+    text = (tmp_path / "log").read_text()
+    assert (
+        "driving: 5 images of 16x8 (2:1) are squeezed to 48x48 (1:1); evaluate.sizes.driving: [64, 32] would keep their"
+        " shape"
+    ) in text
+    assert "night: 5 images" not in text
+
+
+def test_the_classes_of_a_set_that_occur_or_are_named_are_scored(evaluated):
+    before, after = evaluated(), evaluated(classes={"night": "present", "driving": ["sky", "road"]})
+    assert after["day"] == before["day"]
+    true = [name for name, row in zip(CITYSCAPES.names, before["night"]["confusion"], strict=True) if sum(row)]
+    assert 0 < len(true) < 19
+    assert after["night"]["protocol"]["classes"] == true
+    assert after["driving"]["protocol"]["classes"] == ["road", "sky"]
+    assert before["night"]["protocol"]["classes"] == []
+    for name in ("night", "driving"):
+        assert after[name]["confusion"] == before[name]["confusion"]
+        scored = [value for value in after[name]["IoU"].values() if value is not None]
+        assert after[name]["mIoU"] == pytest.approx(np.mean(scored), abs=1e-3)
+        assert {key for key, value in after[name]["IoU"].items() if value is not None} <= set(
+            after[name]["protocol"]["classes"]
+        )
+
+
+def test_a_class_that_the_list_does_not_have_is_refused(evaluated):
+    with pytest.raises(ConfigError, match=r"evaluate\.classes\.night: no class street; the classes are road, sidewalk"):
+        evaluated(classes={"night": ["road", "street"]})
+
+
+def test_the_report_accepts_what_was_written(evaluated, tmp_path):
+    evaluated(classes={"night": "present"}, statistics={"driving": "own"}, full_size=["night"])
+    [read] = read_evaluations([tmp_path / "warmup.json"])
+    assert read.domains["night"].statistics.other.used == "own"
+    true = read.domains["night"].protocol.classes
+    assert read.domains["night"].line().endswith(f"night statistics, {len(true)} of 19 classes: {', '.join(true)}")

@@ -53,7 +53,7 @@ def test_a_signal_in_a_loop_ends_the_stage_and_a_rerun_ends_as_if_nothing_had_be
     run = importlib.import_module(f"loopda.stages.{stage}").run
     out = tmp_path / stage
     miniature.path("town", "town.json")
-    for with_large_batches in ("loopda.training.statistics", "loopda.stages.translate"):
+    for with_large_batches in ("loopda.models.statistics", "loopda.stages.translate"):
         monkeypatch.setattr(f"{with_large_batches}.BATCH", 2)  # else one batch has all images
     changes: dict[str, Any] = {}
     if stage in ("evaluate", "pair", "pseudo_labels"):

@@ -130,7 +130,14 @@ def test_only_an_image_that_changed_and_results_that_are_damaged_or_gone_are_mad
 
 @pytest.mark.parametrize(
     "changes",
-    [{"size": "48x32"}, {"tile": "32x32"}, {"domain": "day"}, {"encoding": "labelIds"}],
+    [
+        {"size": "48x32"},
+        {"tile": "32x32"},
+        {"domain": "day"},
+        {"statistics": "day"},
+        {"statistics": "own"},
+        {"encoding": "labelIds"},
+    ],
     ids=str,
 )
 def test_other_settings_make_everything_again_as_they_would_in_an_empty_folder(predict, predicted, tmp_path, changes):
@@ -235,6 +242,66 @@ def test_results_of_an_earlier_prediction_below_the_images_are_no_images(predict
         "labels/b/1.png",
     ]
     assert "predict: 10 left out, results that this package wrote: " in capsys.readouterr().err
+
+
+# statistics
+
+
+def test_the_earlier_flag_names_the_same_statistics_and_contradicting_flags_are_refused(predict, tmp_path):
+    by_domain, by_statistics = (
+        contents(predict(out=tmp_path / key, **{key: "day"})) for key in ("domain", "statistics")
+    )
+    assert by_domain == by_statistics
+    with pytest.raises(ConfigError, match="--statistics own and --domain day: give --statistics alone"):
+        predict(domain="day", statistics="own")
+    with pytest.raises(ConfigError, match="statistics 'dusk': choose day, night or own"):
+        predict(statistics="dusk")
+
+
+def test_with_their_own_statistics_images_are_predicted_as_by_a_model_that_was_adapted_to_all_of_them(
+    predict, drive, small_model
+):
+    out = predict(statistics="own")
+    model = load(small_model, device="cpu")
+    before = model.predict(drive / "a/1.png")
+    model.adapt(drive / name for name in SIZES)
+    for name in SIZES:
+        assert np.array_equal(read_label((out / "labels" / name).with_suffix(".png")), model.predict(drive / name))
+    assert not np.array_equal(before, model.predict(drive / "a/1.png"))
+
+
+def test_own_statistics_make_everything_again_where_an_image_comes_or_goes_and_nothing_otherwise(
+    predict, predicted, drive
+):
+    predict(statistics="own")
+    predict(statistics="own")
+    assert len(predicted) == 3
+    Image.new("RGB", (70, 40), "red").save(drive / "a/3.png")
+    predict(statistics="own")
+    assert len(predicted) == 3 + 4
+
+
+def test_an_image_that_cannot_be_read_is_left_out_of_the_statistics_and_named(predict, drive, tmp_path):
+    before = contents(predict(statistics="own"))
+    (drive / "c.png").write_bytes(b"")
+    with pytest.raises(DataError, match=r"c\.png: an empty file"):
+        predict(statistics="own", out=tmp_path / "second")
+    after = contents(tmp_path / "second")
+    assert all(after[name] == before[name] for name in before if name.startswith("labels/"))
+
+
+def test_images_far_from_the_statistics_of_training_are_said_to_be(predict, drive, tmp_path, monkeypatch):
+    said = "the images lie far from the night statistics (distance"
+    monkeypatch.setattr("loopda.models.statistics.FAR", 0.0)
+    predict(log=tmp_path / "few")
+    monkeypatch.setattr("loopda.stages.predict.FEWEST", 3)
+    predict(log=tmp_path / "far")
+    assert said in (text := (tmp_path / "far").read_text())
+    assert "--statistics own would use their own" in text
+    predict(log=tmp_path / "own", statistics="own")
+    monkeypatch.setattr("loopda.models.statistics.FAR", 1e9)
+    predict(log=tmp_path / "near")
+    assert not any("lie far" in (tmp_path / name).read_text() for name in ("few", "own", "near"))
 
 
 # faults and signals

@@ -423,13 +423,45 @@ def test_images_that_two_sets_share_where_they_may_are_noted(prepare, section, w
     assert any(note.startswith("night: 1 of its images are in source too") for note in notes)
 
 
-@pytest.mark.fault(71, "sets of different orientation are noted too")
-def test_a_set_of_another_orientation_than_source_is_noted(prepare, section, world):
+SIZES = {"size": [160, 80], "crop": [160, 80]}
+
+
+def notes_of(prepare):
+    return json.loads((prepare() / "summary.json").read_text())["notes"]
+
+
+@pytest.mark.fault(71, "sets that are squeezed to the size that they get are noted, with a size that keeps their shape")
+def test_a_set_that_is_squeezed_is_noted_with_the_key_and_a_size_that_keeps_its_shape(prepare, section, world):
     image(world / "upright.png", size=(4, 8))
     section["night"] = as_table(world, "night", [(world / "upright.png", "", "")])
-    notes = json.loads((prepare() / "summary.json").read_text())["notes"]
-    assert any(note.startswith("night: its images are upright and those of source wide") for note in notes)
-    assert not any(note.startswith("night_val: its images are") for note in notes)
+    section["input"] = SIZES
+    assert [note for note in notes_of(prepare) if "squeezed" in note] == [
+        "night: 1 images of 4x8 (1:2) are squeezed to 160x80 (2:1); input.size: [80, 160] (with an input.crop that"
+        " fits) would keep their shape",
+        "night_val: 1 images of 16x9 (16:9) are squeezed to 160x80 (2:1); evaluate.sizes.night: [128, 72] would keep"
+        " their shape",
+    ]
+
+
+def test_a_set_is_compared_with_the_size_that_it_gets(prepare, section):
+    section |= {
+        "input": SIZES | {"source_size": [64, 48]},
+        "evaluate": {"sizes": {"night": [128, 72], "day": [160, 80]}},
+    }
+    assert [note.partition(";")[0] for note in notes_of(prepare) if "squeezed" in note] == [
+        "source: 2 images of 8x4 (2:1) are squeezed to 64x48 (4:3)",
+        "night: 3 images of 16x9 (16:9) are squeezed to 160x80 (2:1)",
+    ]
+
+
+def test_without_sizes_no_shape_is_compared(prepare):
+    assert not any("squeezed" in note for note in notes_of(prepare))
+
+
+def test_a_class_to_score_that_the_list_does_not_have_is_refused_before_any_training(prepare, section):
+    section["evaluate"] = {"classes": {"night": ["road", "street"]}}
+    with pytest.raises(ConfigError, match=r"evaluate\.classes\.night: no class street; the classes are road,"):
+        prepare()
 
 
 def test_what_the_check_notes_of_a_set_is_in_the_summary_and_the_log(prepare, section, world):

@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 from fabricated_results import (
     NOTES,
@@ -16,6 +17,7 @@ from fabricated_results import (
     pairs,
     plain_evaluation,
     section,
+    with_statistics,
     write,
 )
 from html_page import Page
@@ -23,6 +25,7 @@ from PIL import Image
 
 from loopda.config import parse_section
 from loopda.errors import ConfigError, DataError
+from loopda.evaluation.scores import Scores
 from loopda.stages.report import Config, run
 
 
@@ -356,6 +359,73 @@ def test_a_score_that_its_confusion_matrix_contradicts_is_refused(tmp_path):
     write(score, values)
     with pytest.raises(DataError, match=r"pretrain\.json.*mIoU is 25\.0, but its .* gives 20\.0"):
         report(tmp_path, scores=[score])
+
+
+def test_scores_by_other_statistics_stand_in_a_table_of_their_own_and_a_far_set_is_warned_of(tmp_path):
+    scores = [
+        with_statistics(plain_evaluation(tmp_path, "loopda", seed, stage, night, 50), night=other, distance=distance)
+        for stage, seed, night, other, distance in (
+            ("pretrain", 0, 30, 60, 0.4),
+            ("pretrain", 1, 40, 80, 0.6),
+            ("warmup", 0, 20, 70, 1.2),
+            ("warmup", 1, 20, 70, 1.4),
+        )
+    ]
+    html, table, _ = report(tmp_path, scores=scores)
+    far = (
+        "The night images lie far from the night statistics for warm-up (distance 1.30, where day is 1 from night; more"
+        " than 1 is far): other statistics may suit them better (evaluate.statistics)."
+    )
+    assert far in table
+    page = Page(html)
+    assert page.open == []
+    assert far in page.text
+    rows = re.findall(r'<tr><th scope="row">night</th>(.*?)</tr>', html)
+    shown = [" ".join(re.sub(r"<[^>]+>", " ", row).split()) for row in rows]
+    assert shown == [
+        "source-only night 35.0 ± 7.1 own 70.0 ± 14.1 0.50",
+        "warm-up night 20.0 ± 0.0 own 70.0 ± 0.0 1.30 far",
+    ]
+
+
+def test_scores_of_earlier_versions_have_no_table_by_statistics(tmp_path):
+    html, _, _ = report(tmp_path, scores=[plain_evaluation(tmp_path, "loopda", 0, "pretrain", 20, 50)])
+    assert "By normalisation statistics" not in html
+
+
+def test_scores_by_other_statistics_that_their_confusion_matrix_contradicts_are_refused(tmp_path):
+    score = with_statistics(plain_evaluation(tmp_path, "loopda", 0, "pretrain", 20, 50), night=30)
+    values = json.loads(score.read_text())
+    values["domains"]["night"]["statistics"]["other"]["mIoU"] = 25.0
+    write(score, values)
+    with pytest.raises(DataError, match=r"night\.statistics\.other\.mIoU is 25\.0, but its .* gives 30\.0"):
+        report(tmp_path, scores=[score])
+
+
+def of_one_class(path):
+    """The scores of `plain_evaluation` at night on the road alone."""
+    values = json.loads(path.read_text())
+    night = values["domains"]["night"]
+    scores = Scores(("road", "car"), np.array(night["confusion"]), ("road",))
+    values["domains"]["night"] = night | scores.to_json() | {"protocol": night["protocol"] | {"classes": ["road"]}}
+    return write(path, values)
+
+
+def test_the_protocol_names_the_classes_where_some_are_scored_and_the_others_have_a_dash(tmp_path):
+    html, table, _ = report(
+        tmp_path, scores=[of_one_class(plain_evaluation(tmp_path, "loopda", 0, "pretrain", 20, 50))]
+    )
+    assert "night validation: 5 images, 64x32, night statistics, 1 of 2 classes: road" in table.splitlines()
+    page = Page(html)
+    assert "5 images, 64x32, night statistics, 1 of 2 classes: road" in page.text
+    # 40 hits, 80 missed, and no pixel of the car that is taken for the road
+    assert "33.3" in page.text
+
+
+def test_scores_of_different_classes_are_refused(tmp_path):
+    scores = [plain_evaluation(tmp_path, "loopda", 0, stage, 20, 50) for stage in ("pretrain", "warmup")]
+    with pytest.raises(DataError, match=r"different night sets: classes is \['road'\] and \[\]"):
+        report(tmp_path, scores=[scores[0], of_one_class(scores[1])])
 
 
 def test_two_experiments_with_the_same_stage_are_refused(tmp_path):

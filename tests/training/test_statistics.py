@@ -5,8 +5,8 @@ from checkpoints import small_network
 
 from loopda.data.transforms import to_images
 from loopda.labels.classes import ClassList
+from loopda.models import statistics
 from loopda.models.segmenter import Segmenter, estimate_statistics, running_statistics
-from loopda.training import statistics
 from loopda.training.optimizer import SegmenterOptimizer, segmenter_optimizer
 from loopda.training.statistics import set_statistics
 

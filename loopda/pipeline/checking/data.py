@@ -1,7 +1,7 @@
 """What is wrong with the data sets of an experiment: which there are, and whether they go together."""
 
 from loopda.pipeline.checking.names import faults_of_set_names
-from loopda.pipeline.experiments import section, sets, training_stages, uses_town
+from loopda.pipeline.experiments import BY_SET, section, sets, training_stages, uses_town
 from loopda.pipeline.merging import Config
 from loopda.pipeline.stages import MEASURED, TESTS
 
@@ -15,10 +15,13 @@ def faults_of_sets(config: Config, name: str) -> list[str]:
     if name in config["run"]:
         faults += faults_of_data(config, name)
     known = f"the sets are {', '.join(measured)}" if measured else "the experiment has none"
-    for chosen in section(config, name, "evaluate").get("full_size", []):
-        if chosen not in measured:
-            faults.append(f"evaluate.full_size: no set {chosen!r} to measure on; {known}")
-    return faults
+    evaluated = section(config, name, "evaluate")
+    return faults + [
+        f"evaluate.{key}: no set {chosen!r} to measure on; {known}"
+        for key in BY_SET
+        for chosen in evaluated.get(key, ())
+        if chosen not in measured and (key == "full_size" or chosen not in MEASURED)  # as a trial, without test sets
+    ]
 
 
 def faults_of_data(config: Config, name: str) -> list[str]:

@@ -8,7 +8,7 @@ from loopda.pipeline.stages import stage_title
 from loopda.report.figures import class_chart, class_chart_height, stage_chart
 from loopda.report.page import PageSettings
 from loopda.report.results import Results
-from loopda.report.summary import BASELINE, beside, choice_note, set_title
+from loopda.report.summary import BASELINE, beside, choice_note, far_lines, set_title
 
 ANCHOR, LINK = "results", "Results"
 
@@ -28,6 +28,8 @@ def section(results: Results, settings: PageSettings) -> dict[str, Any]:
             for stage, by_domain in results.scores.items()
         ],
         "protocols": protocol_lines(results),
+        "far": far_lines(results.by_statistics),
+        "by_statistics": results.by_statistics,
         **charts(results),
     }
 
@@ -40,10 +42,11 @@ def protocol_lines(results: Results) -> list[tuple[str, str]]:
         for model in results.evaluations:
             if domain not in model.domains:
                 continue
-            protocol = model.domains[domain].protocol
+            scores = model.domains[domain]
+            protocol = scores.protocol
             upsampled = f"upsampled: {protocol.upsampling}" if protocol.upsampling else ""
             absent = f"absent from the truth: {', '.join(protocol.absent)}" if protocol.absent else ""
-            text = "; ".join(part for part in (protocol.line(), upsampled, absent) if part)
+            text = "; ".join(part for part in (scores.line(), upsampled, absent) if part)
             models_by_text.setdefault(text, []).append(f"{stage_title(model.model_stage)}, seed {model.seed}")
         texts = [f"{text} ({'; '.join(models)})" for text, models in models_by_text.items()]
         lines.append((set_title(domain), " · ".join(models_by_text if len(models_by_text) == 1 else texts)))
