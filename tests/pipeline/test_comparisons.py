@@ -158,9 +158,8 @@ def test_a_row_lists_what_its_experiment_changes_of_adapt_the_network_and_its_me
 def test_stages_of_loopda_list_where_their_optimiser_and_batches_are_not_those_of_the_methods(config):
     assert row(config, "loopda", "warmup")["own"] == {}
     assert row(config, "loopda", "distill")["own"] == {
-        "self_train.optimizer.lr": 1.0e-3,
         "distill.batch_size": 4,
-        "distill.optimizer.lr": 3.0e-3,
+        "distill.optimizer.lr": 2.0e-3,
     }
     assert row(config, "tau-1", "self_train", "tau")["own"] == {"agreement.tau": 1.0}
 
