@@ -6,11 +6,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from checkpoints import small_network
 from PIL import Image
 from torch.nn import functional
 
+from loopda.labels.classes import CITYSCAPES
 from loopda.models.compute.recomputation import recompute
 from loopda.models.efficientnet import STAGES, EfficientNetLite0
+from loopda.models.image_decoder import ImageDecoder
+from loopda.models.segmenter import Segmenter
 
 
 @pytest.fixture(scope="module")
@@ -119,6 +123,30 @@ def test_a_dilated_encoder_holds_the_map_of_the_one_that_strides(published, outp
 
 def test_what_segmentation_needs_has_seven_tenths_of_a_million_parameters():
     assert sum(parameter.numel() for parameter in EfficientNetLite0().parameters()) == 700_768
+
+
+@pytest.mark.parametrize("head", ["pspnet", "deeplab", "daformer"])
+def test_shallow_features_have_stride_4_at_every_output_stride_and_decoders_make_whole_images_of_them(head):
+    for output_stride in (4, 8):
+        section = small_network(name=head, encoder="efficientnet_lite0", output_stride=output_stride)
+        segmenter = Segmenter(section, CITYSCAPES).eval()
+        images = torch.zeros(1, 3, 40, 56)
+        outputs = segmenter(images)
+        assert tuple(outputs.shallow.shape) == (1, 24, 10, 14)
+        network = segmenter.network
+        decoder = ImageDecoder(
+            features=network.shallow_channels,
+            classes=len(CITYSCAPES),
+            output_stride=network.shallow_stride,
+            width=8,
+            residual_blocks=0,
+            semantic_channels=4,
+            rendering="residual",
+            coarse_rendering=True,
+        )
+        assert len(decoder.levels) == 2
+        probabilities = outputs.logits.softmax(dim=1)
+        assert decoder(outputs.shallow, probabilities, images.shape[2:]).shape == images.shape
 
 
 def test_blocks_that_compute_again_give_the_same_gradients(published):
