@@ -159,7 +159,7 @@ def test_stages_of_loopda_list_where_their_optimiser_and_batches_are_not_those_o
     assert row(config, "loopda", "warmup")["own"] == {}
     assert row(config, "loopda", "distill")["own"] == {
         "distill.batch_size": 4,
-        "distill.optimizer.lr": 2.0e-3,
+        "distill.optimizer.lr": 3.0e-3,
     }
     assert row(config, "tau-1", "self_train", "tau")["own"] == {"agreement.tau": 1.0}
 
