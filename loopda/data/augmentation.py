@@ -37,6 +37,15 @@ def strong(strength: float = 1.0) -> v2.Transform:
     )
 
 
+def photometric(colour: float, blur: float) -> v2.Transform:
+    """Pretraining's augmentation of one image (3, H, W), which leaves labels as they are (ours).
+
+    In 8 of 10 images brightness, contrast and saturation move by up to the share `colour`, and the hue by an eighth of
+    it. blur: the probability of a Gaussian blur.
+    """
+    return v2.Compose([_photometric(colour, colour / 8), v2.RandomApply([v2.GaussianBlur(5, sigma=(0.1, 1.0))], blur)])
+
+
 def mixed_image_augmentation(colour: float, blur: float) -> v2.Transform:
     """DAFormer's augmentation of a mixed image (3, H, W): colours moved by up to `colour` in 8 of 10 images, and a
     Gaussian blur with probability `blur`, whose kernel holds the widest deviation. At 0 images stay as they are."""

@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from loopda.config import Count, NonNegative, Section, WholeNumber
+from loopda.config import Count, Fraction, NonNegative, Section, WholeNumber
+from loopda.data.augmentation import each, photometric
 from loopda.data.dataset import Input
 from loopda.exchange.backbone import new_segmenter
 from loopda.methods.method import supervision
@@ -17,7 +18,7 @@ from loopda.weights.downloads import locate
 
 
 class Config(Section):
-    """The section `pretrain`, with `input`, `compute` and `network`."""
+    """The section `pretrain`, with `input`, `compute` and `network`. colour, blur: as in `photometric`."""
 
     input: Input
     compute: Compute
@@ -26,6 +27,8 @@ class Config(Section):
     steps: Count
     batch_size: Count
     aux: NonNegative
+    colour: Fraction
+    blur: Fraction
     warmup_steps: WholeNumber
     optimizer: SegmenterOptimizer
 
@@ -56,13 +59,16 @@ def run(
     inputs = {"weights": backbone} if backbone else None
     training = stage.training(parts=parts, inputs=inputs, images=config.batch_size)
 
+    augment = photometric(config.colour, config.blur)
+
     for step, batch in training.over(stage.day_batch):
         # set learning rate
         factor = poly(step, steps=config.steps, power=config.optimizer.power, warmup=config.warmup_steps)
         set_learning_rate(optimizer, factor)
 
         # source supervision (equation 1)
-        loss = supervision(segmenter(batch.images, aux=config.aux > 0), batch.labels, config.aux)
+        images = each(augment, batch.images) if config.colour or config.blur else batch.images
+        loss = supervision(segmenter(images, aux=config.aux > 0), batch.labels, config.aux)
 
         # update
         training.descend(loss, optimizer)

@@ -4,7 +4,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from loopda.data.augmentation import each, strong
+from loopda.data.augmentation import each, photometric, strong
 from loopda.data.transforms import View, random_view, to_bytes, to_images, to_labels
 from loopda.randomness import generator
 
@@ -108,3 +108,18 @@ def test_a_strong_augmentation_of_strength_0_keeps_every_image():
     images = torch.rand(16, 3, 16, 24) * 2 - 1
     assert torch.allclose(each(strong(0.0), images), images, atol=1e-6)
     assert not torch.allclose(each(strong(0.5), images), images)
+
+
+def test_a_photometric_augmentation_moves_colours_alike_everywhere_and_no_edge():
+    torch.manual_seed(0)
+    images = torch.full((32, 3, 16, 24), -0.2)
+    images[..., 12:] = torch.tensor([0.1, 0.3, 0.0])[:, None, None]  # two even halves
+    changed = each(photometric(0.8, 0.0), images)
+    assert not torch.allclose(changed, images)
+    halves = changed[..., :12], changed[..., 12:]
+    assert all(torch.allclose(half, half[..., :1, :1].expand_as(half), atol=1e-6) for half in halves)
+    brightness = changed.mean(dim=(1, 2, 3))
+    assert brightness.std() > 0.1
+    blurred = each(photometric(0.0, 1.0), images)
+    assert torch.allclose(blurred[..., :8], images[..., :8], atol=1e-5)
+    assert not torch.allclose(blurred[..., 11:13], images[..., 11:13])

@@ -71,3 +71,13 @@ def test_an_imported_student_is_not_trained_contrastively_and_keeps_loopdas_inpu
     assert (segmenter.section.normalisation, segmenter.bn_pretrain) == ("caffe-rgb", True)
     assert torch.equal(segmenter.network.layer0[0].weight, trunk["conv1.weight"])
     assert "ProDA's conversion" in (tmp_path / "simclr.log").read_text()
+
+
+def test_images_whose_colours_move_train_another_model_and_without_it_the_images_stay_as_they_are(miniature, tmp_path):
+    states = {}
+    for name, changes in {"plain": {}, "same": {"colour": 0.0, "blur": 0.0}, "moved": {"colour": 0.8}}.items():
+        section = miniature.section("pretrain", **changes)
+        pretrain.run(**miniature.arguments("pretrain", tmp_path / name, config=section))
+        states[name] = load_segmenter(tmp_path / name / "model.pt").network.layer0[0].weight
+    assert torch.equal(states["plain"], states["same"])
+    assert not torch.equal(states["plain"], states["moved"])
