@@ -46,8 +46,8 @@ class Config(Scoring):
     statistics: whose normalisation statistics a set is scored with: those of a training domain, by default night or
     day as the set is, or `own`, those of its images, without its labels (`statistics_of`). A model with shared
     statistics (`network.statistics`) has the same for night and day.
-    other_statistics: whether each set is also scored with the alternative, without label maps: `own`, or where that is
-    chosen, the domain's.
+    other_statistics: whether a set is also scored with the alternative, without label maps: `own`, or where that is
+    chosen, the domain's. `far`: where the set lies far from its domain's, or own is chosen; true: always; false: never.
     """
 
     input: Input
@@ -55,7 +55,7 @@ class Config(Scoring):
     upsampled: Literal["probabilities", "logits"] = "probabilities"
     full_size: tuple[str, ...] = ()
     statistics: dict[str, Literal["night", "day", "own"]] = Field(default_factory=dict)
-    other_statistics: bool = True
+    other_statistics: bool | Literal["far"] = "far"
 
 
 @writes("scores")
@@ -113,7 +113,9 @@ def run(
         # predict, and compare with the labels at each size
         evaluators = evaluators_of(name, frames, config, scores.with_suffix(""))
         used = compare(segmenters, chosen, frames, evaluators, config, chosen_device)
-        others = evaluators_of(name, frames, config, None) if config.other_statistics else {}
+        far = far_from(chosen, lying)
+        wanted = config.other_statistics is True or (config.other_statistics and (chosen == OWN or bool(far)))
+        others = evaluators_of(name, frames, config, None) if wanted else {}
         used_by_others = compare(segmenters, other, frames, others, config, chosen_device) if others else ""
 
         # score
@@ -124,7 +126,7 @@ def run(
             scored[set_name] = values
             beside = f" ({_shown(instead['mIoU'])} with {used_by_others} statistics)" if instead else ""
             logger.say(f"{set_name}: mIoU {_shown(values['mIoU'])} on {len(frames)} images, {used} statistics{beside}")
-        if far := far_from(used, lying):
+        if far:
             logger.say(f"{name}: {far}; evaluate.statistics.{name}: own would estimate them on the images of the set")
     if not processes.is_first():
         return
