@@ -66,7 +66,8 @@ def evaluated(prepared, small_model, tmp_path):
     """A function that runs the stage with a changed section, and returns the domains of its JSON."""
 
     def run(*, models=None, tests=True, source_size=None, files=None, **changes):
-        values = {"input": {"size": SIZE, "crop": SIZE, "source_size": source_size}, "batch_size": 2, **changes}
+        sizes = {"size": SIZE, "crop": SIZE, "source_size": source_size}
+        values = {"input": sizes, "batch_size": 2, "other_statistics": True, **changes}
         evaluate.run(
             config=parse_section(values, evaluate.Config, "config.yaml"),
             model=[small_model] if models is None else models,
@@ -266,6 +267,16 @@ def test_label_maps_are_those_of_the_chosen_statistics(evaluated, small_model, p
         expected = upsample(class_logits(segmenter, images[number : number + 1]).softmax(dim=1), SIZE[::-1])
         agree = indices(item["prediction"]) == expected.argmax(dim=1)[0].numpy()
         assert agree.mean() > 0.999  # ties, in single precision
+
+
+def test_by_default_a_set_has_a_second_score_where_it_lies_far_or_its_own_statistics_are_chosen(evaluated, monkeypatch):
+    def second_scores(far):
+        monkeypatch.setattr("loopda.models.statistics.FAR", far)
+        domains = evaluated(other_statistics="far", statistics={"driving": "own"})
+        return {name for name, domain in domains.items() if domain["statistics"]["other"]}
+
+    assert second_scores(1e9) == {"driving"}
+    assert second_scores(0.0) == {"night", "day", "driving"}
 
 
 def test_the_other_statistics_can_be_left_out_and_the_distance_stays(evaluated):
