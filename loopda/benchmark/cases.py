@@ -33,8 +33,8 @@ from loopda.training.optimizer import descend, descent, segmenter_optimizer
 Scale = Literal["town", "paper"]
 StageName = Literal["warmup", "self_train"]
 
-# each scale: the experiment, and the file over config.yaml that has it
-SCALES: dict[str, tuple[str, str | None]] = {"town": ("loopda", None), "paper": ("paper", "workflow/config/paper.yaml")}
+# each scale: the experiment, and the file over config.yaml that has it; the plain reference is written for a ResNet
+SCALES: dict[str, tuple[str, str | None]] = {"town": ("loopda-resnet", None), "paper": ("paper", "workflow/config/paper.yaml")}
 STAGES = {"warmup": warmup, "self_train": self_train}
 
 

@@ -156,9 +156,9 @@ class Comparison:
 
     @cached_property
     def by_statistics(self) -> list[ByStatistics]:
-        """The scores by normalisation statistics: of each set of images, those of each row."""
+        """The scores by normalisation statistics, where they may matter: of each set of images, those of each row."""
         rows = [by_statistics(model.evaluations, domain, model.title) for domain in self.domains for model in self.rows]
-        return [row for row in rows if row]
+        return [row for row in rows if row and row.may_matter]
 
     def measured_alike(self, domain: str) -> list[list[ComparedModel]]:
         """The rows that were measured on `domain`, those together that have the same classes, images and sizes."""

@@ -92,13 +92,13 @@ class Results:
 
     @cached_property
     def by_statistics(self) -> list[ByStatistics]:
-        """The scores by normalisation statistics: of each set of images, those of each model stage."""
+        """The scores by normalisation statistics, where they may matter: of each set, those of each model stage."""
         rows = [
             by_statistics(models, domain, stage_title(stage))
             for domain in self.domains
             for stage, models in self.stages.items()
         ]
-        return [row for row in rows if row]
+        return [row for row in rows if row and row.may_matter]
 
     @cached_property
     def class_scores(self) -> dict[str, dict[str, ClassScores]]:

@@ -133,6 +133,11 @@ class ByStatistics:
         """Whether the images lie far from the used statistics."""
         return self.distance is not None and self.distance.mean > self.far
 
+    @property
+    def may_matter(self) -> bool:
+        """Whether the page shows the row: the images lie far, or were scored with other statistics too."""
+        return self.is_far or bool(self.other)
+
 
 def by_statistics(models: Sequence[Evaluation], domain: str, title: str) -> ByStatistics | None:
     """The scores of one model by statistics, one evaluation for each seed; None in files of earlier versions."""
