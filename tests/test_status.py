@@ -21,6 +21,7 @@ from loopda.pipeline import experiments
 from loopda.pipeline.job_status import Status
 from loopda.pipeline.jobs import Job, Jobs
 from loopda.pipeline.merging import in_order
+from loopda.pipeline.search import with_trials
 from loopda.pipeline.stages import STAGES
 from loopda.status import read_config, statuses, table
 
@@ -240,8 +241,8 @@ def test_other_experiments_are_listed_from_when_they_have_begun_and_all_of_them_
     assert run.statuses()[advent].state == "stopped"
     assert {job.experiment for job in run.statuses()} == {"", "loopda", "advent"}
     everything = {job.experiment for job in run.statuses(every=True) if job.stage == "adapt"}
-    ends_there = {name for name in run.config["experiments"] if "adapt" in experiments.model_stages(run.config, name)}
-    assert everything == ends_there
+    ends_there = [name for name in run.config["experiments"] if "adapt" in experiments.model_stages(run.config, name)]
+    assert everything == {experiments.owner(run.config, name, "adapt") for name in ends_there}
 
 
 def test_a_target_lists_its_jobs_alone(run):
@@ -263,7 +264,7 @@ def test_no_line_of_the_table_is_longer_than_the_terminal_is_wide(run):
     for width in (80, 120):
         lines = table(list(run.statuses(every=True).values()), width=width, now=NOW).splitlines()
         assert max(len(line) for line in lines) <= width
-        assert lines[-1] == f"7 done, 1 failed, {len(run.statuses(every=True)) - 8} waiting"
+        assert lines[-1] == f"9 done, 1 failed, {len(run.statuses(every=True)) - 10} waiting"
 
 
 # SLURM, of which squeue alone is asked
@@ -424,7 +425,7 @@ def test_overlays_are_merged_as_snakemake_merges_them_in_the_same_order(root, na
     update_config(merged, over)
     found = read_config(paths, root)
     del found[experiments.CLAIMS]
-    assert json.dumps(found) == json.dumps(in_order(merged, base))
+    assert json.dumps(found) == json.dumps(with_trials(in_order(merged, base)))
 
 
 # a real training

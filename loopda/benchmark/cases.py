@@ -34,7 +34,10 @@ Scale = Literal["town", "paper"]
 StageName = Literal["warmup", "self_train"]
 
 # each scale: the experiment, and the file over config.yaml that has it; the plain reference is written for a ResNet
-SCALES: dict[str, tuple[str, str | None]] = {"town": ("loopda-resnet", None), "paper": ("paper", "workflow/config/paper.yaml")}
+SCALES: dict[str, tuple[str, str | None]] = {
+    "town": ("loopda-resnet", None),
+    "paper": ("paper", "workflow/config/paper.yaml"),
+}
 STAGES = {"warmup": warmup, "self_train": self_train}
 
 

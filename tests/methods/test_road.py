@@ -21,11 +21,13 @@ MIRRORED = (1.0, 0.0, 0.0, 1.0)
 
 @pytest.fixture
 def built(base_config):
-    """ROAD with `changes` to its section, and its network."""
+    """ROAD with `changes` to its section, and its network, which is also the frozen one."""
 
     def build(**changes):
         segmenter = small_segmenter()
-        return Road(section_of(RoadSettings, base_config, **changes), segmenter, None), segmenter
+        return Road(
+            section_of(RoadSettings, base_config, **{"weights": "", "statistics": "batch"} | changes), segmenter, None
+        ), segmenter
 
     return build
 
@@ -265,7 +267,7 @@ def test_a_frozen_network_that_keeps_its_statistics_answers_for_each_image_by_it
     for name in segmenter.statistics["night"]:
         if name.endswith("running_mean"):
             segmenter.statistics["night"][name] += 0.5
-    method = Road(section_of(RoadSettings, base_config, statistics="kept"), segmenter, None)
+    method = Road(section_of(RoadSettings, base_config, weights="", statistics="kept"), segmenter, None)
     images = random_night().images
     together, alone = method.frozen_network(images).features, method.frozen_network(images[1:]).features
     assert torch.allclose(together[1:], alone, atol=1e-5)

@@ -63,7 +63,7 @@ def test_trials_are_scored_on_validation_alone(config, own):
     config["experiments"]["advent"]["evaluate"] = {"full_size": ["rain"] if own else ["night-test"]}
     known = experiments.sets(config, "advent")
     assert {"night_test", "night_tests/rain"} & known.keys()
-    config = search.with_trials(searching(config, advent={"adapt.steps": [5, 1800]}))
+    config = search.with_trials(searching(config, advent={"adapt.steps": [5, 450]}))
     for name in ("advent-trial1", "advent-trial2"):
         assert not any("test" in one for one in experiments.sets(config, name))
         assert experiments.section(config, name, "evaluate")["full_size"] == []

@@ -135,10 +135,10 @@ def test_a_row_names_its_own_settings_as_the_configuration_has_them(full):
     _, rows, values, html = full
     minent = "methods.advent: entropy 0.01, adversarial 0"
     own = {name: line["own settings"] for name, line in rows.items()}
-    assert own["source-only"] == own["advent"] == own["loopda, warm-up"] == ""
+    assert own["source-only"] == own["advent"] == own["loopda, warm-up"] == own["loopda, self-training"] == ""
     assert own["minent"] == minent
     assert own["advent-ensemble"] == "mean of the probabilities of minent and advent"
-    assert own["loopda, self-training"] == "self_train.optimizer: lr 0.001"
+    assert own["loopda, distillation"] == "distill: batch_size 4; distill.optimizer: lr 0.003"
     assert "results/town/oracle/night.csv" in own["oracle"]
     assert values["minent", "night"]["own_settings"] == minent
     assert minent in Page(html).text
@@ -159,7 +159,7 @@ def test_time_adds_up_memory_is_the_largest_and_speed_the_last_trainings(tmp_pat
     assert rows["advent-ensemble"]["images/s"] == "–"
     speeds = [read_metrics(path).speed for path in inputs["metrics"] if path.parts[-4:-2] == ("self_train", "loopda")]
     assert float(trained["images_per_second"]) == pytest.approx(sum(speeds) / 3, abs=1e-4)
-    assert (rows["source-only"]["steps"], rows["loopda, self-training"]["steps"]) == ("1,000", "1,800")
+    assert (rows["source-only"]["steps"], rows["loopda, self-training"]["steps"]) == ("300", "450")
 
 
 def test_a_lost_benchmark_leaves_a_dash_and_a_peak_of_the_gpu_takes_its_place(tmp_path, inputs):
@@ -422,6 +422,6 @@ def test_experiments_without_labelled_images_have_their_costs_side_by_side(tmp_p
     for path in inputs["scores"]:
         path.write_text(json.dumps(json.loads(path.read_text()) | {"domains": {}}))
     text, rows, _, html = compare(tmp_path, inputs)
-    assert rows["loopda, warm-up"]["steps"] == "1,200"
+    assert rows["loopda, warm-up"]["steps"] == "250"
     assert "no labelled images" in Page(html).text
     assert "validation" not in text

@@ -390,7 +390,9 @@ def test_scores_by_other_statistics_stand_in_a_table_of_their_own_and_a_far_set_
 
 def test_a_set_that_lies_near_and_has_no_other_score_is_not_in_the_table_by_statistics(tmp_path):
     def pages(distance):
-        score = with_statistics(plain_evaluation(tmp_path, "loopda", 0, "pretrain", 20, 50), night=30, distance=distance)
+        score = with_statistics(
+            plain_evaluation(tmp_path, "loopda", 0, "pretrain", 20, 50), night=30, distance=distance
+        )
         values = json.loads(score.read_text())
         values["domains"]["night"]["statistics"]["other"] = None
         score.write_text(json.dumps(values))

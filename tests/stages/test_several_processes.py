@@ -178,7 +178,7 @@ def test_thresholds_and_label_maps_are_those_of_one_process(both):
 def test_scores_and_predictions_are_those_of_one_process(both):
     one, two = both / "one" / "evaluate", both / "two" / "evaluate"
     assert (one / "warmup.json").read_text().replace(str(one), str(two)) == (two / "warmup.json").read_text()
-    assert same_images(one, two) == 2 * (4 + 4 + 4)
+    assert same_images(one, two) == 2 * (4 + 4 + 4 + 3 + 3)
 
 
 def test_translations_are_those_of_one_process(both):
