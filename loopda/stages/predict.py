@@ -29,7 +29,7 @@ from loopda.data.sampling import evenly
 from loopda.errors import ConfigError, DataError
 from loopda.evaluation.predict_images import predict_images
 from loopda.evaluation.prediction_records import PredictionRecords, digest
-from loopda.evaluation.predictor import Prediction
+from loopda.evaluation.predictor import Prediction, Predictor
 from loopda.labels.class_files import write_classes
 from loopda.labels.overlay import legend, overlay
 from loopda.labels.png import read_image, write_label
@@ -86,11 +86,7 @@ def run(
     unknown = sorted(set(pictures) - PICTURES.keys())
     if unknown:
         raise ConfigError(f"pictures {', '.join(unknown)}: choose of {', '.join(PICTURES)}")
-    if domain and statistics not in ("", domain):
-        raise ConfigError(f"--statistics {statistics} and --domain {domain}: give --statistics alone")
-    chosen = statistics or domain or "night"
-    if chosen not in (*DOMAINS, OWN):
-        raise ConfigError(f"statistics {chosen!r}: choose {', '.join(DOMAINS)} or {OWN}")
+    chosen = _chosen_statistics(statistics, domain)
     logger = Log(log, "predict")
     use_threads(threads)
     found = find_images(images, outside=out)
@@ -101,10 +97,7 @@ def run(
     table = predictor.classes.raw_ids(encoding)
     companions = {}
     if chosen == OWN:
-        seen = spread_over(found.sources, IMAGES)
-        predictor.adapt(readable(seen))
-        contents = "".join(digest(source.path) for source in seen)
-        companions = {"statistics_of": hashlib.sha256(contents.encode()).hexdigest()[:16]}
+        companions = {"statistics_of": _adapt(predictor, found.sources)}
     elif len(found.sources) >= FEWEST and (far := predictor.far(readable(spread_over(found.sources, LOOKED_AT)))):
         logger.say(f"{far}; --statistics own would use their own")
     by = {"model": sha256(model), "loopda": __version__, "encoding": encoding, **predictor.settings, **companions}
@@ -148,6 +141,24 @@ def run(
         )
     if done.faults:
         raise DataError("\n".join(done.faults))
+
+
+def _chosen_statistics(statistics: str, domain: str) -> str:
+    """What the flags --statistics and --domain say; ConfigError where they disagree, or name none."""
+    if domain and statistics not in ("", domain):
+        raise ConfigError(f"--statistics {statistics} and --domain {domain}: give --statistics alone")
+    chosen = statistics or domain or "night"
+    if chosen not in (*DOMAINS, OWN):
+        raise ConfigError(f"statistics {chosen!r}: choose {', '.join(DOMAINS)} or {OWN}")
+    return chosen
+
+
+def _adapt(predictor: Predictor, sources: Sequence[Source]) -> str:
+    """Let the predictor use the statistics of at most IMAGES of the sources; returns a digest of their content."""
+    seen = spread_over(sources, IMAGES)
+    predictor.adapt(readable(seen))
+    contents = "".join(digest(source.path) for source in seen)
+    return hashlib.sha256(contents.encode()).hexdigest()[:16]
 
 
 def spread_over(sources: Sequence[Source], count: int) -> list[Source]:
