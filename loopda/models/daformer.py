@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from loopda.models.compute.depthwise import DilatedDepthwiseConv2d
 from loopda.models.compute.normalisation import BatchNorm2d, Dropout2d
 from loopda.models.efficientnet import EfficientNetLite0
 from loopda.models.mit import MixTransformer
@@ -19,13 +20,10 @@ DILATIONS = (1, 6, 12, 18)  # of the parallel branches of the fusion
 class Convolution(nn.Module):
     """Convolution, batch normalisation, ReLU."""
 
-    def __init__(self, channels: int, out_channels: int, kernel: int, *, dilation: int = 1, groups: int = 1):
+    def __init__(self, conv: nn.Conv2d):
         super().__init__()
-        padding = dilation * (kernel // 2)
-        self.conv = nn.Conv2d(
-            channels, out_channels, kernel, padding=padding, dilation=dilation, groups=groups, bias=False
-        )
-        self.bn = BatchNorm2d(out_channels)
+        self.conv = conv
+        self.bn = BatchNorm2d(conv.out_channels)
         nn.init.kaiming_normal_(self.conv.weight, mode="fan_out", nonlinearity="relu")
 
     def forward(self, x: Tensor) -> Tensor:
@@ -37,8 +35,8 @@ class SeparableConvolution(nn.Module):
 
     def __init__(self, channels: int, out_channels: int, *, dilation: int):
         super().__init__()
-        self.depthwise_conv = Convolution(channels, channels, 3, dilation=dilation, groups=channels)
-        self.pointwise_conv = Convolution(channels, out_channels, 1)
+        self.depthwise_conv = Convolution(DilatedDepthwiseConv2d(channels, 3, dilation=dilation))
+        self.pointwise_conv = Convolution(nn.Conv2d(channels, out_channels, 1, bias=False))
 
     def forward(self, x: Tensor) -> Tensor:
         return self.pointwise_conv(self.depthwise_conv(x))
@@ -50,12 +48,12 @@ class ContextFusion(nn.Module):
     def __init__(self, channels: int, out_channels: int):
         super().__init__()
         self.aspp_modules = nn.ModuleList(
-            Convolution(channels, out_channels, 1)
+            Convolution(nn.Conv2d(channels, out_channels, 1, bias=False))
             if dilation == 1
             else SeparableConvolution(channels, out_channels, dilation=dilation)
             for dilation in DILATIONS
         )
-        self.bottleneck = Convolution(len(DILATIONS) * out_channels, out_channels, 3)
+        self.bottleneck = Convolution(nn.Conv2d(len(DILATIONS) * out_channels, out_channels, 3, padding=1, bias=False))
 
     def forward(self, x: Tensor) -> Tensor:
         return self.bottleneck(torch.cat([branch(x) for branch in self.aspp_modules], dim=1))

@@ -10,6 +10,7 @@ from typing import NamedTuple
 from torch import Tensor, nn
 from torch.nn import functional
 
+from loopda.models.compute.depthwise import dilated_depthwise_conv2d
 from loopda.models.compute.normalisation import BatchNorm2d
 from loopda.models.compute.recomputation import Recomputed
 
@@ -52,6 +53,8 @@ class SamePadding(nn.Conv2d):
                 x.shape[2:], self.stride, self.kernel_size, self.dilation, strict=True
             )
         )
+        if self.dilation != (1, 1) and self.groups > 1 and self.stride == (1, 1):
+            return dilated_depthwise_conv2d(x, self.weight, dilation=self.dilation)
         if down == across and down % 2 == 0:
             return functional.conv2d(x, self.weight, self.bias, self.stride, down // 2, self.dilation, self.groups)
         padded = functional.pad(x, (across // 2, across - across // 2, down // 2, down - down // 2))
