@@ -133,7 +133,7 @@ def test_without_a_listed_experiment_to_subtract_there_is_no_table_of_difference
 
 def test_a_row_names_its_own_settings_as_the_configuration_has_them(full):
     _, rows, values, html = full
-    minent = "methods.advent: entropy 0.01, adversarial 0"
+    minent = "methods.advent: entropy 0.1, adversarial 0"
     own = {name: line["own settings"] for name, line in rows.items()}
     assert own["source-only"] == own["advent"] == own["loopda, warm-up"] == own["loopda, self-training"] == ""
     assert own["minent"] == minent
@@ -159,7 +159,7 @@ def test_time_adds_up_memory_is_the_largest_and_speed_the_last_trainings(tmp_pat
     assert rows["advent-ensemble"]["images/s"] == "–"
     speeds = [read_metrics(path).speed for path in inputs["metrics"] if path.parts[-4:-2] == ("self_train", "loopda")]
     assert float(trained["images_per_second"]) == pytest.approx(sum(speeds) / 3, abs=1e-4)
-    assert (rows["source-only"]["steps"], rows["loopda, self-training"]["steps"]) == ("300", "450")
+    assert (rows["source-only"]["steps"], rows["loopda, self-training"]["steps"]) == ("800", "450")
 
 
 def test_a_lost_benchmark_leaves_a_dash_and_a_peak_of_the_gpu_takes_its_place(tmp_path, inputs):
