@@ -135,10 +135,13 @@ def test_a_row_names_its_own_settings_as_the_configuration_has_them(full):
     _, rows, values, html = full
     minent = "methods.advent: entropy 0.1, adversarial 0"
     own = {name: line["own settings"] for name, line in rows.items()}
-    assert own["source-only"] == own["advent"] == own["loopda, warm-up"] == own["loopda, self-training"] == ""
+    assert own["source-only"] == own["advent"] == ""
+    trained = "warmup.optimizer: lr 0.002; self_train.optimizer: lr 0.002"
+    assert own["loopda, warm-up"] == "warmup.optimizer: lr 0.002"
+    assert own["loopda, self-training"] == trained
     assert own["minent"] == minent
     assert own["advent-ensemble"] == "mean of the probabilities of minent and advent"
-    assert own["loopda, distillation"] == "distill: batch_size 4; distill.optimizer: lr 0.003"
+    assert own["loopda, distillation"] == f"{trained}; distill: batch_size 4; distill.optimizer: lr 0.003"
     assert "results/town/oracle/night.csv" in own["oracle"]
     assert values["minent", "night"]["own_settings"] == minent
     assert minent in Page(html).text
@@ -360,7 +363,7 @@ def test_an_experiment_of_run_is_compared_with_no_other_source_only_model(tmp_pa
     assert next(iter(rows)) == "loopda, source-only"
     assert values["loopda, source-only", "night"]["gain"] == values["wide, source-only", "night"]["gain"] == ""
     assert rows["wide, source-only"]["own settings"] == "network: width 24"
-    assert rows["wide, warm-up"]["own settings"] == ""
+    assert rows["wide, warm-up"]["own settings"] == "warmup.optimizer: lr 0.002"
     if evaluated is None:
         assert rows["wide, warm-up"]["gain"] == "0.0 [0.0, 0.0]", "by day"
         assert values["wide, warm-up", "night"]["gain"] == "9.0000", "40, 42, 47 less 30, 34, 38"
@@ -422,6 +425,6 @@ def test_experiments_without_labelled_images_have_their_costs_side_by_side(tmp_p
     for path in inputs["scores"]:
         path.write_text(json.dumps(json.loads(path.read_text()) | {"domains": {}}))
     text, rows, _, html = compare(tmp_path, inputs)
-    assert rows["loopda, warm-up"]["steps"] == "250"
+    assert rows["loopda, warm-up"]["steps"] == "150"
     assert "no labelled images" in Page(html).text
     assert "validation" not in text
