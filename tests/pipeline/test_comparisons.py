@@ -132,8 +132,10 @@ def test_a_method_as_config_yaml_has_it_has_no_settings_of_its_own(config):
         for name, overlay in config["experiments"].items()
         if overlay == {"until": "adapt", "adapt": {"method": name}}
     ]
-    assert as_it_is
-    for name in set(as_it_is).intersection(config["compare"]):
+    compared = set(as_it_is).intersection(config["compare"])
+    assert compared
+    assert row(config, "longer", "adapt")["own"] == {"adapt.optimizer.lr": 2.0e-3}
+    for name in compared:
         own = row(config, name, "adapt")["own"]
         assert [key for key in own if not key.startswith("translate.")] == []
     assert row(config, "advent-ensemble", "ensemble")["own"] == {}

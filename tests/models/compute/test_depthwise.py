@@ -3,6 +3,7 @@
 import pytest
 import torch
 from torch.nn import functional
+from torch.utils.flop_counter import FlopCounterMode
 
 from loopda.models.compute.depthwise import DilatedDepthwiseConv2d, dilated_depthwise_conv2d
 
@@ -34,6 +35,19 @@ def test_values_and_gradients_are_those_of_pytorch(kernel, dilation, layout):
     for value, expected in zip(ours, gradients(plain, x, weight, dilation, toward), strict=True):
         # sums of at most 126 products of normal numbers, in another order: some 1e-14
         torch.testing.assert_close(value, expected, rtol=0, atol=1e-12)
+
+
+def test_on_a_cpu_the_gradient_by_the_input_is_one_more_convolution():
+    """Equal values would not show it: PyTorch's own, slow gradient has them too."""
+    convolution, x = DilatedDepthwiseConv2d(4, 3, dilation=2), torch.randn(1, 4, 5, 5, requires_grad=True)
+
+    def operations(compute):
+        with FlopCounterMode(display=False) as counted:
+            compute()
+        return counted.get_flop_counts()["Global"][torch.ops.aten.convolution]
+
+    alone = operations(lambda: plain(x, convolution.weight, (2, 2)).sum().backward())
+    assert operations(lambda: convolution(x).sum().backward()) == 2 * alone
 
 
 def test_only_the_gradients_asked_for_are_computed():
